@@ -1,0 +1,68 @@
+"""The errors that people see, as one tree.
+
+Owns the classes; the words are written where the fault is met. Not here: what S3 answers to a
+transfer (`transfer.errors` sorts those into the document's `error`).
+
+    ConsoleError                 exit code
+    ├── UsageError                   2   a flag, path or id that makes no sense
+    ├── ConfigurationError           2   file, environment or flags hold a wrong setting
+    ├── ServerUnreachable            3   MongoDB or S3 does not answer, or not to us
+    │   └── MongoUnsuitable          3   MongoDB answers but cannot serve (no replica set, too old, no right)
+    ├── EmbeddedServerFailed         3   a server of `demo` or `services` did not start or ended
+    └── UploadFailed                 1   at least one upload did not complete
+"""
+
+from __future__ import annotations
+
+
+class ConsoleError(Exception):
+    """An error with what happened in `message` and what to do about it in `advice`."""
+
+    title = "Error"
+    exit_code = 1
+
+    def __init__(self, message: str, *, advice: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.advice = advice
+
+
+class UsageError(ConsoleError):
+    """The command was called with something that cannot be carried out."""
+
+    title = "Wrong usage"
+    exit_code = 2
+
+
+class ConfigurationError(ConsoleError):
+    """A setting is unknown, missing or wrong; the message names its file, key and what was expected."""
+
+    title = "Configuration"
+    exit_code = 2
+
+
+class ServerUnreachable(ConsoleError):
+    """A server does not answer, or refuses us."""
+
+    title = "Server out of reach"
+    exit_code = 3
+
+
+class MongoUnsuitable(ServerUnreachable):
+    """MongoDB answers, but change streams or the collection cannot be had from it."""
+
+    title = "MongoDB cannot serve the console"
+
+
+class EmbeddedServerFailed(ConsoleError):
+    """An embedded server did not start, or ended by itself."""
+
+    title = "Embedded server"
+    exit_code = 3
+
+
+class UploadFailed(ConsoleError):
+    """At least one upload did not complete."""
+
+    title = "Upload"
+    exit_code = 1

@@ -1,0 +1,1 @@
+"""Change events as values: compare, filter, buffer, record. No server, no screen."""

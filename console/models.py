@@ -1,0 +1,162 @@
+"""What the rest of the program passes around about an upload: the document of `uploads` and its parts.
+
+Owns the field names, their types and the two vocabularies `status` and `requested` (design, rule 2).
+Not here: how documents are written (`records`), what a change event is (`events`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+from bson import ObjectId
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError
+
+
+class UploadStatus(StrEnum):
+    """What is so. Written only by the runner that holds the lease, or by whoever acts where nobody does."""
+
+    PENDING = "pending"
+    UPLOADING = "uploading"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Nothing more happens to the upload unless somebody asks for a retry."""
+        return self in TERMINAL
+
+
+TERMINAL = frozenset({UploadStatus.COMPLETED, UploadStatus.FAILED, UploadStatus.CANCELLED})
+
+
+class Requested(StrEnum):
+    """What somebody wants. Anybody may write it, from any host."""
+
+    RUN = "run"
+    PAUSE = "pause"
+    CANCEL = "cancel"
+
+
+class Source(StrEnum):
+    """Who asked for the upload."""
+
+    BROWSER = "browser"
+    WATCH = "watch"
+    COMMAND = "command"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Multipart(_Part):
+    """The multipart upload that is open for this upload. `part_size` in bytes."""
+
+    upload_id: str
+    part_size: int = Field(gt=0)
+
+
+class Failure(_Part):
+    """The last failure; kept after a retry succeeds. `code` is S3's where S3 gave one."""
+
+    code: str
+    message: str
+    at: datetime
+
+
+class Checksum(_Part):
+    """A checksum as S3 confirmed it.
+
+    `algorithm` is one of CRC64NVME, CRC32C, CRC32, SHA256, MD5; `value` is base64 of the big-endian digest as in
+    the `x-amz-checksum-*` headers (hexadecimal for MD5, as in an ETag); `kind` is FULL_OBJECT or COMPOSITE;
+    `confirmed` says what the server vouched for: `checksum` (it returned this value) or `etag` (MD5 of the body).
+    """
+
+    algorithm: str
+    value: str
+    kind: str = "FULL_OBJECT"
+    confirmed: str = "checksum"
+
+
+class Lease(_Part):
+    """Which runner works on the upload, and until when (server time) nobody else may."""
+
+    runner: str
+    expires_at: datetime
+
+
+class Upload(BaseModel):
+    """One document of the collection. Sizes in bytes, `rate` in bytes per second, times in UTC."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    id: Annotated[InstanceOf[ObjectId], Field(alias="_id")]
+    filename: str
+    path: str
+    path_bytes: bytes | None = None
+    host: str
+    size: int = Field(ge=0)
+    mtime_ns: int
+    fingerprint: str
+    content_type: str
+    bucket: str
+    key: str
+    source: Source
+    status: UploadStatus
+    requested: Requested
+    priority: int = 0
+    current: int = 0
+    percentage: float = 0.0
+    rate: float = 0.0
+    multipart: Multipart | None = None
+    attempts: int = 0
+    error: Failure | None = None
+    checksum: Checksum | None = None
+    etag: str | None = None
+    version_id: str | None = None
+    lease: Lease | None = None
+    created_at: datetime
+    started_at: datetime | None = None
+    updated_at: datetime
+    finished_at: datetime | None = None
+
+    @property
+    def os_path(self) -> str:
+        """The path as `open()` takes it, also where the name is no UTF-8."""
+        return os.fsdecode(self.path_bytes) if self.path_bytes is not None else self.path
+
+    @property
+    def destination(self) -> str:
+        """`s3://bucket/key`."""
+        return f"s3://{self.bucket}/{self.key}"
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Time to the end at the current rate, or None where nothing moves."""
+        return (self.size - self.current) / self.rate if self.rate > 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableUpload:
+    """A document of the collection that is not one of ours, with what is wrong about it."""
+
+    id: Any
+    problem: str
+    document: Mapping[str, Any]
+
+
+def read_upload(document: Mapping[str, Any]) -> Upload | UnreadableUpload:
+    """Read a document; what somebody else wrote wrongly becomes a value that says so, never an exception."""
+    try:
+        return Upload.model_validate(document)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(step) for step in first["loc"]) or "document"
+        return UnreadableUpload(document.get("_id"), f"{field}: {first['msg']}", document)

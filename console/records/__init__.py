@@ -1,0 +1,1 @@
+"""MongoDB: connection, collection set-up, upload store, progress writer, change feed, runners."""

@@ -1,0 +1,1 @@
+"""Watched folders: rules, files at rest, what was already sent."""
