@@ -22,6 +22,7 @@ from console.formatting import visible
 from console.watch.rules import WatchRule
 
 ENVIRONMENT_PREFIX: Final = "UPLOAD_CONSOLE_"
+FILE_VARIABLE: Final = f"{ENVIRONMENT_PREFIX}CONFIG"
 FILE_NAME: Final = "config.toml"
 MEBIBYTE: Final = 1024 * 1024
 
@@ -98,6 +99,15 @@ class Settings(_Section):
     watch: tuple[WatchRule, ...] = ()
 
 
+_SECTIONS: Final[Mapping[str, type[BaseModel]]] = {
+    "mongodb": MongoSettings,
+    "s3": S3Settings,
+    "transfer": TransferSettings,
+    "ui": UiSettings,
+    "watch": WatchRule,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class _Layer:
     origin: str
@@ -110,7 +120,7 @@ def user_file() -> Path:
 
 
 def find_file(named: Path | None) -> Path | None:
-    """The configuration file: the one named, else `./config.toml`, else the person's own, else none."""
+    """The configuration file: the one named by flag or UPLOAD_CONSOLE_CONFIG, `./config.toml`, the person's own, none."""
     if named is not None:
         return named
     return next((path for path in (Path(FILE_NAME), user_file()) if path.is_file()), None)
@@ -152,7 +162,7 @@ def _read(file: Path) -> dict[str, Any]:
 def _environment_layer(environment: Mapping[str, str]) -> _Layer:
     values: dict[str, Any] = {}
     for name, value in environment.items():
-        if name.startswith(ENVIRONMENT_PREFIX) and "__" in name:
+        if name.startswith(ENVIRONMENT_PREFIX) and name != FILE_VARIABLE:
             _put(values, name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"), value)
     return _Layer("environment", values)
 
@@ -219,14 +229,7 @@ def _suggestion(loc: tuple[str | int, ...]) -> str:
 
 
 def _known_keys(loc: tuple[str | int, ...]) -> Iterator[str]:
-    model: type[BaseModel] | None = Settings
-    for step in loc:
-        if isinstance(step, int) or model is None:
-            continue
-        annotation = model.model_fields[step].annotation if step in model.model_fields else None
-        model = WatchRule if step == "watch" else annotation if _is_model(annotation) else None
-    return iter(model.model_fields if model else ())
-
-
-def _is_model(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    if not loc:
+        return iter(Settings.model_fields)
+    section = _SECTIONS.get(str(loc[0]))
+    return iter(section.model_fields if section is not None else ())
