@@ -1,0 +1,41 @@
+"""What a change feed hands over besides the events themselves.
+
+Owns the values only: a fresh snapshot, a hole in the history, and the state of the connection. Not here: how a feed
+is read from MongoDB (`console.records.feed`), nor what a reader makes of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeAlias
+
+from console.events.event import ChangeEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Documents as they are at the point where the events that follow begin; replaces all that was known before."""
+
+    documents: list[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Events between two times (UTC, None where unknown) that nobody can read any more, and why."""
+
+    reason: str
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FeedState:
+    """Whether the feed is connected, with a sentence for people (`reconnecting: primary stepped down`)."""
+
+    connected: bool
+    message: str
+
+
+FeedItem: TypeAlias = Snapshot | ChangeEvent | Gap | FeedState

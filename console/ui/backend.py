@@ -1,0 +1,255 @@
+"""What the screens need from the rest of the program: one port, and the plain values that pass through it.
+
+Owns the protocol and its values. The real implementation (MongoDB and S3) lives with the commands, a fake one with
+the tests. Every method may block; the screens call each in a thread worker, never on the event loop. Methods raise
+`ConsoleError` for what a person can mend, and that is shown as a notice with its title, message and advice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol
+
+from bson import ObjectId
+
+from console.events.feed_items import FeedItem
+from console.models import Requested, UploadStatus
+
+Document = Mapping[str, Any]
+
+
+class Link(StrEnum):
+    """How the connection to a server is."""
+
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    RECONNECTING = "reconnecting"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerHealth:
+    """One server as last seen. `address` holds no password; `message` says what is wrong where something is."""
+
+    link: Link
+    address: str
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """Both servers of the console."""
+
+    mongodb: ServerHealth
+    s3: ServerHealth
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What all uploads of this host's runner share. `bandwidth` in bytes per second, 0 for none."""
+
+    bandwidth: int
+    uploads: int
+    parts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A path that cannot be uploaded, and why, in words."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What became of the paths that were to be uploaded: documents inserted, their bytes, and what was refused."""
+
+    uploads: int
+    total_bytes: int
+    refusals: tuple[Refusal, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an intent on several uploads came to: how many obey, and why the others do not (id to reason)."""
+
+    changed: int
+    refused: Mapping[ObjectId, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """Whether object and file are still the same, with a sentence that names what was compared."""
+
+    matches: bool
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """A multipart upload in the bucket that no live document owns. `initiated_at` in UTC."""
+
+    key: str
+    upload_id: str
+    initiated_at: datetime
+    stored_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WatchState:
+    """One rule of a watcher on any host, as its last heartbeat told it. Counts are files, times UTC."""
+
+    host: str
+    rule: str
+    folder: str
+    destination: str
+    state: str
+    paused: bool
+    pending: int
+    sent: int
+    refused: int
+    last_refusals: tuple[Refusal, ...]
+    last_error: str
+    heartbeat_at: datetime
+
+
+class PageGroup(StrEnum):
+    """The two ends of the table that may be too long to hold."""
+
+    WAITING = "waiting"
+    FINISHED = "finished"
+
+
+@dataclass(frozen=True, slots=True)
+class PageQuery:
+    """Documents of the collection behind those that the table holds.
+
+    WAITING is `pending`, in the order in which they will start: priority (highest first), created_at, _id.
+    FINISHED is completed, failed and cancelled: finished_at (newest first), _id (largest first).
+    `after` is the last document held of that group (None: from its beginning), as (priority, created_at, _id) or
+    (finished_at, _id). `text` is a case-insensitive part of file name, key or host; empty for all.
+    """
+
+    group: PageGroup
+    after: tuple[int, datetime, ObjectId] | tuple[datetime | None, ObjectId] | None = None
+    text: str = ""
+    limit: int = 500
+
+
+class Backend(Protocol):
+    """The uploads part: the feed of the `uploads` collection, and everything a person can ask for."""
+
+    @property
+    def runner(self) -> str:
+        """Name of the runner in this process as in `lease.runner`, empty where none runs."""
+        ...
+
+    def feed_take(self, timeout_seconds: float) -> list[FeedItem]:
+        """What the feed brought since the last call, waiting up to the timeout for the first item; empty if none.
+
+        The first item ever is a `FeedState` or a `Snapshot`. A snapshot holds every upload that is uploading or
+        paused, and up to 2,000 each of the first waiting and the newest finished ones. Called from one thread only.
+        """
+        ...
+
+    def feed_close(self) -> None:
+        """End the feed; a `feed_take` that waits returns at once."""
+        ...
+
+    def servers(self) -> Servers:
+        """Ask both servers how they are (a cheap request each), within a few seconds, without raising."""
+        ...
+
+    def counts(self) -> Mapping[UploadStatus, int]:
+        """How many documents the collection has of each status."""
+        ...
+
+    def page(self, query: PageQuery) -> list[Document]:
+        """Documents further down than the table holds; fewer than `query.limit` means that was all."""
+        ...
+
+
+    def add_uploads(self, paths: Sequence[str]) -> Added:
+        """Insert a pending document for each file (folders are walked); paths as `open()` takes them."""
+        ...
+
+    def request(self, ids: Sequence[ObjectId], requested: Requested) -> Outcome:
+        """Write `requested`, and settle the status where nobody holds a live lease."""
+        ...
+
+    def retry(self, ids: Sequence[ObjectId]) -> Outcome:
+        """Failed and cancelled uploads become pending again."""
+        ...
+
+    def delete(self, ids: Sequence[ObjectId]) -> Outcome:
+        """Remove object and document; uploads that run are refused."""
+        ...
+
+    def set_priority(self, ids: Sequence[ObjectId], change: int) -> Outcome:
+        """Add `change` to the priority; a higher one starts earlier."""
+        ...
+
+    def link(self, upload_id: ObjectId, lifetime_seconds: int) -> str:
+        """A presigned download link; stored nowhere."""
+        ...
+
+    def verify(self, upload_id: ObjectId) -> Verification:
+        """Compare object and file again; reads the whole file."""
+        ...
+
+    def limits(self) -> Limits:
+        """The limits that hold now."""
+        ...
+
+    def set_limits(self, limits: Limits) -> None:
+        """Change them while uploads run."""
+        ...
+
+    def drain(self) -> None:
+        """Start no further upload in this process; the running ones go on."""
+        ...
+
+    def orphans(self) -> list[Orphan]:
+        """Multipart uploads of ours in the bucket that no live document owns."""
+        ...
+
+    def abort_orphans(self, orphans: Sequence[Orphan]) -> int:
+        """Abort them; how many were."""
+        ...
+
+    def watches(self) -> list[WatchState]:
+        """Every watch rule of every host."""
+        ...
+
+    def pause_watch(self, host: str, rule: str, paused: bool) -> None:
+        """Pause or resume a rule, also one of another host."""
+        ...
+
+
+class Leave(StrEnum):
+    """How a person left the console: what `UploadConsole.run()` returns, for the command to carry out."""
+
+    NOW = "now"
+    PAUSE = "pause"
+    CANCEL = "cancel"
+
+
+class EventSource(Protocol):
+    """What the inspector alone needs (`upload-console events`): a feed, live or replayed."""
+
+    @property
+    def title(self) -> str:
+        """What is watched, for the header: `shop.orders on db.example.com`."""
+        ...
+
+    def feed_take(self, timeout_seconds: float) -> list[FeedItem]:
+        """As `Backend.feed_take`; a replay that is at its end says so in a `FeedState`."""
+        ...
+
+    def feed_close(self) -> None:
+        """As `Backend.feed_close`."""
+        ...
