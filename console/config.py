@@ -120,7 +120,7 @@ def user_file() -> Path:
 
 
 def find_file(named: Path | None) -> Path | None:
-    """The configuration file: the one named by flag or UPLOAD_CONSOLE_CONFIG, `./config.toml`, the person's own, none."""
+    """The configuration file: the one named by flag or variable, `./config.toml`, the person's own, or none."""
     if named is not None:
         return named
     return next((path for path in (Path(FILE_NAME), user_file()) if path.is_file()), None)

@@ -6,7 +6,7 @@ is read from MongoDB (`console.records.feed`), nor what a reader makes of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -18,7 +18,7 @@ from console.events.event import ChangeEvent
 class Snapshot:
     """Documents as they are at the point where the events that follow begin; replaces all that was known before."""
 
-    documents: list[Mapping[str, Any]]
+    documents: Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,14 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class FeedState:
-    """Whether the feed is connected, with a sentence for people (`reconnecting: primary stepped down`)."""
+    """Whether the feed is connected, with a sentence for people (`reconnecting: primary stepped down`).
+
+    `ended` says that the feed has given up for good: no right to watch, no replica set, or a replay at its end.
+    """
 
     connected: bool
-    message: str
+    message: str = ""
+    ended: bool = False
 
 
 FeedItem: TypeAlias = Snapshot | ChangeEvent | Gap | FeedState
