@@ -1,0 +1,85 @@
+"""Which columns a table shows at a given width, and how wide each is.
+
+Owns the fitting alone. Pure: tables declare their columns once, and this decides at every width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from console.ui.cells import Cut
+
+GAP: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column as a table declares it; widths in terminal cells.
+
+    `rank` says which columns go first when room is short: the highest rank is dropped first, rank 0 never is.
+    `share` is the part a column takes of the room that is left when all have their minimum; 0 keeps it there.
+    """
+
+    key: str
+    title: str
+    minimum: int
+    maximum: int
+    rank: int
+    share: int = 0
+    right: bool = False
+    cut: Cut = Cut.END
+
+
+class Fitted(NamedTuple):
+    """A column that is shown, where it begins and how wide it is."""
+
+    column: Column
+    x: int
+    width: int
+
+
+def fit_columns(columns: Sequence[Column], width: int) -> list[Fitted]:
+    """The columns that fit `width` cells, in their order, with a gap of one cell between them."""
+    shown = list(columns)
+    while len(shown) > 1 and _needed(shown) > width:
+        droppable = [column for column in shown if column.rank > 0]
+        if not droppable:
+            break
+        shown.remove(max(reversed(droppable), key=lambda column: column.rank))
+    return _place(shown, _widths(shown, width), width)
+
+
+def _needed(columns: Sequence[Column]) -> int:
+    return sum(column.minimum for column in columns) + GAP * (len(columns) - 1)
+
+
+def _widths(columns: Sequence[Column], width: int) -> list[int]:
+    widths = [column.minimum for column in columns]
+    left = width - _needed(columns)
+    while left > 0:
+        growing = [i for i, c in enumerate(columns) if c.share > 0 and widths[i] < c.maximum]
+        if not growing:
+            break
+        shares = sum(columns[i].share for i in growing)
+        granted = 0
+        for i in growing:
+            part = min(max(1, left * columns[i].share // shares), columns[i].maximum - widths[i], left - granted)
+            widths[i] += part
+            granted += part
+        left -= granted
+    return widths
+
+
+def _place(columns: Sequence[Column], widths: Sequence[int], width: int) -> list[Fitted]:
+    """Positions from the left; what would stick out on the right is cut or left away."""
+    placed: list[Fitted] = []
+    x = 0
+    for column, wanted in zip(columns, widths, strict=True):
+        room = min(wanted, width - x)
+        if room <= 0:
+            break
+        placed.append(Fitted(column, x, room))
+        x += room + GAP
+    return placed
