@@ -164,7 +164,7 @@ def explain(error: PyMongoError, connection: Connection) -> ConsoleError:
     if isinstance(error, ConnectionFailure):
         return ServerUnreachable(
             f"MongoDB at {connection.address} does not answer: {text}",
-            advice="Is it running, and reachable from here? The settings mongodb.uri and mongodb.timeout_seconds apply.",
+            advice="Is it running, and reachable from here? See mongodb.uri and mongodb.timeout_seconds.",
         )
     return ServerUnreachable(f"MongoDB at {connection.address}: {text}")
 

@@ -1,0 +1,66 @@
+"""How far one upload is: counters that part threads bump and the writer samples once a tick.
+
+Owns the arithmetic of current, percentage and rate. Nothing is sent here (`writer`).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+RATE_WINDOW_SECONDS: Final = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Bytes S3 has acknowledged, the same in percent (0 to 100), and bytes per second on the wire."""
+
+    current: int
+    percentage: float
+    rate: float
+
+
+class Progress:
+    """Counters of one upload. Thread-safe."""
+
+    def __init__(self, size: int, current: int = 0) -> None:
+        self._size = size
+        self._current = current
+        self._sent = 0
+        self._marks: deque[tuple[float, int]] = deque()
+        self._lock = threading.Lock()
+        self._last: Sample | None = None
+
+    def confirmed(self, total: int) -> None:
+        """S3 has acknowledged `total` bytes so far."""
+        with self._lock:
+            self._current = total
+
+    def sent(self, count: int) -> None:
+        """So many bytes went to the socket; negative where a retry takes them back."""
+        with self._lock:
+            self._sent += count
+
+    def sample(self, now: float | None = None) -> Sample | None:
+        """How far it is, or None where that is what the last sample said. `now` in seconds, monotonic."""
+        now = time.monotonic() if now is None else now
+        with self._lock:
+            sample = Sample(self._current, self._percentage(), self._rate(now))
+            if sample == self._last:
+                return None
+            self._last = sample
+            return sample
+
+    def _percentage(self) -> float:
+        """Never 100 before completion says so: acknowledged parts are not yet an object."""
+        return min(99.9, round(100 * self._current / self._size, 1)) if self._size else 0.0
+
+    def _rate(self, now: float) -> float:
+        self._marks.append((now, self._sent))
+        while len(self._marks) > 2 and self._marks[1][0] <= now - RATE_WINDOW_SECONDS:
+            self._marks.popleft()
+        (then, before) = self._marks[0]
+        return float(max(0, round((self._sent - before) / (now - then)))) if now > then else 0.0

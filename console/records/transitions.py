@@ -1,0 +1,163 @@
+"""Every way a document's `status` and `requested` change, as a conditional update.
+
+Owns the filters (the old state that must still be so) and the update pipelines; pure, nothing is sent here. All
+times are the server's (`$$NOW`), so that clocks of hosts that differ cannot give one upload two owners.
+
+    pending ──claim──> uploading ──complete──> completed
+       ^  ^               │  │ └────fail─────> failed ────┐
+       │  └─resume── paused  └──stop(cancel)─> cancelled ─┤
+       └──────────────────────── retry ───────────────────┘
+
+Who may: a runner moves what it holds a live lease on; whoever acts moves what nobody holds. A paused document with
+`requested: run` was left by a runner that had to end: the next runner of that host goes on with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from console.models import Checksum, Multipart, Requested, UploadStatus
+
+Filter = dict[str, Any]
+Fields = dict[str, Any]
+
+NOW: Final = "$$NOW"
+OPEN: Final = (UploadStatus.PENDING.value, UploadStatus.PAUSED.value, UploadStatus.UPLOADING.value)
+LEASE_LIVE: Final = {"$gt": ["$lease.expires_at", NOW]}
+
+
+def literal(value: Any) -> Any:
+    """A value as data: in an update pipeline a string that begins with `$` would be read as a field."""
+    return {"$literal": value}
+
+
+def lease_until(runner: str, seconds: float) -> Fields:
+    """A lease from now on."""
+    return {"runner": literal(runner), "expires_at": {"$add": [NOW, int(seconds * 1000)]}}
+
+
+def free(dead: Sequence[str] = ()) -> Filter:
+    """Nobody holds a live lease; `dead` are runners that are known to have ended before their leases do."""
+    ran_out: Filter = {"$expr": {"$not": [LEASE_LIVE]}}
+    return {"$or": [ran_out, {"lease.runner": {"$in": list(dead)}}]} if dead else ran_out
+
+
+def held_by(runner: str) -> Filter:
+    """The runner is at work on it, and still the one that may write."""
+    return {"status": UploadStatus.UPLOADING.value, "lease.runner": runner}
+
+
+def claimable(host: str, dead: Sequence[str] = ()) -> Filter:
+    """What a runner of the host may take: wanted, not at its end, and held by nobody who lives."""
+    return {"host": host, "status": {"$in": list(OPEN)}, "requested": Requested.RUN.value, **free(dead)}
+
+
+def claim(runner: str, lease_seconds: float) -> Fields:
+    """The runner takes it."""
+    return {
+        "status": UploadStatus.UPLOADING.value,
+        "lease": lease_until(runner, lease_seconds),
+        "attempts": {"$add": [{"$ifNull": ["$attempts", 0]}, 1]},
+        "started_at": {"$ifNull": ["$started_at", NOW]},
+        "finished_at": None,
+        "updated_at": NOW,
+    }
+
+
+def completed(*, key: str, checksum: Checksum | None, etag: str | None, version_id: str | None) -> Fields:
+    """S3 confirmed the object."""
+    return {
+        **_ended(UploadStatus.COMPLETED),
+        "current": "$size",
+        "percentage": 100.0,
+        "key": literal(key),
+        "multipart": None,
+        "checksum": literal(checksum.model_dump() if checksum else None),
+        "etag": literal(etag),
+        "version_id": literal(version_id),
+    }
+
+
+def failed(code: str, message: str, *, multipart_gone: bool) -> Fields:
+    """It cannot go on without a person, or not at all."""
+    return {**_ended(UploadStatus.FAILED), **failure(code, message), **_multipart(multipart_gone)}
+
+
+def stopped(*, leaving: bool, multipart_gone: bool) -> Fields:
+    """The runner let go of it; what it becomes is what is requested at that very moment."""
+    requested_run = UploadStatus.PAUSED if leaving else UploadStatus.PENDING
+    is_cancel = {"$eq": ["$requested", Requested.CANCEL.value]}
+    is_run = {"$eq": ["$requested", Requested.RUN.value]}
+    otherwise = {"$cond": [is_run, requested_run.value, UploadStatus.PAUSED.value]}
+    return {
+        "status": {"$cond": [is_cancel, UploadStatus.CANCELLED.value, otherwise]},
+        "finished_at": {"$cond": [is_cancel, NOW, None]},
+        "lease": None,
+        "rate": 0.0,
+        "updated_at": NOW,
+        **_multipart(multipart_gone),
+    }
+
+
+def multipart_opened(multipart: Multipart) -> Fields:
+    """S3 gave an upload id; it is in the record before the first part is sent."""
+    return {"multipart": literal(multipart.model_dump()), "updated_at": NOW}
+
+
+def multipart_closed() -> Fields:
+    """The multipart upload is gone; what it held counts no longer."""
+    return {**_multipart(gone=True), "updated_at": NOW}
+
+
+def failure(code: str, message: str) -> Fields:
+    """What went wrong last."""
+    return {"error": {"code": literal(code), "message": literal(message), "at": NOW}, "updated_at": NOW}
+
+
+def request(requested: Requested) -> tuple[Filter, Fields]:
+    """What somebody wants; settles the status too where nobody holds a live lease."""
+    wanted: Filter = {"status": {"$in": list(OPEN)}}
+    settled = {
+        Requested.RUN: UploadStatus.PENDING,
+        Requested.PAUSE: UploadStatus.PAUSED,
+        Requested.CANCEL: UploadStatus.CANCELLED,
+    }[requested]
+    fields: Fields = {
+        "requested": requested.value,
+        "status": {"$cond": [LEASE_LIVE, "$status", settled.value]},
+        "lease": {"$cond": [LEASE_LIVE, "$lease", None]},
+        "rate": {"$cond": [LEASE_LIVE, "$rate", 0.0]},
+        "updated_at": NOW,
+    }
+    if requested is Requested.CANCEL:
+        # A failed upload may hold parts in the bucket: cancelling it says that they are not wanted any more.
+        wanted["status"]["$in"].append(UploadStatus.FAILED.value)
+        fields["finished_at"] = {"$cond": [LEASE_LIVE, None, NOW]}
+    return wanted, fields
+
+
+def retry() -> tuple[Filter, Fields]:
+    """Failed and cancelled uploads start again, behind what S3 still has of them."""
+    fields: Fields = {
+        "status": UploadStatus.PENDING.value,
+        "requested": Requested.RUN.value,
+        "lease": None,
+        "finished_at": None,
+        "updated_at": NOW,
+    }
+    return {"status": {"$in": [UploadStatus.FAILED.value, UploadStatus.CANCELLED.value]}}, fields
+
+
+def adopt_multipart(runner: str, lease_seconds: float) -> tuple[Filter, Fields]:
+    """A runner takes a cancelled document that still has an open multipart upload, to abort it."""
+    wanted = {"status": UploadStatus.CANCELLED.value, "multipart": {"$ne": None}, **free()}
+    return wanted, {"lease": lease_until(runner, lease_seconds)}
+
+
+def _ended(status: UploadStatus) -> Fields:
+    return {"status": status.value, "lease": None, "rate": 0.0, "finished_at": NOW, "updated_at": NOW}
+
+
+def _multipart(gone: bool) -> Fields:
+    return {"multipart": None, "current": 0, "percentage": 0.0} if gone else {}
