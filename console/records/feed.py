@@ -55,8 +55,9 @@ class Start:
 class ChangeFeed:
     """Reads one change stream until closed. Thread-safe; `take` is for one consumer.
 
-    `error` is what ended the feed for good. `capacity` bounds the items that wait to be taken; when they are not, the reader waits and the server keeps the
+    `capacity` bounds the items that wait to be taken; when they are not, the reader waits and the server keeps the
     events, as far as its oplog reaches. `images=False` asks for no documents, which is a third of the cost.
+    `error` is what ended the feed for good.
     """
 
     def __init__(

@@ -129,7 +129,7 @@ class RecordWriter:
                     self._queue.extendleft(reversed([item for item in batch if not item.outcome.done()]))
                     if self._give_up_at is not None and time.monotonic() >= self._give_up_at:
                         return
-                    self._changed.wait_for(lambda: self._closing and self._give_up_at is None, pause)
+                    self._changed.wait_for(lambda: False, pause)
                 next_tick = time.monotonic() + self._tick
                 pause = min(1.0, pause * 2)
 

@@ -1,0 +1,124 @@
+"""Which runners live, and the limits that people set for them: collection `<uploads>_runners`, a document each.
+
+Owns the heartbeat. A runner's document is how another host sees it, and how its limits are changed from anywhere
+while it works. Not here: what a runner does (`transfer.runner`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from pymongo import ReturnDocument
+from pymongo.collection import Collection
+from pymongo.database import Database
+
+from console.records.connection import Document
+from console.records.transitions import NOW, literal
+
+HEARTBEAT_SECONDS: Final = 2.0
+LIVE_SECONDS: Final = 15.0
+_FORGOTTEN_SECONDS: Final = 7 * 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What all uploads of a runner share. `bandwidth` in bytes per second, 0 for none."""
+
+    bandwidth: int
+    uploads: int
+    parts: int
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any], otherwise: Limits) -> Limits:
+        """Limits of a document; what is missing or makes no sense stays as it was."""
+
+        def whole(name: str, least: int, current: int) -> int:
+            value = document.get(name)
+            return value if isinstance(value, int) and not isinstance(value, bool) and value >= least else current
+
+        return cls(
+            whole("bandwidth", 0, otherwise.bandwidth),
+            whole("uploads", 1, otherwise.uploads),
+            whole("parts", 1, otherwise.parts),
+        )
+
+    def document(self) -> Document:
+        """As it is kept."""
+        return {"bandwidth": self.bandwidth, "uploads": self.uploads, "parts": self.parts}
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerState:
+    """A runner as its last heartbeat told. `kind` is console, watch or command; `seen_at` is server time."""
+
+    runner: str
+    host: str
+    kind: str
+    seen_at: datetime
+    limits: Limits
+    details: Mapping[str, Any]
+
+
+class Runners:
+    """The collection of runners. Thread-safe."""
+
+    def __init__(self, database: Database[Document], uploads_name: str) -> None:
+        self._collection: Collection[Document] = database[f"{uploads_name}_runners"]
+
+    def beat(self, runner: str, host: str, kind: str, limits: Limits, details: Mapping[str, Any]) -> Limits:
+        """Say that the runner lives; gives the limits that it should keep from now on."""
+        document = self._collection.find_one_and_update(
+            {"_id": runner},
+            [
+                {
+                    "$set": {
+                        "host": literal(host),
+                        "kind": literal(kind),
+                        "seen_at": NOW,
+                        "limits": {"$ifNull": ["$limits", limits.document()]},
+                        "details": literal(dict(details)),
+                    }
+                }
+            ],
+            upsert=True,
+            return_document=ReturnDocument.AFTER,
+        )
+        return Limits.read(document.get("limits") or {}, limits)
+
+    def set_limits(self, runner: str, limits: Limits) -> bool:
+        """Change a runner's limits, from any host; False if there is no such runner."""
+        result = self._collection.update_one({"_id": runner}, {"$set": {"limits": limits.document()}})
+        return result.matched_count == 1
+
+    def leave(self, runner: str) -> None:
+        """The runner ends in order."""
+        self._collection.delete_one({"_id": runner})
+
+    def live(self, host: str | None = None, kinds: Sequence[str] | None = None) -> list[RunnerState]:
+        """Runners seen within the last `LIVE_SECONDS`; of one host and of some kinds, or of all."""
+        recent = {"$expr": {"$gt": ["$seen_at", {"$subtract": [NOW, int(LIVE_SECONDS * 1000)]}]}}
+        return self._find({**recent, **({"host": host} if host else {}), **({"kind": {"$in": kinds}} if kinds else {})})
+
+    def known(self) -> list[RunnerState]:
+        """All that are remembered, also those that went silent; the long silent ones are forgotten."""
+        forgotten = {"$expr": {"$lt": ["$seen_at", {"$subtract": [NOW, _FORGOTTEN_SECONDS * 1000]}]}}
+        self._collection.delete_many(forgotten)
+        return self._find({})
+
+    def _find(self, wanted: Document) -> list[RunnerState]:
+        default = Limits(0, 1, 1)
+        return [
+            RunnerState(
+                runner=str(document["_id"]),
+                host=str(document.get("host", "")),
+                kind=str(document.get("kind", "")),
+                seen_at=document["seen_at"],
+                limits=Limits.read(document.get("limits") or {}, default),
+                details=document.get("details") or {},
+            )
+            for document in self._collection.find(wanted)
+            if isinstance(document.get("seen_at"), datetime)
+        ]

@@ -1,0 +1,246 @@
+"""The upload store: documents inserted, claimed and read.
+
+Owns every query on the collection. Not here: what changes a document that exists (`transitions` has the rules,
+`writer` a runner's writes, `intents` what people want).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from bson import Int64, ObjectId
+from pymongo import ASCENDING, DESCENDING, ReadPreference, WriteConcern
+from pymongo.client_session import ClientSession
+from pymongo.collection import Collection
+from pymongo.read_concern import ReadConcern
+
+from console.models import TERMINAL, Requested, Source, Upload, UploadStatus, read_upload
+from console.records.connection import Document
+from console.records.transitions import Filter, claim, claimable, free, held_by, lease_until
+
+WINDOW: Final = 2_000
+_FINISHED: Final = [status.value for status in sorted(TERMINAL)]
+_FINISHED_ORDER: Final = [("finished_at", DESCENDING), ("_id", DESCENDING)]
+_WAITING_ORDER: Final = [("priority", DESCENDING), ("created_at", ASCENDING), ("_id", ASCENDING)]
+
+
+@dataclass(frozen=True, slots=True)
+class NewUpload:
+    """A file that is to be uploaded, as it goes into a document. `path_bytes` only where the name is no UTF-8."""
+
+    filename: str
+    path: str
+    path_bytes: bytes | None
+    host: str
+    size: int
+    mtime_ns: int
+    fingerprint: str
+    content_type: str
+    bucket: str
+    key: str
+    source: Source
+    priority: int = 0
+
+    def document(self, now: datetime, status: UploadStatus = UploadStatus.PENDING) -> Document:
+        """The document that is inserted for it."""
+        return {
+            "_id": ObjectId(),
+            "filename": self.filename,
+            "path": self.path,
+            **({"path_bytes": self.path_bytes} if self.path_bytes is not None else {}),
+            "host": self.host,
+            "size": Int64(self.size),
+            "mtime_ns": Int64(self.mtime_ns),
+            "fingerprint": self.fingerprint,
+            "content_type": self.content_type,
+            "bucket": self.bucket,
+            "key": self.key,
+            "source": self.source.value,
+            "status": status.value,
+            "requested": Requested.RUN.value,
+            "priority": self.priority,
+            "current": Int64(0),
+            "percentage": 0.0,
+            "rate": 0.0,
+            "multipart": None,
+            "attempts": 0,
+            "error": None,
+            "checksum": None,
+            "etag": None,
+            "version_id": None,
+            "lease": None,
+            "created_at": now,
+            "started_at": None,
+            "updated_at": now,
+            "finished_at": None,
+        }
+
+
+class Uploads:
+    """The collection `uploads`. Thread-safe, as PyMongo's collection is."""
+
+    def __init__(self, collection: Collection[Document]) -> None:
+        # Transitions are read from the primary and written to the majority (design, rule 4).
+        self.collection = collection.with_options(
+            write_concern=WriteConcern("majority"), read_preference=ReadPreference.PRIMARY
+        )
+
+    def add(self, uploads: Iterable[NewUpload]) -> list[ObjectId]:
+        """Insert a pending document for each; gives their ids in order."""
+        now = datetime.now(UTC)
+        documents = [upload.document(now) for upload in uploads]
+        if documents:
+            self.collection.insert_many(documents, ordered=False)
+        return [document["_id"] for document in documents]
+
+    def get(self, ids: Sequence[ObjectId]) -> list[Document]:
+        """The documents that exist, as they are, in the order of `ids`."""
+        found = {document["_id"]: document for document in self.collection.find({"_id": {"$in": list(ids)}})}
+        return [found[upload_id] for upload_id in ids if upload_id in found]
+
+    def find(self, wanted: Filter, *, limit: int = 0) -> list[Document]:
+        """Documents that match, newest first."""
+        return list(self.collection.find(wanted).sort([("created_at", DESCENDING), ("_id", DESCENDING)]).limit(limit))
+
+    def claim(
+        self,
+        runner: str,
+        host: str,
+        *,
+        lease_seconds: float,
+        slots: int,
+        most_bytes_ahead: int,
+        dead: Sequence[str] = (),
+        only: Sequence[ObjectId] | None = None,
+    ) -> list[Upload]:
+        """Take what may be taken, in order of priority and age: `slots` uploads, and further small ones.
+
+        Further ones are taken while all of them together have at most `most_bytes_ahead` bytes, so that many small
+        files cost few round trips and a large one is not kept from another runner.
+        """
+        wanted = claimable(host, dead)
+        if only is not None:
+            wanted["_id"] = {"$in": list(only)}
+        candidates: list[ObjectId] = []
+        ahead = 0
+        for document in self.collection.find(wanted, {"size": 1}).sort(_WAITING_ORDER).limit(slots + 500):
+            size = document.get("size")
+            ahead += size if isinstance(size, int) else 0
+            if len(candidates) >= slots and ahead > most_bytes_ahead:
+                break
+            candidates.append(document["_id"])
+        return self._take(runner, candidates, wanted, lease_seconds)
+
+    def claim_elsewhere(self, runner: str, ids: Sequence[ObjectId], *, lease_seconds: float) -> list[Upload]:
+        """Take uploads of another host whose runner has gone; the caller has seen that their files are here too."""
+        wanted: Filter = {"status": UploadStatus.UPLOADING.value, "requested": Requested.RUN.value, **free()}
+        return self._take(runner, list(ids), wanted, lease_seconds)
+
+    def _take(self, runner: str, ids: list[ObjectId], wanted: Filter, lease_seconds: float) -> list[Upload]:
+        if not ids:
+            return []
+        among: Filter = {"_id": {"$in": ids}}
+        self.collection.update_many({**wanted, **among}, [{"$set": claim(runner, lease_seconds)}])
+        mine = {doc["_id"]: read_upload(doc) for doc in self.collection.find({**among, **held_by(runner)})}
+        return [upload for upload_id in ids if isinstance(upload := mine.get(upload_id), Upload)]
+
+    def stalled(self, host: str, *, limit: int = 50) -> list[Upload]:
+        """Uploads of other hosts whose runner has gone."""
+        wanted: Filter = {
+            "status": UploadStatus.UPLOADING.value,
+            "requested": Requested.RUN.value,
+            "host": {"$ne": host},
+            **free(),
+        }
+        return [
+            found for doc in self.collection.find(wanted).limit(limit) if isinstance(found := read_upload(doc), Upload)
+        ]
+
+    def requested_of(self, runner: str) -> dict[ObjectId, Requested]:
+        """What is wanted of the uploads that the runner holds, where that is not to run."""
+        wanted: Filter = {"lease.runner": runner, "requested": {"$ne": Requested.RUN.value}}
+        cursor = self.collection.find(wanted, {"requested": 1})
+        known = {word.value for word in Requested}
+        return {doc["_id"]: Requested(doc["requested"]) for doc in cursor if doc["requested"] in known}
+
+    def to_tidy(self, runner: str, *, lease_seconds: float, limit: int = 10) -> list[Upload]:
+        """Take cancelled uploads that still have an open multipart upload, to abort those."""
+        wanted: Filter = {"status": UploadStatus.CANCELLED.value, "multipart": {"$ne": None}, **free()}
+        ids = [document["_id"] for document in self.collection.find(wanted, {"_id": 1}).limit(limit)]
+        if not ids:
+            return []
+        lease = [{"$set": {"lease": lease_until(runner, lease_seconds)}}]
+        self.collection.update_many({**wanted, "_id": {"$in": ids}}, lease)
+        taken = self.collection.find({"_id": {"$in": ids}, "lease.runner": runner})
+        return [found for document in taken if isinstance(found := read_upload(document), Upload)]
+
+    def tidied(self, runner: str, upload_id: ObjectId, *, is_gone: bool) -> None:
+        """The multipart upload of a cancelled document is gone; or not, and somebody tries again later."""
+        gone = {"multipart": None} if is_gone else {}
+        self.collection.update_one({"_id": upload_id, "lease.runner": runner}, {"$set": {"lease": None, **gone}})
+
+    def multipart_ids(self, bucket: str) -> set[str]:
+        """Upload ids in the bucket that documents know of."""
+        wanted: Filter = {"bucket": bucket, "multipart.upload_id": {"$exists": True}}
+        return {doc["multipart"]["upload_id"] for doc in self.collection.find(wanted, {"multipart.upload_id": 1})}
+
+    def counts(self) -> dict[UploadStatus, int]:
+        """How many documents there are of each status."""
+        rows = self.collection.aggregate([{"$group": {"_id": "$status", "count": {"$sum": 1}}}])
+        found = {row["_id"]: row["count"] for row in rows}
+        return {status: found.get(status.value, 0) for status in UploadStatus}
+
+    def window(self, session: ClientSession | None = None) -> list[Mapping[str, Any]]:
+        """What the uploads table starts with: all that is under way, and the near ends of the rest.
+
+        Documents whose status is no word of ours come too, so that they are seen.
+        """
+        collection = self.collection.with_options(read_concern=ReadConcern("majority"))
+        parts = (
+            ({"status": {"$nin": [*_FINISHED, UploadStatus.PENDING.value]}}, [("_id", ASCENDING)]),
+            ({"status": UploadStatus.PENDING.value}, _WAITING_ORDER),
+            ({"status": {"$in": _FINISHED}}, _FINISHED_ORDER),
+        )
+        return [
+            document
+            for wanted, order in parts
+            for document in collection.find(wanted, session=session).sort(order).limit(WINDOW)
+        ]
+
+    def waiting_after(
+        self, after: tuple[int, datetime, ObjectId] | None, text: str, limit: int
+    ) -> list[Mapping[str, Any]]:
+        """Pending documents in the order in which they will start, behind the one given by its order's values."""
+        wanted: Filter = {"status": UploadStatus.PENDING.value, **_containing(text)}
+        if after is not None:
+            priority, created_at, last = after
+            wanted["$or"] = [
+                {"priority": {"$lt": priority}},
+                {"priority": priority, "created_at": {"$gt": created_at}},
+                {"priority": priority, "created_at": created_at, "_id": {"$gt": last}},
+            ]
+        return list(self.collection.find(wanted).sort(_WAITING_ORDER).limit(limit))
+
+    def finished_after(
+        self, after: tuple[datetime | None, ObjectId] | None, text: str, limit: int
+    ) -> list[Mapping[str, Any]]:
+        """Finished documents, newest first, behind the one given by its order's values."""
+        wanted: Filter = {"status": {"$in": _FINISHED}, **_containing(text)}
+        if after is not None:
+            finished_at, last = after
+            earlier: list[Filter] = [{"finished_at": finished_at, "_id": {"$lt": last}}]
+            if finished_at is not None:
+                earlier += [{"finished_at": {"$lt": finished_at}}, {"finished_at": None}]
+            wanted["$or"] = earlier
+        return list(self.collection.find(wanted).sort(_FINISHED_ORDER).limit(limit))
+
+
+def _containing(text: str) -> Filter:
+    if not text:
+        return {}
+    pattern = {"$regex": re.escape(text), "$options": "i"}
+    return {"$and": [{"$or": [{name: pattern} for name in ("filename", "key", "host")]}]}
