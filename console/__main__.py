@@ -1,0 +1,28 @@
+"""`python -m console` and the entry point `upload-console`: run the command line, show errors as people read them."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def main() -> None:
+    """Run the command; every `ConsoleError` becomes a message on standard error and its exit code."""
+    from console.cli import app
+    from console.errors import ConsoleError
+
+    try:
+        app()
+    except ConsoleError as error:
+        sys.stderr.write(f"{error.title}: {error.message}\n")
+        if error.advice:
+            sys.stderr.write(f"  {error.advice}\n")
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader has gone (`| head`). Point standard output elsewhere, or Python complains when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

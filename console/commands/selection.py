@@ -1,0 +1,86 @@
+"""Which uploads a command is about: ids or their ends, a status, a match expression, or all.
+
+Owns reading those from the command line. Not here: what is then done to them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bson import ObjectId, json_util
+
+from console.errors import UsageError
+from console.formatting import visible
+from console.models import UploadStatus
+from console.records.uploads import Uploads
+
+_SHORTEST_END = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What was typed."""
+
+    ids: Sequence[str]
+    statuses: Sequence[str]
+    match: str | None
+    all: bool
+
+    def filter(self, uploads: Uploads) -> dict[str, Any]:
+        """The query.
+
+        Raises:
+            UsageError: nothing was selected, or an id, status or expression makes no sense.
+        """
+        if not (self.ids or self.statuses or self.match or self.all):
+            raise UsageError("no uploads were named", advice="Give their ids, a filter (--status, --match) or --all.")
+        wanted: list[dict[str, Any]] = []
+        if self.ids:
+            wanted.append({"_id": {"$in": [_find_id(uploads, text) for text in self.ids]}})
+        if self.statuses:
+            wanted.append({"status": {"$in": [_status(text) for text in self.statuses]}})
+        if self.match:
+            wanted.append(read_match(self.match))
+        return {"$and": wanted} if wanted else {}
+
+    def find(self, uploads: Uploads) -> list[ObjectId]:
+        """The ids of the documents that are meant."""
+        return [document["_id"] for document in uploads.collection.find(self.filter(uploads), {"_id": 1})]
+
+
+def read_match(text: str) -> dict[str, Any]:
+    """A match expression in extended JSON.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        expression = json_util.loads(text)
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"--match: not JSON: {visible(str(error))}") from None
+    if not isinstance(expression, dict):
+        raise UsageError(f'--match: expected an object such as {{"size": {{"$gt": 0}}}}, got {visible(text)}')
+    return expression
+
+
+def _status(text: str) -> str:
+    if text not in [status.value for status in UploadStatus]:
+        raise UsageError(f"--status: {visible(text)} is none of {', '.join(UploadStatus)}")
+    return text
+
+
+def _find_id(uploads: Uploads, text: str) -> ObjectId:
+    if ObjectId.is_valid(text):
+        return ObjectId(text)
+    if not re.fullmatch(rf"[0-9a-f]{{{_SHORTEST_END},23}}", text):
+        raise UsageError(f"{visible(text)} is no upload id", advice="`upload-console list` shows them.")
+    ends_so = {"$expr": {"$regexMatch": {"input": {"$toString": "$_id"}, "regex": f"{text}$"}}}
+    found = [document["_id"] for document in uploads.collection.find(ends_so, {"_id": 1}).limit(2)]
+    if len(found) == 1:
+        return ObjectId(found[0])
+    if found:
+        raise UsageError(f"more than one upload id ends in {text}; give more of it")
+    raise UsageError(f"no upload id ends in {text}", advice="`upload-console list` shows them.")

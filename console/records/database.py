@@ -1,0 +1,68 @@
+"""The records as one thing: connected, checked, prepared.
+
+from console.records.database import Records
+records = Records.open(settings.mongodb)
+records.uploads.counts()
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from pymongo.errors import PyMongoError
+
+from console.config import MongoSettings
+from console.records.connection import Connection, check, connect, explain
+from console.records.feed import ChangeFeed, Start
+from console.records.runners import Runners
+from console.records.schema import prepare
+from console.records.uploads import Uploads
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """MongoDB as the rest of the program uses it. A context manager; `notes` says what was set up."""
+
+    connection: Connection
+    uploads: Uploads
+    runners: Runners
+    notes: tuple[str, ...]
+
+    @classmethod
+    def open(cls, settings: MongoSettings) -> Self:
+        """Connect, see that the deployment can serve, and bring the collection up to what the console needs.
+
+        Raises:
+            ConsoleError: the URI is wrong, the server is away, refuses, or has no change streams.
+        """
+        connection = connect(settings)
+        try:
+            wire_version = check(connection)
+            database = connection.client[settings.database]
+            try:
+                notes = prepare(database, settings.collection, wire_version=wire_version)
+            except PyMongoError as error:
+                raise explain(error, connection) from error
+        except BaseException:
+            connection.close()
+            raise
+        uploads = Uploads(database[settings.collection])
+        return cls(connection, uploads, Runners(database, settings.collection), tuple(notes))
+
+    def feed(self, *, start: Start | None = None, with_window: bool = True) -> ChangeFeed:
+        """A feed of the collection of uploads, with the table's window as its snapshot. Not started yet."""
+        return ChangeFeed(self.uploads.collection, start=start, snapshot=self.uploads.window if with_window else None)
+
+    def close(self) -> None:
+        """End the client."""
+        self.connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
