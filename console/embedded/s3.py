@@ -17,10 +17,15 @@ from threading import Event
 from types import TracebackType
 from typing import Final, Self
 
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
 from console.embedded.lifetime import (
     LOOPBACK,
     ServiceFolder,
     SupervisedProcess,
+    accepts_connections,
     free_port,
     wait_until,
 )
@@ -49,22 +54,22 @@ def find_rclone() -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Credentials:
+class AccessKey:
     """An access key and its secret, made at random unless given."""
 
-    access_key: str = field(default_factory=lambda: secrets.token_hex(10).upper())
-    secret_key: str = field(default_factory=lambda: secrets.token_urlsafe(30), repr=False)
+    id: str = field(default_factory=lambda: secrets.token_hex(10).upper())
+    secret: str = field(default_factory=lambda: secrets.token_urlsafe(30), repr=False)
 
 
 class S3Server:
     """A running S3 server; a context manager that ends it."""
 
-    def __init__(self, folder: ServiceFolder, *, credentials: Credentials, port: int | None = None) -> None:
+    def __init__(self, folder: ServiceFolder, *, access_key: AccessKey, port: int | None = None) -> None:
         """Plan a server in `folder`; nothing is started. `port` is used again if it is free."""
         self._program = find_rclone()
         self._folder = folder
         self._process: SupervisedProcess | None = None
-        self.credentials = credentials
+        self.access_key = access_key
         self.port = free_port(port)
         self.objects = folder.path / "s3"
 
@@ -130,7 +135,7 @@ class S3Server:
     def _launch(self) -> SupervisedProcess:
         own = {name: value for name, value in os.environ.items() if not name.startswith("RCLONE_")}
         # In the environment and not on the command line, which every user of the machine can read. CSV, hence quoted.
-        own["RCLONE_AUTH_KEY"] = f'"{self.credentials.access_key},{self.credentials.secret_key}"'
+        own["RCLONE_AUTH_KEY"] = f'"{self.access_key.id},{self.access_key.secret}"'
         command: list[str | Path] = [
             self._program,
             *("serve", "s3", self.objects),
@@ -151,11 +156,15 @@ class S3Server:
         )
 
     def _answers(self) -> bool:
-        """Any answer will do: to a request without a signature it is AccessDenied."""
+        """Whether ListBuckets succeeds with our key: so it is our server, and no other that took the port meanwhile."""
+        if not accepts_connections(self.port):
+            return False
+        request = AWSRequest("GET", f"{self.endpoint}/")
+        S3SigV4Auth(Credentials(self.access_key.id, self.access_key.secret), "s3", "us-east-1").add_auth(request)
         connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=2)
         try:
-            connection.request("GET", "/")
-            return connection.getresponse().status < http.HTTPStatus.INTERNAL_SERVER_ERROR
+            connection.request("GET", "/", headers=dict(request.headers.items()))
+            return connection.getresponse().status == http.HTTPStatus.OK
         except (OSError, http.client.HTTPException):
             return False
         finally:

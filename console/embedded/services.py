@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from console.embedded.lifetime import ServiceFolder
 from console.embedded.mongod import ReplicaSet
-from console.embedded.s3 import Credentials, S3Server
+from console.embedded.s3 import AccessKey, S3Server
 from console.errors import EmbeddedServerFailed
 
 BUCKET: Final = "uploads"
@@ -66,7 +66,7 @@ class EmbeddedServices:
             replica_set = ReplicaSet(folder, ports=[kept.mongodb_port] if kept else ())
             s3_server = S3Server(
                 folder,
-                credentials=Credentials(kept.access_key, kept.secret_key) if kept else Credentials(),
+                access_key=AccessKey(kept.access_key, kept.secret_key) if kept else AccessKey(),
                 port=kept.s3_port if kept else None,
             )
             services = cls(folder, replica_set, s3_server)
@@ -102,12 +102,12 @@ class EmbeddedServices:
     @property
     def access_key(self) -> str:
         """The access key id."""
-        return self.s3_server.credentials.access_key
+        return self.s3_server.access_key.id
 
     @property
     def secret_key(self) -> str:
         """The secret access key."""
-        return self.s3_server.credentials.secret_key
+        return self.s3_server.access_key.secret
 
     def check(self) -> None:
         """Return if both servers run.
@@ -128,9 +128,8 @@ class EmbeddedServices:
 
     def close(self) -> None:
         """End both servers and give up the folder. May be called twice."""
-        with ThreadPoolExecutor(2) as executor:
-            for server in (self.replica_set, self.s3_server):
-                executor.submit(server.stop)
+        self.replica_set.stop()
+        self.s3_server.stop()
         self._folder.close()
 
     def _remember(self) -> None:

@@ -56,15 +56,15 @@ def _tell(line: str) -> None:
 
 def _wait_for_end(server: subprocess.Popen[bytes] | None, wake: int, grace_seconds: float) -> int:
     """Until the owner has gone, somebody terminates us, or the server has ended by itself."""
-    ending = False
     while server is None or server.poll() is None:
         readable, _, _ = select.select([_OWNER, wake], [], [])
-        if wake in readable:
-            ending = signal.SIGTERM in os.read(wake, 1024)
-        if _OWNER in readable:
-            ending = not os.read(_OWNER, 1024)
-        if ending:
-            return 0 if server is None else _end(server, grace_seconds)
+        is_told = wake in readable and signal.SIGTERM in os.read(wake, 1024)
+        has_gone = _OWNER in readable and not os.read(_OWNER, 1024)
+        if server is None:
+            if has_gone:  # and not for a signal: the folder's users may still be at work
+                return 0
+        elif is_told or has_gone:
+            return _end(server, grace_seconds)
     return server.returncode
 
 
