@@ -39,6 +39,12 @@ class Progress:
         with self._lock:
             self._current = total
 
+    def resized(self, size: int) -> None:
+        """The file is another one than before: `size` bytes, none of them acknowledged."""
+        with self._lock:
+            self._size = size
+            self._current = 0
+
     def sent(self, count: int) -> None:
         """So many bytes went to the socket; negative where a retry takes them back."""
         with self._lock:

@@ -149,12 +149,6 @@ def retry() -> tuple[Filter, Fields]:
     return {"status": {"$in": [UploadStatus.FAILED.value, UploadStatus.CANCELLED.value]}}, fields
 
 
-def adopt_multipart(runner: str, lease_seconds: float) -> tuple[Filter, Fields]:
-    """A runner takes a cancelled document that still has an open multipart upload, to abort it."""
-    wanted = {"status": UploadStatus.CANCELLED.value, "multipart": {"$ne": None}, **free()}
-    return wanted, {"lease": lease_until(runner, lease_seconds)}
-
-
 def _ended(status: UploadStatus) -> Fields:
     return {"status": status.value, "lease": None, "rate": 0.0, "finished_at": NOW, "updated_at": NOW}
 

@@ -160,6 +160,10 @@ class Uploads:
             found for doc in self.collection.find(wanted).limit(limit) if isinstance(found := read_upload(doc), Upload)
         ]
 
+    def lease_holders(self, host: str) -> list[Any]:
+        """Which runners the host's running uploads name."""
+        return list(self.collection.distinct("lease.runner", {"host": host, "status": UploadStatus.UPLOADING.value}))
+
     def requested_of(self, runner: str) -> dict[ObjectId, Requested]:
         """What is wanted of the uploads that the runner holds, where that is not to run."""
         wanted: Filter = {"lease.runner": runner, "requested": {"$ne": Requested.RUN.value}}

@@ -1,0 +1,87 @@
+"""The `Journal` of a transfer, kept in its document.
+
+Owns which of a transfer's tellings are counters (`records.progress`) and which are transitions that must be written
+before it goes on.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotYetWritten
+from typing import TYPE_CHECKING, Final
+
+from console.models import Multipart, Upload
+from console.records.progress import Progress
+from console.records.transitions import NOW, Fields, failure, literal, multipart_closed, multipart_opened
+from console.records.writer import RecordWriter
+from console.transfer.orders import Orders, StopReason, TransferControl
+
+if TYPE_CHECKING:
+    from console.transfer.source import FileState
+
+_LOOK_AGAIN_SECONDS: Final = 0.5
+
+
+class RecordJournal:
+    """Keeps one upload's document up to date while it is sent. Thread-safe."""
+
+    def __init__(self, upload: Upload, writer: RecordWriter, progress: Progress, control: TransferControl) -> None:
+        self._id = upload.id
+        self._writer = writer
+        self._progress = progress
+        self._control = control
+        self.multipart = upload.multipart
+        self.key = upload.key
+
+    def multipart_opened(self, multipart: Multipart) -> None:
+        """In the document before the first part is sent, so that a crash leaves nothing unknown in the bucket."""
+        self.multipart = multipart
+        self._write_durably(multipart_opened(multipart))
+
+    def multipart_closed(self) -> None:
+        """The parts are gone."""
+        self.multipart = None
+        self._progress.confirmed(0)
+        self._write_durably(multipart_closed())
+
+    def confirmed(self, total_bytes: int) -> None:
+        """Counted."""
+        self._progress.confirmed(total_bytes)
+
+    def sent(self, byte_count: int) -> None:
+        """Counted."""
+        self._progress.sent(byte_count)
+
+    def noted(self, code: str, message: str) -> None:
+        """Seen in the document, and in its events, as the last thing that went wrong."""
+        self._writer.write(self._id, failure(code, message))
+
+    def file_changed(self, state: FileState) -> None:
+        """The document describes the file that is sent."""
+        self._progress.resized(state.size)
+        self._write_durably(
+            {
+                "size": state.size,
+                "mtime_ns": state.mtime_ns,
+                "fingerprint": literal(state.fingerprint),
+                "updated_at": NOW,
+            }
+        )
+
+    def key_chosen(self, key: str) -> None:
+        """The document names the object that is made."""
+        self.key = key
+        self._write_durably({"key": literal(key), "updated_at": NOW})
+
+    def _write_durably(self, fields: Fields) -> None:
+        """Wait for the write, also through an outage of MongoDB, but not when the transfer must stop."""
+        outcome: Future[bool] = self._writer.write(self._id, fields)
+        while True:
+            try:
+                is_ours = outcome.result(_LOOK_AGAIN_SECONDS)
+            except NotYetWritten:
+                self._control.check()
+                continue
+            if not is_ours:
+                raise Orders(StopReason.LOST)
+            return

@@ -1,0 +1,348 @@
+"""The runner: claims uploads of its host, has them sent by worker threads, and obeys what their documents request.
+
+Owns the life of an upload between claim and settlement, and how many go at once. It knows only documents: a person
+or another host reaches it through them alone. Not here: how bytes are sent (`send`), what is written (`records`).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from bson import ObjectId
+from pymongo.errors import PyMongoError
+
+from console.models import Checksum, Multipart, Requested, Upload
+from console.records.database import Records
+from console.records.progress import Progress
+from console.records.runners import HEARTBEAT_SECONDS, Limits
+from console.records.transitions import completed, failed, stopped
+from console.records.writer import LEASE_SECONDS, RecordWriter
+from console.transfer.errors import Stopped, TransferError
+from console.transfer.identity import RunnerIdentity
+from console.transfer.orders import StopReason, TransferControl
+from console.transfer.record_journal import RecordJournal
+from console.transfer.verdicts import Verdict
+from console.transfer.wakeups import Wakeups
+
+_BYTES_AHEAD: Final = 32 * 1024 * 1024
+_LOOK_ANYWAY_SECONDS: Final = 1.0
+_ADOPT_SECONDS: Final = 5.0
+
+_log = logging.getLogger(__name__)
+
+
+class Sent(Protocol):
+    """What a sender gives back: the object as S3 confirmed it."""
+
+    @property
+    def key(self) -> str: ...  # noqa: D102
+    @property
+    def etag(self) -> str | None: ...  # noqa: D102
+    @property
+    def version_id(self) -> str | None: ...  # noqa: D102
+    @property
+    def checksum(self) -> Checksum | None: ...  # noqa: D102
+
+
+class Sender(Protocol):
+    """Sends bytes; the real one is `transfer.sender.S3Sender`."""
+
+    def send(self, upload: Upload, journal: RecordJournal, control: TransferControl) -> Sent:
+        """Send the file. Raises `TransferError` or `Stopped`, nothing else."""
+        ...
+
+    def abort(self, upload: Upload, multipart: Multipart) -> None:
+        """Drop the parts that S3 holds. Raises `TransferError` where that failed."""
+        ...
+
+    def set_limits(self, limits: Limits) -> None:
+        """Bandwidth and parallel parts from now on."""
+        ...
+
+    def is_here(self, upload: Upload) -> bool:
+        """Whether the upload's file is seen at the same path, unchanged."""
+        ...
+
+
+@dataclass(slots=True)
+class _Active:
+    upload: Upload
+    control: TransferControl
+    journal: RecordJournal
+
+
+class Runner:
+    """Carries out uploads until stopped. One for a process is enough.
+
+    `kind` (console, watch, command) and `details()` are what other hosts see of it. `only` bounds it to some uploads.
+    """
+
+    def __init__(
+        self,
+        records: Records,
+        sender: Sender,
+        limits: Limits,
+        *,
+        kind: str,
+        identity: RunnerIdentity | None = None,
+        only: Sequence[ObjectId] | None = None,
+        details: Callable[[], Mapping[str, Any]] = dict,
+        lease_seconds: float = LEASE_SECONDS,
+    ) -> None:
+        self._records = records
+        self._sender = sender
+        self._limits = limits
+        self._kind = kind
+        self._identity = identity or RunnerIdentity()
+        self._only = only
+        self._details = details
+        self._lease_seconds = lease_seconds
+        self._writer = RecordWriter(
+            records.uploads.collection, self.name, on_lost=self._lost, lease_seconds=lease_seconds
+        )
+        self._wakeups = Wakeups(records, self.host)
+        self._lock = threading.Lock()
+        self._active: dict[ObjectId, _Active] = {}
+        self._claimed: deque[_Active] = deque()
+        self._workers = 0
+        self._idle = threading.Condition(self._lock)
+        self._draining = False
+        self._leaving = threading.Event()
+        self._due: dict[str, float] = {}
+        self._thread = threading.Thread(target=self._run, name="runner", daemon=True)
+
+    @property
+    def name(self) -> str:
+        """The runner as it stands in leases."""
+        return self._identity.name
+
+    @property
+    def host(self) -> str:
+        """The host whose files it sends."""
+        return self._identity.host
+
+    @property
+    def limits(self) -> Limits:
+        """The limits that hold now."""
+        return self._limits
+
+    def start(self) -> None:
+        """Begin to claim."""
+        self._sender.set_limits(self._limits)
+        self._wakeups.start()
+        self._thread.start()
+
+    def drain(self) -> None:
+        """Claim nothing more; what is claimed goes on."""
+        self._draining = True
+
+    def wait_idle(self, timeout: float | None = None) -> bool:
+        """Wait until nothing is claimed or sent any more; False if that took longer."""
+        with self._idle:
+            return self._idle.wait_for(lambda: not self._active, timeout)
+
+    def stop(self, timeout: float = 5.0) -> bool:
+        """Pause what runs, keep what arrived, and end; True if all was written within `timeout` seconds.
+
+        What could not be written in time is adopted by the next runner of this host.
+        """
+        until = time.monotonic() + timeout
+        self._leaving.set()
+        self._wakeups.close()
+        with self._lock:
+            waiting = list(self._claimed)
+            self._claimed.clear()
+            for active in self._active.values():
+                active.control.stop(StopReason.LEAVING)
+        for active in waiting:
+            self._let_go(active)
+        self._thread.join(timeout)
+        settled = self.wait_idle(max(0.1, until - time.monotonic() - 0.5))
+        written = self._writer.close(max(0.2, until - time.monotonic()))
+        if settled and written:
+            try:
+                self._records.runners.leave(self.name)
+            except PyMongoError as error:
+                _log.warning("the heartbeat stays behind: %s", error)
+            self._identity.release()
+        return settled and written
+
+    def _run(self) -> None:
+        while not self._leaving.is_set():
+            try:
+                self._beat()
+                self._obey()
+                self._claim()
+                self._tidy()
+            except PyMongoError as error:
+                _log.warning("the runner waits for MongoDB: %s", error)
+                self._leaving.wait(0.5)
+            self._wakeups.wait(_LOOK_ANYWAY_SECONDS)
+
+    def _is_due(self, what: str, every: float) -> bool:
+        now = time.monotonic()
+        if now < self._due.get(what, 0.0):
+            return False
+        self._due[what] = now + every
+        return True
+
+    def _beat(self) -> None:
+        if self._is_due("heartbeat", HEARTBEAT_SECONDS):
+            limits = self._records.runners.beat(self.name, self.host, self._kind, self._limits, self._details())
+            if limits != self._limits:
+                self._limits = limits
+                self._sender.set_limits(limits)
+                self._start_workers()
+
+    def _obey(self) -> None:
+        """Stop what shall pause or be cancelled, and what is no longer ours."""
+        with self._lock:
+            active = dict(self._active)
+        if not active:
+            return
+        requested = self._records.uploads.requested_of(self.name)
+        for upload_id, entry in active.items():
+            if requested.get(upload_id, Requested.RUN) is not Requested.RUN:
+                entry.control.stop(StopReason.REQUESTED)
+
+    def _claim(self) -> None:
+        with self._lock:
+            free = self._limits.uploads - len(self._active)
+        if self._draining or self._leaving.is_set() or free <= 0:
+            return
+        uploads = self._records.uploads
+        dead = self._dead() if self._is_due("dead", _ADOPT_SECONDS) else ()
+        claimed = uploads.claim(
+            self.name,
+            self.host,
+            lease_seconds=self._lease_seconds,
+            slots=free,
+            most_bytes_ahead=_BYTES_AHEAD,
+            dead=dead,
+            only=self._only,
+        )
+        if not claimed and self._only is None and self._is_due("elsewhere", _ADOPT_SECONDS):
+            here = [upload.id for upload in uploads.stalled(self.host) if self._sender.is_here(upload)]
+            claimed = uploads.claim_elsewhere(self.name, here[:free], lease_seconds=self._lease_seconds)
+        for upload in claimed:
+            self._accept(upload)
+        self._start_workers()
+
+    def _dead(self) -> list[str]:
+        named = [name for name in self._records.uploads.lease_holders(self.host) if isinstance(name, str)]
+        dead = self._identity.dead_among(named)
+        self._identity.forget(named)
+        return dead
+
+    def _accept(self, upload: Upload) -> None:
+        progress = Progress(upload.size, upload.current)
+        control = TransferControl()
+        active = _Active(upload, control, RecordJournal(upload, self._writer, progress, control))
+        self._writer.hold(upload.id, progress)
+        with self._lock:
+            self._active[upload.id] = active
+            self._claimed.append(active)
+
+    def _start_workers(self) -> None:
+        with self._lock:
+            missing = min(self._limits.uploads - self._workers, len(self._claimed))
+            self._workers += max(0, missing)
+        for _ in range(missing):
+            threading.Thread(target=self._work, name="upload", daemon=True).start()
+
+    def _work(self) -> None:
+        while (active := self._next()) is not None:
+            self._carry_out(active)
+
+    def _next(self) -> _Active | None:
+        with self._lock:
+            if self._workers > self._limits.uploads or not self._claimed:
+                self._workers -= 1
+                return None
+            return self._claimed.popleft()
+
+    def _carry_out(self, active: _Active) -> None:
+        try:
+            active.control.check()
+            sent = self._sender.send(active.upload, active.journal, active.control)
+        except Stopped:
+            self._let_go(active)
+        except TransferError as error:
+            self._fail(active, error)
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not leave an upload that nobody ends
+            _log.exception("sending %s", active.upload.id)
+            self._fail(active, TransferError("InternalError", f"{type(error).__name__}: {error}", Verdict.PERSON))
+        else:
+            fields = completed(key=sent.key, checksum=sent.checksum, etag=sent.etag, version_id=sent.version_id)
+            self._settle(active, fields)
+
+    def _let_go(self, active: _Active) -> None:
+        """The transfer stopped: leave the document to whoever is next, or settle what was requested."""
+        if active.control.reason is StopReason.LOST:
+            self._forget(active)
+            return
+        gone = self._is_cancelled(active) and self._abort(active)
+        self._settle(active, stopped(leaving=self._leaving.is_set(), multipart_gone=gone))
+
+    def _is_cancelled(self, active: _Active) -> bool:
+        if active.control.reason is not StopReason.REQUESTED:
+            return False
+        try:
+            requested = self._records.uploads.requested_of(self.name)
+        except PyMongoError:
+            return False  # the parts stay until some runner tidies the cancelled document
+        return requested.get(active.upload.id) is Requested.CANCEL
+
+    def _fail(self, active: _Active, error: TransferError) -> None:
+        gone = error.verdict is Verdict.FINAL and self._abort(active)
+        self._settle(active, failed(error.code, error.message, multipart_gone=gone))
+
+    def _abort(self, active: _Active) -> bool:
+        """Whether nothing is left in the bucket."""
+        if active.journal.multipart is None:
+            return True
+        try:
+            self._sender.abort(active.upload, active.journal.multipart)
+        except TransferError as error:
+            _log.warning("the parts of %s stay in the bucket for now: %s", active.upload.id, error)
+            return False
+        return True
+
+    def _settle(self, active: _Active, fields: dict[str, Any]) -> None:
+        outcome = self._writer.write(active.upload.id, fields, lets_go=True)
+        outcome.add_done_callback(lambda _: self._forget(active))
+
+    def _forget(self, active: _Active) -> None:
+        with self._idle:
+            # The same runner may already have claimed it anew.
+            if self._active.get(active.upload.id) is active:
+                del self._active[active.upload.id]
+            self._idle.notify_all()
+        self._wakeups.wake()
+
+    def _lost(self, upload_id: ObjectId) -> None:
+        with self._lock:
+            active = self._active.get(upload_id)
+        if active is not None:
+            _log.warning("upload %s is no longer ours", upload_id)
+            active.control.stop(StopReason.LOST)
+
+    def _tidy(self) -> None:
+        """Abort what cancelled documents still hold in the bucket."""
+        if not self._is_due("tidy", _ADOPT_SECONDS):
+            return
+        for upload in self._records.uploads.to_tidy(self.name, lease_seconds=self._lease_seconds):
+            is_gone = False
+            try:
+                if upload.multipart is not None:
+                    self._sender.abort(upload, upload.multipart)
+                is_gone = True
+            except TransferError as error:
+                _log.warning("the parts of %s stay in the bucket for now: %s", upload.id, error)
+            self._records.uploads.tidied(self.name, upload.id, is_gone=is_gone)

@@ -1,0 +1,66 @@
+"""What makes a runner look at the documents: a change stream of intents, so that it obeys at once.
+
+Owns only the waking; the runner reads the documents themselves, and also looks now and then without being woken.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from console.models import Requested, UploadStatus
+from console.records.database import Records
+from console.records.feed import ChangeFeed
+
+
+def intents_pipeline(host: str) -> list[dict[str, Any]]:
+    """Events that may concern a runner of the host, without their documents."""
+    updated = "updateDescription.updatedFields"
+    return [
+        {
+            "$match": {
+                "$or": [
+                    {"operationType": "insert", "fullDocument.host": host},
+                    {"operationType": {"$in": ["replace", "delete"]}},
+                    {f"{updated}.requested": {"$in": [word.value for word in Requested]}},
+                    {f"{updated}.status": UploadStatus.PENDING.value},
+                ]
+            }
+        },
+        {"$project": {"operationType": 1, "clusterTime": 1}},
+    ]
+
+
+class Wakeups:
+    """An event that intents in MongoDB set. Thread-safe."""
+
+    def __init__(self, records: Records, host: str) -> None:
+        self._feed = ChangeFeed(records.uploads.collection, pipeline=intents_pipeline(host), images=False)
+        self._woken = threading.Event()
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._listen, name="wakeups", daemon=True)
+
+    def start(self) -> None:
+        """Begin to listen."""
+        self._feed.start()
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Let `wait` return."""
+        self._woken.set()
+
+    def wait(self, seconds: float) -> None:
+        """Until woken, at most `seconds`."""
+        self._woken.wait(seconds)
+        self._woken.clear()
+
+    def close(self) -> None:
+        """End the threads."""
+        self._closed.set()
+        self._feed.close()
+        self.wake()
+
+    def _listen(self) -> None:
+        while not self._closed.is_set():
+            if self._feed.take(1.0):
+                self.wake()
