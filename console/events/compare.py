@@ -23,6 +23,9 @@ from typing import Any, Final
 
 from console.events.values import MAX_DEPTH, bson_type, fingerprint, same
 
+Step = str | int
+Path = tuple[Step, ...]
+
 # About a hundredth of a second in Python; two arrays of 316 elements that share no end.
 ALIGNMENT_CELLS: Final = 100_000
 

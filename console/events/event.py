@@ -104,18 +104,6 @@ class ChangeEvent:
         return self.after is None and self.operation in DOCUMENT_OPERATIONS - {"delete"}
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """A line of the log that is no event: a gap in the history, the connection lost or found again.
-
-    `kind` is a single word (`gap`, `connection`, `skipped`, ...), `at` is UTC.
-    """
-
-    kind: str
-    text: str
-    at: datetime
-
-
 def namespace_text(namespace: object) -> str:
     """`{"db": ..., "coll": ...}` as "db.collection", "db", or ""."""
     if not isinstance(namespace, Mapping):
