@@ -10,7 +10,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
-from console.embedded.lifetime import Interrupted
+from console.embedded.lifetime import StartInterrupted
 from console.embedded.services import EmbeddedServices
 from console.formatting import visible
 
@@ -53,7 +53,7 @@ def run(*, directory: Path | None, as_json: bool) -> int:
             print(_line(services).model_dump_json() if as_json else _words(services), flush=True)
             while not ending.wait(_CHECK_SECONDS):
                 services.check()
-    except Interrupted:
+    except StartInterrupted:
         pass
     finally:
         for number, handler in before.items():

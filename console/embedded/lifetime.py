@@ -33,7 +33,7 @@ _POLL_SECONDS: Final = 0.01
 _LOG_LINES: Final = 8
 
 
-class Interrupted(Exception):
+class StartInterrupted(Exception):
     """Starting was called off by the event that the caller gave."""
 
 
@@ -184,12 +184,11 @@ def _lock(folder: Path, patience_seconds: float = 25.0) -> int:
 
     Waits only for servers whose console has died and which are just ending.
     """
-    file = folder / "lock"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise EmbeddedServerFailed(f"{file}: {error.strerror}") from None
+        raise EmbeddedServerFailed(f"{visible(str(folder))} cannot be used: {error.strerror}") from None
     deadline = time.monotonic() + patience_seconds
     while True:
         try:
@@ -201,7 +200,7 @@ def _lock(folder: Path, patience_seconds: float = 25.0) -> int:
                 continue
             os.close(descriptor)
             raise EmbeddedServerFailed(
-                f"{folder} is in use: the servers of process {owner or 'unknown'} run on it.",
+                f"{visible(str(folder))} is in use: the servers of process {owner or 'unknown'} run on it.",
                 advice="End that process, or give another --dir.",
             ) from None
         break
@@ -256,13 +255,13 @@ def wait_until(
 
     Raises:
         EmbeddedServerFailed: the server ended, or the time ran out.
-        Interrupted: the event was set.
+        StartInterrupted: the event was set.
     """
     deadline = time.monotonic() + timeout_seconds
     while not condition():
         process.check()
         if interrupted is not None and interrupted.is_set():
-            raise Interrupted
+            raise StartInterrupted
         if time.monotonic() > deadline:
             raise EmbeddedServerFailed(
                 f"{process.name}: {what} did not happen within {timeout_seconds:.0f} s. Its last lines:\n"

@@ -153,6 +153,8 @@ class Member:
 
     def hello(self) -> Document:
         """What it says about itself; empty if it does not answer."""
+        if not self.is_running:
+            return {}
         try:
             with self.client() as client:
                 return client.admin.command("hello")
@@ -194,7 +196,7 @@ class ReplicaSet:
 
         Raises:
             EmbeddedServerFailed: a member did not start, or no primary came about.
-            Interrupted: the event was set.
+            StartInterrupted: the event was set.
         """
         try:
             with ThreadPoolExecutor(len(self.members)) as executor:
@@ -216,15 +218,19 @@ class ReplicaSet:
         return next((member for member in self.members if member.hello().get("isWritablePrimary")), None)
 
     def step_down(self, seconds: int = 10) -> Member:
-        """Have the primary step down and not stand again for `seconds`; returns the member that was primary."""
+        """Have the primary step down and not stand again for `seconds`; returns the member that was primary.
+
+        `seconds` must be 2 at least where there are others: half of them is theirs to catch up.
+        """
         primary = self._require_primary()
+        is_alone = len(self.members) == 1
         # A primary that stepped down may close the connection that told it to.
         with primary.client() as client, contextlib.suppress(AutoReconnect):
             client.admin.command(
                 "replSetStepDown",
                 seconds,
-                secondaryCatchUpPeriodSecs=max(1, seconds // 2),
-                force=len(self.members) == 1,
+                secondaryCatchUpPeriodSecs=0 if is_alone else seconds // 2,
+                force=is_alone,
             )
         return primary
 
@@ -270,7 +276,8 @@ class ReplicaSet:
         wanted = [member.address for member in self.members]
 
         def is_configured() -> bool:
-            with self.members[0].client() as client:
+            # A change of its state closes connections.
+            with self.members[0].client() as client, contextlib.suppress(AutoReconnect):
                 try:
                     config = client.admin.command("replSetGetConfig")["config"]
                     if [member["host"] for member in config["members"]] == wanted:
@@ -283,8 +290,6 @@ class ReplicaSet:
                     if error.code != _NOT_YET_INITIALIZED:
                         raise
                     _initiate(client, wanted)
-                except AutoReconnect:  # a change of its state closes connections
-                    pass
             return False
 
         try:

@@ -64,12 +64,15 @@ class AccessKey:
 class S3Server:
     """A running S3 server; a context manager that ends it."""
 
-    def __init__(self, folder: ServiceFolder, *, access_key: AccessKey, port: int | None = None) -> None:
-        """Plan a server in `folder`; nothing is started. `port` is used again if it is free."""
+    def __init__(
+        self, folder: ServiceFolder, *, bucket: str, access_key: AccessKey | None = None, port: int | None = None
+    ) -> None:
+        """Plan a server in `folder` with one bucket; nothing is started. `port` is used again if it is free."""
         self._program = find_rclone()
         self._folder = folder
         self._process: SupervisedProcess | None = None
-        self.access_key = access_key
+        self.bucket = bucket
+        self.access_key = access_key or AccessKey()
         self.port = free_port(port)
         self.objects = folder.path / "s3"
 
@@ -93,18 +96,14 @@ class S3Server:
     ) -> None:
         self.stop()
 
-    def create_bucket(self, name: str) -> None:
-        """Make an empty bucket; one that is there stays as it is."""
-        (self.objects / name).mkdir(parents=True, exist_ok=True)
-
     def start(self, interrupted: Event | None = None) -> Self:
-        """Start and wait until it answers requests.
+        """Make the bucket, start, and wait until requests are answered.
 
         Raises:
             EmbeddedServerFailed: it did not start.
-            Interrupted: the event was set.
+            StartInterrupted: the event was set.
         """
-        self.objects.mkdir(parents=True, exist_ok=True)
+        (self.objects / self.bucket).mkdir(parents=True, exist_ok=True)  # rclone caches listings: not while it runs
         for leftover in self.objects.rglob(_LEFTOVERS):
             leftover.unlink(missing_ok=True)
         for attempt in range(_BIND_ATTEMPTS):

@@ -48,7 +48,6 @@ class EmbeddedServices:
         self._folder = folder
         self.replica_set = replica_set
         self.s3_server = s3_server
-        self.bucket = BUCKET
 
     @classmethod
     def start(cls, directory: Path | None = None, *, interrupted: Event | None = None) -> Self:
@@ -58,7 +57,7 @@ class EmbeddedServices:
 
         Raises:
             EmbeddedServerFailed: a server is missing or did not start, or the folder is in use or unusable.
-            Interrupted: the event was set meanwhile; nothing is left running.
+            StartInterrupted: the event was set meanwhile; nothing is left running.
         """
         folder = ServiceFolder(directory)
         try:
@@ -66,7 +65,8 @@ class EmbeddedServices:
             replica_set = ReplicaSet(folder, ports=[kept.mongodb_port] if kept else ())
             s3_server = S3Server(
                 folder,
-                access_key=AccessKey(kept.access_key, kept.secret_key) if kept else AccessKey(),
+                bucket=BUCKET,
+                access_key=AccessKey(kept.access_key, kept.secret_key) if kept else None,
                 port=kept.s3_port if kept else None,
             )
             services = cls(folder, replica_set, s3_server)
@@ -74,7 +74,6 @@ class EmbeddedServices:
             folder.close()
             raise
         try:
-            s3_server.create_bucket(services.bucket)
             with ThreadPoolExecutor(2) as executor:
                 for starting in [executor.submit(server.start, interrupted) for server in (replica_set, s3_server)]:
                     starting.result()
@@ -98,6 +97,11 @@ class EmbeddedServices:
     def s3_endpoint(self) -> str:
         """The S3 server's URL; path-style addressing."""
         return self.s3_server.endpoint
+
+    @property
+    def bucket(self) -> str:
+        """The name of the bucket that is there."""
+        return self.s3_server.bucket
 
     @property
     def access_key(self) -> str:

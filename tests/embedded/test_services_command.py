@@ -1,0 +1,194 @@
+"""`services` as a process: its line, its end by any signal, its folder."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import psutil
+import pytest
+from botocore.exceptions import ClientError
+from pymongo import MongoClient
+
+from console.commands.services import ServicesLine
+from console.embedded.lifetime import LOOPBACK
+
+
+def insert(line, document):
+    with MongoClient(line["mongodb_uri"], serverSelectionTimeoutMS=10_000) as client:
+        client.test.things.insert_one(document)
+
+
+def documents(line):
+    with MongoClient(line["mongodb_uri"], serverSelectionTimeoutMS=10_000) as client:
+        return list(client.test.things.find())
+
+
+@contextmanager
+def foreign_server(port):
+    with ThreadingHTTPServer((LOOPBACK, port), BaseHTTPRequestHandler) as server:
+        server.RequestHandlerClass.log_message = lambda *_: None
+        thread = Thread(target=server.serve_forever, args=[0.01])
+        thread.start()
+        yield
+        server.shutdown()
+        thread.join()
+
+
+def test_both_servers_answer_when_the_line_is_there(start_services):
+    services = start_services()
+    ServicesLine.model_validate(services.line, extra="forbid")
+    with MongoClient(services.line["mongodb_uri"], serverSelectionTimeoutMS=10_000) as client:
+        assert client.admin.command("hello")["isWritablePrimary"]
+    s3 = services.s3()
+    s3.put_object(Bucket=services.line["bucket"], Key="a/b", Body=b"x")
+    assert s3.head_object(Bucket=services.line["bucket"], Key="a/b")["ContentLength"] == 1
+    services.end(signal.SIGTERM)
+    assert services.process.stdout.read() == ""
+    assert services.process.stderr.read() == ""
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGTERM, 0), (signal.SIGHUP, 0), (signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)],
+)
+def test_no_process_and_no_private_folder_outlive_it(start_services, number, code):
+    services = start_services()
+    folder = services.folder
+    assert folder.is_dir()
+    assert services.end(number) == code
+    assert not folder.exists()
+
+
+def test_signals_of_the_terminal_reach_only_us(start_services):
+    services = start_services()
+    own_group = os.getpgid(services.process.pid)
+    assert own_group not in {os.getpgid(process.pid) for process in services.descendants}
+
+
+def test_a_signal_while_starting_leaves_nothing(tmp_path):
+    with subprocess.Popen(
+        [sys.executable, "-m", "console", "services", "--json", "--dir", tmp_path], stdout=subprocess.PIPE
+    ) as process:
+        us = psutil.Process(process.pid)
+        while not (descendants := us.children(recursive=True)):
+            assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+        _, alive = psutil.wait_procs(descendants, timeout=60)
+        assert not alive
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_kept_folder_comes_back_as_it_was(start_services, tmp_path, number):
+    first = start_services(tmp_path)
+    insert(first.line, {"_id": "kept"})
+    first.s3().put_object(Bucket=first.line["bucket"], Key="ü", Body=b"kept")
+    first.end(number)
+
+    second = start_services(tmp_path)
+    assert second.line == first.line
+    assert documents(second.line) == [{"_id": "kept"}]
+    assert second.s3().get_object(Bucket=second.line["bucket"], Key="ü")["Body"].read() == b"kept"
+
+
+def test_a_start_right_after_a_crash_waits_for_the_old_servers_to_end(start_services, tmp_path):
+    first = start_services(tmp_path)
+    insert(first.line, {"_id": "kept"})
+    first.process.kill()
+    first.process.wait()
+    second = start_services(tmp_path)
+    assert documents(second.line) == [{"_id": "kept"}]
+    first.assert_nothing_is_left()
+
+
+def test_ports_that_were_taken_meanwhile_are_replaced(start_services, tmp_path):
+    first = start_services(tmp_path)
+    insert(first.line, {"_id": "kept"})
+    ports = [server.net_connections()[0].laddr.port for server in map(first.server, ("mongod", "rclone"))]
+    first.end(signal.SIGTERM)
+    with foreign_server(ports[0]), foreign_server(ports[1]):
+        second = start_services(tmp_path)
+        assert second.line["mongodb_uri"] != first.line["mongodb_uri"]
+        assert second.line["s3_endpoint"] != first.line["s3_endpoint"]
+        insert(second.line, {"_id": "new"})
+        assert documents(second.line) == [{"_id": "kept"}, {"_id": "new"}]
+
+
+def test_a_folder_in_use_is_refused_with_the_process_that_uses_it(start_services, refused_services, tmp_path):
+    first = start_services(tmp_path)
+    second = refused_services(tmp_path)
+    assert second.returncode == 3
+    assert second.stdout == ""
+    assert str(tmp_path) in second.stderr
+    assert f"process {first.process.pid} " in second.stderr
+    assert "Traceback" not in second.stderr
+    assert documents(first.line) == []
+
+
+@pytest.mark.parametrize("content", ["{", '{"mongodb_port": "x"}'])
+def test_a_damaged_folder_says_which_file_and_what_to_do(refused_services, tmp_path, content):
+    (tmp_path / "services.json").write_text(content)
+    refused = refused_services(tmp_path)
+    assert refused.returncode == 3
+    assert str(tmp_path / "services.json") in refused.stderr
+    assert "Remove that file" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_folder_that_cannot_be_made_is_named(refused_services, tmp_path):
+    (tmp_path / "file").write_text("")
+    refused = refused_services(tmp_path / "file" / "folder")
+    assert refused.returncode == 3
+    assert str(tmp_path / "file" / "folder") in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize("name", ["mongod", "rclone"])
+def test_a_server_that_dies_ends_the_other_with_an_error(start_services, name):
+    services = start_services()
+    services.server(name).kill()
+    assert services.process.wait(60) == 3
+    services.assert_nothing_is_left()
+    assert f"{name} ended by itself (exit code 137)" in services.process.stderr.read()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent's death")
+def test_servers_end_when_their_supervisors_are_killed(start_services):
+    services = start_services()
+    servers = [services.server("mongod"), services.server("rclone")]
+    for server in servers:
+        server.parent().kill()
+    _, alive = psutil.wait_procs(servers, timeout=60)
+    assert not alive
+    assert services.process.wait(60) == 3
+
+
+def test_the_secret_key_is_checked_and_not_seen_by_other_users(start_services):
+    services = start_services()
+    for process in services.descendants:
+        assert services.line["secret_key"] not in " ".join(process.cmdline())
+    with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
+        services.s3(aws_secret_access_key="wrong").list_buckets()
+
+
+def test_the_persons_own_rclone_configuration_has_no_say(start_services, tmp_path, monkeypatch):
+    (tmp_path / "rclone.conf").write_text("this is no configuration")
+    monkeypatch.setenv("RCLONE_CONFIG", str(tmp_path / "rclone.conf"))
+    monkeypatch.setenv("RCLONE_READ_ONLY", "true")
+    monkeypatch.setenv("RCLONE_AUTH_KEY", '"their,own"')
+    services = start_services()
+    services.s3().put_object(Bucket=services.line["bucket"], Key="x", Body=b"x")
+
+
+def test_what_a_killed_upload_left_behind_is_removed(start_services, tmp_path):
+    leftover = tmp_path / "s3/uploads/folder/.rclone_temp_put_abc"
+    leftover.parent.mkdir(parents=True)
+    leftover.write_bytes(b"half")
+    start_services(tmp_path)
+    assert not leftover.exists()
