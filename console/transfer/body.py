@@ -1,0 +1,120 @@
+"""The body of one request: a stretch of the file as a stream, read piece by piece while it is sent.
+
+Owns what happens on the way: the bandwidth limit, the question whether to stop, the count of bytes, and the last
+look at the file before its last piece leaves. Holds one piece in memory, never the part.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Final
+
+from console.transfer.bandwidth import BandwidthLimit
+from console.transfer.control import Control, Journal
+from console.transfer.errors import Stopped, TransferError
+from console.transfer.plan import Part
+from console.transfer.source import SourceFile
+
+_LARGEST_PIECE: Final = 1024 * 1024
+
+
+class Body(io.RawIOBase):
+    """A file-like object over one part. `failure` is what a read raised: HTTP libraries wrap it beyond recognition."""
+
+    def __init__(
+        self, source: SourceFile, part: Part, *, bandwidth: BandwidthLimit, journal: Journal, control: Control
+    ) -> None:
+        super().__init__()
+        self._source = source
+        self._part = part
+        self._bandwidth = bandwidth
+        self._journal = journal
+        self._control = control
+        self._position = 0
+        self._counted = 0
+        self.failure: TransferError | Stopped | None = None
+
+    def __len__(self) -> int:
+        return self._part.length
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def seekable(self) -> bool:
+        """True: a client may start over."""
+        return True
+
+    def tell(self) -> int:
+        """Position from the beginning of the part."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move; going back takes back what was counted as sent."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._part.length}[whence]
+        self._position = min(max(0, base + offset), self._part.length)
+        self.take_back(self._position)
+        return self._position
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Up to `size` bytes, all the rest for a negative one; empty at the end."""
+        left = self._part.length - self._position
+        wanted = left if size < 0 else min(size, left)
+        data = self._piece(wanted)
+        while len(data) < wanted:
+            data += self._piece(wanted - len(data))
+        return data
+
+    def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
+        """Fill `buffer` as far as the part goes, without a copy; the number of bytes."""
+        view = memoryview(buffer).cast("B")
+        wanted = min(len(view), self._part.length - self._position)
+        filled = 0
+        while filled < wanted:
+            length = self._admit(wanted - filled)
+            try:
+                self._source.read_into(view[filled : filled + length], self._part.offset + self._position)
+                self._passed(length)
+            except TransferError as error:
+                self.failure = error
+                raise
+            filled += length
+        return filled
+
+    def take_back(self, position: int = 0) -> None:
+        """Count what lies behind `position` as not sent: the request failed or starts over."""
+        if self._counted > position:
+            self._journal.sent(position - self._counted)
+            self._counted = position
+
+    def _piece(self, wanted: int) -> bytes:
+        if not wanted:
+            return b""
+        length = self._admit(wanted)
+        try:
+            data = self._source.read(self._part.offset + self._position, length)
+            self._passed(length)
+        except TransferError as error:
+            self.failure = error
+            raise
+        return data
+
+    def _admit(self, wanted: int) -> int:
+        """Wait for the bandwidth; how many bytes may go."""
+        length = self._bandwidth.chunk_size(min(wanted, _LARGEST_PIECE))
+        length = min(length, wanted)
+        try:
+            self._bandwidth.take(length, self._control)
+        except Stopped as stopped:
+            self.failure = stopped
+            raise
+        return length
+
+    def _passed(self, length: int) -> None:
+        self._position += length
+        if self._position == self._part.length:
+            # Without its last piece S3 stores nothing: bytes of a file that changed never become an object or part.
+            self._source.check_unchanged()
+        if self._position > self._counted:
+            self._journal.sent(self._position - self._counted)
+            self._counted = self._position

@@ -1,0 +1,73 @@
+"""Request bodies through boto3: the engine that runs everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from console.transfer.body import Body
+from console.transfer.checksums import Algorithm, Digests, to_base64
+from console.transfer.client import object_parameters
+from console.transfer.engine import Answer, PartRequest, PutRequest
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+_IN_ONE_PIECE: Final = 64 * 1024
+"""Bodies up to this size are sent with their headers; for a stream botocore would ask `100-continue` first."""
+
+
+class Boto3Engine:
+    """Sends with the client that also does everything else. The client must have been made by `client.make_client`."""
+
+    def __init__(self, s3: S3Client) -> None:
+        self._s3 = s3
+
+    def put_object(self, request: PutRequest, body: Body) -> Answer:
+        """Send a whole object."""
+        parameters = object_parameters(request.content_type, request.settings) | _checksum_parameters(request.digests)
+        if request.if_absent:
+            parameters["IfNoneMatch"] = "*"
+        return _send(self._s3.put_object, body, Bucket=request.bucket, Key=request.key, **parameters)
+
+    def upload_part(self, request: PartRequest, body: Body) -> Answer:
+        """Send one part."""
+        return _send(
+            self._s3.upload_part,
+            body,
+            Bucket=request.bucket,
+            Key=request.key,
+            UploadId=request.upload_id,
+            PartNumber=request.number,
+            **_checksum_parameters(request.digests),
+        )
+
+    def close(self) -> None:
+        """Nothing: the client belongs to whoever made it."""
+
+
+def _send(operation: Callable[..., Any], body: Body, **parameters: Any) -> Answer:
+    length = len(body)
+    content = body.read() if length <= _IN_ONE_PIECE else body
+    try:
+        return read_answer(operation(Body=content, ContentLength=length, **parameters))
+    except Exception:
+        if body.failure is not None:
+            raise body.failure from None
+        raise
+
+
+def _checksum_parameters(digests: Digests) -> dict[str, Any]:
+    return {algorithm.parameter: to_base64(digest) for algorithm, digest in digests.items()}
+
+
+def read_answer(answer: Mapping[str, Any]) -> Answer:
+    """The parts of an answer of boto3 that say what was stored."""
+    return Answer(
+        etag=answer.get("ETag", "").strip('"'),
+        checksums={
+            algorithm: answer[algorithm.parameter] for algorithm in Algorithm if answer.get(algorithm.parameter)
+        },
+        version_id=answer.get("VersionId"),
+        etag_is_md5=not str(answer.get("ServerSideEncryption", "")).startswith("aws:kms"),
+    )

@@ -1,0 +1,131 @@
+"""The boto3 client that all transfers of a process share.
+
+Owns how it is set up. Credentials come from boto3's own chain alone: environment, profile, SSO, instance role.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+from urllib.parse import urlencode, urlsplit
+
+import boto3
+import botocore.exceptions as aws
+from botocore.config import Config
+
+from console.errors import ConfigurationError
+from console.formatting import visible
+from console.transfer.engine import ObjectSettings
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+_ENDPOINT_REGION: Final = "us-east-1"
+"""What servers other than AWS expect in signatures unless told otherwise."""
+_SPARE_CONNECTIONS: Final = 8
+"""For requests without a body, beside those that send parts."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientOptions:
+    """Where S3 is and how it is reached. `connections`: how many requests with bodies may be under way at once."""
+
+    endpoint_url: str | None = None
+    region: str | None = None
+    profile: str | None = None
+    addressing_style: Literal["auto", "path", "virtual"] = "auto"
+    ca_bundle: Path | None = None
+    connect_timeout_seconds: float = 10.0
+    read_timeout_seconds: float = 60.0
+    connections: int = 64
+
+
+def make_client(options: ClientOptions) -> S3Client:
+    """A client without retries of its own (`retrying` does that, and can be interrupted).
+
+    Raises:
+        ConfigurationError: no region for AWS, no credentials, an unknown profile, a wrong endpoint.
+    """
+    try:
+        session = boto3.Session(profile_name=options.profile, region_name=options.region)
+    except aws.ProfileNotFound:
+        raise ConfigurationError(
+            f"s3.profile: there is no AWS profile {visible(repr(options.profile))}",
+            advice=f"Known profiles: {_known_profiles()}. `aws configure --profile NAME` makes one.",
+        ) from None
+    region = session.region_name or (_ENDPOINT_REGION if options.endpoint_url else None)
+    if region is None:
+        raise ConfigurationError(
+            "s3.region: no AWS region is set", advice="Set s3.region, AWS_REGION, or the profile's region."
+        )
+    _require_credentials(session)
+    try:
+        return session.client(
+            "s3",
+            region_name=region,
+            endpoint_url=options.endpoint_url,
+            verify=str(options.ca_bundle) if options.ca_bundle is not None else None,
+            config=_config(options),
+        )
+    except (ValueError, aws.BotoCoreError) as error:
+        raise ConfigurationError(f"S3 client: {visible(str(error))}", advice="Check the s3 settings.") from None
+
+
+def is_aws(s3: S3Client) -> bool:
+    """Whether the client talks to Amazon's own S3."""
+    host = urlsplit(s3.meta.endpoint_url).hostname or ""
+    return host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
+
+
+def object_parameters(content_type: str, settings: ObjectSettings) -> dict[str, Any]:
+    """What PutObject and CreateMultipartUpload are told about the object, in boto3's names."""
+    parameters: dict[str, Any] = {
+        "ContentType": content_type,
+        "StorageClass": settings.storage_class,
+        "ServerSideEncryption": settings.server_side_encryption,
+        "SSEKMSKeyId": settings.kms_key_id,
+        "Metadata": dict(settings.metadata),
+        "Tagging": urlencode(settings.tags),
+    }
+    return {name: value for name, value in parameters.items() if value}
+
+
+def _config(options: ClientOptions) -> Config:
+    return Config(
+        connect_timeout=options.connect_timeout_seconds,
+        read_timeout=options.read_timeout_seconds,
+        retries={"total_max_attempts": 1},
+        max_pool_connections=options.connections + _SPARE_CONNECTIONS,
+        tcp_keepalive=True,
+        # Checksums are computed here, once, and kept: botocore is not to add its own.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        s3={
+            "addressing_style": _addressing_style(options),
+            # Over plain HTTP botocore would read every body once more for a SHA-256 in the signature. The signed
+            # checksum headers guard the bytes as well.
+            "payload_signing_enabled": False,
+        },
+    )
+
+
+def _addressing_style(options: ClientOptions) -> Literal["auto", "path", "virtual"]:
+    """With an endpoint of one's own `auto` means path: bucket names rarely have a DNS entry there."""
+    if options.addressing_style == "auto" and options.endpoint_url:
+        return "path"
+    return options.addressing_style
+
+
+def _require_credentials(session: boto3.Session) -> None:
+    advice = "Run `aws configure` or `aws sso login`, set s3.profile, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+    try:
+        credentials = session.get_credentials()
+    except aws.BotoCoreError as error:
+        raise ConfigurationError(f"AWS credentials: {visible(str(error))}", advice=advice) from None
+    if credentials is None:
+        raise ConfigurationError("no AWS credentials were found", advice=advice)
+
+
+def _known_profiles() -> str:
+    return ", ".join(visible(name) for name in boto3.Session().available_profiles) or "none"

@@ -1,0 +1,67 @@
+"""What happens where the key is taken already.
+
+Owns the duplicate policy. The look at the key beforehand saves sending; `If-None-Match: *` closes the gap between
+look and write on servers that honour it.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass
+from typing import Final
+
+from console.formatting import visible
+from console.transfer.errors import TransferError
+from console.transfer.job import Confirmation, Job
+
+_MOST_NAMES: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class GoAhead:
+    """Send; with `if_absent`, only if the key is still free when the object is made."""
+
+    if_absent: bool
+
+
+def settle_duplicate(job: Job) -> GoAhead | Confirmation:
+    """Look at the key and decide by the policy; under `new_name` the job's key may change.
+
+    Raises:
+        TransferError: ObjectExists under `fail`.
+    """
+    policy = job.options.duplicates
+    if policy == "overwrite":
+        return GoAhead(if_absent=False)
+    stored = job.head()
+    if stored is None:
+        return GoAhead(if_absent=True)
+    # A run that was killed between S3's answer and its record finds its own object here.
+    if policy == "skip_identical" or job.begun_before:
+        comparison = job.compare(stored, job.multipart.part_size if job.multipart else None)
+        if comparison.same and comparison.checksum is not None:
+            return job.done(stored, comparison.checksum, skipped=not job.begun_before)
+    if policy == "skip_identical":
+        return GoAhead(if_absent=False)
+    if policy == "fail":
+        raise TransferError("ObjectExists", f"s3://{visible(job.bucket)}/{visible(job.key)} exists already")
+    _choose_free_key(job)
+    return GoAhead(if_absent=True)
+
+
+def numbered(key: str, number: int) -> str:
+    """`dir/name.tar.gz` as `dir/name-2.tar.gz`."""
+    folder, name = posixpath.split(key)
+    stem, dot, suffixes = name.partition(".") if not name.startswith(".") else (name, "", "")
+    return posixpath.join(folder, f"{stem}-{number}{dot}{suffixes}")
+
+
+def _choose_free_key(job: Job) -> None:
+    wanted = job.key
+    for number in range(2, _MOST_NAMES + 1):
+        job.key = numbered(wanted, number)
+        if job.head() is None:
+            job.journal.key_chosen(job.key)
+            return
+    job.key = wanted
+    raise TransferError("ObjectExists", f"{visible(wanted)} and {_MOST_NAMES - 1} numbered names exist already")

@@ -1,0 +1,74 @@
+"""The two requests that carry bytes, as an interface: PutObject and UploadPart.
+
+Everything else that is asked of S3 goes through boto3. Implementations: `boto3_engine`; the Common Runtime is to
+come. They send one request each, without retries of their own, and verify nothing: `confirm` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from console.transfer.body import Body
+from console.transfer.checksums import Algorithm, Digests
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectSettings:
+    """How an object is kept. Names and values as S3 has them."""
+
+    storage_class: str | None = None
+    server_side_encryption: str | None = None
+    kms_key_id: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PutRequest:
+    """A whole object. `digests` go into the headers; `if_absent` asks S3 to refuse where the key exists."""
+
+    bucket: str
+    key: str
+    content_type: str
+    settings: ObjectSettings
+    digests: Digests
+    if_absent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PartRequest:
+    """One part of a multipart upload. `digests` go into the headers."""
+
+    bucket: str
+    key: str
+    upload_id: str
+    number: int
+    digests: Digests
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What S3 says it stored. `etag` without quotes; `checksums` in base64; `etag_is_md5` unless encrypted with KMS."""
+
+    etag: str
+    checksums: Mapping[Algorithm, str] = field(default_factory=dict)
+    version_id: str | None = None
+    etag_is_md5: bool = True
+
+
+class Engine(Protocol):
+    """Sends bodies; safe to use from several threads."""
+
+    def put_object(self, request: PutRequest, body: Body) -> Answer:
+        """Send a whole object. Raises `Stopped`, or what `errors.classify` knows."""
+        ...
+
+    def upload_part(self, request: PartRequest, body: Body) -> Answer:
+        """Send one part. Raises as `put_object`."""
+        ...
+
+    def close(self) -> None:
+        """End connections and threads."""
+        ...

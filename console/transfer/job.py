@@ -1,0 +1,126 @@
+"""One upload on its way: what its steps (`duplicates`, `put`, `multipart`) share and change.
+
+Owns the state of one `send`, and the two things every step needs: retries, and a body for a stretch of the file.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from console.models import Checksum, Multipart
+from console.transfer.body import Body
+from console.transfer.control import Control, Journal
+from console.transfer.engine import ObjectSettings
+from console.transfer.objects import StoredObject, head_object
+from console.transfer.plan import MEBIBYTE, Part, plan_parts
+from console.transfer.pool import wait_for
+from console.transfer.retrying import RetryPolicy, with_retries
+from console.transfer.source import SourceFile
+from console.transfer.transport import Transport
+from console.transfer.verify import Comparison, compare
+
+T = TypeVar("T")
+
+DuplicatePolicy = Literal["overwrite", "skip_identical", "new_name", "fail"]
+
+
+@dataclass(frozen=True, slots=True)
+class SendOptions:
+    """How uploads are sent. Sizes in bytes; `part_size` is what is preferred, `plan` may choose larger ones."""
+
+    part_size: int = 8 * MEBIBYTE
+    multipart_threshold: int = 16 * MEBIBYTE
+    duplicates: DuplicatePolicy = "overwrite"
+    settings: ObjectSettings = field(default_factory=ObjectSettings)
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """An upload whose object S3 has confirmed.
+
+    `key` is where it is (another one than asked for under `new_name`); `sent_bytes` what crossed the network for it,
+    repeats included; `skipped` says that an identical object was there already.
+    """
+
+    key: str
+    etag: str
+    version_id: str | None
+    checksum: Checksum
+    sent_bytes: int
+    skipped: bool = False
+
+
+@dataclass(slots=True)
+class Job:
+    """The upload being sent. `key` and `multipart` change on the way, nothing else.
+
+    `begun_before` says that an earlier attempt may have got as far as completing the object.
+    """
+
+    source: SourceFile
+    bucket: str
+    key: str
+    content_type: str
+    multipart: Multipart | None
+    begun_before: bool
+    transport: Transport
+    options: SendOptions
+    journal: Journal
+    control: Control
+    sent_bytes: int = 0
+    under_way: list[Future[Any]] = field(default_factory=list)
+
+    def ask(self, operation: Callable[[], T]) -> T:
+        """One request, with retries."""
+        return with_retries(operation, self.options.retry, self.control, self.journal)
+
+    def in_thread(self, work: Callable[[], T]) -> T:
+        """Run `work` in a thread of the pool; where `control` says stop, it is left behind to end by itself."""
+        future = self.transport.pool.start(work)
+        self.under_way.append(future)
+        result = wait_for(future, self.control)
+        self.under_way.remove(future)
+        return result
+
+    def close_source(self) -> None:
+        """Close the file, as soon as no thread that was left behind reads it any more."""
+        left_behind = [future for future in self.under_way if not future.done()]
+        remaining = len(left_behind) + 1
+        lock = threading.Lock()
+
+        def one_less(_: object = None) -> None:
+            nonlocal remaining
+            with lock:
+                remaining -= 1
+                last = remaining == 0
+            if last:
+                self.source.close()
+
+        for future in left_behind:
+            future.add_done_callback(one_less)
+        one_less()
+
+    def body(self, part: Part, control: Control) -> Body:
+        """A body over a stretch of the file."""
+        return Body(self.source, part, bandwidth=self.transport.bandwidth, journal=self.journal, control=control)
+
+    def head(self) -> StoredObject | None:
+        """The object that is under the key now."""
+        return self.ask(lambda: head_object(self.transport.s3, self.bucket, self.key))
+
+    def compare(self, stored: StoredObject, part_size: int | None = None) -> Comparison:
+        """That object and the file."""
+        return compare(self.source, stored, part_size or self._usual_part_size(), self.control)
+
+    def done(self, stored: StoredObject, checksum: Checksum, *, skipped: bool = False) -> Confirmation:
+        """The confirmation for an object that was found to be this file."""
+        answer = stored.answer
+        return Confirmation(self.key, answer.etag, answer.version_id, checksum, self.sent_bytes, skipped)
+
+    def _usual_part_size(self) -> int:
+        return plan_parts(self.source.state.size, self.options.part_size).part_size

@@ -1,0 +1,235 @@
+"""One file as a multipart upload: opened, or found again; its missing parts sent; completed and confirmed.
+
+Owns the order of things, and which parts need not be sent again. What S3 knows of the parts is asked from S3
+(`ListParts`), never remembered. Stopping leaves the multipart upload open for the next time; `abort` ends it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from console.models import Checksum, Multipart
+from console.transfer.boto3_engine import read_answer
+from console.transfer.checksums import Algorithm, to_base64
+from console.transfer.client import object_parameters
+from console.transfer.confirm import SentPart, confirm_object, expected_checksum
+from console.transfer.control import Unattended
+from console.transfer.engine import Answer
+from console.transfer.errors import TransferError
+from console.transfer.job import Confirmation, Job
+from console.transfer.parts import ListedPart, send_parts
+from console.transfer.plan import PartPlan, plan_parts
+from console.transfer.retrying import START_ANEW, RetryPolicy, ask, with_retries
+from console.transfer.verdicts import Verdict
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+_MOST_FRESH_STARTS = 3
+_ABORT_ROUNDS = 4
+
+
+def send_multipart(job: Job, *, if_absent: bool) -> Confirmation:
+    """Send the file in parts, going on with `job.multipart` where there is one.
+
+    Raises:
+        TransferError: PreconditionFailed where the key was taken meanwhile (the multipart upload stays open); others
+            as `errors.classify` sorts them. Stopped: `control` said so.
+    """
+    fresh_starts = 0
+    while True:
+        try:
+            return _send_once(job, if_absent=if_absent)
+        except TransferError as error:
+            if error.code not in START_ANEW:
+                raise
+            if (confirmation := _completed_before(job)) is not None:
+                return confirmation
+            if fresh_starts == _MOST_FRESH_STARTS:
+                raise
+            fresh_starts += 1
+            job.journal.noted(error.code, f"{error.message}; the upload starts anew")
+            close_multipart(job)
+
+
+def close_multipart(job: Job) -> None:
+    """Abort the job's multipart upload, if it is there still, and say so."""
+    if job.multipart is None:
+        return
+    multipart = job.multipart
+    job.ask(lambda: abort(job.transport.s3, job.bucket, job.key, multipart.upload_id))
+    job.multipart = None
+    job.journal.multipart_closed()
+    job.journal.confirmed(0)
+
+
+def abort(s3: S3Client, bucket: str, key: str, upload_id: str) -> None:
+    """Abort a multipart upload and see to it that no part stays behind. One that is gone already is fine.
+
+    A part that was under way may be stored after the abort; S3 asks to abort again until `ListParts` finds nothing.
+
+    Raises:
+        TransferError: as `errors.classify` sorts it.
+    """
+    for _ in range(_ABORT_ROUNDS):
+        try:
+            ask(lambda: s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id))
+            ask(lambda: s3.list_parts(Bucket=bucket, Key=key, UploadId=upload_id, MaxParts=1))
+        except TransferError as error:
+            if error.code in ("NoSuchUpload", "NoSuchBucket", "NoSuchKey", "404"):
+                return
+            if error.code == "AccessDenied":
+                return  # no right to list: the abort itself went through, or the first request would have said so
+            raise
+
+
+def _send_once(job: Job, *, if_absent: bool) -> Confirmation:
+    multipart = job.multipart
+    listed: dict[int, ListedPart] = {}
+    if multipart is None:
+        multipart = job.multipart = _open(job)
+    else:
+        listed = _list_parts(job, multipart)
+    plan = PartPlan(job.source.state.size, multipart.part_size)
+    if any(number > len(plan) for number in listed):
+        raise TransferError("InvalidPart", "the multipart upload holds parts beyond the end of the file")
+    parts = send_parts(job, multipart.upload_id, plan, listed)
+    job.source.check_unchanged()
+    answer = _complete(job, multipart.upload_id, parts, if_absent=if_absent)
+    checksum = _confirm(job, answer, parts)
+    return Confirmation(job.key, answer.etag, answer.version_id, checksum, job.sent_bytes)
+
+
+def _open(job: Job) -> Multipart:
+    server = job.transport.server
+    plan = plan_parts(job.source.state.size, job.options.part_size)
+
+    def create() -> Any:
+        parameters = object_parameters(job.content_type, job.options.settings)
+        if server.returns_checksums is not False:
+            parameters["ChecksumAlgorithm"] = server.algorithm.value
+            parameters["ChecksumType"] = "FULL_OBJECT" if server.algorithm.is_crc else "COMPOSITE"
+        try:
+            return ask(lambda: job.transport.s3.create_multipart_upload(Bucket=job.bucket, Key=job.key, **parameters))
+        except TransferError as error:
+            if server.learn_from_refusal(error.code, conditional=False):
+                raise TransferError(error.code, error.message, Verdict.RETRY) from error
+            raise
+
+    answer = job.ask(create)
+    multipart = Multipart(upload_id=answer["UploadId"], part_size=plan.part_size)
+    job.journal.multipart_opened(multipart)
+    return multipart
+
+
+def _list_parts(job: Job, multipart: Multipart) -> dict[int, ListedPart]:
+    """What S3 holds of the multipart upload, by part number."""
+
+    def list_all() -> dict[int, ListedPart]:
+        pages = job.transport.s3.get_paginator("list_parts").paginate(
+            Bucket=job.bucket, Key=job.key, UploadId=multipart.upload_id
+        )
+        return {
+            part["PartNumber"]: ListedPart(part["Size"], read_answer(part))
+            for page in pages
+            for part in page.get("Parts", [])
+        }
+
+    return job.ask(list_all)
+
+
+def _complete(job: Job, upload_id: str, parts: list[SentPart], *, if_absent: bool) -> Answer:
+    server = job.transport.server
+    algorithm = server.algorithm
+
+    def complete() -> Answer:
+        conditional = if_absent and server.takes_conditions
+        parameters: dict[str, Any] = {"IfNoneMatch": "*"} if conditional else {}
+        with_checksums = bool(server.returns_checksums)
+        whole = expected_checksum(algorithm, parts, composite_type=not algorithm.is_crc) if with_checksums else None
+        if whole is not None:
+            parameters |= {algorithm.parameter: whole.value, "ChecksumType": whole.kind}
+            parameters["MpuObjectSize"] = job.source.state.size
+        completed = [_completed_part(part, algorithm if whole is not None else None) for part in parts]
+        try:
+            return read_answer(
+                ask(
+                    lambda: job.transport.s3.complete_multipart_upload(
+                        Bucket=job.bucket,
+                        Key=job.key,
+                        UploadId=upload_id,
+                        MultipartUpload={"Parts": completed},
+                        **parameters,
+                    )
+                )
+            )
+        except TransferError as error:
+            if conditional and server.learn_from_refusal(error.code, conditional=True):
+                raise TransferError(error.code, error.message, Verdict.RETRY) from error
+            if error.code == "ConditionalRequestConflict":
+                # S3 asks for a new multipart upload in this case: API reference of CompleteMultipartUpload.
+                raise TransferError("NoSuchUpload", error.message) from error
+            raise
+
+    return job.ask(complete)
+
+
+def _completed_part(part: SentPart, algorithm: Algorithm | None) -> Any:
+    completed: dict[str, Any] = {"PartNumber": part.number, "ETag": f'"{part.etag}"'}
+    if algorithm is not None and algorithm in part.digests:
+        completed[algorithm.parameter] = to_base64(part.digests[algorithm])
+    return completed
+
+
+def _confirm(job: Job, answer: Answer, parts: list[SentPart]) -> Checksum:
+    """Compare the object with the parts' digests.
+
+    Raises:
+        TransferError: ChecksumMismatch; the object is deleted then, so that nobody takes it for the file.
+    """
+    try:
+        checksum = confirm_object(answer, parts)
+        if checksum is not None:
+            return checksum
+        stored = job.head()
+        if stored is None or stored.size != job.source.state.size:
+            found = f"{stored.size} bytes" if stored else "nothing"
+            raise TransferError("ChecksumMismatch", f"{job.source.state.size} bytes were sent, S3 has {found}")
+        checksum = confirm_object(stored.answer, parts)
+    except TransferError as error:
+        if error.code == "ChecksumMismatch":
+            _delete_damaged(job, answer)
+        raise
+    if checksum is not None:
+        return checksum
+    algorithm = job.transport.server.algorithm
+    known = expected_checksum(algorithm, parts, composite_type=not algorithm.is_crc)
+    known = known or expected_checksum(Algorithm.MD5, parts, composite_type=True)
+    if known is None:
+        raise TransferError("ChecksumMismatch", "S3 confirmed the parts by different checksums, the object by none")
+    return known
+
+
+def _delete_damaged(job: Job, answer: Answer) -> None:
+    version: dict[str, Any] = {"VersionId": answer.version_id} if answer.version_id else {}
+    job.ask(lambda: job.transport.s3.delete_object(Bucket=job.bucket, Key=job.key, **version))
+    job.multipart = None
+    job.journal.multipart_closed()
+    job.journal.confirmed(0)
+
+
+def _completed_before(job: Job) -> Confirmation | None:
+    """The multipart upload is gone: was it completed, and only the answer or its record lost?"""
+    stored = job.head()
+    if stored is None or job.multipart is None or stored.size != job.source.state.size:
+        return None
+    comparison = job.compare(stored, job.multipart.part_size)
+    if not comparison.same or comparison.checksum is None:
+        return None
+    return job.done(stored, comparison.checksum)
+
+
+def abort_quietly(s3: S3Client, bucket: str, key: str, upload_id: str, policy: RetryPolicy) -> None:
+    """`abort` with retries, for callers without control and journal."""
+    nobody = Unattended()
+    with_retries(lambda: abort(s3, bucket, key, upload_id), policy, nobody, nobody)

@@ -1,0 +1,89 @@
+"""Objects that are there already: looking at one, and deleting it.
+
+Owns HeadObject and DeleteObject. Not here: comparing an object with a file (`verify`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from console.transfer.boto3_engine import read_answer
+from console.transfer.engine import Answer
+from console.transfer.errors import TransferError
+from console.transfer.retrying import ask
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+_ABSENT = frozenset({"404", "NoSuchKey", "NotFound", "NoSuchVersion", "405"})
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object as HeadObject tells it; `size` in bytes."""
+
+    size: int
+    answer: Answer
+    modified_at: datetime | None
+
+
+def head_object(s3: S3Client, bucket: str, key: str, version_id: str | None = None) -> StoredObject | None:
+    """The object, or None where there is none.
+
+    Raises:
+        TransferError: as `errors.classify` sorts it; AccessDenied may also mean that it does not exist and listing is
+            not allowed.
+    """
+    version: dict[str, Any] = {"VersionId": version_id} if version_id else {}
+    try:
+        found: Mapping[str, Any] = ask(
+            lambda: s3.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED", **version)
+        )
+    except TransferError as error:
+        if error.code in _ABSENT:
+            _require_bucket(s3, bucket)
+            return None
+        raise
+    return StoredObject(found["ContentLength"], read_answer(found), found.get("LastModified"))
+
+
+def first_part_size(s3: S3Client, bucket: str, key: str, version_id: str | None = None) -> int | None:
+    """The size in bytes of an object's first part, or None where the server does not tell."""
+    version: dict[str, Any] = {"VersionId": version_id} if version_id else {}
+    try:
+        found: Mapping[str, Any] = ask(lambda: s3.head_object(Bucket=bucket, Key=key, PartNumber=1, **version))
+    except TransferError:
+        return None
+    return int(found["ContentLength"]) if found.get("PartsCount") else None
+
+
+def delete_object(s3: S3Client, bucket: str, key: str, *, etag: str | None, version_id: str | None = None) -> bool:
+    """Delete an object, unless it is another one by now than the one with that ETag. Whether one was deleted.
+
+    Raises:
+        TransferError: PreconditionFailed where the object is another one; otherwise as `errors.classify` sorts it.
+    """
+    found = head_object(s3, bucket, key, version_id)
+    if found is None:
+        return False
+    # Servers may give a multipart object another ETag on HEAD than on completion (rclone does): then only a
+    # conditional delete could tell, which they do not know either.
+    comparable = etag is not None and ("-" in etag) == ("-" in found.answer.etag)
+    if comparable and found.answer.etag != etag:
+        raise TransferError("PreconditionFailed", "the object was replaced by another one since it was uploaded")
+    version: dict[str, Any] = {"VersionId": version_id} if version_id else {}
+    ask(lambda: s3.delete_object(Bucket=bucket, Key=key, **version))
+    return True
+
+
+def _require_bucket(s3: S3Client, bucket: str) -> None:
+    """HEAD answers carry no error body: a missing key and a missing bucket look the same."""
+    try:
+        ask(lambda: s3.head_bucket(Bucket=bucket))
+    except TransferError as error:
+        if error.code in _ABSENT or error.code == "NoSuchBucket":
+            raise TransferError("NoSuchBucket", f"there is no bucket {bucket!r}") from None
+        # Whoever may only write to a prefix may not look at the bucket: then the key's answer stands.

@@ -1,0 +1,151 @@
+"""The parts of one multipart upload, sent side by side.
+
+Owns which parts are sent, the retries of each, and the end of all when one fails for good. Not here: opening and
+completing the multipart upload (`multipart`).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
+from typing import Final
+
+from console.transfer.checksums import Algorithm
+from console.transfer.confirm import SentPart, confirm_body
+from console.transfer.control import Control
+from console.transfer.engine import Answer, PartRequest
+from console.transfer.errors import Stopped, TransferError
+from console.transfer.job import Job
+from console.transfer.plan import Part, PartPlan
+from console.transfer.pool import wait_for
+from console.transfer.retrying import ask, with_retries
+from console.transfer.verdicts import Verdict
+
+_GRACE_SECONDS: Final = 1.0
+"""How long parts under way may take to notice that the upload stops, before they are left behind."""
+_LOOK_AGAIN_SECONDS: Final = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class ListedPart:
+    """A part that S3 holds already; `size` in bytes."""
+
+    size: int
+    answer: Answer
+
+
+class _SiblingFailed(Stopped):
+    """Another part of the same upload failed for good."""
+
+
+class _Linked:
+    """A `Control` that also stops when another part has failed."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+        self._failed = threading.Event()
+
+    def fail(self) -> None:
+        self._failed.set()
+
+    def check(self) -> None:
+        self._control.check()
+        if self._failed.is_set():
+            raise _SiblingFailed
+
+    def wait(self, seconds: float) -> None:
+        while seconds > 0:
+            self.check()
+            self._control.wait(min(seconds, _LOOK_AGAIN_SECONDS))
+            seconds -= _LOOK_AGAIN_SECONDS
+        self.check()
+
+
+def send_parts(job: Job, upload_id: str, plan: PartPlan, listed: Mapping[int, ListedPart]) -> list[SentPart]:
+    """Bring every part of the plan to S3; those listed with the file's bytes stay. In the plan's order.
+
+    Raises:
+        TransferError: the first that retrying did not mend. Stopped: `control` said so.
+    """
+    sending = _Sending(job, upload_id, listed)
+    futures: list[Future[SentPart]] = []
+    try:
+        for part in plan:
+            futures.append(sending.start(part))
+        return [wait_for(future, sending.control) for future in futures]
+    except _SiblingFailed:
+        raise sending.first_failure() from None
+    finally:
+        sending.control.fail()
+        wait(futures, timeout=_GRACE_SECONDS)
+        job.under_way.extend(future for future in futures if not future.done())
+
+
+class _Sending:
+    def __init__(self, job: Job, upload_id: str, listed: Mapping[int, ListedPart]) -> None:
+        self.control = _Linked(job.control)
+        self._job = job
+        self._upload_id = upload_id
+        self._listed = listed
+        self._lock = threading.Lock()
+        self._confirmed_bytes = 0
+        self._failure: Exception | None = None
+
+    def start(self, part: Part) -> Future[SentPart]:
+        return self._job.transport.pool.submit(lambda: self._part(part), self.control)
+
+    def first_failure(self) -> Exception:
+        with self._lock:
+            return self._failure or Stopped()
+
+    def _part(self, part: Part) -> SentPart:
+        try:
+            sent = with_retries(lambda: self._attempt(part), self._job.options.retry, self.control, self._job.journal)
+        except Exception as error:
+            with self._lock:
+                if self._failure is None and not isinstance(error, _SiblingFailed):
+                    self._failure = error
+            self.control.fail()
+            raise
+        with self._lock:
+            self._confirmed_bytes += part.length
+            # Within the lock, so that a smaller total cannot overtake a larger one.
+            self._job.journal.confirmed(self._confirmed_bytes)
+        return sent
+
+    def _attempt(self, part: Part) -> SentPart:
+        server = self._job.transport.server
+        listed = self._listed.get(part.number)
+        algorithms = set(server.algorithms())
+        if listed is not None:
+            algorithms |= {a for a in listed.answer.checksums if a.is_available} or {Algorithm.MD5}
+        digests = self._job.source.digests(part.offset, part.length, algorithms, self.control)
+        if listed is not None and listed.size == part.length:
+            try:
+                if confirm_body(listed.answer, digests) is not None:
+                    return SentPart(part.number, part.length, digests, listed.answer.etag)
+            except TransferError:
+                pass  # other bytes than the file's: the part is sent again, over it
+        return self._send(part, digests)
+
+    def _send(self, part: Part, digests: Mapping[Algorithm, bytes]) -> SentPart:
+        job, server = self._job, self._job.transport.server
+        headers = server.for_headers(digests)
+        request = PartRequest(job.bucket, job.key, self._upload_id, part.number, headers)
+        body = job.body(part, self.control)
+        try:
+            answer = ask(lambda: job.transport.engine.upload_part(request, body))
+            if any(algorithm is not Algorithm.MD5 for algorithm in headers):
+                server.learn(bool(answer.checksums))
+            confirm_body(answer, digests)
+        except TransferError as error:
+            body.take_back()
+            if server.learn_from_refusal(error.code, conditional=False):
+                raise TransferError(error.code, error.message, Verdict.RETRY) from error
+            raise
+        finally:
+            with self._lock:
+                job.sent_bytes += body.tell()
+        return SentPart(part.number, part.length, digests, answer.etag)

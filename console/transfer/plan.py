@@ -1,0 +1,75 @@
+"""How a file is cut into parts. Pure arithmetic; all sizes in bytes.
+
+The limits are Amazon S3's (https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html). Compatible
+servers may allow less and say so with `EntityTooLarge`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from console.transfer.errors import TransferError
+
+MEBIBYTE: Final = 1024 * 1024
+GIBIBYTE: Final = 1024 * MEBIBYTE
+
+MIN_PART_SIZE: Final = 5 * MEBIBYTE
+"""The last part may be smaller."""
+MAX_PART_SIZE: Final = 5 * GIBIBYTE
+MAX_PARTS: Final = 10_000
+MAX_PUT_SIZE: Final = 5 * GIBIBYTE
+"""The largest body of a single PutObject."""
+MAX_OBJECT_SIZE: Final = MAX_PARTS * MAX_PART_SIZE
+"""48.8 TiB, as documented since December 2025; it was 5 TiB before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part: its number from 1, where it begins in the file, and how long it is."""
+
+    number: int
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartPlan:
+    """The parts of a file of `size` bytes, all `part_size` long but the last. Holds no list, whatever the size."""
+
+    size: int
+    part_size: int
+
+    def __len__(self) -> int:
+        return max(1, -(-self.size // self.part_size))
+
+    def __iter__(self) -> Iterator[Part]:
+        return (self.part(number) for number in range(1, len(self) + 1))
+
+    def part(self, number: int) -> Part:
+        """The part with that number, from 1 to `len(self)`."""
+        if not 1 <= number <= len(self):
+            raise IndexError(number)
+        offset = (number - 1) * self.part_size
+        return Part(number, offset, min(self.part_size, self.size - offset))
+
+
+def plan_parts(size: int, preferred_part_size: int) -> PartPlan:
+    """Parts of the preferred size, or of larger ones (in whole MiB) where those would be more than 10,000.
+
+    Raises:
+        TransferError: `EntityTooLarge`, no part size is large enough.
+    """
+    if size > MAX_OBJECT_SIZE:
+        raise TransferError("EntityTooLarge", f"the file has {size} bytes, S3 takes at most {MAX_OBJECT_SIZE}")
+    part_size = min(max(preferred_part_size, MIN_PART_SIZE), MAX_PART_SIZE)
+    if part_size * MAX_PARTS < size:
+        smallest = -(-size // MAX_PARTS)
+        part_size = -(-smallest // MEBIBYTE) * MEBIBYTE
+    return PartPlan(size, part_size)
+
+
+def is_single_put(size: int, threshold: int) -> bool:
+    """Whether a file goes up as one PutObject: it is smaller than the threshold, and than S3's limit for that."""
+    return size == 0 or (size < threshold and size <= MAX_PUT_SIZE)

@@ -1,0 +1,81 @@
+"""One file as one PutObject."""
+
+from __future__ import annotations
+
+from console.models import Checksum
+from console.transfer.checksums import Algorithm
+from console.transfer.confirm import confirm_body
+from console.transfer.engine import PutRequest
+from console.transfer.errors import TransferError
+from console.transfer.job import Confirmation, Job
+from console.transfer.plan import Part
+from console.transfer.retrying import ask
+from console.transfer.verdicts import Verdict
+
+
+def put(job: Job, *, if_absent: bool) -> Confirmation:
+    """Send the file as one object.
+
+    Raises:
+        TransferError: PreconditionFailed where the key was taken meanwhile; others as `errors.classify` sorts them.
+        Stopped: `control` said so.
+    """
+    attempts = 0
+
+    def attempt() -> Confirmation:
+        nonlocal attempts
+        attempts += 1
+        try:
+            return _put_once(job, if_absent=if_absent)
+        except TransferError as error:
+            if error.code == "PreconditionFailed" and attempts > 1:
+                # An earlier attempt may have made the object before its answer was lost.
+                return _made_before(job, error)
+            raise
+
+    confirmation = job.ask(attempt)
+    job.journal.confirmed(job.source.state.size)
+    return confirmation
+
+
+def _put_once(job: Job, *, if_absent: bool) -> Confirmation:
+    server, size = job.transport.server, job.source.state.size
+    conditional = if_absent and server.takes_conditions
+    digests = job.source.digests(0, size, server.algorithms(), job.control)
+    headers = server.for_headers(digests)
+    request = PutRequest(job.bucket, job.key, job.content_type, job.options.settings, headers, conditional)
+    body = job.body(Part(1, 0, size), job.control)
+    try:
+        answer = job.in_thread(lambda: ask(lambda: job.transport.engine.put_object(request, body)))
+        if any(algorithm is not Algorithm.MD5 for algorithm in headers):
+            server.learn(bool(answer.checksums))
+        checksum = confirm_body(answer, digests) or _confirm_size(job)
+    except TransferError as error:
+        body.take_back()
+        if server.learn_from_refusal(error.code, conditional=conditional):
+            raise TransferError(error.code, error.message, Verdict.RETRY) from error
+        raise
+    finally:
+        job.sent_bytes += body.tell()
+    return Confirmation(job.key, answer.etag, answer.version_id, checksum, job.sent_bytes)
+
+
+def _made_before(job: Job, error: TransferError) -> Confirmation:
+    stored = job.head()
+    comparison = job.compare(stored) if stored is not None else None
+    if stored is None or comparison is None or not comparison.same or comparison.checksum is None:
+        raise error
+    return job.done(stored, comparison.checksum)
+
+
+def _confirm_size(job: Job) -> Checksum:
+    """Where the answer holds nothing to compare: ask what is there, and at least compare the size."""
+    stored = job.head()
+    size = job.source.state.size
+    if stored is None or stored.size != size:
+        raise TransferError("ChecksumMismatch", f"{size} bytes were sent, S3 has {stored.size if stored else 'none'}")
+    comparison = job.compare(stored)
+    if comparison.same is False:
+        raise TransferError("ChecksumMismatch", comparison.words)
+    md5 = job.source.digests(0, size, (Algorithm.MD5,), job.control)[Algorithm.MD5]
+    return comparison.checksum or Checksum(algorithm=Algorithm.MD5, value=md5.hex(), confirmed="size")

@@ -1,0 +1,70 @@
+"""Trying again what passes by itself: how often, and how long to wait in between.
+
+Owns the backoff. Which errors are worth it is in `verdicts`; waits go through `Control`, so a pause ends them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from console.transfer.control import Control, Journal
+from console.transfer.errors import Stopped, TransferError, classify
+from console.transfer.verdicts import Verdict
+
+T = TypeVar("T")
+
+START_ANEW: Final = frozenset({"NoSuchUpload", "InvalidPart", "InvalidPartOrder"})
+"""The multipart upload is lost: sending the same request again is of no use."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """`attempts` of each request, the first included. Waits are random ("full jitter", see the AWS Architecture
+    Blog, "Exponential Backoff And Jitter") between 0 and `first_wait_seconds` doubled each time, up to the longest.
+    """
+
+    attempts: int = 9
+    first_wait_seconds: float = 0.5
+    longest_wait_seconds: float = 30.0
+
+
+def ask(operation: Callable[[], T]) -> T:
+    """Run one request; what goes wrong leaves it as `TransferError` or `Stopped`."""
+    try:
+        return operation()
+    except (TransferError, Stopped):
+        raise
+    except Exception as error:
+        raise classify(error) from error
+
+
+def with_retries(operation: Callable[[], T], policy: RetryPolicy, control: Control, journal: Journal) -> T:
+    """Run a request until it succeeds, fails for good, or the retries are used up.
+
+    Raises:
+        TransferError: the last one. Stopped: `control` said so.
+    """
+
+    def note(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, TransferError):
+            journal.noted(error.code, f"{error.message} (attempt {state.attempt_number} of {policy.attempts})")
+
+    retrying = Retrying(
+        stop=stop_after_attempt(policy.attempts),
+        wait=wait_random_exponential(multiplier=policy.first_wait_seconds, max=policy.longest_wait_seconds),
+        retry=retry_if_exception(_passes_by_itself),
+        sleep=control.wait,
+        before_sleep=note,
+        reraise=True,
+    )
+    result: T = retrying(ask, operation)
+    return result
+
+
+def _passes_by_itself(error: BaseException) -> bool:
+    return isinstance(error, TransferError) and error.verdict is Verdict.RETRY and error.code not in START_ANEW

@@ -1,0 +1,105 @@
+"""One upload from its start to S3's confirmation.
+
+Owns the decisions at the beginning: is the file still the one that was added, may the key be written, one request or
+parts. The steps are in `duplicates`, `put` and `multipart`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from console.formatting import visible
+from console.models import Upload
+from console.transfer.control import Control, Journal
+from console.transfer.duplicates import settle_duplicate
+from console.transfer.errors import TransferError
+from console.transfer.job import Confirmation, DuplicatePolicy, Job, SendOptions
+from console.transfer.multipart import abort, close_multipart, send_multipart
+from console.transfer.plan import is_single_put
+from console.transfer.put import put
+from console.transfer.source import SourceFile
+from console.transfer.transport import Transport
+from console.transfer.verdicts import Verdict
+
+__all__ = ["Confirmation", "DuplicatePolicy", "SendOptions", "abort", "send"]
+
+_MOST_COLLISIONS: Final = 5
+
+
+def send(
+    upload: Upload, *, transport: Transport, options: SendOptions, journal: Journal, control: Control
+) -> Confirmation:
+    """Send the file of `upload`, going on where an earlier run ended, and return once S3 has confirmed the object.
+
+    When stopped, what arrived stays in the open multipart upload. So it does after errors that pass or that a person
+    can mend; after one that is final it is aborted.
+
+    Raises:
+        TransferError: sorted by `verdict`. Stopped: as raised by `control`.
+    """
+    job = Job(
+        source=SourceFile.open(upload.os_path),
+        bucket=upload.bucket,
+        key=upload.key,
+        content_type=upload.content_type,
+        multipart=upload.multipart,
+        begun_before=upload.attempts > 0 or upload.multipart is not None or upload.started_at is not None,
+        transport=transport,
+        options=options,
+        journal=journal,
+        control=control,
+    )
+    try:
+        _look_at_file(job, upload)
+        return _send(job)
+    except TransferError as error:
+        if error.verdict is Verdict.FINAL:
+            _give_up(job)
+        raise
+    finally:
+        job.close_source()
+
+
+def _look_at_file(job: Job, upload: Upload) -> None:
+    """A file that is another one by now is sent as it is now, from its beginning."""
+    state = job.source.state
+    if state.fingerprint == upload.fingerprint:
+        return
+    job.journal.noted(
+        "FileChanged",
+        f"{visible(upload.path)} changed since it was added ({upload.size} bytes then, {state.size} now): starts anew",
+    )
+    close_multipart(job)
+    job.journal.file_changed(state)
+
+
+def _send(job: Job) -> Confirmation:
+    for _ in range(_MOST_COLLISIONS):
+        decision = settle_duplicate(job)
+        if isinstance(decision, Confirmation):
+            close_multipart(job)
+            return decision
+        try:
+            return _transfer(job, if_absent=decision.if_absent)
+        except TransferError as error:
+            if error.code != "PreconditionFailed" or job.options.duplicates in ("overwrite", "fail"):
+                raise
+        # Somebody wrote to the key between the look and the write: the policy decides again.
+        if job.options.duplicates == "new_name":
+            close_multipart(job)
+    raise TransferError("ObjectExists", f"{visible(job.key)} is taken by others again and again")
+
+
+def _transfer(job: Job, *, if_absent: bool) -> Confirmation:
+    single = is_single_put(job.source.state.size, job.options.multipart_threshold)
+    if job.multipart is None and single:
+        return put(job, if_absent=if_absent)
+    return send_multipart(job, if_absent=if_absent)
+
+
+def _give_up(job: Job) -> None:
+    """Nothing will complete the multipart upload any more: it must not go on costing money."""
+    try:
+        close_multipart(job)
+    except TransferError as error:
+        job.journal.noted(error.code, f"the multipart upload could not be aborted: {error.message}")

@@ -1,0 +1,65 @@
+"""What is known of the S3 server at the other end, learned while talking to it.
+
+Owns which checksums requests carry. AWS is known to verify and return them. Of other servers nothing is known until
+the first answer: until then MD5 is computed as well, to be compared with the ETag. A server that returns no checksum
+gets Content-MD5 from then on. Shared by all threads; every change is one assignment, and late news do no harm.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from console.transfer.checksums import Algorithm, Digests
+
+ChecksumPolicy = Literal["auto", "crc64nvme", "crc32c", "crc32", "sha256", "md5"]
+
+_REFUSALS: Final = frozenset({"NotImplemented", "InvalidArgument", "InvalidRequest"})
+"""How servers that do not know a header of a request say so."""
+
+
+class ServerTraits:
+    """The habits of one server."""
+
+    def __init__(self, *, is_aws: bool, policy: ChecksumPolicy = "auto") -> None:
+        self.algorithm: Final = _choose(policy, is_aws)
+        self.returns_checksums: bool | None = True if is_aws else None
+        """Whether answers carry the checksum that was sent; None while nobody knows."""
+        if self.algorithm is Algorithm.MD5:
+            self.returns_checksums = False
+        self.takes_conditions = True
+        """Whether `If-None-Match` may be sent at all; some servers refuse the header."""
+
+    def algorithms(self) -> tuple[Algorithm, ...]:
+        """What has to be computed of the next body."""
+        if self.returns_checksums:
+            return (self.algorithm,)
+        if self.returns_checksums is None:
+            return (self.algorithm, Algorithm.MD5)
+        return (Algorithm.MD5,)
+
+    def for_headers(self, digests: Digests) -> Digests:
+        """Which of the computed digests go into the request."""
+        sent = Algorithm.MD5 if self.returns_checksums is False else self.algorithm
+        return {sent: digests[sent]} if sent in digests else {}
+
+    def learn(self, returns_checksums: bool) -> None:
+        """An answer came to a request that carried a checksum."""
+        if self.returns_checksums is None:
+            self.returns_checksums = returns_checksums
+
+    def learn_from_refusal(self, code: str, *, conditional: bool) -> bool:
+        """A request was refused with `code`. Whether the next one will be a simpler one, so that trying pays."""
+        if code not in _REFUSALS:
+            return False
+        if conditional and self.takes_conditions and code == "NotImplemented":
+            self.takes_conditions = False
+            return True
+        if self.returns_checksums is None:
+            self.returns_checksums = False
+            return True
+        return False
+
+
+def _choose(policy: ChecksumPolicy, is_aws: bool) -> Algorithm:
+    wished = Algorithm[policy.upper()] if policy != "auto" else Algorithm.CRC64NVME if is_aws else Algorithm.CRC32
+    return wished if wished.is_available else Algorithm.CRC32

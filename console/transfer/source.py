@@ -1,0 +1,170 @@
+"""The file that is sent: what it was when it was added, what it is now, and its bytes.
+
+Owns opening, recognising and reading one regular file. Bytes are read by offset (`pread`), never through `mmap`: a
+file that shrinks under a map ends the process with SIGBUS, here it ends the upload with `FileChanged`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final, Self
+
+from console.formatting import visible
+from console.transfer.checksums import Algorithm, Digests, new_digest
+from console.transfer.control import Control
+from console.transfer.errors import TransferError, classify_file_error
+
+_HASHING_CHUNK: Final = 1024 * 1024
+_SAMPLED_FROM: Final = 1024 * 1024
+"""Files from this size on have their ends in the fingerprint; smaller ones are sent anew rather than resumed."""
+_SAMPLE: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """Size in bytes, modification time in nanoseconds since the epoch, and what tells the file from another one.
+
+    The fingerprint is made of size, modification time and, from 1 MiB on, a hash of the first and last 4 KiB. Inode
+    and device are left out: several hosts that see the same file over NFS, or one host after a remount, must come to
+    the same value. What it cannot see, the checksums of the parts do when an upload is resumed.
+    """
+
+    size: int
+    mtime_ns: int
+    fingerprint: str
+
+
+def file_state(path: str) -> FileState:
+    """The state of a file that is to be uploaded.
+
+    Raises:
+        TransferError: it is gone, may not be read or is no regular file.
+    """
+    with SourceFile.open(path) as source:
+        return source.state
+
+
+class SourceFile:
+    """A regular file, open for reading, that must not change. Safe to use from several threads."""
+
+    def __init__(self, path: str, descriptor: int, status: os.stat_result) -> None:
+        self.path = path
+        self._descriptor = descriptor
+        self._identity = (status.st_dev, status.st_ino)
+        self._size = status.st_size
+        self._mtime_ns = status.st_mtime_ns
+        self.state = FileState(self._size, self._mtime_ns, self._fingerprint())
+
+    @classmethod
+    def open(cls, path: str) -> Self:
+        """Open a path as `open()` takes it.
+
+        Raises:
+            TransferError: FileNotFound, PermissionDenied, NotARegularFile, ReadFailed.
+        """
+        try:
+            # Without O_NONBLOCK, opening a FIFO would wait for a writer.
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            raise classify_file_error(error, path) from None
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise TransferError("NotARegularFile", f"{visible(path)} is not a regular file")
+            return cls(path, descriptor, status)
+        except OSError as error:
+            os.close(descriptor)
+            raise classify_file_error(error, path) from None
+        except BaseException:
+            os.close(descriptor)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close it. No thread may be reading it any more: the descriptor could be another file's by then."""
+        os.close(self._descriptor)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Exactly `length` bytes from `offset`.
+
+        Raises:
+            TransferError: FileChanged where the file has become shorter, ReadFailed.
+        """
+        data = self._pread(offset, length)
+        while len(data) < length:
+            more = self._pread(offset + len(data), length - len(data))
+            if not more:
+                raise self._shrunk(offset + len(data))
+            data += more
+        return data
+
+    def read_into(self, buffer: memoryview, offset: int) -> None:
+        """Fill `buffer` from `offset`. Raises as `read`."""
+        filled = 0
+        while filled < len(buffer):
+            try:
+                count = os.preadv(self._descriptor, [buffer[filled:]], offset + filled)
+            except OSError as error:
+                raise classify_file_error(error, self.path) from None
+            if count == 0:
+                raise self._shrunk(offset + filled)
+            filled += count
+
+    def digests(self, offset: int, length: int, algorithms: Collection[Algorithm], control: Control) -> Digests:
+        """Checksums of `length` bytes from `offset`, in one pass."""
+        running = {algorithm: new_digest(algorithm) for algorithm in algorithms}
+        buffer = memoryview(bytearray(min(_HASHING_CHUNK, length)))
+        end = offset + length
+        while offset < end and running:
+            control.check()
+            chunk = buffer[: end - offset]
+            self.read_into(chunk, offset)
+            for digest in running.values():
+                digest.update(chunk)
+            offset += len(chunk)
+        return {algorithm: digest.digest() for algorithm, digest in running.items()}
+
+    def check_unchanged(self) -> None:
+        """Make sure that the open file, and the one under its path, are still what was opened.
+
+        Raises:
+            TransferError: FileChanged, FileNotFound, ReadFailed.
+        """
+        try:
+            here, there = os.fstat(self._descriptor), os.stat(self.path)  # noqa: PTH116 - paths stay as the system has them
+        except OSError as error:
+            raise classify_file_error(error, self.path) from None
+        if here.st_size != self._size:
+            raise TransferError(
+                "FileChanged", f"{visible(self.path)} had {self._size} bytes when it was opened, now {here.st_size}"
+            )
+        if here.st_mtime_ns != self._mtime_ns:
+            raise TransferError("FileChanged", f"{visible(self.path)} was written to while it was being sent")
+        if (there.st_dev, there.st_ino) != self._identity:
+            raise TransferError("FileChanged", f"{visible(self.path)} was replaced while it was being sent")
+
+    def _pread(self, offset: int, length: int) -> bytes:
+        try:
+            return os.pread(self._descriptor, length, offset)
+        except OSError as error:
+            raise classify_file_error(error, self.path) from None
+
+    def _shrunk(self, size: int) -> TransferError:
+        return TransferError("FileChanged", f"{visible(self.path)} had {self._size} bytes, now ends after {size}")
+
+    def _fingerprint(self) -> str:
+        """Raises as `read`."""
+        fingerprint = f"1-{self._size:x}-{self._mtime_ns:x}"
+        if self._size < _SAMPLED_FROM:
+            return fingerprint
+        ends = self.read(0, _SAMPLE) + self.read(self._size - _SAMPLE, _SAMPLE)
+        return f"{fingerprint}-{hashlib.blake2b(ends, digest_size=8).hexdigest()}"

@@ -1,0 +1,51 @@
+"""Everything that the uploads to one S3 endpoint share, made and closed together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from console.transfer.bandwidth import BandwidthLimit
+from console.transfer.boto3_engine import Boto3Engine
+from console.transfer.client import ClientOptions, is_aws, make_client
+from console.transfer.engine import Engine
+from console.transfer.pool import WorkerPool
+from console.transfer.server import ChecksumPolicy, ServerTraits
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """Client, engine, threads, limits, and what is known of the server. Safe to use from several threads."""
+
+    s3: S3Client
+    engine: Engine
+    pool: WorkerPool
+    bandwidth: BandwidthLimit
+    server: ServerTraits
+
+    def close(self) -> None:
+        """End threads and connections."""
+        self.pool.close()
+        self.engine.close()
+        self.s3.close()
+
+
+def open_transport(
+    options: ClientOptions, *, parts: int = 8, bytes_per_second: int = 0, checksum: ChecksumPolicy = "auto"
+) -> Transport:
+    """A transport with at most `parts` parts under way, and a bandwidth limit (0 for none).
+
+    Raises:
+        ConfigurationError: the client cannot be made.
+    """
+    s3 = make_client(options)
+    return Transport(
+        s3=s3,
+        engine=Boto3Engine(s3),
+        pool=WorkerPool(parts),
+        bandwidth=BandwidthLimit(bytes_per_second),
+        server=ServerTraits(is_aws=is_aws(s3), policy=checksum),
+    )

@@ -1,0 +1,164 @@
+"""What each error code of a transfer means: what the program does about it, and what a person can do.
+
+Owns the table of codes. Pure, imports no S3 library: the screens ask it too. Not here: how an exception
+becomes a code (`errors`), or the waiting between attempts (`retrying`).
+
+Codes are S3's own where S3 gave one (https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html),
+otherwise one of ours, named in the same style.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+
+class Verdict(StrEnum):
+    """What becomes of a transfer that met an error."""
+
+    RETRY = "retry"
+    """Passes by itself: tried again after a while."""
+    PERSON = "person"
+    """Somebody has to mend something first; what arrived is kept for the retry."""
+    FINAL = "final"
+    """Cannot succeed with this file and this destination."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """An error code in words, short enough for a table, and what to do about it."""
+
+    verdict: Verdict
+    words: str
+    advice: str = ""
+
+
+def _retry(words: str, advice: str = "") -> Explanation:
+    return Explanation(Verdict.RETRY, words, advice)
+
+
+def _person(words: str, advice: str) -> Explanation:
+    return Explanation(Verdict.PERSON, words, advice)
+
+
+def _final(words: str, advice: str = "") -> Explanation:
+    return Explanation(Verdict.FINAL, words, advice)
+
+
+_NEW_CREDENTIALS: Final = "Renew the credentials (`aws sso login`, or a new access key), then retry."
+_RIGHTS: Final = "Ask for s3:PutObject and s3:AbortMultipartUpload on the destination, then retry."
+_KMS: Final = "Check the KMS key and the right to kms:GenerateDataKey and kms:Decrypt, then retry."
+_NETWORK: Final = "Check network, proxy and endpoint if it lasts."
+_BUSY: Final = "Lower the number of parallel parts or the bandwidth if it lasts."
+
+_EXPLANATIONS: Final[dict[str, Explanation]] = {
+    # Throttling and trouble inside the service
+    "SlowDown": _retry("S3 asks for fewer requests", _BUSY),
+    "Throttling": _retry("requests are throttled", _BUSY),
+    "ThrottlingException": _retry("requests are throttled", _BUSY),
+    "TooManyRequests": _retry("too many requests", _BUSY),
+    "RequestLimitExceeded": _retry("too many requests", _BUSY),
+    "BandwidthLimitExceeded": _retry("the service limits the bandwidth", _BUSY),
+    "InternalError": _retry("error inside S3"),
+    "InternalServerError": _retry("error inside S3"),
+    "ServiceUnavailable": _retry("S3 is unavailable"),
+    "ServiceUnavailableException": _retry("S3 is unavailable"),
+    "503": _retry("S3 is unavailable"),
+    "OperationAborted": _retry("another operation on the object is in progress"),
+    "ConditionalRequestConflict": _retry("another write to the same key is in progress"),
+    # The way there and back
+    "RequestTimeout": _retry("S3 waited too long for the data", _NETWORK),
+    "ConnectTimeout": _retry("S3 does not answer", _NETWORK),
+    "ReadTimeout": _retry("S3 took too long to answer", _NETWORK),
+    "ConnectionFailed": _retry("S3 cannot be reached", _NETWORK),
+    "ConnectionClosed": _retry("the connection broke", _NETWORK),
+    "ProxyFailed": _retry("the proxy did not answer", "Check HTTPS_PROXY and the proxy if it lasts."),
+    "UnreadableAnswer": _retry("S3's answer was cut or garbled", _NETWORK),
+    "BadDigest": _retry("data was damaged on the way", "If it lasts, suspect a proxy, the network card or the memory."),
+    "XAmzContentSHA256Mismatch": _retry("data was damaged on the way"),
+    "XAmzContentChecksumMismatch": _retry("data was damaged on the way"),
+    "IncompleteBody": _retry("data arrived incomplete"),
+    "ChecksumMismatch": _retry(
+        "what S3 stored is not what was sent", "If it lasts, suspect a proxy, the network card or the memory."
+    ),
+    "NoSuchUpload": _retry("the multipart upload is gone", "It starts anew by itself."),
+    "InvalidPart": _retry("a part is missing in S3", "It starts anew by itself."),
+    "InvalidPartOrder": _retry("the parts do not fit together", "It starts anew by itself."),
+    # For a person
+    "CredentialsMissing": _person(
+        "no AWS credentials", "Run `aws configure` or `aws sso login`, or set s3.profile; then retry."
+    ),
+    "CredentialsUnavailable": _person("the credentials could not be fetched", _NEW_CREDENTIALS),
+    "ExpiredToken": _person("the credentials have expired", _NEW_CREDENTIALS),
+    "ExpiredTokenException": _person("the credentials have expired", _NEW_CREDENTIALS),
+    "TokenRefreshRequired": _person("the credentials have expired", _NEW_CREDENTIALS),
+    "RequestExpired": _person("the credentials have expired", _NEW_CREDENTIALS),
+    "InvalidToken": _person("the session token is not valid", _NEW_CREDENTIALS),
+    "InvalidAccessKeyId": _person("S3 does not know the access key", _NEW_CREDENTIALS),
+    "SignatureDoesNotMatch": _person("the secret key is wrong", "Check the secret access key and the region."),
+    "AuthorizationHeaderMalformed": _person("the region is wrong", "Set s3.region to the bucket's region."),
+    "AccessDenied": _person("access denied", _RIGHTS),
+    "AllAccessDisabled": _person("access to the bucket is disabled", "Ask its owner, then retry."),
+    "AccountProblem": _person("something is wrong with the AWS account", "Ask AWS support, then retry."),
+    "403": _person("access denied", _RIGHTS),
+    "InvalidSecurity": _person("the credentials are not valid", _NEW_CREDENTIALS),
+    "NoSuchBucket": _person("the bucket does not exist", "Create it or correct its name, then retry."),
+    "InvalidBucketName": _person("not a valid bucket name", "Correct s3.bucket."),
+    "PermanentRedirect": _person("the bucket is in another region", "Set s3.region to the bucket's region."),
+    "RequestTimeTooSkewed": _person("this host's clock is wrong", "Set the clock (NTP), then retry."),
+    "CertificateRefused": _person("S3's TLS certificate is not trusted", "Set s3.ca_bundle, or mend the certificate."),
+    "KMS.DisabledException": _person("the KMS key is disabled", _KMS),
+    "KMS.InvalidStateException": _person("the KMS key cannot be used now", _KMS),
+    "KMS.NotFoundException": _person("the KMS key does not exist", _KMS),
+    "KMS.KMSInvalidStateException": _person("the KMS key cannot be used now", _KMS),
+    "KMS.InvalidKeyUsageException": _person("the KMS key is not for encryption", _KMS),
+    "ServerSideEncryptionConfigurationNotFoundError": _person("the bucket has no encryption set up", _KMS),
+    "QuotaExceeded": _person("the storage quota is used up", "Make room or raise the quota, then retry."),
+    "XMinioStorageFull": _person("the server's disk is full", "Make room on the server, then retry."),
+    "InsufficientStorage": _person("the server's disk is full", "Make room on the server, then retry."),
+    "PermissionDenied": _person("the file may not be read", "Give this user the right to read it, then retry."),
+    "ReadFailed": _person("the file could not be read", "Check the disk or the network share, then retry."),
+    # Final
+    "FileNotFound": _final("the file is gone", "Put it back and retry, or delete the upload."),
+    "FileChanged": _final("the file changed while it was being sent", "Retry once nothing writes to it any more."),
+    "NotARegularFile": _final("not a regular file", "Only regular files can be uploaded."),
+    "EntityTooLarge": _final("larger than S3 takes", "Split the file."),
+    "EntityTooSmall": _final("a part is smaller than S3 takes", "Raise transfer.part_size."),
+    "KeyTooLongError": _final("the key is longer than 1,024 bytes", "Shorten the key template or the path."),
+    "KeyTooLong": _final("the key is longer than 1,024 bytes", "Shorten the key template or the path."),
+    "InvalidRequest": _final("S3 refuses the request", "The message says why; check the s3 settings."),
+    "InvalidArgument": _final("S3 refuses an argument", "The message says which; check key and s3 settings."),
+    "InvalidStorageClass": _final("the storage class is not known here", "Correct s3.storage_class."),
+    "InvalidTag": _final("a tag is not valid", "Correct s3.tags."),
+    "MetadataTooLarge": _final("the metadata is larger than 2 KB", "Shorten s3.metadata."),
+    "InvalidEncryptionAlgorithmError": _final("the encryption is not known here", "Correct s3.server_side_encryption."),
+    "InvalidObjectState": _final("the object is archived", "Restore it or choose another key."),
+    "MethodNotAllowed": _final("the server does not do this", "Check s3.endpoint_url."),
+    "NotImplemented": _final("the server does not know this request", "The message says which part."),
+    "ParameterRefused": _final("a parameter of the request is not valid", "The message says which."),
+    "PreconditionFailed": _final("the object exists already", "Choose another key or duplicate policy, then retry."),
+    "ObjectExists": _final("the object exists already", "Choose another key or duplicate policy, then retry."),
+}
+
+_UNKNOWN: Final = _final("the upload failed", "The message says why.")
+_UNKNOWN_KMS: Final = _person("the KMS key cannot be used", _KMS)
+_UNKNOWN_SERVER_ERROR: Final = _retry("error inside S3")
+
+KNOWN_CODES: Final = frozenset(_EXPLANATIONS)
+
+
+def explain(code: str, status: int | None = None) -> Explanation:
+    """What `code` means. `status` is the HTTP status of the answer, for codes that are not in the table."""
+    known = _EXPLANATIONS.get(code)
+    if known is not None:
+        return known
+    if code.startswith("KMS."):
+        return _UNKNOWN_KMS
+    if status is None and code.isdigit():
+        status = int(code)
+    if status is not None and (status >= 500 or status in (408, 429)) and status != 501:
+        return _UNKNOWN_SERVER_ERROR
+    if status in (401, 403):
+        return _EXPLANATIONS["AccessDenied"]
+    return _UNKNOWN

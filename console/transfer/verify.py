@@ -1,0 +1,106 @@
+"""Comparing an object with a file, byte for byte, without fetching the object.
+
+Owns which of the object's checksums and ETag are compared, and how they are computed from the file. Reads the whole
+file once.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from console.formatting import visible
+from console.models import Checksum, Upload
+from console.transfer.checksums import Algorithm
+from console.transfer.confirm import SentPart, confirm_body, confirm_object
+from console.transfer.control import Control
+from console.transfer.engine import Answer
+from console.transfer.errors import TransferError
+from console.transfer.objects import StoredObject, first_part_size, head_object
+from console.transfer.plan import Part, PartPlan
+from console.transfer.source import SourceFile
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+_PARTS: Final = re.compile(r"-(\d+)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Whether object and file are the same: None where the object has nothing to compare but its size."""
+
+    same: bool | None
+    words: str
+    checksum: Checksum | None = None
+
+
+def compare(source: SourceFile, stored: StoredObject, part_size: int | None, control: Control) -> Comparison:
+    """Compare an open file with an object. `part_size` (bytes) is needed for what is made of parts' digests.
+
+    Raises:
+        TransferError: the file changed or cannot be read. Stopped: `control` said so.
+    """
+    size = source.state.size
+    if stored.size != size:
+        return Comparison(False, f"the object has {stored.size} bytes, the file {size}")
+    answer = _strongest(stored.answer)
+    count = _part_count(answer)
+    if count is not None and (part_size is None or len(PartPlan(size, part_size)) != count):
+        return Comparison(None, "only the size can be compared: the object's part size is not known")
+    parts: list[Part] = list(PartPlan(size, part_size)) if count is not None and part_size else [Part(1, 0, size)]
+    algorithms = set(answer.checksums) or {Algorithm.MD5}
+    sent = [
+        SentPart(part.number, part.length, source.digests(part.offset, part.length, algorithms, control), "")
+        for part in parts
+    ]
+    source.check_unchanged()
+    try:
+        confirmed = confirm_object(answer, sent) if count is not None else confirm_body(answer, sent[0].digests)
+    except TransferError as mismatch:
+        return Comparison(False, mismatch.message)
+    if confirmed is None:
+        return Comparison(None, "only the size can be compared: the object has no checksum, and its ETag is no MD5")
+    return Comparison(True, f"{confirmed.algorithm} and size of file and object are the same", confirmed)
+
+
+def verify_upload(s3: S3Client, upload: Upload, control: Control, *, part_size: int | None = None) -> Comparison:
+    """Compare a completed upload's object with its file as both are now. `part_size` is a guess for servers that
+    do not tell it themselves.
+
+    Raises:
+        TransferError: file or object cannot be looked at. Stopped: `control` said so.
+    """
+    with SourceFile.open(upload.os_path) as source:
+        stored = head_object(s3, upload.bucket, upload.key, upload.version_id)
+        if stored is None:
+            return Comparison(False, f"{visible(upload.destination)} is not there any more")
+        told = None
+        if _part_count(_strongest(stored.answer)) is not None:
+            told = first_part_size(s3, upload.bucket, upload.key, upload.version_id)
+        result = compare(source, stored, told or part_size, control)
+        if result.same is not False:
+            return result
+        if source.state.fingerprint != upload.fingerprint:
+            return Comparison(False, f"the file changed since it was uploaded; {result.words}")
+        if told is None and _part_count(_strongest(stored.answer)) is not None and stored.size == source.state.size:
+            return Comparison(None, "only the size can be compared: the object's part size is not known")
+        return result
+
+
+def _strongest(answer: Answer) -> Answer:
+    """The answer reduced to what is compared: one checksum, of the whole object if there is one, or the ETag."""
+    computable = {algorithm: value for algorithm, value in answer.checksums.items() if algorithm.is_available}
+    for of_whole in (True, False):
+        for algorithm, value in computable.items():
+            if ("-" not in value) is of_whole:
+                return Answer(answer.etag, {algorithm: value}, answer.version_id, answer.etag_is_md5)
+    return Answer(answer.etag, {}, answer.version_id, answer.etag_is_md5)
+
+
+def _part_count(answer: Answer) -> int | None:
+    """How many parts' digests the value to compare is made of; None where it is one of the whole object."""
+    value = next(iter(answer.checksums.values()), answer.etag)
+    match = _PARTS.search(value)
+    return int(match.group(1)) if match else None

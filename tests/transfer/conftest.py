@@ -1,0 +1,36 @@
+"""Fixtures for transfers: a transport to the real S3 server, and files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from console.transfer.client import ClientOptions
+from console.transfer.transport import Transport, open_transport
+
+from .doubles import MakeFile
+
+if TYPE_CHECKING:
+    from console.embedded.services import EmbeddedServices
+
+
+@pytest.fixture
+def make_file(tmp_path: Path) -> MakeFile:
+    def make(size: int, name: str = "file.bin") -> Path:
+        path = tmp_path / name
+        path.write_bytes(os.urandom(size))
+        return path
+
+    return make
+
+
+@pytest.fixture
+def transport(services: EmbeddedServices) -> Iterator[Transport]:
+    """To the real S3 server."""
+    transport = open_transport(ClientOptions(endpoint_url=services.s3_endpoint), parts=4)
+    yield transport
+    transport.close()

@@ -1,0 +1,53 @@
+"""One upload against the real S3 server: whole, in parts, stopped and resumed."""
+
+from __future__ import annotations
+
+import pytest
+
+from console.transfer.errors import Stopped
+from console.transfer.send import send
+from console.transfer.transport import Transport
+
+from .doubles import MIB, Commands, MakeFile, Notes, an_upload, options
+
+
+@pytest.mark.parametrize("size", [0, 1, 100_000, 5 * MIB - 1])
+def test_a_small_file_is_one_object(transport: Transport, s3, bucket: str, make_file: MakeFile, size: int) -> None:
+    path = make_file(size)
+    notes = Notes()
+    done = send(an_upload(path, bucket), transport=transport, options=options(), journal=notes, control=Commands())
+    assert s3.get_object(Bucket=bucket, Key="file.bin")["Body"].read() == path.read_bytes()
+    assert notes.totals == [size]
+    assert notes.net_sent == done.sent_bytes == size
+    assert done.checksum.confirmed == "etag"
+    assert notes.opened == []
+
+
+def test_a_large_file_goes_in_parts(transport: Transport, s3, bucket: str, make_file: MakeFile) -> None:
+    path = make_file(12 * MIB + 7)
+    notes = Notes()
+    done = send(an_upload(path, bucket), transport=transport, options=options(), journal=notes, control=Commands())
+    assert s3.get_object(Bucket=bucket, Key="file.bin")["Body"].read() == path.read_bytes()
+    assert notes.totals[-1] == 12 * MIB + 7
+    assert notes.totals == sorted(notes.totals)
+    assert len(notes.opened) == 1
+    assert done.sent_bytes == 12 * MIB + 7
+    assert done.checksum.kind == "COMPOSITE"
+    assert done.etag.endswith("-3")
+
+
+def test_a_stopped_upload_goes_on_behind_its_parts(transport, s3, bucket: str, make_file: MakeFile) -> None:
+    path = make_file(40 * MIB)
+    commands = Commands(after_bytes=26 * MIB)
+    notes = Notes(commands)
+    upload = an_upload(path, bucket)
+    with pytest.raises(Stopped):
+        send(upload, transport=transport, options=options(), journal=notes, control=commands)
+    listed = s3.list_parts(Bucket=bucket, Key="file.bin", UploadId=notes.opened[0].upload_id)["Parts"]
+    assert listed
+    resumed = upload.model_copy(update={"multipart": notes.opened[0]})
+    again = Notes()
+    done = send(resumed, transport=transport, options=options(), journal=again, control=Commands())
+    assert s3.get_object(Bucket=bucket, Key="file.bin")["Body"].read() == path.read_bytes()
+    assert again.opened == []
+    assert done.sent_bytes == 40 * MIB - sum(part["Size"] for part in listed)
