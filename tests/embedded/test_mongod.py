@@ -7,7 +7,8 @@ from pymongo import MongoClient, WriteConcern
 
 from console.embedded import mongod
 from console.embedded.lifetime import ServiceFolder
-from console.embedded.mongod import ReplicaSet, find_mongod
+from console.embedded.mongod import find_mongod
+from console.embedded.replica_set import ReplicaSet
 from console.errors import EmbeddedServerFailed
 
 

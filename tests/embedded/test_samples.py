@@ -7,6 +7,7 @@ import hashlib
 import pytest
 
 from console.embedded.samples import make_samples
+from console.errors import EmbeddedServerFailed
 
 SMALLEST_PART = 5 * 1024 * 1024  # S3's own minimum
 
@@ -48,3 +49,9 @@ def test_made_again_they_are_the_same_and_what_is_there_stays(samples, tmp_path)
     for name in ("logs/access.log", "video/interview.mov"):
         assert (tmp_path / name).read_bytes() == samples[name].read_bytes()
     assert not list(tmp_path.rglob("*.making"))
+
+
+def test_a_directory_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "logs").write_text("a file in the way")
+    with pytest.raises(EmbeddedServerFailed, match=r"/logs: "):
+        make_samples(tmp_path)

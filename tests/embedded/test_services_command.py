@@ -149,6 +149,15 @@ def test_a_folder_that_cannot_be_made_is_named(refused_services, tmp_path):
     assert "Traceback" not in refused.stderr
 
 
+@pytest.mark.parametrize("name", ["mongodb", "s3"])
+def test_a_file_in_a_servers_place_is_named(refused_services, tmp_path, name):
+    (tmp_path / name).write_text("")
+    refused = refused_services(tmp_path)
+    assert refused.returncode == 3
+    assert f"{tmp_path / name}" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
 @pytest.mark.parametrize("name", ["mongod", "rclone"])
 def test_a_server_that_dies_ends_the_other_with_an_error(start_services, name):
     services = start_services()
