@@ -1,0 +1,159 @@
+"""Object keys: made from a template and a file, and fit for every S3 server.
+
+Owns the template's fields and the rules for keys. Pure.
+
+Amazon's rules: UTF-8, at most 1,024 bytes (https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html).
+Stricter here, as other servers are: no empty, `.` or `..` segment, no slash at either end, nothing that XML 1.0 cannot
+carry, since every listing is XML.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import string
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, Self
+
+from console.errors import ConfigurationError, ConsoleError
+from console.formatting import visible
+
+MAX_KEY_BYTES: Final = 1024
+
+_FIELDS: Final = {
+    "prefix": "s3.prefix",
+    "relative_path": "path below the folder that was chosen",
+    "parent": "the folders of relative_path",
+    "filename": "name of the file",
+    "stem": "name without its last suffix",
+    "suffix": "last suffix with its dot",
+    "host": "name of this host",
+    "size": "bytes",
+    "date": "now, as {date:%Y/%m/%d}, in UTC",
+    "mtime": "time of the last change, as {mtime:%Y/%m/%d}, in UTC",
+}
+_TIMES: Final = frozenset({"date", "mtime"})
+_PLAIN_TIME: Final = "%Y-%m-%d"
+
+# Control characters, surrogates (bytes that are no UTF-8, PEP 383) and non-characters: XML 1.0, section 2.2.
+_NOT_IN_XML: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+
+
+class KeyRefused(ConsoleError):
+    """No valid key can be made for a file."""
+
+    title = "Key"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFacts:
+    """What a template may use of one file. `relative_path` with `/`; size in bytes, mtime in nanoseconds."""
+
+    relative_path: str
+    size: int
+    mtime_ns: int
+    host: str
+    prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyTemplate:
+    """A template such as `{prefix}/{date:%Y/%m/%d}/{relative_path}`. Make it with `parse`."""
+
+    _pieces: tuple[tuple[str, str | None, str], ...]
+
+    @classmethod
+    def parse(cls, text: str, origin: str = "transfer.key_template") -> Self:
+        """Read a template. `origin` names the setting in messages.
+
+        Raises:
+            ConfigurationError: an unknown field, a wrong format, or braces that do not match.
+        """
+        try:
+            parsed = list(string.Formatter().parse(text))
+        except ValueError as error:
+            raise ConfigurationError(f"{origin}: {visible(text)}: {error}") from None
+        pieces: list[tuple[str, str | None, str]] = []
+        for literal, field, form, conversion in parsed:
+            _check_field(field, form or "", conversion, f"{origin}: {visible(text)}")
+            pieces.append((literal, field, form or ""))
+        if not any(field for _, field, _ in pieces):
+            raise ConfigurationError(f"{origin}: {visible(text)}: without a field every file would get the same key")
+        return cls(tuple(pieces))
+
+    def key(self, facts: KeyFacts, now: datetime | None = None) -> str:
+        """The key of a file.
+
+        Raises:
+            KeyRefused: it would be empty, too long, or lead upwards.
+        """
+        values = _values(facts, now or datetime.now(UTC))
+        return clean_key("".join(_rendered(self._pieces, values)))
+
+
+def clean_key(text: str) -> str:
+    """A valid key: bytes that are no UTF-8 and control characters as %XX, no empty segments.
+
+    Raises:
+        KeyRefused: it would be empty, too long, or holds `.` or `..`.
+    """
+    segments = [segment for segment in _NOT_IN_XML.sub(_percent, text).split("/") if segment]
+    if not segments:
+        raise KeyRefused(f"{visible(repr(text))} gives an empty key")
+    if any(segment in (".", "..") for segment in segments):
+        raise KeyRefused(f"{visible(text)}: a key may not hold the segments . and ..")
+    key = "/".join(segments)
+    length = len(key.encode())
+    if length > MAX_KEY_BYTES:
+        raise KeyRefused(f"the key would have {length} bytes, S3 takes {MAX_KEY_BYTES}: {visible(key)}")
+    return key
+
+
+def _percent(match: re.Match[str]) -> str:
+    code = ord(match.group())
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"%{code - 0xDC00:02X}"
+    return "".join(f"%{byte:02X}" for byte in match.group().encode("utf-8", "surrogatepass"))
+
+
+def _check_field(field: str | None, form: str, conversion: str | None, where: str) -> None:
+    if field is None:
+        return
+    if field not in _FIELDS:
+        raise ConfigurationError(
+            f"{where}: unknown field {{{visible(field)}}}",
+            advice="Fields: " + ", ".join(f"{{{name}}} ({meaning})" for name, meaning in _FIELDS.items()),
+        )
+    if conversion:
+        raise ConfigurationError(f"{where}: {{{field}!{conversion}}}: conversions are not known here")
+    if field not in _TIMES and form:
+        raise ConfigurationError(f"{where}: {{{field}:{visible(form)}}}: only {{date}} and {{mtime}} take a format")
+    if form and "%" not in form:
+        raise ConfigurationError(f"{where}: {{{field}:{visible(form)}}}: expected a format such as %Y/%m/%d")
+
+
+def _values(facts: KeyFacts, now: datetime) -> dict[str, str | datetime]:
+    parent, filename = posixpath.split(facts.relative_path)
+    stem, suffix = posixpath.splitext(filename)
+    return {
+        "prefix": facts.prefix,
+        "relative_path": facts.relative_path,
+        "parent": parent,
+        "filename": filename,
+        "stem": stem,
+        "suffix": suffix,
+        "host": facts.host,
+        "size": str(facts.size),
+        "date": now.astimezone(UTC),
+        "mtime": datetime.fromtimestamp(facts.mtime_ns // 1_000_000_000, UTC),
+    }
+
+
+def _rendered(pieces: tuple[tuple[str, str | None, str], ...], values: dict[str, str | datetime]) -> Iterator[str]:
+    for literal, field, form in pieces:
+        yield literal
+        if field is not None:
+            value = values[field]
+            yield value.strftime(form or _PLAIN_TIME) if isinstance(value, datetime) else value

@@ -1,0 +1,148 @@
+"""Which files a person means by some paths: files as they are, folders with everything below.
+
+Owns the walk and its refusals. Memory is bounded by the largest single folder and the depth of the tree, not by the
+number of files: candidates and refusals are handed out as they are found, in the order of their names.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+_KINDS: Final[tuple[tuple[Callable[[int], bool], str], ...]] = (
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISBLK, "a block device"),
+    (stat.S_ISCHR, "a character device"),
+)
+_EFFECTIVE: Final = os.access in os.supports_effective_ids
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A regular file that can be read. `path` is absolute and as `open()` takes it; `relative_path` has `/` and
+    begins with the chosen folder's name; size in bytes.
+    """
+
+    path: str
+    relative_path: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A path that cannot be uploaded, and why."""
+
+    path: str
+    reason: str
+
+
+Keep = Callable[[str, bool], bool]
+"""Asked with a path relative to the chosen folder and whether it is a folder; False leaves it out."""
+
+
+def select(paths: Iterable[str], keep: Keep | None = None) -> Iterator[Candidate | Refusal]:
+    """What `paths` mean. A folder stands for all files below it, under its own name; with a slash at the end, without.
+
+    A symbolic link that is named is followed. Below a folder, one to a file within that folder is sent as that file;
+    one that leads out of it, to a folder, or nowhere is refused. `keep` is asked only about what lies below folders.
+    """
+    for path in paths:
+        yield from _select_one(path, keep or _keep_all)
+
+
+def _select_one(path: str, keep: Keep) -> Iterator[Candidate | Refusal]:
+    absolute = os.path.abspath(path)  # noqa: PTH100 - a Path would lose nothing, but names stay as the system has them
+    try:
+        status = os.stat(absolute)  # noqa: PTH116
+    except OSError as error:
+        yield Refusal(absolute, _words(error))
+        return
+    if not stat.S_ISDIR(status.st_mode):
+        yield _file(absolute, os.path.basename(absolute), status)  # noqa: PTH119
+        return
+    name = "" if path.endswith("/") else os.path.basename(absolute)  # noqa: PTH119
+    yield from _Walk(absolute, keep).folder(absolute, name, "", ())
+
+
+class _Walk:
+    """The walk below one chosen folder."""
+
+    def __init__(self, top: str, keep: Keep) -> None:
+        self._top = os.path.realpath(top)
+        self._keep = keep
+
+    def folder(
+        self, path: str, shown: str, inner: str, above: tuple[tuple[int, int], ...]
+    ) -> Iterator[Candidate | Refusal]:
+        """`shown` is the path in keys, `inner` the one below the chosen folder, `above` the folders that hold it."""
+        try:
+            status = os.stat(path)  # noqa: PTH116
+            identity = (status.st_dev, status.st_ino)
+            with os.scandir(path) as entries:
+                found = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            yield Refusal(path, _words(error))
+            return
+        if identity in above:  # a bind mount of a folder into itself
+            yield Refusal(path, "a folder that contains itself")
+            return
+        for entry in found:
+            yield from self._entry(entry, _join(shown, entry.name), _join(inner, entry.name), (*above, identity))
+
+    def _entry(
+        self, entry: os.DirEntry[str], shown: str, inner: str, above: tuple[tuple[int, int], ...]
+    ) -> Iterator[Candidate | Refusal]:
+        try:
+            is_folder = entry.is_dir(follow_symlinks=False)
+            if not self._keep(inner, is_folder):
+                return
+            if is_folder:
+                yield from self.folder(entry.path, shown, inner, above)
+            elif entry.is_symlink():
+                yield self._link(entry, shown)
+            else:
+                yield _file(entry.path, shown, entry.stat(follow_symlinks=False))
+        except OSError as error:
+            yield Refusal(entry.path, _words(error))
+
+    def _link(self, entry: os.DirEntry[str], shown: str) -> Candidate | Refusal:
+        target = os.path.realpath(entry.path)
+        try:
+            status = os.stat(target)  # noqa: PTH116
+        except OSError:
+            return Refusal(entry.path, "a symbolic link that leads nowhere")
+        if stat.S_ISDIR(status.st_mode):
+            return Refusal(entry.path, "a symbolic link to a folder")
+        if not target.startswith(self._top.rstrip("/") + "/"):
+            return Refusal(entry.path, "a symbolic link that leads out of the folder")
+        return _file(entry.path, shown, status)
+
+
+def _file(path: str, shown: str, status: os.stat_result) -> Candidate | Refusal:
+    if not stat.S_ISREG(status.st_mode):
+        kind = next((words for is_kind, words in _KINDS if is_kind(status.st_mode)), "not a regular file")
+        return Refusal(path, kind)
+    if not os.access(path, os.R_OK, effective_ids=_EFFECTIVE):
+        return Refusal(path, "may not be read by this user")
+    return Candidate(path, shown, status.st_size, status.st_mtime_ns)
+
+
+def _join(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
+
+
+def _keep_all(_path: str, _is_folder: bool) -> bool:
+    return True
+
+
+def _words(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "does not exist"
+    if isinstance(error, PermissionError):
+        return "may not be read by this user"
+    return error.strerror or str(error)
