@@ -23,11 +23,11 @@ START_ANEW: Final = frozenset({"NoSuchUpload", "InvalidPart", "InvalidPartOrder"
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """`attempts` of each request, the first included. Waits are random ("full jitter", see the AWS Architecture
+    """`retries` of each request beyond the first attempt. Waits are random ("full jitter", see the AWS Architecture
     Blog, "Exponential Backoff And Jitter") between 0 and `first_wait_seconds` doubled each time, up to the longest.
     """
 
-    attempts: int = 9
+    retries: int = 8
     first_wait_seconds: float = 0.5
     longest_wait_seconds: float = 30.0
 
@@ -52,10 +52,10 @@ def with_retries(operation: Callable[[], T], policy: RetryPolicy, control: Contr
     def note(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, TransferError):
-            journal.noted(error.code, f"{error.message} (attempt {state.attempt_number} of {policy.attempts})")
+            journal.noted(error.code, f"{error.message} (attempt {state.attempt_number} of {policy.retries + 1})")
 
     retrying = Retrying(
-        stop=stop_after_attempt(policy.attempts),
+        stop=stop_after_attempt(policy.retries + 1),
         wait=wait_random_exponential(multiplier=policy.first_wait_seconds, max=policy.longest_wait_seconds),
         retry=retry_if_exception(_passes_by_itself),
         sleep=control.wait,

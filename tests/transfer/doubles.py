@@ -18,7 +18,7 @@ from console.transfer.send import SendOptions
 from console.transfer.source import FileState, file_state
 
 MIB = 1024 * 1024
-QUICK = RetryPolicy(attempts=5, first_wait_seconds=0.001, longest_wait_seconds=0.01)
+QUICK = RetryPolicy(retries=4, first_wait_seconds=0.001, longest_wait_seconds=0.01)
 
 
 class Commands:
