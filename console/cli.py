@@ -141,12 +141,11 @@ def upload(
     to: Annotated[str | None, typer.Option("--to", help="s3://bucket/prefix.", metavar="URL")] = None,
     as_json: AsJson = False,
     detach: Detach = False,
-    no_tracking: Annotated[bool, typer.Option("--no-tracking", hidden=True)] = False,
 ) -> int:
     """Upload files and folders without a screen; exit 0 only if all completed."""
     from console.commands.upload import run
 
-    return run(shared.settings(), paths, to=to, as_json=as_json, detach=detach, tracked=not no_tracking)
+    return run(shared.settings(), paths, to=to, as_json=as_json, detach=detach)
 
 
 @app.command()

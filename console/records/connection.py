@@ -100,7 +100,7 @@ def connect(settings: MongoSettings) -> Connection:
             tz_aware=True,
             # Documents of others may hold dates beyond Python's and strings that are no UTF-8: show, do not raise.
             datetime_conversion="DATETIME_AUTO",
-            unicode_decode_error_handler="backslashreplace",
+            unicode_decode_error_handler="replace",
             event_listeners=[state],
             connect=False,
         )

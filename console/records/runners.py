@@ -15,6 +15,7 @@ from pymongo import ReturnDocument
 from pymongo.collection import Collection
 from pymongo.database import Database
 
+from console.config import TransferSettings
 from console.records.connection import Document
 from console.records.transitions import NOW, literal
 
@@ -30,6 +31,11 @@ class Limits:
     bandwidth: int
     uploads: int
     parts: int
+
+    @classmethod
+    def of(cls, settings: TransferSettings) -> Limits:
+        """The limits that a runner starts with."""
+        return cls(int(settings.bandwidth_limit), settings.parallel_uploads, settings.parallel_parts)
 
     @classmethod
     def read(cls, document: Mapping[str, Any], otherwise: Limits) -> Limits:
@@ -66,11 +72,11 @@ class Runners:
     """The collection of runners. Thread-safe."""
 
     def __init__(self, database: Database[Document], uploads_name: str) -> None:
-        self._collection: Collection[Document] = database[f"{uploads_name}_runners"]
+        self.collection: Collection[Document] = database[f"{uploads_name}_runners"]
 
     def beat(self, runner: str, host: str, kind: str, limits: Limits, details: Mapping[str, Any]) -> Limits:
         """Say that the runner lives; gives the limits that it should keep from now on."""
-        document = self._collection.find_one_and_update(
+        document: Document | None = self.collection.find_one_and_update(
             {"_id": runner},
             [
                 {
@@ -86,16 +92,16 @@ class Runners:
             upsert=True,
             return_document=ReturnDocument.AFTER,
         )
-        return Limits.read(document.get("limits") or {}, limits)
+        return Limits.read((document or {}).get("limits") or {}, limits)
 
     def set_limits(self, runner: str, limits: Limits) -> bool:
         """Change a runner's limits, from any host; False if there is no such runner."""
-        result = self._collection.update_one({"_id": runner}, {"$set": {"limits": limits.document()}})
+        result = self.collection.update_one({"_id": runner}, {"$set": {"limits": limits.document()}})
         return result.matched_count == 1
 
     def leave(self, runner: str) -> None:
         """The runner ends in order."""
-        self._collection.delete_one({"_id": runner})
+        self.collection.delete_one({"_id": runner})
 
     def live(self, host: str | None = None, kinds: Sequence[str] | None = None) -> list[RunnerState]:
         """Runners seen within the last `LIVE_SECONDS`; of one host and of some kinds, or of all."""
@@ -105,7 +111,7 @@ class Runners:
     def known(self) -> list[RunnerState]:
         """All that are remembered, also those that went silent; the long silent ones are forgotten."""
         forgotten = {"$expr": {"$lt": ["$seen_at", {"$subtract": [NOW, _FORGOTTEN_SECONDS * 1000]}]}}
-        self._collection.delete_many(forgotten)
+        self.collection.delete_many(forgotten)
         return self._find({})
 
     def _find(self, wanted: Document) -> list[RunnerState]:
@@ -119,6 +125,6 @@ class Runners:
                 limits=Limits.read(document.get("limits") or {}, default),
                 details=document.get("details") or {},
             )
-            for document in self._collection.find(wanted)
+            for document in self.collection.find(wanted)
             if isinstance(document.get("seen_at"), datetime)
         ]

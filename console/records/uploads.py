@@ -30,7 +30,10 @@ _WAITING_ORDER: Final = [("priority", DESCENDING), ("created_at", ASCENDING), ("
 
 @dataclass(frozen=True, slots=True)
 class NewUpload:
-    """A file that is to be uploaded, as it goes into a document. `path_bytes` only where the name is no UTF-8."""
+    """A file that is to be uploaded, as it goes into a document. `path_bytes` only where the name is no UTF-8.
+
+    `batch` is common to the uploads of one command.
+    """
 
     filename: str
     path: str
@@ -44,6 +47,7 @@ class NewUpload:
     key: str
     source: Source
     priority: int = 0
+    batch: ObjectId | None = None
 
     def document(self, now: datetime, status: UploadStatus = UploadStatus.PENDING) -> Document:
         """The document that is inserted for it."""
@@ -52,6 +56,7 @@ class NewUpload:
             "filename": self.filename,
             "path": self.path,
             **({"path_bytes": self.path_bytes} if self.path_bytes is not None else {}),
+            **({"batch": self.batch} if self.batch is not None else {}),
             "host": self.host,
             "size": Int64(self.size),
             "mtime_ns": Int64(self.mtime_ns),
@@ -106,6 +111,10 @@ class Uploads:
         """Documents that match, newest first."""
         return list(self.collection.find(wanted).sort([("created_at", DESCENDING), ("_id", DESCENDING)]).limit(limit))
 
+    def matching(self, wanted: Filter, session: ClientSession | None = None) -> list[Document]:
+        """Documents that match, as the majority has them, in no order."""
+        return list(self.collection.with_options(read_concern=ReadConcern("majority")).find(wanted, session=session))
+
     def claim(
         self,
         runner: str,
@@ -115,7 +124,7 @@ class Uploads:
         slots: int,
         most_bytes_ahead: int,
         dead: Sequence[str] = (),
-        only: Sequence[ObjectId] | None = None,
+        only: Filter | None = None,
     ) -> list[Upload]:
         """Take what may be taken, in order of priority and age: `slots` uploads, and further small ones.
 
@@ -124,7 +133,7 @@ class Uploads:
         """
         wanted = claimable(host, dead)
         if only is not None:
-            wanted["_id"] = {"$in": list(only)}
+            wanted = {"$and": [wanted, only]}
         candidates: list[ObjectId] = []
         ahead = 0
         for document in self.collection.find(wanted, {"size": 1}).sort(_WAITING_ORDER).limit(slots + 500):
@@ -144,7 +153,7 @@ class Uploads:
         if not ids:
             return []
         among: Filter = {"_id": {"$in": ids}}
-        self.collection.update_many({**wanted, **among}, [{"$set": claim(runner, lease_seconds)}])
+        self.collection.update_many({"$and": [wanted, among]}, [{"$set": claim(runner, lease_seconds)}])
         mine = {doc["_id"]: read_upload(doc) for doc in self.collection.find({**among, **held_by(runner)})}
         return [upload for upload_id in ids if isinstance(upload := mine.get(upload_id), Upload)]
 

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -21,7 +21,7 @@ from console.models import Checksum, Multipart, Requested, Upload
 from console.records.database import Records
 from console.records.progress import Progress
 from console.records.runners import HEARTBEAT_SECONDS, Limits
-from console.records.transitions import completed, failed, stopped
+from console.records.transitions import Filter, completed, failed, stopped
 from console.records.writer import LEASE_SECONDS, RecordWriter
 from console.transfer.errors import Stopped, TransferError
 from console.transfer.identity import RunnerIdentity
@@ -80,7 +80,8 @@ class _Active:
 class Runner:
     """Carries out uploads until stopped. One for a process is enough.
 
-    `kind` (console, watch, command) and `details()` are what other hosts see of it. `only` bounds it to some uploads.
+    `kind` (console, watch, command) and `details()` are what other hosts see of it. `only` bounds it to documents
+    that match.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class Runner:
         *,
         kind: str,
         identity: RunnerIdentity | None = None,
-        only: Sequence[ObjectId] | None = None,
+        only: Filter | None = None,
         details: Callable[[], Mapping[str, Any]] = dict,
         lease_seconds: float = LEASE_SECONDS,
     ) -> None:
@@ -114,6 +115,8 @@ class Runner:
         self._idle = threading.Condition(self._lock)
         self._draining = False
         self._leaving = threading.Event()
+        self._stopping = threading.Lock()
+        self._stopped: bool | None = None
         self._due: dict[str, float] = {}
         self._thread = threading.Thread(target=self._run, name="runner", daemon=True)
 
@@ -150,8 +153,15 @@ class Runner:
     def stop(self, timeout: float = 5.0) -> bool:
         """Pause what runs, keep what arrived, and end; True if all was written within `timeout` seconds.
 
-        What could not be written in time is adopted by the next runner of this host.
+        What could not be written in time is adopted by the next runner of this host. A second call waits for the
+        first and gives its answer.
         """
+        with self._stopping:
+            if self._stopped is None:
+                self._stopped = self._stop(timeout)
+            return self._stopped
+
+    def _stop(self, timeout: float) -> bool:
         until = time.monotonic() + timeout
         self._leaving.set()
         self._wakeups.close()
@@ -162,7 +172,8 @@ class Runner:
                 active.control.stop(StopReason.LEAVING)
         for active in waiting:
             self._let_go(active)
-        self._thread.join(timeout)
+        if self._thread.is_alive():
+            self._thread.join(timeout)
         settled = self.wait_idle(max(0.1, until - time.monotonic() - 0.5))
         written = self._writer.close(max(0.2, until - time.monotonic()))
         if settled and written:

@@ -8,17 +8,21 @@ the tests. Every method may block; the screens call each in a thread worker, nev
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 from bson import ObjectId
 
 from console.events.feed_items import FeedItem
 from console.models import Requested, UploadStatus
+from console.records.intents import Outcome
+from console.records.runners import Limits
 
-Document = Mapping[str, Any]
+Document: TypeAlias = Mapping[str, Any]
+SNAPSHOT_WINDOW: Final = 2_000
+"""How many waiting and how many finished uploads a snapshot holds at most."""
 
 
 class Link(StrEnum):
@@ -48,15 +52,6 @@ class Servers:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What all uploads of this host's runner share. `bandwidth` in bytes per second, 0 for none."""
-
-    bandwidth: int
-    uploads: int
-    parts: int
-
-
-@dataclass(frozen=True, slots=True)
 class Refusal:
     """A path that cannot be uploaded, and why, in words."""
 
@@ -71,14 +66,6 @@ class Added:
     uploads: int
     total_bytes: int
     refusals: tuple[Refusal, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What an intent on several uploads came to: how many obey, and why the others do not (id to reason)."""
-
-    changed: int
-    refused: Mapping[ObjectId, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +139,7 @@ class Backend(Protocol):
         """What the feed brought since the last call, waiting up to the timeout for the first item; empty if none.
 
         The first item ever is a `FeedState` or a `Snapshot`. A snapshot holds every upload that is uploading or
-        paused, and up to 2,000 each of the first waiting and the newest finished ones. Called from one thread only.
+        paused, and up to SNAPSHOT_WINDOW each of the first waiting and the newest finished ones. Called from one thread only.
         """
         ...
 
@@ -171,7 +158,6 @@ class Backend(Protocol):
     def page(self, query: PageQuery) -> list[Document]:
         """Documents further down than the table holds; fewer than `query.limit` means that was all."""
         ...
-
 
     def add_uploads(self, paths: Sequence[str]) -> Added:
         """Insert a pending document for each file (folders are walked); paths as `open()` takes them."""

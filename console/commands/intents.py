@@ -1,0 +1,106 @@
+"""`pause`, `resume`, `cancel`, `retry`, `delete`: what people want of uploads, on whichever host they run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from enum import StrEnum
+
+from bson import ObjectId
+from pydantic import BaseModel
+
+from console.commands.carry import Carrier, Wanted
+from console.commands.report import make_report
+from console.commands.selection import Selection
+from console.config import Settings
+from console.errors import UsageError
+from console.formatting import count, visible
+from console.models import Requested
+from console.records.database import Records
+from console.records.intents import Outcome, request_all, retry_all
+from console.transfer.deletion import delete_all
+from console.transfer.sender import S3Sender
+
+
+class Intent(StrEnum):
+    """What is wanted."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    CANCEL = "cancel"
+    RETRY = "retry"
+    DELETE = "delete"
+
+
+class OutcomeLine(BaseModel):
+    """The line that `--json` prints: how many follow, and why others do not."""
+
+    intent: Intent
+    changed: int
+    refused: dict[str, str]
+
+
+_PAST = {
+    Intent.PAUSE: "told to pause",
+    Intent.RESUME: "resumed",
+    Intent.CANCEL: "told to cancel",
+    Intent.RETRY: "to be tried again",
+    Intent.DELETE: "deleted",
+}
+_REQUESTED = {Intent.PAUSE: Requested.PAUSE, Intent.RESUME: Requested.RUN, Intent.CANCEL: Requested.CANCEL}
+
+
+def run(
+    settings: Settings,
+    intent: Intent,
+    selection: Selection,
+    *,
+    as_json: bool,
+    detach: bool = False,
+    yes: bool = False,
+) -> int:
+    """Record the intent; `resume` and `retry` then carry the uploads out unless `detach`ed.
+
+    Returns 0 if all that were named follow, else 1.
+    """
+    with Records.open(settings.mongodb) as records:
+        ids = selection.find(records.uploads)
+        if intent is Intent.DELETE:
+            if not yes and not _agreed(len(ids)):
+                return 1
+            with S3Sender(settings.s3, settings.transfer) as sender:
+                outcome = delete_all(records, sender, ids)
+        elif intent is Intent.RETRY:
+            outcome = retry_all(records.uploads, ids)
+        else:
+            outcome = request_all(records.uploads, ids, _REQUESTED[intent])
+        _tell(intent, outcome, as_json=as_json, is_quiet=selection.all)
+        code = 1 if outcome.refused and not selection.all else 0
+        followers = [upload_id for upload_id in ids if upload_id not in outcome.refused]
+        if intent in (Intent.RESUME, Intent.RETRY) and not detach and followers:
+            with S3Sender(settings.s3, settings.transfer) as sender:
+                carried = Carrier(records, sender, settings, Wanted.ids(followers), make_report(as_json=as_json)).run()
+            return carried or code
+        return code
+
+
+def _agreed(number: int) -> bool:
+    if not sys.stdin.isatty():
+        raise UsageError("delete asks before it removes objects, and there is no terminal", advice="Add --yes.")
+    sys.stderr.write(f"Delete {count(number, 'upload')}, objects in S3 included? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _tell(intent: Intent, outcome: Outcome, *, as_json: bool, is_quiet: bool) -> None:
+    if as_json:
+        line = OutcomeLine(intent=intent, changed=outcome.changed, refused=_named(outcome.refused))
+        sys.stdout.write(line.model_dump_json() + "\n")
+        return
+    sys.stdout.write(f"{count(outcome.changed, 'upload')} {_PAST[intent]}.\n")
+    if not is_quiet:  # with --all, those to which it does not apply are no news
+        sys.stderr.writelines(f"  {upload_id}: {visible(reason)}\n" for upload_id, reason in outcome.refused.items())
+
+
+def _named(refused: Mapping[ObjectId, str]) -> dict[str, str]:
+    return {str(upload_id): reason for upload_id, reason in refused.items()}

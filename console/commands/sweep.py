@@ -1,0 +1,73 @@
+"""`sweep`: multipart uploads in the bucket that no record owns; listed, and aborted after asking."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+
+from pydantic import BaseModel
+
+from console.config import Settings
+from console.errors import UsageError
+from console.formatting import age, byte_size, count, visible
+from console.records.database import Records
+from console.transfer.orphans import Orphan
+from console.transfer.sender import S3Sender
+
+
+class OrphanLine(BaseModel):
+    """One line of `sweep --json`. `stored_bytes` is what S3 keeps, and bills, for it."""
+
+    key: str
+    upload_id: str
+    initiated_at: datetime
+    stored_bytes: int | None
+    aborted: bool
+
+
+def run(settings: Settings, *, yes: bool, as_json: bool) -> int:
+    """List orphans; abort them if a person agrees or `yes` was given."""
+    if not settings.s3.bucket:
+        raise UsageError("no bucket is set", advice="Set s3.bucket or give --bucket.")
+    with Records.open(settings.mongodb) as records, S3Sender(settings.s3, settings.transfer) as sender:
+        orphans = sender.orphans(records.uploads)
+        if not as_json:
+            _tell(settings.s3.bucket, orphans)
+        agreed = bool(orphans) and (yes or (not as_json and _agreed(len(orphans))))
+        aborted = sender.abort_orphans(records.uploads, orphans) if agreed else 0
+    if as_json:
+        for orphan in orphans:
+            sys.stdout.write(_line(orphan, aborted=agreed).model_dump_json() + "\n")
+    elif agreed:
+        sys.stdout.write(f"{count(aborted, 'multipart upload')} aborted.\n")
+    return 0
+
+
+def _tell(bucket: str, orphans: list[Orphan]) -> None:
+    if not orphans:
+        sys.stdout.write(f"No multipart upload in {visible(bucket)} is without a record.\n")
+        return
+    now = datetime.now(UTC)
+    for orphan in orphans:
+        stored = "?" if orphan.stored_bytes is None else byte_size(orphan.stored_bytes)
+        opened = age(orphan.multipart.initiated_at, now)
+        sys.stdout.write(f"{stored:>9}  {opened:>4} old  {visible(orphan.multipart.key)}\n")
+    sys.stdout.write("These may also belong to other programs that upload to this bucket.\n")
+
+
+def _agreed(number: int) -> bool:
+    if not sys.stdin.isatty():
+        return False
+    sys.stderr.write(f"Abort {count(number, 'multipart upload')} and drop the parts? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _line(orphan: Orphan, *, aborted: bool) -> OrphanLine:
+    return OrphanLine(
+        key=orphan.multipart.key,
+        upload_id=orphan.multipart.upload_id,
+        initiated_at=orphan.multipart.initiated_at,
+        stored_bytes=orphan.stored_bytes,
+        aborted=aborted,
+    )

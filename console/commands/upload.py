@@ -1,0 +1,64 @@
+"""`upload`: files and folders without a screen."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from bson import ObjectId
+from pymongo.errors import PyMongoError
+
+from console.commands.carry import Carrier, Wanted
+from console.commands.report import make_report
+from console.config import Settings
+from console.errors import UsageError
+from console.formatting import count, visible
+from console.models import Source
+from console.records.connection import explain
+from console.records.database import Records
+from console.transfer.identity import this_host
+from console.transfer.intake import Intake
+from console.transfer.sender import S3Sender
+
+
+def run(settings: Settings, paths: Sequence[Path], *, to: str | None, as_json: bool, detach: bool) -> int:
+    """Add an upload for each file and carry them out, unless `detach`ed. Returns 0 only if all completed."""
+    if to is not None:
+        settings = _redirected(settings, to)
+    batch = ObjectId()
+    intake = Intake(settings.s3, settings.transfer, host=this_host(), source=Source.COMMAND, batch=batch)
+    # Made before anything is recorded: without credentials nothing could be carried out.
+    with S3Sender(settings.s3, settings.transfer) as sender, Records.open(settings.mongodb) as records:
+        added = 0
+        try:
+            for uploads in intake.batches([_typed(path) for path in paths]):
+                records.uploads.add(uploads)
+                added += len(uploads)
+        except PyMongoError as error:
+            raise explain(error, records.connection) from error
+        if detach:
+            for refusal in intake.refusals:
+                sys.stderr.write(f"refused {visible(refusal.path)}: {refusal.reason}\n")
+            sys.stdout.write(f"{count(added, 'upload')} recorded.\n")
+            return 1 if intake.refusals else 0
+        report = make_report(as_json=as_json)
+        for refusal in intake.refusals:
+            report.refused(refusal.path, refusal.reason)
+        code = Carrier(records, sender, settings, Wanted.batch(batch), report).run()
+    return code or (1 if intake.refusals else 0)
+
+
+def _typed(path: Path) -> str:
+    return os.fspath(path)
+
+
+def _redirected(settings: Settings, to: str) -> Settings:
+    """The same settings with another destination."""
+    parts = urlsplit(to)
+    if parts.scheme != "s3" or not parts.netloc:
+        raise UsageError(f"--to: {visible(to)} is no s3://bucket/prefix")
+    s3 = settings.s3.model_copy(update={"bucket": parts.netloc, "prefix": parts.path.strip("/")})
+    return settings.model_copy(update={"s3": s3})

@@ -1,0 +1,60 @@
+"""`verify`: compare objects and files again, at any time after the upload."""
+
+from __future__ import annotations
+
+import sys
+
+from pydantic import BaseModel
+
+from console.commands.selection import Selection
+from console.config import Settings
+from console.formatting import visible
+from console.models import Upload, UploadStatus, read_upload
+from console.records.database import Records
+from console.transfer.errors import TransferError
+from console.transfer.sender import S3Sender
+
+
+class VerifyLine(BaseModel):
+    """One line of `verify --json`. `same` is null where the server keeps nothing to compare but the size."""
+
+    id: str
+    path: str
+    destination: str
+    same: bool | None
+    words: str
+
+
+def run(settings: Settings, selection: Selection, *, as_json: bool) -> int:
+    """Compare each completed upload that was selected. Returns 0 if all are the same, else 1."""
+    all_same = True
+    with Records.open(settings.mongodb) as records, S3Sender(settings.s3, settings.transfer) as sender:
+        for document in records.uploads.get(selection.find(records.uploads)):
+            upload = read_upload(document)
+            if not isinstance(upload, Upload) or upload.status is not UploadStatus.COMPLETED:
+                if not selection.all:
+                    status = upload.status.value if isinstance(upload, Upload) else "unreadable"
+                    sys.stderr.write(f"{upload.id} is {status}: nothing to compare\n")
+                    all_same = False
+                continue
+            line = _compare(sender, upload)
+            all_same = all_same and line.same is True
+            sys.stdout.write((line.model_dump_json() if as_json else _words(line)) + "\n")
+            sys.stdout.flush()
+    return 0 if all_same else 1
+
+
+def _compare(sender: S3Sender, upload: Upload) -> VerifyLine:
+    try:
+        result = sender.verify(upload)
+        same, words = result.same, result.words
+    except TransferError as error:
+        same, words = False, str(error)
+    return VerifyLine(
+        id=str(upload.id), path=visible(upload.path), destination=visible(upload.destination), same=same, words=words
+    )
+
+
+def _words(line: VerifyLine) -> str:
+    sign = {True: "same", False: "DIFFERENT", None: "unknown"}[line.same]
+    return f"{sign:<10} {line.path} → {line.destination}: {line.words}"

@@ -1,0 +1,110 @@
+"""From paths to documents: what is uploaded, under which key, and what is refused.
+
+    from console.transfer.intake import Intake
+    intake = Intake(settings.s3, settings.transfer, host="me", source=Source.COMMAND)
+    for batch in intake.batches(["photos"]): records.uploads.add(batch)
+
+Owns putting together selection, fingerprint, content type and key. Nothing is sent or written here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from bson import ObjectId
+
+from console.config import S3Settings, TransferSettings
+from console.errors import ConfigurationError
+from console.formatting import visible
+from console.models import Source
+from console.records.uploads import NewUpload
+from console.transfer.content_type import content_type
+from console.transfer.errors import TransferError
+from console.transfer.keys import KeyFacts, KeyRefused, KeyTemplate
+from console.transfer.plan import MAX_OBJECT_SIZE
+from console.transfer.selection import Candidate, Refusal, select
+from console.transfer.source import file_state
+
+BATCH: Final = 500
+
+
+class Intake:
+    """Turns paths into uploads. `refusals` grows while batches are taken."""
+
+    def __init__(
+        self,
+        s3: S3Settings,
+        transfer: TransferSettings,
+        *,
+        host: str,
+        source: Source,
+        batch: ObjectId | None = None,
+    ) -> None:
+        """`batch` marks the uploads of one command.
+
+        Raises:
+            ConfigurationError: no bucket is set, or the key template is wrong.
+        """
+        if not s3.bucket:
+            raise ConfigurationError("s3.bucket: no bucket is set", advice="Set it in the configuration, or --bucket.")
+        self._bucket = s3.bucket
+        self._prefix = s3.prefix
+        self._template = KeyTemplate.parse(transfer.key_template)
+        self._host = host
+        self._source = source
+        self._batch = batch
+        self.refusals: list[Refusal] = []
+
+    def batches(self, paths: Iterable[str]) -> Iterator[list[NewUpload]]:
+        """Uploads for all files that the paths mean, a few hundred at a time."""
+        batch: list[NewUpload] = []
+        for found in select(paths):
+            taken = self.take(found) if isinstance(found, Candidate) else found
+            if isinstance(taken, Refusal):
+                self.refusals.append(taken)
+                continue
+            batch.append(taken)
+            if len(batch) == BATCH:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
+    def take(self, candidate: Candidate) -> NewUpload | Refusal:
+        """The upload of one file, or why there is none."""
+        try:
+            state = file_state(candidate.path)
+            key = self._template.key(
+                KeyFacts(candidate.relative_path, state.size, state.mtime_ns, self._host, self._prefix)
+            )
+        except (TransferError, KeyRefused) as error:
+            return Refusal(candidate.path, error.message)
+        if state.size > MAX_OBJECT_SIZE:
+            return Refusal(candidate.path, f"larger than S3 takes ({MAX_OBJECT_SIZE:,} bytes)")
+        raw = os.fsencode(candidate.path)
+        is_utf8 = not any("\udc80" <= character <= "\udcff" for character in candidate.path)
+        return NewUpload(
+            filename=_text(os.path.basename(candidate.path)),  # noqa: PTH119
+            path=_text(candidate.path),
+            path_bytes=None if is_utf8 else raw,
+            host=self._host,
+            size=state.size,
+            mtime_ns=state.mtime_ns,
+            fingerprint=state.fingerprint,
+            content_type=content_type(candidate.path),
+            bucket=self._bucket,
+            key=key,
+            source=self._source,
+            batch=self._batch,
+        )
+
+
+def _text(name: str) -> str:
+    """A name as BSON takes it: as it is where it is UTF-8, else escaped (`path_bytes` has the bytes)."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return visible(name)
+    return name

@@ -1,0 +1,61 @@
+"""Multipart uploads that no document owns: found, and aborted when a person agreed.
+
+Owns which are orphans. Those younger than a few minutes are left alone: between S3's answer and the write of the
+document there is a moment in which every upload looks like one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from console.records.uploads import Uploads
+from console.transfer.errors import TransferError
+from console.transfer.multipart import abort
+from console.transfer.sweep import OpenMultipart, open_multiparts, stored_bytes
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+YOUNGEST_SECONDS: Final = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """An open multipart upload that no document owns, and the bytes that it holds (None where S3 would not say)."""
+
+    multipart: OpenMultipart
+    stored_bytes: int | None
+
+
+def find_orphans(
+    s3: S3Client, uploads: Uploads, bucket: str, prefix: str, *, youngest_seconds: float = YOUNGEST_SECONDS
+) -> list[Orphan]:
+    """Orphans under a prefix. Raises `TransferError`."""
+    # The bucket is listed first: what is opened after the documents were read cannot be mistaken for an orphan.
+    listed = list(open_multiparts(s3, bucket, prefix))
+    owned = uploads.multipart_ids(bucket)
+    now = datetime.now(UTC)
+    return [
+        Orphan(multipart, _stored_bytes(s3, bucket, multipart))
+        for multipart in listed
+        if multipart.upload_id not in owned and (now - multipart.initiated_at).total_seconds() >= youngest_seconds
+    ]
+
+
+def abort_orphans(s3: S3Client, uploads: Uploads, bucket: str, orphans: Sequence[Orphan]) -> int:
+    """Abort them, but for those that a document owns by now; how many were. Raises `TransferError`."""
+    owned = uploads.multipart_ids(bucket)
+    wanted = [orphan.multipart for orphan in orphans if orphan.multipart.upload_id not in owned]
+    for multipart in wanted:
+        abort(s3, bucket, multipart.key, multipart.upload_id)
+    return len(wanted)
+
+
+def _stored_bytes(s3: S3Client, bucket: str, multipart: OpenMultipart) -> int | None:
+    try:
+        return stored_bytes(s3, bucket, multipart.key, multipart.upload_id)
+    except TransferError:
+        return None

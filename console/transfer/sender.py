@@ -1,0 +1,144 @@
+"""S3 as runner, commands and screens use it: one object made from the settings.
+
+    from console.transfer.sender import S3Sender
+    with S3Sender(settings.s3, settings.transfer) as sender:
+        sender.check_bucket()
+
+Owns turning settings into a transport and options. Not here: how an upload is sent (`send`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from console.config import S3Settings, TransferSettings
+from console.models import Multipart, Upload
+from console.records.runners import Limits
+from console.records.uploads import Uploads
+from console.transfer.client import ClientOptions
+from console.transfer.control import Control, Journal, Unattended
+from console.transfer.engine import ObjectSettings
+from console.transfer.errors import TransferError
+from console.transfer.job import Confirmation, SendOptions
+from console.transfer.multipart import abort
+from console.transfer.objects import delete_object
+from console.transfer.orphans import Orphan, abort_orphans, find_orphans
+from console.transfer.presign import presign_download
+from console.transfer.retrying import RetryPolicy, ask
+from console.transfer.send import send
+from console.transfer.source import SourceFile
+from console.transfer.transport import open_transport
+from console.transfer.verify import Comparison, verify_upload
+
+
+class S3Sender:
+    """Everything that is done to S3. Thread-safe; a context manager."""
+
+    def __init__(self, s3: S3Settings, transfer: TransferSettings) -> None:
+        """Set up; nothing is sent yet.
+
+        Raises:
+            ConfigurationError: no credentials or region, or a wrong endpoint.
+        """
+        self._bucket = s3.bucket
+        self._prefix = s3.prefix.strip("/")
+        self._transport = open_transport(
+            ClientOptions(
+                endpoint_url=s3.endpoint_url,
+                region=s3.region,
+                profile=s3.profile,
+                addressing_style=s3.addressing_style,
+                ca_bundle=s3.ca_bundle,
+                connect_timeout_seconds=transfer.connect_timeout_seconds,
+                read_timeout_seconds=transfer.read_timeout_seconds,
+            ),
+            parts=transfer.parallel_parts,
+            bytes_per_second=int(transfer.bandwidth_limit),
+            checksum=transfer.checksum,
+        )
+        self._options = SendOptions(
+            part_size=int(transfer.part_size),
+            multipart_threshold=int(transfer.multipart_threshold),
+            duplicates=transfer.duplicates,
+            settings=ObjectSettings(
+                storage_class=s3.storage_class,
+                server_side_encryption=s3.server_side_encryption,
+                kms_key_id=s3.kms_key_id,
+                metadata=s3.metadata,
+                tags=s3.tags,
+            ),
+            retry=RetryPolicy(retries=transfer.retries),
+        )
+
+    @property
+    def endpoint(self) -> str:
+        """Where S3 is."""
+        return self._transport.s3.meta.endpoint_url
+
+    def send(self, upload: Upload, journal: Journal, control: Control) -> Confirmation:
+        """Send one upload, start to confirmed end. Raises `TransferError` or `Stopped`."""
+        return send(upload, transport=self._transport, options=self._options, journal=journal, control=control)
+
+    def abort(self, upload: Upload, multipart: Multipart) -> None:
+        """Drop the parts of an open multipart upload. Raises `TransferError`."""
+        abort(self._transport.s3, upload.bucket, upload.key, multipart.upload_id)
+
+    def delete(self, upload: Upload) -> bool:
+        """Delete an upload's object, unless it was replaced since. Raises `TransferError`."""
+        return delete_object(
+            self._transport.s3, upload.bucket, upload.key, etag=upload.etag, version_id=upload.version_id
+        )
+
+    def verify(self, upload: Upload) -> Comparison:
+        """Compare object and file again; reads the whole file. Raises `TransferError`."""
+        return verify_upload(self._transport.s3, upload, Unattended())
+
+    def link(self, upload: Upload, lifetime_seconds: int) -> str:
+        """A presigned download link; kept nowhere. Raises `TransferError`."""
+        return presign_download(
+            self._transport.s3,
+            upload.bucket,
+            upload.key,
+            lifetime_seconds=lifetime_seconds,
+            filename=upload.filename,
+            version_id=upload.version_id,
+        )
+
+    def check_bucket(self) -> None:
+        """See that the bucket answers. Raises `TransferError`."""
+        ask(lambda: self._transport.s3.head_bucket(Bucket=self._bucket))
+
+    def orphans(self, uploads: Uploads) -> list[Orphan]:
+        """Multipart uploads under our prefix that no document owns. Raises `TransferError`."""
+        return find_orphans(self._transport.s3, uploads, self._bucket, self._prefix)
+
+    def abort_orphans(self, uploads: Uploads, orphans: Sequence[Orphan]) -> int:
+        """Abort them; how many were. Raises `TransferError`."""
+        return abort_orphans(self._transport.s3, uploads, self._bucket, orphans)
+
+    def set_limits(self, limits: Limits) -> None:
+        """Bandwidth and parallel parts from now on."""
+        self._transport.bandwidth.change(limits.bandwidth)
+        self._transport.pool.slots.resize(limits.parts)
+
+    def is_here(self, upload: Upload) -> bool:
+        """Whether the upload's file is seen at the same path, unchanged."""
+        try:
+            with SourceFile.open(upload.os_path) as source:
+                return source.state.fingerprint == upload.fingerprint
+        except TransferError:
+            return False
+
+    def close(self) -> None:
+        """End threads and connections."""
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,131 @@
+"""A program in a pseudo-terminal of its own, seen through a terminal emulator, as a person sees it.
+
+Owns the terminal; which program and what is expected of it is the tests' business. Waits for conditions, never for time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+import pyte
+
+KEYS = {
+    "enter": "\r",
+    "tab": "\t",
+    "escape": "\x1b",
+    "space": " ",
+    "up": "\x1b[A",
+    "down": "\x1b[B",
+    "home": "\x1b[H",
+    "end": "\x1b[F",
+    "ctrl+c": "\x03",
+    "backspace": "\x7f",
+}
+
+
+class Terminal:
+    """Starts `command` in a terminal of `columns` x `lines`."""
+
+    def __init__(
+        self, command: Sequence[str], *, columns: int, lines: int, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self._screen = pyte.Screen(columns, lines)
+        self._stream = pyte.ByteStream(self._screen)
+        self.received = 0
+        self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        self.process = subprocess.Popen(
+            command,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **(environment or {})},
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        os.close(slave)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(30)
+        with suppress(OSError):
+            os.close(self._master)
+
+    @property
+    def text(self) -> str:
+        """The screen as lines of text."""
+        return "\n".join(line.rstrip() for line in self._screen.display)
+
+    def press(self, *keys: str) -> None:
+        """Type keys by name, or characters as they are."""
+        for key in keys:
+            os.write(self._master, KEYS.get(key, key).encode())
+
+    def hang_up(self) -> None:
+        """Close the terminal, as a broken SSH connection does."""
+        os.close(self._master)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the program."""
+        self.process.send_signal(number)
+
+    def wait_for(self, what: str | re.Pattern[str] | Callable[[str], bool], seconds: float = 30.0) -> str:
+        """Read until the screen shows it; gives the screen's text."""
+        until = time.monotonic() + seconds
+        while True:
+            text = self.text
+            if _shows(text, what):
+                return text
+            left = until - time.monotonic()
+            if left <= 0:
+                raise AssertionError(f"never seen: {what}\n--- the screen ---\n{text}")
+            if not self._read(min(left, 0.5)) and self.process.poll() is not None:
+                raise AssertionError(f"ended with {self.process.returncode} before: {what}\n--- the screen ---\n{text}")
+
+    def wait_end(self, seconds: float = 30.0) -> int:
+        """Read until the program ends; gives its exit code."""
+        until = time.monotonic() + seconds
+        while self.process.poll() is None:
+            if time.monotonic() > until:
+                raise AssertionError(f"still running\n--- the screen ---\n{self.text}")
+            self._read(0.2)
+        while self._read(0.05):
+            pass
+        return self.process.returncode
+
+    def _read(self, seconds: float) -> bool:
+        try:
+            readable, _, _ = select.select([self._master], [], [], seconds)
+            data = os.read(self._master, 65536) if readable else b""
+        except OSError:  # EIO: the program has closed its side
+            return False
+        self.received += len(data)
+        self._stream.feed(data)
+        return bool(data)
+
+
+def _shows(text: str, what: str | re.Pattern[str] | Callable[[str], bool]) -> bool:
+    if isinstance(what, str):
+        return what in text
+    if isinstance(what, re.Pattern):
+        return what.search(text) is not None
+    return what(text)
