@@ -12,17 +12,14 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final, Protocol, TypeAlias
 
-from rich.segment import Segment
-from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
-from textual.widget import Widget
 
-from console.ui.cells import Span, Tone, fit_spans, padded, shorten
+from console.ui.cells import Span, Tone, fit_spans, padded
 from console.ui.columns import Column, Fitted, fit_columns
+from console.ui.lines import LinesWidget
 
 WHEEL_ROWS: Final = 3
 MARK_SIGN: Final = "●"
@@ -51,27 +48,25 @@ class RowSource(Protocol):
         """The text of one cell, already `visible()`; it is cut and padded to `width` afterwards."""
         ...
 
+    def may_mark(self, index: int) -> bool:
+        """Whether actions on several rows can include this one."""
+        ...
+
     def empty_words(self) -> str:
         """What is said where there is no row."""
         ...
 
 
-class RowsView(Widget, can_focus=True):
+class RowsView(LinesWidget, can_focus=True):
     """A list of rows with a cursor."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "rows--head",
-        "rows--cursor",
-        "rows--marked",
-        "rows--scrollbar",
-        "rows--thumb",
-        *(f"rows--{tone}" for tone in Tone),
-    }
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"rows--head", "rows--cursor", "rows--marked"}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down,j", "move(1)", "Down", show=False, tooltip="Move down one row."),
         Binding("up,k", "move(-1)", "Up", show=False, tooltip="Move up one row."),
         Binding("pagedown,ctrl+f", "page(1)", "Page down", show=False, tooltip="Move down one page."),
         Binding("pageup,ctrl+b", "page(-1)", "Page up", show=False, tooltip="Move up one page."),
+        Binding("enter", "activate", "Open", tooltip="Open the row under the cursor."),
         Binding("home,g", "first", "First", show=False, tooltip="Go to the first row."),
         Binding("end,G", "last", "Last", show=False, tooltip="Go to the last row; a log follows its end again."),
     ]
@@ -106,8 +101,6 @@ class RowsView(Widget, can_focus=True):
         self._follows = follow
         self._cursor_key: Key | None = None
         self._fitted: list[Fitted] = []
-        self._lines: dict[int, Strip] = {}
-        self._styles: dict[tuple[Tone | str, bool, bool], Style] = {}
 
     # ---- what others ask of the list
 
@@ -149,20 +142,6 @@ class RowsView(Widget, can_focus=True):
         if self._follows:
             self._follow(self.cursor >= count - 1)
         self._settle()
-
-    def redraw(self) -> None:
-        """Draw the lines that differ from what is on the screen, each from its first to its last difference."""
-        if not self.is_mounted or not self.size:
-            return
-        for y in range(self.size.height):
-            new = self._line(y)
-            old = self._lines.get(y)
-            if old is None:
-                self.refresh(Region(0, y, self.size.width, 1))
-            elif old != new:
-                start, end = _difference(old, new)
-                self.refresh(Region(start, y, end - start, 1))
-            self._lines[y] = new
 
     # ---- keys and mouse
 
@@ -253,104 +232,44 @@ class RowsView(Widget, can_focus=True):
         self._fit()
         self._settle()
 
-    def on_focus(self) -> None:
-        """The cursor looks different with the focus."""
-        self._restyle()
-
-    def on_blur(self) -> None:
-        """The cursor looks different without the focus."""
-        self._restyle()
-
-    def notify_style_update(self) -> None:
-        """Another theme: forget the looks that were worked out."""
-        super().notify_style_update()
-        self._restyle()
-
-    def _restyle(self) -> None:
-        self._styles.clear()
-        self.redraw()
-
-    def render_line(self, y: int) -> Strip:
+    def make_line(self, y: int) -> Strip:
         """One line of the screen: the heading, a row, or nothing."""
-        line = self._lines.get(y)
-        if line is None:
-            line = self._lines[y] = self._line(y)
-        return line
-
-    def _line(self, y: int) -> Strip:
-        width = self.size.width
+        index = self.top + y - 1
         if y == 0:
-            segments = self._head_segments()
-        else:
-            index = self.top + y - 1
-            if index < len(self.source):
-                segments = self._row_segments(index)
-            else:
-                words = self.source.empty_words() if y == 2 and not len(self.source) else ""
-                text = padded("  " + shorten(words, width - 3), width - 1)
-                segments = [Segment(text, self._style(Tone.MUTED))]
-        segments.append(self._scrollbar_segment(y))
-        return Strip(segments).adjust_cell_length(width, self._style(Tone.PLAIN))
-
-    def _head_segments(self) -> list[Segment]:
-        style = self._style("head")
-        parts = ["  "]
-        for place, (column, _, width) in enumerate(self._fitted):
-            parts.append((" " if place else "") + padded(column.title, width, right=column.right))
-        text = "".join(parts)
-        return [Segment(padded(text, self.size.width - 1), style)]
-
-    def _row_segments(self, index: int) -> list[Segment]:
-        on_cursor = index == self.cursor
-        marked = self.source.key(index) in self.marks
-        blank = self._style(Tone.PLAIN, on_cursor, marked)
-        sign = CURSOR_SIGN if on_cursor and self.has_focus else " "
-        segments = [
-            Segment(sign, self._style(Tone.ACCENT, on_cursor, marked)),
-            Segment(MARK_SIGN if marked else " ", self._style(Tone.ACCENT, on_cursor, marked)),
+            return self.strip([*self._head(), self._scrollbar(y)], "rows--head")
+        if index >= len(self.source):
+            words = self.source.empty_words() if y == 2 and not len(self.source) else ""
+            return self.strip([Span(padded("  " + words, self.size.width), Tone.MUTED)])
+        over = [
+            *(["rows--marked"] if self.source.key(index) in self.marks else []),
+            *(["rows--cursor"] if index == self.cursor else []),
         ]
+        return self.strip([*self._row(index), self._scrollbar(y)], *over)
+
+    def _head(self) -> list[Span]:
+        words = (padded(column.title, width, right=column.right) for column, _, width in self._fitted)
+        return [Span(padded("  " + " ".join(words), self.size.width - 1), Tone.MUTED)]
+
+    def _row(self, index: int) -> list[Span]:
+        on_cursor = index == self.cursor and self.has_focus
+        marked = self.source.key(index) in self.marks
+        spans = [Span((CURSOR_SIGN if on_cursor else " ") + (MARK_SIGN if marked else " "), Tone.ACCENT)]
         used = GUTTER
         for place, (column, x, width) in enumerate(self._fitted):
             if place:
-                segments.append(Segment(" ", blank))
-            spans = fit_spans(self.source.cell(index, column.key, width), width, right=column.right, cut=column.cut)
-            segments += [Segment(text, self._style(tone, on_cursor, marked)) for text, tone in spans]
+                spans.append(Span(" "))
+            cell = self.source.cell(index, column.key, width)
+            spans += fit_spans(cell, width, right=column.right, cut=column.cut)
             used = GUTTER + x + width
-        segments.append(Segment(" " * max(0, self.size.width - 1 - used), blank))
-        return segments
+        spans.append(Span(" " * max(0, self.size.width - 1 - used)))
+        return spans
 
-    def _scrollbar_segment(self, y: int) -> Segment:
+    def _scrollbar(self, y: int) -> Span:
         count = len(self.source)
         if y == 0 or not self._scrolls:
-            return Segment(" ", self._style("head" if y == 0 else Tone.PLAIN))
+            return Span(" ")
         rows = self.page_rows
         length = max(1, rows * rows // count)
         start = round((rows - length) * self.top / max(1, count - rows))
         on_thumb = start <= y - 1 < start + length
-        return Segment("┃" if on_thumb else "│", self._style("thumb" if on_thumb else "scrollbar"))
-
-    def _style(self, tone: Tone | str, on_cursor: bool = False, marked: bool = False) -> Style:
-        look = (tone, on_cursor, marked)
-        style = self._styles.get(look)
-        if style is None:
-            style = self.rich_style + self.get_component_rich_style(f"rows--{tone}", partial=True)
-            if marked:
-                style += self.get_component_rich_style("rows--marked", partial=True)
-            if on_cursor:
-                style += self.get_component_rich_style("rows--cursor", partial=True)
-            self._styles[look] = style
-        return style
-
-
-def _difference(old: Strip, new: Strip) -> tuple[int, int]:
-    """First and last cell (half-open) in which two lines of the same width differ, to whole segments."""
-    before, after = list(old), list(new)
-    start = 0
-    while before and after and before[0] == after[0]:
-        start += before.pop(0).cell_length
-        after.pop(0)
-    end = new.cell_length
-    while before and after and before[-1] == after[-1]:
-        end -= before.pop().cell_length
-        after.pop()
-    return start, max(start + 1, end)
+        return Span("┃", Tone.MUTED) if on_thumb else Span("│", Tone.TROUGH)

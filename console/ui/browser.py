@@ -1,0 +1,256 @@
+"""The file browser: what is on this host, and what of it is marked for uploading.
+
+Owns the keys of the pane and the marks, which stay while one goes from directory to directory. Not here: reading
+directories (`listing`), uploading (the screen asks the backend).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import ClassVar, Final
+
+from textual import on, work
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.worker import get_current_worker
+
+from console.formatting import byte_size, count, visible
+from console.ui.cells import Cut, Span, Tone
+from console.ui.columns import Column
+from console.ui.listing import Entry, Kind, Listing, Sort, chosen, in_order, read_directory
+from console.ui.pane import Pane, PaneRows
+from console.ui.rows import Key, RowsView
+
+COLUMNS: Final = (
+    Column("name", "Name", 10, 400, rank=0, share=1, cut=Cut.MIDDLE),
+    Column("size", "Size", 8, 8, rank=1, right=True),
+    Column("modified", "Modified", 16, 16, rank=2),
+)
+
+
+class FileRows:
+    """The entries of one directory as rows; the key of a row is its path."""
+
+    columns = COLUMNS
+
+    def __init__(self, entries: Sequence[Entry] = (), words: str = "") -> None:
+        self.entries = entries
+        self._words = words
+        self._places: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def key(self, index: int) -> str:
+        """The path."""
+        return self.entries[index].path
+
+    def index_of(self, key: Key) -> int | None:
+        """Where that path stands."""
+        if not self._places and self.entries:
+            self._places = {entry.path: place for place, entry in enumerate(self.entries)}
+        return self._places.get(key) if isinstance(key, str) else None
+
+    def may_mark(self, index: int) -> bool:
+        """What can be uploaded."""
+        return not self.entries[index].problem and self.entries[index].kind in (Kind.FILE, Kind.DIRECTORY)
+
+    def empty_words(self) -> str:
+        """Why nothing is shown."""
+        return self._words
+
+    def cell(self, index: int, column: str, width: int) -> Sequence[Span]:
+        """Name, size or time of one entry."""
+        entry = self.entries[index]
+        if column == "name":
+            return _name(entry)
+        if column == "size":
+            return [Span(byte_size(entry.size) if entry.kind is Kind.FILE else "", Tone.PLAIN)]
+        moment = datetime.fromtimestamp(entry.mtime, UTC).astimezone() if entry.mtime else None
+        return [Span(f"{moment:%Y-%m-%d %H:%M}" if moment else "", Tone.MUTED)]
+
+
+def _name(entry: Entry) -> list[Span]:
+    name = visible(entry.name)
+    if entry.kind in (Kind.PARENT, Kind.DIRECTORY):
+        shown = Span(f"{name}/", Tone.ACCENT)
+    else:
+        shown = Span(name, Tone.MUTED if entry.problem else Tone.PLAIN)
+    spans = [shown]
+    if entry.is_link:
+        spans.append(Span("@", Tone.MUTED))
+    if entry.problem:
+        spans.append(Span(f"  {entry.problem}", Tone.BAD))
+    return spans
+
+
+class FileBrowser(Pane):
+    """The pane on the left."""
+
+    NAME = "Files"
+    FILTER_HINT = "part of a name"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("u", "upload", "Upload", tooltip="Upload what is marked, or else the row under the cursor."),
+        Binding("backspace,h,left", "up", "Up", key_display="⌫", tooltip="Go to the directory above."),
+        Binding("l,right", "enter", "Enter", show=False, tooltip="Go into the directory under the cursor."),
+        Binding("s", "sort", "Sort", tooltip="Sort by name, then size, then time of change."),
+        Binding("full_stop", "hidden", "Hidden", tooltip="Show hidden files, or hide them."),
+        Binding("ctrl+r,f5", "reread", "Read again", show=False, tooltip="Read the directory again."),
+    ]
+
+    @dataclass
+    class UploadAsked(Message):
+        """Files and folders are to be uploaded: paths as `open()` takes them."""
+
+        paths: tuple[str, ...]
+
+    @dataclass
+    class _Listed(Message):
+        listing: Listing
+        entries: list[Entry]
+        cursor: str | None
+
+    def __init__(self, directory: str, *, show_hidden: bool = False, id: str | None = None) -> None:
+        super().__init__(FileRows(words="reading…"), id=id)
+        self.directory = directory
+        self.show_hidden = show_hidden
+        self.sort = Sort.NAME
+        self._listing = Listing(directory, ())
+        self._entries: list[Entry] = []
+        self._marked: dict[str, Entry] = {}
+
+    def on_mount(self) -> None:
+        """Read the first directory."""
+        self.open(self.directory)
+
+    def open(self, directory: str, cursor: str | None = None) -> None:
+        """Show a directory, with the cursor on that path."""
+        self.directory = directory
+        self._tell()
+        self._read(directory, self.sort, cursor)
+
+    @work(thread=True, exclusive=True, group="listing", exit_on_error=False)
+    def _read(self, directory: str, sort: Sort, cursor: str | None) -> None:
+        worker = get_current_worker()
+        listing = read_directory(directory, lambda: worker.is_cancelled)
+        entries = in_order(listing.entries, sort)
+        if not worker.is_cancelled:
+            self.post_message(self._Listed(listing, entries, cursor))
+
+    @on(_Listed)
+    def _listed(self, event: _Listed) -> None:
+        event.stop()
+        if event.listing.directory != self.directory:
+            return
+        self._listing, self._entries = event.listing, event.entries
+        self._show(event.cursor)
+
+    def _show(self, cursor: Key | None) -> None:
+        entries = chosen(self._entries, hidden=self.show_hidden, text=self.filter_line.text)
+        words = self._listing.problem or ("nothing matches" if self.filter_line.text else "empty directory")
+        self.rows.show(FileRows(entries, words), cursor=cursor)
+        self._tell()
+
+    def _tell(self) -> None:
+        shown = sum(entry.kind is not Kind.PARENT for entry in self._shown_entries())
+        parts = [f"{shown:,}"]
+        if self._listing.problem:
+            parts = [self._listing.problem]
+        if self.sort is not Sort.NAME:
+            parts.append(f"by {self.sort}")
+        if self._marked:
+            total = sum(entry.size for entry in self._marked.values())
+            folders = sum(entry.kind is Kind.DIRECTORY for entry in self._marked.values())
+            size = byte_size(total) + (f" + {count(folders, 'folder')}" if folders else "")
+            parts = [f"{len(self._marked):,} marked {size}"]
+        self.title_line.show(f"{self.NAME} {_home_as_tilde(visible(self.directory))}", " · ".join(parts))
+
+    def _shown_entries(self) -> Sequence[Entry]:
+        source = self.rows.source
+        return source.entries if isinstance(source, FileRows) else ()
+
+    def filter_changed(self, text: str) -> None:
+        """Show what matches."""
+        self._show(self.rows.cursor_key)
+
+    @on(RowsView.Activated)
+    def _activated(self, event: RowsView.Activated) -> None:
+        event.stop()
+        entry = self._entry(event.key)
+        if entry is not None and entry.kind is Kind.FILE and isinstance(self.rows, PaneRows):
+            self.rows.action_mark()
+        else:
+            self.action_enter()
+
+    @on(PaneRows.MarksChanged)
+    def _marks_changed(self, event: PaneRows.MarksChanged) -> None:
+        event.stop()
+        entries = {entry.path: entry for entry in self._shown_entries()} | self._marked
+        self._marked = {str(path): entries[str(path)] for path in self.rows.marks if path in entries}
+        self._tell()
+
+    def _entry(self, key: Key | None) -> Entry | None:
+        place = self.rows.source.index_of(key) if key is not None else None
+        return self._shown_entries()[place] if place is not None else None
+
+    def action_enter(self) -> None:
+        """Go into the directory under the cursor."""
+        entry = self._entry(self.rows.cursor_key)
+        if entry is None:
+            return
+        if entry.kind is Kind.PARENT:
+            self.action_up()
+        elif entry.kind is Kind.DIRECTORY:
+            self._leave_filter()
+            self.open(entry.path)
+
+    def action_up(self) -> None:
+        """Go to the directory above, with the cursor on the one that was left."""
+        parent = str(Path(self.directory).parent)
+        if parent != self.directory:
+            self._leave_filter()
+            self.open(parent, cursor=self.directory)
+
+    def _leave_filter(self) -> None:
+        with self.prevent(type(self.filter_line).Changed):
+            self.filter_line.action_clear()
+
+    def action_sort(self) -> None:
+        """Sort by the next of name, size, time."""
+        self.sort = self.sort.next
+        self._entries = in_order(self._entries, self.sort)
+        self._show(self.rows.cursor_key)
+
+    def action_hidden(self) -> None:
+        """Show or hide dot files."""
+        self.show_hidden = not self.show_hidden
+        self._show(self.rows.cursor_key)
+
+    def action_reread(self) -> None:
+        """Read the directory again."""
+        self.open(self.directory, cursor=str(self.rows.cursor_key))
+
+    def action_upload(self) -> None:
+        """Ask for the upload of what is marked, or of the row under the cursor."""
+        paths = tuple(self._marked)
+        if not paths:
+            entry = self._entry(self.rows.cursor_key)
+            if entry is None or entry.kind is Kind.PARENT:
+                return
+            if entry.problem:
+                self.notify(
+                    f"{visible(entry.name)}: {entry.problem}", title="Not uploaded", severity="warning", markup=False
+                )
+                return
+            paths = (entry.path,)
+        self.post_message(self.UploadAsked(paths))
+        if isinstance(self.rows, PaneRows):
+            self.rows.clear_marks()
+
+
+def _home_as_tilde(path: str) -> str:
+    home = str(Path.home())
+    return "~" + path[len(home) :] if path == home or path.startswith(home.rstrip("/") + "/") else path

@@ -1,0 +1,123 @@
+"""How one change event looks as a line of the log.
+
+Owns signs, words and tones. Pure: an event or a notice goes in, spans come out. Not here: what changed
+(`console.events.changes`), which entries are shown (`event_log`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, TypeAlias
+
+from rich.cells import cell_len
+
+from console.events.changes import changes, summary
+from console.events.event import ChangeEvent
+from console.events.text import value_text
+from console.formatting import visible
+from console.ui.cells import Cut, Span, Tone
+from console.ui.columns import Column
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A line that is no event: a gap in the history, the connection lost or found again. `at` is UTC."""
+
+    kind: str
+    text: str
+    at: datetime
+
+
+Entry: TypeAlias = ChangeEvent | Notice
+
+SUMMARY_CELLS: Final = 400
+
+TIME: Final = Column("time", "Time", 8, 12, rank=1, share=1)
+SIGN: Final = Column("sign", "", 1, 1, rank=0)
+OPERATION: Final = Column("operation", "Event", 7, 12, rank=4, share=1)
+NAMESPACE: Final = Column("namespace", "Namespace", 12, 40, rank=5, share=2, cut=Cut.START)
+DOCUMENT: Final = Column("document", "Document", 12, 32, rank=2, share=3, cut=Cut.MIDDLE)
+CHANGES: Final = Column("changes", "Changed", 20, 2_000, rank=0, share=8)
+
+ONE_NAMESPACE: Final = (TIME, SIGN, OPERATION, DOCUMENT, CHANGES)
+SEVERAL_NAMESPACES: Final = (TIME, SIGN, OPERATION, NAMESPACE, DOCUMENT, CHANGES)
+
+SIGNS: Final[Mapping[str, tuple[str, Tone]]] = {
+    "insert": ("+", Tone.GOOD),
+    "update": ("~", Tone.ACCENT),
+    "replace": ("=", Tone.WARNING),
+    "delete": ("-", Tone.BAD),
+}
+# Collections, databases and the stream itself.
+_OTHER: Final = ("#", Tone.WARNING)
+_NOTICE: Final = ("!", Tone.WARNING)
+
+
+def operation_sign(entry: Entry) -> tuple[str, Tone]:
+    """The sign of an entry's operation, and its tone."""
+    return _NOTICE if isinstance(entry, Notice) else SIGNS.get(entry.operation, _OTHER)
+
+
+def event_time(entry: Entry) -> datetime | None:
+    """When it happened, in the zone of whoever looks."""
+    moment = entry.at if isinstance(entry, Notice) else entry.time
+    return moment.astimezone() if moment is not None else None
+
+
+def document_name(event: ChangeEvent) -> str:
+    """The name people know a document by: its file's, else its key."""
+    for image in (event.after, event.before):
+        name = image.get("filename") if image is not None else None
+        if isinstance(name, str) and name:
+            return visible(name)
+    if event.document_key is None:
+        return ""
+    if len(event.document_key) == 1:
+        return value_text(event.document_id, 80)
+    return value_text(event.document_key, 80)
+
+
+def event_cell(entry: Entry, column: str, width: int) -> Sequence[Span]:
+    """The content of one cell but the changes, which are `changes_spans` (they are worth keeping)."""
+    match column:
+        case "time":
+            moment = event_time(entry)
+            if moment is None:
+                return [Span("")]
+            milliseconds = f".{moment.microsecond // 1000:03d}" if width >= 12 else ""
+            return [Span(f"{moment:%H:%M:%S}{milliseconds}", Tone.MUTED)]
+        case "sign":
+            return [Span(*operation_sign(entry))]
+        case "operation":
+            word = entry.kind if isinstance(entry, Notice) else entry.operation
+            return [Span(visible(word), operation_sign(entry)[1])]
+        case "namespace":
+            return [Span("" if isinstance(entry, Notice) else visible(entry.namespace), Tone.MUTED)]
+        case "document":
+            return [Span("" if isinstance(entry, Notice) else document_name(entry), Tone.PLAIN)]
+    return [Span("")]
+
+
+def changes_spans(entry: Entry) -> list[Span]:
+    """What changed: each field's name muted, its values not."""
+    if isinstance(entry, Notice):
+        return [Span(visible(entry.text), Tone.WARNING)]
+    if entry.operation == "update" and not entry.lacks_before:
+        spans = list(_field_spans(entry))
+        if spans:
+            return spans
+    return [Span(summary(entry, SUMMARY_CELLS), Tone.MUTED)]
+
+
+def _field_spans(event: ChangeEvent) -> Iterator[Span]:
+    room = SUMMARY_CELLS
+    for number, change in enumerate(changes(event)):
+        if room <= 0:
+            return
+        text = change.text()
+        path, blank, values = text.partition(" ")
+        yield Span(f"{'  ' if number else ''}{path}{blank}", Tone.MUTED)
+        yield Span(values)
+        room -= cell_len(text) + 2

@@ -1,0 +1,78 @@
+"""From the change feed to the screen: one thread that takes what the feed brings and posts it as messages.
+
+Owns the hand-over and its backpressure: the next batch is taken when the screen has applied the last one, so a burst
+waits in the feed and the keyboard is served in between.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from textual.message import Message
+from textual.widget import Widget
+
+from console.events.feed_items import FeedItem
+
+TAKE_SECONDS: Final = 0.5
+BATCH: Final = 500
+
+
+class Feed(Protocol):
+    """What can be pumped: a `Backend` or an `EventSource`."""
+
+    def feed_take(self, timeout_seconds: float) -> list[FeedItem]:
+        """What arrived since the last call."""
+        ...
+
+    def feed_close(self) -> None:
+        """End the feed."""
+        ...
+
+
+@dataclass
+class FeedArrived(Message):
+    """The feed brought these. Whoever has applied them calls `applied`."""
+
+    items: list[FeedItem]
+    applied: Callable[[], None]
+
+
+class FeedPump:
+    """Pumps a feed into a widget (a screen) from `start` to `stop`."""
+
+    def __init__(self, feed: Feed, widget: Widget, failed: Callable[[Exception], None]) -> None:
+        self._feed = feed
+        self._widget = widget
+        self._failed = failed
+        self._stopped = threading.Event()
+        self._applied = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="feed-pump", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; the thread leaves by itself, nobody waits for it."""
+        self._stopped.set()
+        self._applied.set()
+        self._feed.feed_close()
+
+    def _run(self) -> None:
+        try:
+            while not self._stopped.is_set():
+                items = self._feed.feed_take(TAKE_SECONDS)
+                for start in range(0, len(items), BATCH):
+                    self._hand_over(items[start : start + BATCH])
+        except Exception as error:  # noqa: BLE001 - the screen says it; a thread has nobody else to tell
+            if not self._stopped.is_set():
+                self._failed(error)
+
+    def _hand_over(self, items: list[FeedItem]) -> None:
+        self._applied.clear()
+        if self._stopped.is_set() or not self._widget.post_message(FeedArrived(items, self._applied.set)):
+            return
+        self._applied.wait()

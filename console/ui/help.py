@@ -1,0 +1,70 @@
+"""All keys, with a sentence each.
+
+Owns the screen that `?` opens. It reads the live bindings of the widgets on the screen beneath, so it cannot be out
+of date. Not here: the keys themselves, each is declared where its action is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.dom import DOMNode
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+
+class KeysScreen(ModalScreen[None]):
+    """Sections of keys: the part with the focus first."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,question_mark,q", "dismiss", "Back", tooltip="Close the list of keys."),
+        Binding("j", "scroll(1)", show=False),
+        Binding("k", "scroll(-1)", show=False),
+    ]
+
+    def __init__(self, sections: Iterable[tuple[str, DOMNode]]) -> None:
+        super().__init__()
+        self._sections = list(sections)
+
+    def compose(self) -> ComposeResult:
+        """A scrolling list."""
+        with VerticalScroll(classes="dialog keys") as dialog:
+            dialog.border_title = "Keys"
+            dialog.border_subtitle = "escape closes"
+            for title, node in self._sections:
+                lines = list(self._lines(node))
+                if lines:
+                    yield Static(Content(title), classes="keys--section")
+                    yield Static(Content("\n").join(lines), classes="keys--lines")
+
+    def _lines(self, node: DOMNode) -> Iterator[Content]:
+        for binding, keys in bindings_of(node):
+            names = " ".join(self.app.get_key_display(key) for key in keys)
+            yield Content.assemble((f"{names:<14} ", "bold"), binding.tooltip)
+
+    def action_scroll(self, lines: int) -> None:
+        """Scroll by lines."""
+        self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
+
+
+def bindings_of(node: DOMNode) -> Iterator[tuple[Binding, list[Binding]]]:
+    """The bindings declared by a widget's classes of this program, with a sentence, one for each action."""
+    actions: dict[str, list[Binding]] = {}
+    for binding in _declared(node):
+        if binding.tooltip and node.check_action(binding.action.partition("(")[0], ()) is not False:
+            actions.setdefault(binding.action, []).append(binding)
+    for keys in actions.values():
+        # The keys of one declaration are alternatives; those with a display of their own show it once.
+        shown = keys[:1] if keys[0].key_display else keys
+        yield keys[0], shown
+
+
+def _declared(node: DOMNode) -> Iterator[Binding]:
+    for owner in type(node).__mro__:
+        if owner.__module__.startswith("console.") and "BINDINGS" in vars(owner):
+            yield from Binding.make_bindings(vars(owner)["BINDINGS"])

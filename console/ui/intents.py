@@ -1,0 +1,60 @@
+"""What a person can ask of uploads, and the words that answer.
+
+Owns the list of intents and how each is put to the backend. No widget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+from bson import ObjectId
+
+from console.formatting import count, visible
+from console.models import Requested
+from console.records.intents import Outcome
+from console.ui.backend import Backend
+
+
+class Intent(StrEnum):
+    """Asked of one or many uploads at once."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    CANCEL = "cancel"
+    RETRY = "retry"
+    DELETE = "delete"
+    SOONER = "sooner"
+    LATER = "later"
+    VERIFY = "verify"
+    LINK = "link"
+
+
+def carry_out(backend: Backend, intent: Intent, ids: Sequence[ObjectId]) -> Outcome:
+    """Put an intent on many uploads to the backend; blocks. VERIFY and LINK are about one and have their own calls."""
+    match intent:
+        case Intent.PAUSE:
+            return backend.request(ids, Requested.PAUSE)
+        case Intent.RESUME:
+            return backend.request(ids, Requested.RUN)
+        case Intent.CANCEL:
+            return backend.request(ids, Requested.CANCEL)
+        case Intent.RETRY:
+            return backend.retry(ids)
+        case Intent.DELETE:
+            return backend.delete(ids)
+        case Intent.SOONER:
+            return backend.set_priority(ids, 1)
+        case Intent.LATER:
+            return backend.set_priority(ids, -1)
+        case Intent.VERIFY | Intent.LINK:
+            raise ValueError(f"{intent} is asked of one upload")
+
+
+def refusal_words(outcome: Outcome, most: int = 5) -> str:
+    """One line for each different reason why an intent did not take, with how often."""
+    reasons: dict[str, int] = {}
+    for reason in outcome.refused.values():
+        reasons[reason] = reasons.get(reason, 0) + 1
+    lines = [f"{count(number, 'upload')}: {visible(reason)}" for reason, number in list(reasons.items())[:most]]
+    return "\n".join(lines)

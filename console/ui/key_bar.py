@@ -1,0 +1,64 @@
+"""The line at the bottom: the keys of what has the focus.
+
+Owns choosing as many as fit, from the live bindings; `?` and `q` are always there. Not here: the full list (`help`).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from textual.binding import Binding
+from textual.screen import Screen
+from textual.strip import Strip
+
+from console.ui.lines import LinesWidget
+
+_ALWAYS: Final = ("help", "leave")
+
+
+class KeyBar(LinesWidget):
+    """`u Upload  ⌫ Up  s Sort …  ? Keys  q Leave`."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"keys--key", "keys--word"}
+
+    def on_mount(self) -> None:
+        """Follow the focus."""
+        self.screen.bindings_updated_signal.subscribe(self, self._updated)
+
+    def _updated(self, screen: Screen[object]) -> None:
+        self.redraw()
+
+    def make_line(self, y: int) -> Strip:
+        """One line, whole entries only."""
+        width = self.size.width
+        own: list[tuple[str, str]] = []
+        always: list[tuple[str, str]] = []
+        for binding in shown_bindings(self.screen):
+            entry = (self.app.get_key_display(binding), binding.description)
+            (always if binding.action.rpartition(".")[2] in _ALWAYS else own).append(entry)
+        room = width - 1 - sum(_length(entry) for entry in always)
+        kept: list[tuple[str, str]] = []
+        for entry in own:
+            if _length(entry) > room:
+                break
+            room -= _length(entry)
+            kept.append(entry)
+        segments = [Segment(" ", self.look())]
+        for key, word in kept + always:
+            segments += [Segment(key, self.look("keys--key")), Segment(f" {word}  ", self.look("keys--word"))]
+        return Strip(segments).crop_extend(0, width, self.look())
+
+
+def shown_bindings(screen: Screen[object]) -> list[Binding]:
+    """The bindings that the line names, nearest to the focus first, one for each action."""
+    seen: dict[str, Binding] = {}
+    for active in screen.active_bindings.values():
+        if active.binding.show and active.enabled:
+            seen.setdefault(active.binding.action, active.binding)
+    return list(seen.values())
+
+
+def _length(entry: tuple[str, str]) -> int:
+    return cell_len(entry[0]) + cell_len(entry[1]) + 3

@@ -1,0 +1,52 @@
+"""Leaving the console while uploads run.
+
+Owns the question and its answers. Not here: stopping the runner, the command that opened the console does that with
+what `UploadConsole.run()` returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+from typing import Final
+
+from console.formatting import count
+from console.models import Upload, UploadStatus
+from console.ui.dialogs import Choice, ChoiceDialog
+from console.ui.upload_rows import Row
+
+
+class Answer(Enum):
+    """What to do with the uploads that run."""
+
+    STAY = "stay"
+    PAUSE = "pause"
+    FINISH = "finish"
+    CANCEL = "cancel"
+
+
+CHOICES: Final = (
+    Choice("s", "Stay here", Answer.STAY),
+    Choice("p", "Pause them and leave: they go on from where they are, next time", Answer.PAUSE),
+    Choice("f", "Finish them first, then leave", Answer.FINISH),
+    Choice("c", "Cancel them and leave: what arrived is removed from S3", Answer.CANCEL),
+)
+
+
+def running_here(rows: Iterable[Row], runner: str) -> list[Upload]:
+    """The uploads that this process is sending."""
+    return [
+        row
+        for row in rows
+        if isinstance(row, Upload)
+        and row.status is UploadStatus.UPLOADING
+        and row.lease is not None
+        and runner
+        and row.lease.runner == runner
+    ]
+
+
+def question(number: int) -> ChoiceDialog[Answer]:
+    """Asks what to do with so many uploads."""
+    verb = "runs" if number == 1 else "run"
+    return ChoiceDialog("Leave?", f"{count(number, 'upload')} still {verb} in this console.", CHOICES)

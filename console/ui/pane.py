@@ -1,0 +1,197 @@
+"""What the three panes of the console have in common.
+
+Owns the frame with its title, the list inside, the filter line under it, and the keys that mean the same everywhere.
+Not here: what is listed and what its own keys do (`browser`, `uploads`, `event_log`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.message import Message
+from textual.widgets import Input, Label
+
+from console.ui.rows import RowSource, RowsView
+from console.ui.title_line import TitleLine
+
+
+class FilterLine(Horizontal):
+    """`/ words`, hidden while it is empty and nobody types."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter,down", "keep", "Keep filter", tooltip="Keep the filter and go back to the list."),
+        Binding("escape", "clear", "Clear filter", tooltip="Show everything again."),
+    ]
+
+    @dataclass
+    class Changed(Message):
+        """The text is another one."""
+
+        line: FilterLine
+        text: str
+
+    @dataclass
+    class Left(Message):
+        """The person is done typing."""
+
+        line: FilterLine
+
+    def __init__(self, hint: str) -> None:
+        super().__init__()
+        self.input = Input(placeholder=hint, compact=True, select_on_focus=False)
+        self.input.cursor_blink = False
+
+    def compose(self) -> ComposeResult:
+        """A slash, and the input."""
+        yield Label("/", classes="filter--sign")
+        yield self.input
+
+    def on_mount(self) -> None:
+        """Hidden until it is asked for."""
+        self.display = False
+
+    def open(self) -> None:
+        """Show the line and type into it."""
+        self.display = True
+        self.input.focus()
+
+    @property
+    def text(self) -> str:
+        """What is filtered by."""
+        return self.input.value
+
+    @on(Input.Changed)
+    def _changed(self, event: Input.Changed) -> None:
+        event.stop()
+        self.post_message(self.Changed(self, event.value))
+
+    @on(Input.Submitted)
+    def _submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.action_keep()
+
+    def action_keep(self) -> None:
+        """Leave the text as it is."""
+        self.display = bool(self.text)
+        self.post_message(self.Left(self))
+
+    def action_clear(self) -> None:
+        """Empty the text."""
+        self.input.value = ""
+        self.display = False
+        self.post_message(self.Left(self))
+
+
+class PaneRows(RowsView):
+    """The list of a pane, with marks and the keys that work on them."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("space", "mark", "Mark", tooltip="Mark the row and go to the next; keys then act on all marked rows."),
+        Binding("asterisk", "mark_all", "Mark all", show=False, tooltip="Mark all rows shown, or none if all are."),
+    ]
+
+    @dataclass
+    class MarksChanged(Message):
+        """Other rows are marked now."""
+
+        rows: PaneRows
+
+    def action_mark(self) -> None:
+        """Mark the row under the cursor, or unmark it, and move on."""
+        key = self.cursor_key
+        if key is None or not self.source.may_mark(self.cursor):
+            self.action_move(1)
+            return
+        self.marks ^= {key}
+        self.post_message(self.MarksChanged(self))
+        self.action_move(1)
+        self.redraw()
+
+    def action_mark_all(self) -> None:
+        """Mark every row shown, or none where all of them are."""
+        shown = {self.source.key(i) for i in range(len(self.source)) if self.source.may_mark(i)}
+        if shown <= self.marks:
+            self.marks -= shown
+        else:
+            self.marks |= shown
+        self.post_message(self.MarksChanged(self))
+        self.redraw()
+
+    def clear_marks(self) -> None:
+        """Mark nothing."""
+        if self.marks:
+            self.marks.clear()
+            self.post_message(self.MarksChanged(self))
+            self.redraw()
+
+
+class Pane(Vertical):
+    """A framed list with a title line and a filter line."""
+
+    NAME: ClassVar[str] = ""
+    FILTER_HINT: ClassVar[str] = "words to look for"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "filter", "Filter", tooltip="Show only rows that have all the words, as you type."),
+        Binding("escape", "back", "Clear", show=False, tooltip="Clear the filter; then the marks."),
+    ]
+
+    def __init__(self, source: RowSource, *, follow: bool = False, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.rows = self.make_rows(source, follow)
+        self.title_line = TitleLine(self.NAME)
+        self.filter_line = FilterLine(self.FILTER_HINT)
+
+    def make_rows(self, source: RowSource, follow: bool) -> RowsView:
+        """The list widget of this pane."""
+        return PaneRows(source, follow=follow)
+
+    def compose(self) -> ComposeResult:
+        """Title, then list and filter in the frame."""
+        yield self.title_line
+        with Vertical(classes="pane--body"):
+            yield from self.compose_body()
+
+    def compose_body(self) -> Iterator[RowsView | FilterLine]:
+        """What the frame holds."""
+        yield self.rows
+        yield self.filter_line
+
+    def focus_list(self) -> None:
+        """Put the focus where keys act on rows."""
+        self.rows.focus()
+
+    def action_filter(self) -> None:
+        """Type a filter."""
+        self.filter_line.open()
+
+    def action_back(self) -> None:
+        """Undo the last narrowing: the filter first, then the marks."""
+        if self.filter_line.text:
+            self.filter_line.action_clear()
+        elif isinstance(self.rows, PaneRows):
+            self.rows.clear_marks()
+
+    def filter_changed(self, text: str) -> None:
+        """The filter is another one."""
+        raise NotImplementedError
+
+    @on(FilterLine.Changed)
+    def _filter_changed(self, event: FilterLine.Changed) -> None:
+        event.stop()
+        self.filter_changed(event.text)
+
+    @on(FilterLine.Left)
+    def _filter_left(self, event: FilterLine.Left) -> None:
+        event.stop()
+        self.focus_list()
+
+    def on_click(self, event: events.Click) -> None:
+        """A click on the frame means the list."""
+        event.stop()
+        self.focus_list()

@@ -1,0 +1,173 @@
+"""What becomes of a wish: the question before it where one is due, the call to the backend, the words after it.
+
+Owns the conversation. Not here: keys (the panes), threads (`blocking`), what the servers do (`backend`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Final
+
+from bson import ObjectId
+from textual.screen import Screen
+
+from console.formatting import byte_size, count, duration, visible
+from console.models import Upload
+from console.records.intents import Outcome
+from console.records.runners import Limits
+from console.ui.backend import Added, Backend, Orphan, Refusal, Verification
+from console.ui.blocking import ask
+from console.ui.dialogs import Choice, ChoiceDialog, FormDialog
+from console.ui.forms import lifetime_fields, limit_fields, read_limits
+from console.ui.intents import Intent, carry_out, refusal_words
+from console.ui.link_screen import LinkScreen
+from console.ui.upload_rows import UploadRows
+
+SHOWN_REFUSALS: Final = 6
+NOTICE_SECONDS: Final = 8.0
+
+
+class Requests:
+    """Carries out what the panes ask for, on behalf of one screen."""
+
+    def __init__(self, screen: Screen[Any], backend: Backend, uploads: UploadRows) -> None:
+        self._screen = screen
+        self._backend = backend
+        self._uploads = uploads
+
+    # ---- new uploads
+
+    def upload(self, paths: Sequence[str]) -> None:
+        """Upload files and folders, and say what was refused."""
+        ask(self._screen.app, partial(self._backend.add_uploads, tuple(paths)), self._added)
+
+    def _added(self, added: Added) -> None:
+        words = f"{count(added.uploads, 'upload')} waiting, {byte_size(added.total_bytes)}"
+        if added.refusals:
+            self._say(f"{words}\n{refusal_lines(added.refusals)}", "Some refused", severity="warning")
+        else:
+            self._say(words, "Added")
+
+    # ---- intents on uploads that are there
+
+    def intend(self, intent: Intent, ids: tuple[ObjectId, ...]) -> None:
+        """Carry out an intent; deleting asks first."""
+        if intent is Intent.DELETE:
+            self._ask_delete(ids)
+        elif intent is Intent.CANCEL and len(ids) > 1:
+            self._sure(
+                f"Cancel {count(len(ids), 'upload')}?", "What arrived is removed from S3.", "Cancel them", intent, ids
+            )
+        elif intent is Intent.LINK:
+            self._ask_link(ids[0])
+        elif intent is Intent.VERIFY:
+            self._verify(ids)
+        else:
+            self._carry_out(intent, ids)
+
+    def _ask_delete(self, ids: tuple[ObjectId, ...]) -> None:
+        row = self._uploads.row(ids[0])
+        if len(ids) == 1 and isinstance(row, Upload):
+            text = f"{visible(row.destination)}\nand the record of the upload. The file on {visible(row.host)} stays."
+            self._sure(f"Delete {visible(row.filename)}?", text, "Delete it", Intent.DELETE, ids)
+        else:
+            text = "Their objects in S3 and their records. The files stay."
+            self._sure(f"Delete {count(len(ids), 'upload')}?", text, "Delete them", Intent.DELETE, ids)
+
+    def _sure(self, title: str, text: str, yes: str, intent: Intent, ids: tuple[ObjectId, ...]) -> None:
+        def answered(sure: bool | None) -> None:
+            if sure:
+                self._carry_out(intent, ids)
+
+        choices = (Choice("n", "No", False), Choice("y", yes, True))
+        self._screen.app.push_screen(ChoiceDialog(title, text, choices), answered)
+
+    def _carry_out(self, intent: Intent, ids: tuple[ObjectId, ...]) -> None:
+        ask(self._screen.app, partial(carry_out, self._backend, intent, ids), partial(self._carried_out, intent))
+
+    def _carried_out(self, intent: Intent, outcome: Outcome) -> None:
+        """What obeys is seen in the table at once; only what does not needs words."""
+        if outcome.refused:
+            self._say(refusal_words(outcome), f"{str(intent).capitalize()} refused", severity="warning")
+        elif intent is Intent.DELETE:
+            self._say(count(outcome.changed, "upload"), "Deleted")
+
+    # ---- about one upload
+
+    def _ask_link(self, upload_id: ObjectId) -> None:
+        row = self._uploads.row(upload_id)
+        if not isinstance(row, Upload):
+            return
+
+        def answered(values: Mapping[str, Any] | None) -> None:
+            if values is not None:
+                seconds = int(values["seconds"])
+                call = partial(self._backend.link, upload_id, seconds)
+                ask(self._screen.app, call, lambda link: self._show_link(row, link, seconds))
+
+        self._screen.app.push_screen(FormDialog(f"Link to {visible(row.filename)}", lifetime_fields()), answered)
+
+    def _show_link(self, row: Upload, link: str, seconds: int) -> None:
+        self._screen.app.push_screen(LinkScreen(visible(row.filename), link, duration(seconds)))
+
+    def _verify(self, ids: Sequence[ObjectId]) -> None:
+        for upload_id in ids:
+            row = self._uploads.row(upload_id)
+            name = visible(row.filename) if isinstance(row, Upload) else str(upload_id)
+            ask(self._screen.app, partial(self._backend.verify, upload_id), partial(self._verified, name))
+        self._say(
+            f"comparing {count(len(ids), 'object')} with {'its file' if len(ids) == 1 else 'their files'}", "Verify"
+        )
+
+    def _verified(self, name: str, verification: Verification) -> None:
+        title = "Same" if verification.matches else "Differs"
+        severity = "information" if verification.matches else "error"
+        self._say(f"{name}\n{visible(verification.words)}", title, severity=severity)
+
+    # ---- limits and orphans
+
+    def change_limits(self) -> None:
+        """Show the limits, and change them."""
+        ask(self._screen.app, self._backend.limits, self._ask_limits)
+
+    def _ask_limits(self, limits: Limits) -> None:
+        def answered(values: Mapping[str, Any] | None) -> None:
+            if values is not None:
+                ask(self._screen.app, partial(self._backend.set_limits, read_limits(values)))
+
+        self._screen.app.push_screen(FormDialog("Limits", limit_fields(limits)), answered)
+
+    def sweep(self) -> None:
+        """Look for multipart uploads that nobody owns, and abort them if the person says so."""
+        ask(self._screen.app, self._backend.orphans, self._ask_sweep)
+
+    def _ask_sweep(self, orphans: list[Orphan]) -> None:
+        if not orphans:
+            self._say("no multipart upload without an owner", "Sweep")
+            return
+
+        def answered(sure: bool | None) -> None:
+            if sure:
+                ask(self._screen.app, partial(self._backend.abort_orphans, orphans), self._swept)
+
+        known = [orphan.stored_bytes for orphan in orphans if orphan.stored_bytes is not None]
+        lines = [f"{orphan.initiated_at:%Y-%m-%d %H:%M} {visible(orphan.key)}" for orphan in orphans]
+        size = f", {byte_size(sum(known))} kept by S3" if known else ""
+        text = f"{count(len(orphans), 'multipart upload')} that no live upload owns{size}:\n" + "\n".join(lines)
+        choices = (Choice("n", "Leave them", False), Choice("y", "Abort them", True))
+        self._screen.app.push_screen(ChoiceDialog("Sweep", text, choices), answered)
+
+    def _swept(self, number: int) -> None:
+        self._say(count(number, "multipart upload"), "Aborted")
+
+    def _say(self, words: str, title: str, severity: Any = "information") -> None:
+        self._screen.app.notify(words, title=title, severity=severity, timeout=NOTICE_SECONDS, markup=False)
+
+
+def refusal_lines(refusals: Sequence[Refusal]) -> str:
+    """The first refusals, a line each, and how many more there are."""
+    lines = [f"{visible(refusal.path)}: {visible(refusal.reason)}" for refusal in refusals[:SHOWN_REFUSALS]]
+    if len(refusals) > SHOWN_REFUSALS:
+        lines.append(f"and {len(refusals) - SHOWN_REFUSALS:,} more")
+    return "\n".join(lines)

@@ -1,0 +1,106 @@
+"""The looks of the console: one dark, one light, and two that use the terminal's own colours.
+
+Owns the themes and which is taken where the terminal has few colours. The last two suit 16 colours, NO_COLOR and
+terminals whose palette somebody chose with care.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from textual.theme import Theme
+
+DARK: Final = "console-dark"
+LIGHT: Final = "console-light"
+TERMINAL_DARK: Final = "console-terminal"
+TERMINAL_LIGHT: Final = "console-terminal-light"
+
+THEMES: Final = (
+    Theme(
+        name=DARK,
+        primary="#6cb6ff",
+        secondary="#8ddb8c",
+        accent="#6cb6ff",
+        warning="#e3b341",
+        error="#ff7b72",
+        success="#7ee787",
+        foreground="#d5dbe3",
+        background="#0f1419",
+        surface="#151b22",
+        panel="#1d252e",
+        dark=True,
+        variables={
+            "muted": "#8a96a3",
+            "frame": "#37424e",
+            "cursor": "#22354a",
+            "cursor-blurred": "#1b2530",
+            "trough": "#3a4653",
+            "input-cursor-background": "#d5dbe3",
+        },
+    ),
+    Theme(
+        name=LIGHT,
+        primary="#0757b3",
+        secondary="#1a7f37",
+        accent="#0757b3",
+        warning="#8a5a00",
+        error="#c0272d",
+        success="#156c2c",
+        foreground="#1f2530",
+        background="#fbfbf9",
+        surface="#f4f4f1",
+        panel="#e9e9e4",
+        dark=False,
+        variables={
+            "muted": "#5a6370",
+            "frame": "#b9bdb8",
+            "cursor": "#cfe3fa",
+            "cursor-blurred": "#e4e8ec",
+            "trough": "#b6bcc3",
+        },
+    ),
+    *(
+        Theme(
+            name=name,
+            ansi=True,
+            primary="ansi_blue",
+            secondary="ansi_cyan",
+            warning="ansi_yellow",
+            error="ansi_red",
+            success="ansi_green",
+            accent="ansi_cyan" if dark else "ansi_blue",
+            foreground="ansi_default",
+            background="ansi_default",
+            surface="ansi_default",
+            panel="ansi_default",
+            boost="ansi_default",
+            dark=dark,
+            variables={
+                "muted": "ansi_default",
+                "frame": "ansi_default",
+                "cursor": "ansi_default",
+                "cursor-blurred": "ansi_default",
+                "trough": "ansi_default",
+                "ansi-background": "ansi_black" if dark else "ansi_white",
+                "ansi-foreground": "ansi_white" if dark else "ansi_black",
+                "border-blurred": "ansi_default",
+                "block-cursor-foreground": "ansi_black" if dark else "ansi_bright_white",
+                "block-cursor-background": "ansi_white" if dark else "ansi_blue",
+                "input-cursor-text-style": "reverse",
+            },
+        )
+        for name, dark in ((TERMINAL_DARK, True), (TERMINAL_LIGHT, False))
+    ),
+)
+
+
+def suitable(theme: str, environment: Mapping[str, str], colours: int | None) -> str:
+    """The theme to start with: the one asked for, or the terminal's own colours where it has no more to give.
+
+    `colours` is how many the terminal shows (None where that is unknown).
+    """
+    few = bool(environment.get("NO_COLOR")) or (colours is not None and colours < 256)
+    if not few or theme in (TERMINAL_DARK, TERMINAL_LIGHT):
+        return theme
+    return TERMINAL_LIGHT if theme == LIGHT else TERMINAL_DARK

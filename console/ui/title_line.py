@@ -1,0 +1,53 @@
+"""The top edge of a pane: frame, name on the left, counts on the right.
+
+Owns one line of text and its ellipsis. Drawn by itself, and not as Textual's border title, because setting that one
+repaints the whole pane, and a count changes often.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from textual.strip import Strip
+
+from console.ui.cells import Cut, shorten
+from console.ui.lines import LinesWidget
+
+
+class TitleLine(LinesWidget):
+    """`╭─ Uploads ─────────── 3 marked ─╮`; heavy lines where the pane has the focus."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"title--name", "title--counts"}
+
+    def __init__(self, title: str, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.title = title
+        self.counts = ""
+
+    def show(self, title: str, counts: str) -> None:
+        """Show other words (plain text, already `visible()`)."""
+        if (title, counts) != (self.title, self.counts):
+            self.title, self.counts = title, counts
+            self.redraw()
+
+    def make_line(self, y: int) -> Strip:
+        """The whole line; the name keeps its end (the last folder of a path) when it is cut."""
+        width = self.size.width
+        focused = self.parent is not None and self.parent.has_pseudo_class("focus-within")
+        left, line, right = "┏━┓" if focused else "╭─╮"
+        room = max(0, width - 8)
+        counts = shorten(self.counts, room // 2) if cell_len(self.title + self.counts) + 3 > room else self.counts
+        title = shorten(self.title, room - (cell_len(counts) + 3 if counts else 0), Cut.START)
+        used = cell_len(title) + 4 + (cell_len(counts) + 3 if counts else 1)
+        frame = self.look()
+        segments = [
+            Segment(left + line, frame),
+            Segment(f" {title} ", self.look("title--name")),
+            Segment(line * (width - used - 1), frame),
+        ]
+        if counts:
+            segments += [Segment(f" {counts} ", self.look("title--counts")), Segment(line, frame)]
+        segments.append(Segment(right, frame))
+        return Strip(segments).crop_extend(0, width, frame)

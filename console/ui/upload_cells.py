@@ -1,0 +1,178 @@
+"""How one upload looks as a row of the table.
+
+Owns the columns, the signs and the words of each cell. Pure: a document's values and the time go in, spans come out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from console.formatting import age, byte_rate, byte_size, duration, visible
+from console.models import Requested, UnreadableUpload, Upload, UploadStatus
+from console.ui.cells import Cut, Span, Tone
+from console.ui.columns import Column
+from console.ui.upload_rows import Row
+
+COLUMNS: Final = (
+    Column("sign", "", 1, 1, rank=0),
+    Column("name", "Name", 12, 48, rank=0, share=3, cut=Cut.MIDDLE),
+    Column("destination", "Destination", 18, 72, rank=7, share=3, cut=Cut.MIDDLE),
+    Column("status", "Status", 9, 24, rank=1, share=2),
+    Column("percent", "%", 4, 4, rank=2, right=True),
+    Column("size", "Size", 8, 8, rank=6, right=True),
+    Column("rate", "Rate", 10, 10, rank=3, right=True),
+    Column("left", "Left", 7, 7, rank=4, right=True),
+    Column("source", "From", 7, 7, rank=8),
+    Column("host", "Host", 8, 20, rank=9, share=1),
+    Column("age", "Age", 4, 4, rank=5, right=True),
+)
+
+SIGNS: Final[Mapping[UploadStatus, tuple[str, Tone]]] = {
+    UploadStatus.UPLOADING: ("↑", Tone.ACCENT),
+    UploadStatus.PENDING: ("·", Tone.PLAIN),
+    UploadStatus.PAUSED: ("‖", Tone.WARNING),
+    UploadStatus.COMPLETED: ("✓", Tone.GOOD),
+    UploadStatus.FAILED: ("✗", Tone.BAD),
+    UploadStatus.CANCELLED: ("–", Tone.MUTED),
+}
+STALLED_SIGN: Final = "!"
+UNREADABLE_SIGN: Final = "?"
+
+_ASKED: Final[Mapping[tuple[UploadStatus, Requested], str]] = {
+    (UploadStatus.UPLOADING, Requested.PAUSE): "pausing…",
+    (UploadStatus.UPLOADING, Requested.CANCEL): "cancelling…",
+    (UploadStatus.PENDING, Requested.PAUSE): "pausing…",
+    (UploadStatus.PENDING, Requested.CANCEL): "cancelling…",
+    (UploadStatus.PAUSED, Requested.CANCEL): "cancelling…",
+    (UploadStatus.PAUSED, Requested.RUN): "resuming…",
+}
+
+
+def is_stalled(upload: Upload, now: datetime) -> bool:
+    """It should run, and the runner that holds it has not been heard of since its lease ended."""
+    if upload.status is not UploadStatus.UPLOADING:
+        return False
+    if upload.lease is None:
+        return True
+    expires = upload.lease.expires_at
+    return (expires if expires.tzinfo is not None else expires.replace(tzinfo=UTC)) < now
+
+
+def progress_bar(percentage: float, width: int, tone: Tone = Tone.BAR) -> list[Span]:
+    """A bar of exactly `width` cells; full only at 100."""
+    halves = int(max(0.0, min(100.0, percentage)) / 100 * width * 2)
+    whole, half = divmod(halves, 2)
+    done = "━" * whole + ("╸" if half else "")
+    return [Span(done, tone), Span("─" * (width - len(done)), Tone.TROUGH)]
+
+
+def percent(percentage: float) -> str:
+    """Whole percent, rounded down: 100 % is said only when all is there."""
+    return f"{int(max(0.0, min(100.0, percentage)))}%"
+
+
+def row_sign(row: Row, now: datetime) -> Span:
+    """The sign in front of a row."""
+    if isinstance(row, UnreadableUpload):
+        return Span(UNREADABLE_SIGN, Tone.BAD)
+    if is_stalled(row, now):
+        return Span(STALLED_SIGN, Tone.WARNING)
+    return Span(*SIGNS[row.status])
+
+
+def status_words(upload: Upload, now: datetime) -> Span:
+    """What the upload is doing, in words; a failed one names its error."""
+    if is_stalled(upload, now):
+        return Span(f"stalled on {visible(upload.host)}", Tone.WARNING)
+    asked = _ASKED.get((upload.status, upload.requested))
+    if asked is not None:
+        return Span(asked, Tone.WARNING)
+    match upload.status:
+        case UploadStatus.PENDING:
+            return Span(f"waiting {upload.priority:+d}" if upload.priority else "waiting", Tone.PLAIN)
+        case UploadStatus.FAILED if upload.error is not None:
+            return Span(visible(upload.error.code), Tone.BAD)
+        case status:
+            return Span(str(status), SIGNS[status][1])
+
+
+def upload_cell(row: Row, column: str, width: int, now: datetime) -> Sequence[Span]:
+    """The content of one cell, to be cut and padded to `width`."""
+    if column == "sign":
+        return [row_sign(row, now)]
+    if isinstance(row, UnreadableUpload):
+        return _unreadable_cell(row, column)
+    return _CELLS[column](row, width, now)
+
+
+def _unreadable_cell(row: UnreadableUpload, column: str) -> Sequence[Span]:
+    if column == "name":
+        return [Span(visible(str(row.id)), Tone.MUTED)]
+    if column == "destination":
+        return [Span(visible(row.problem), Tone.MUTED)]
+    return [Span("unreadable", Tone.BAD)] if column == "status" else [Span("")]
+
+
+def _status(upload: Upload, width: int, now: datetime) -> Sequence[Span]:
+    moves = upload.status is UploadStatus.UPLOADING and upload.requested is Requested.RUN
+    if moves and not is_stalled(upload, now):
+        return progress_bar(upload.percentage, width)
+    return [status_words(upload, now)]
+
+
+def _percent(upload: Upload, width: int, now: datetime) -> Sequence[Span]:
+    if upload.status in (UploadStatus.PENDING, UploadStatus.COMPLETED) and upload.current in (0, upload.size):
+        return [Span("")]
+    return [Span(percent(upload.percentage), Tone.PLAIN if upload.status is UploadStatus.UPLOADING else Tone.MUTED)]
+
+
+def _moving(upload: Upload, now: datetime) -> bool:
+    return upload.status is UploadStatus.UPLOADING and not is_stalled(upload, now)
+
+
+def _name(upload: Upload, width: int, now: datetime) -> Sequence[Span]:
+    return [Span(visible(upload.filename), Tone.STRONG if _moving(upload, now) else Tone.PLAIN)]
+
+
+def _destination(upload: Upload, width: int, now: datetime) -> Sequence[Span]:
+    return [Span(visible(f"{upload.bucket}/{upload.key}"), Tone.MUTED)]
+
+
+def _size(upload: Upload, width: int, now: datetime) -> Sequence[Span]:
+    return [Span(byte_size(upload.size))]
+
+
+def _rate(upload: Upload, width: int, now: datetime) -> Sequence[Span]:
+    return [Span(byte_rate(upload.rate) if _moving(upload, now) else "")]
+
+
+def _left(upload: Upload, width: int, now: datetime) -> Sequence[Span]:
+    return [Span(duration(upload.seconds_left) if _moving(upload, now) else "")]
+
+
+def _source(upload: Upload, width: int, now: datetime) -> Sequence[Span]:
+    return [Span(str(upload.source), Tone.MUTED)]
+
+
+def _host(upload: Upload, width: int, now: datetime) -> Sequence[Span]:
+    return [Span(visible(upload.host), Tone.MUTED)]
+
+
+def _age(upload: Upload, width: int, now: datetime) -> Sequence[Span]:
+    return [Span(age(upload.finished_at or upload.created_at, now), Tone.MUTED)]
+
+
+_CELLS: Final = {
+    "name": _name,
+    "destination": _destination,
+    "status": _status,
+    "percent": _percent,
+    "size": _size,
+    "rate": _rate,
+    "left": _left,
+    "source": _source,
+    "host": _host,
+    "age": _age,
+}

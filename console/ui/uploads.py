@@ -1,0 +1,148 @@
+"""The uploads pane: the table of uploads, and the keys that say what is wanted of them.
+
+Owns marks and messages. Not here: which documents are held (`upload_rows`), how a row looks (`upload_cells`), what
+becomes of an intent (the screen puts it to the backend).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import ClassVar
+
+from bson import ObjectId
+from textual import on
+from textual.binding import Binding, BindingType
+from textual.message import Message
+
+from console.models import Upload
+from console.ui.cells import Span
+from console.ui.intents import Intent
+from console.ui.pane import Pane, PaneRows
+from console.ui.rows import Key, RowsView
+from console.ui.upload_cells import COLUMNS, upload_cell
+from console.ui.upload_rows import UploadRows
+
+
+class UploadSource:
+    """The held uploads as rows of a list; the key of a row is the `_id` of its document."""
+
+    columns = COLUMNS
+
+    def __init__(self, uploads: UploadRows, now: Callable[[], datetime]) -> None:
+        self.uploads = uploads
+        self.now = now
+        self.arrived = False
+
+    def __len__(self) -> int:
+        return len(self.uploads)
+
+    def key(self, index: int) -> Key:
+        """The `_id`."""
+        return self.uploads.key(index)
+
+    def index_of(self, key: Key) -> int | None:
+        """Where that upload stands now."""
+        return self.uploads.index_of(key)
+
+    def may_mark(self, index: int) -> bool:
+        """Documents that others wrote wrongly take no intents."""
+        return isinstance(self.uploads.row(self.uploads.key(index)), Upload)
+
+    def empty_words(self) -> str:
+        """Why nothing is shown."""
+        if not self.arrived:
+            return "waiting for MongoDB…"
+        return "nothing matches" if self.uploads.text else "no uploads yet: mark files and press u"
+
+    def cell(self, index: int, column: str, width: int) -> Sequence[Span]:
+        """One cell of one upload."""
+        row = self.uploads.row(self.uploads.key(index))
+        return upload_cell(row, column, width, self.now()) if row is not None else [Span("")]
+
+
+class UploadsPane(Pane):
+    """The pane on the right."""
+
+    NAME = "Uploads"
+    FILTER_HINT = "name, destination, host, status or error"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("p", "intend('pause')", "Pause", tooltip="Pause: stop sending, keep what S3 has."),
+        Binding("r", "intend('resume')", "Resume", tooltip="Resume a paused upload behind the parts that S3 has."),
+        Binding("c", "intend('cancel')", "Cancel", tooltip="Cancel: stop, and remove from S3 what arrived."),
+        Binding("R", "intend('retry')", "Retry", tooltip="Try a failed or cancelled upload again."),
+        Binding("d", "intend('delete')", "Delete", tooltip="Delete the object and its record, after asking."),
+        Binding("l", "intend('link')", "Link", tooltip="Make a download link that ends after a time you choose."),
+        Binding("v", "intend('verify')", "Verify", tooltip="Compare object and file again, byte for byte."),
+        Binding(
+            "plus,equals_sign", "intend('sooner')", "Sooner", key_display="+", tooltip="Raise the priority by one."
+        ),
+        Binding("minus", "intend('later')", "Later", tooltip="Lower the priority by one."),
+    ]
+
+    @dataclass
+    class Intended(Message):
+        """Something is wanted of these uploads."""
+
+        intent: Intent
+        ids: tuple[ObjectId, ...]
+
+    @dataclass
+    class Opened(Message):
+        """One upload is to be shown in full."""
+
+        key: Key
+
+    @dataclass
+    class FilterChanged(Message):
+        """The table is filtered by other words: what is not held may match too."""
+
+        text: str
+
+    def __init__(self, uploads: UploadRows, now: Callable[[], datetime], *, id: str | None = None) -> None:
+        self.uploads = uploads
+        self.source = UploadSource(uploads, now)
+        super().__init__(self.source, id=id)
+
+    def changed(self) -> None:
+        """The held documents changed: draw what differs."""
+        self.source.arrived = True
+        held = {key for key in self.rows.marks if self.uploads.row(key) is not None}
+        if held != self.rows.marks:
+            self.rows.marks = held
+        self.rows.reload()
+        self.tell()
+
+    def tell(self) -> None:
+        """Say in the title how many there are."""
+        parts = [f"{len(self.uploads):,}"]
+        if self.uploads.text:
+            parts = [f"{len(self.uploads):,} of {self.uploads.held:,}"]
+        if self.rows.marks:
+            parts.append(f"{len(self.rows.marks):,} marked")
+        self.title_line.show(self.NAME, " · ".join(parts))
+
+    def filter_changed(self, text: str) -> None:
+        """Show what matches among those held, and ask for those that are not."""
+        self.uploads.filter(text)
+        self.rows.reload()
+        self.tell()
+        self.post_message(self.FilterChanged(text))
+
+    @on(PaneRows.MarksChanged)
+    def _marks_changed(self, event: PaneRows.MarksChanged) -> None:
+        event.stop()
+        self.tell()
+
+    @on(RowsView.Activated)
+    def _activated(self, event: RowsView.Activated) -> None:
+        event.stop()
+        self.post_message(self.Opened(event.key))
+
+    def action_intend(self, intent: str) -> None:
+        """Say what is wanted of the marked uploads, or of the one under the cursor."""
+        keys = self.rows.marks or {self.rows.cursor_key}
+        ids = tuple(row.id for key in keys if key is not None and isinstance(row := self.uploads.row(key), Upload))
+        if ids:
+            self.post_message(self.Intended(Intent(intent), ids))
