@@ -166,7 +166,6 @@ class ConsoleBackend:
 
     def pause_watch(self, host: str, rule: str, paused: bool) -> None:
         """Pause or resume a rule."""
-        del paused
         raise UsageError(f"there is no watch rule {visible(rule)} on {visible(host)}")
 
     def _completed(self, upload_id: ObjectId) -> Upload:

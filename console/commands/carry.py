@@ -81,7 +81,7 @@ class Carrier:
             with self._interruptible():
                 self._follow(feed)
         finally:
-            feed.close()
+            feed.close(timeout=0)
             if self._runner is not None:
                 self._runner.stop(_STOP_SECONDS)
         unfinished = [upload for upload in self._states.values() if upload is not None and _is_open(upload)]

@@ -53,11 +53,12 @@ def run(settings: Settings, *, hints: Sequence[str] = ()) -> int:
             host=runner.host,
             theme=settings.ui.theme,
             show_hidden=settings.ui.show_hidden,
+            notes=(*records.notes, *hints),
         )
         runner.start()
         backend.start()
         try:
-            with _ended_by_signals(runner, app.leave_now):
+            with _ended_by_signals(runner, lambda: app.call_from_thread(app.exit, Leave.NOW)):
                 left = app.run()
             if left is Leave.CANCEL:
                 backend.request(backend.running(), Requested.CANCEL)
@@ -84,7 +85,7 @@ def _ended_by_signals(runner: Runner, leave: Callable[[], None]) -> Iterator[Non
         last_resort = threading.Timer(_LAST_RESORT_SECONDS, os._exit, (128 + number,))
         last_resort.daemon = True
         last_resort.start()
-        leave()
+        threading.Thread(target=leave, name="leave", daemon=True).start()
         runner.stop(STOP_SECONDS)
 
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}

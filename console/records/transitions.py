@@ -17,6 +17,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from bson import Int64
+
 from console.models import Checksum, Multipart, Requested, UploadStatus
 
 Filter = dict[str, Any]
@@ -154,4 +156,4 @@ def _ended(status: UploadStatus) -> Fields:
 
 
 def _multipart(gone: bool) -> Fields:
-    return {"multipart": None, "current": 0, "percentage": 0.0} if gone else {}
+    return {"multipart": None, "current": Int64(0), "percentage": 0.0} if gone else {}

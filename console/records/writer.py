@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from bson import ObjectId
+from bson import Int64, ObjectId
 from pymongo import UpdateOne, WriteConcern
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError, ConnectionFailure, OperationFailure, PyMongoError
@@ -180,7 +180,7 @@ class RecordWriter:
         for upload_id, entry in held.items():
             fields: Fields = {}
             if (sample := entry.progress.sample(now)) is not None:
-                fields = {"current": sample.current, "percentage": sample.percentage, "rate": sample.rate}
+                fields = {"current": Int64(sample.current), "percentage": sample.percentage, "rate": sample.rate}
             if now - entry.renewed_at >= self._lease_seconds / 3:
                 fields["lease"] = lease_until(self._runner, self._lease_seconds)
             if fields:

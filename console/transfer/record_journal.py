@@ -10,6 +10,8 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYetWritten
 from typing import TYPE_CHECKING, Final
 
+from bson import Int64
+
 from console.models import Multipart, Upload
 from console.records.progress import Progress
 from console.records.transitions import NOW, Fields, failure, literal, multipart_closed, multipart_opened
@@ -61,8 +63,8 @@ class RecordJournal:
         self._progress.resized(state.size)
         self._write_durably(
             {
-                "size": state.size,
-                "mtime_ns": state.mtime_ns,
+                "size": Int64(state.size),
+                "mtime_ns": Int64(state.mtime_ns),
                 "fingerprint": literal(state.fingerprint),
                 "updated_at": NOW,
             }

@@ -43,7 +43,8 @@ def send(
         key=upload.key,
         content_type=upload.content_type,
         multipart=upload.multipart,
-        begun_before=upload.attempts > 0 or upload.multipart is not None or upload.started_at is not None,
+        # The attempt that is beginning now is counted already.
+        begun_before=upload.attempts > 1 or upload.multipart is not None,
         transport=transport,
         options=options,
         journal=journal,

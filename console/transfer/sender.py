@@ -9,9 +9,10 @@ Owns turning settings into a transport and options. Not here: how an upload is s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from console.config import S3Settings, TransferSettings
 from console.models import Multipart, Upload
@@ -31,6 +32,8 @@ from console.transfer.send import send
 from console.transfer.source import SourceFile
 from console.transfer.transport import open_transport
 from console.transfer.verify import Comparison, verify_upload
+
+_PART_SECONDS: Final = 2.0
 
 
 class S3Sender:
@@ -119,9 +122,14 @@ class S3Sender:
         return abort_orphans(self._transport.s3, uploads, self._bucket, orphans)
 
     def set_limits(self, limits: Limits) -> None:
-        """Bandwidth and parallel parts from now on."""
+        """Bandwidth and parallel parts from now on.
+
+        Under a bandwidth limit more parts at once make nothing faster, but all of them late: then only as many go as
+        the limit carries within a few seconds, so that S3 acknowledges, and progress shows, part by part.
+        """
         self._transport.bandwidth.change(limits.bandwidth)
-        self._transport.pool.slots.resize(limits.parts)
+        useful = max(2, math.ceil(limits.bandwidth * _PART_SECONDS / self._options.part_size))
+        self._transport.pool.slots.resize(min(limits.parts, useful) if limits.bandwidth else limits.parts)
 
     def is_here(self, upload: Upload) -> bool:
         """Whether the upload's file is seen at the same path, unchanged."""

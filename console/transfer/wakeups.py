@@ -55,9 +55,9 @@ class Wakeups:
         self._woken.clear()
 
     def close(self) -> None:
-        """End the threads."""
+        """Let the threads end; they are not waited for."""
         self._closed.set()
-        self._feed.close()
+        self._feed.close(timeout=0)
         self.wake()
 
     def _listen(self) -> None:

@@ -7,7 +7,7 @@ arguments and reads no settings. Not here: panes and screens.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import ClassVar
 
@@ -17,6 +17,7 @@ from textual.binding import Binding, BindingType
 from console.ui import themes
 from console.ui.backend import Backend, Leave
 from console.ui.console_screen import ConsoleScreen
+from console.ui.help import HasKeySections, KeysScreen
 
 
 def utc_now() -> datetime:
@@ -25,7 +26,7 @@ def utc_now() -> datetime:
 
 
 class UploadConsole(App[Leave]):
-    """The console on a backend. `run()` returns how the person left."""
+    """The console on a backend. `run()` returns how the person left. `notes` are shown for a while at the start."""
 
     TITLE = "Upload console"
     CSS_PATH = "app.tcss"
@@ -42,9 +43,11 @@ class UploadConsole(App[Leave]):
         host: str,
         theme: str = themes.DARK,
         show_hidden: bool = False,
+        notes: Sequence[str] = (),
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         super().__init__()
+        self._notes = notes
         self.animation_level = "none"
         for known in themes.THEMES:
             self.register_theme(known)
@@ -55,6 +58,17 @@ class UploadConsole(App[Leave]):
     def get_default_screen(self) -> ConsoleScreen:
         """The main screen is the bottom one."""
         return self._console_screen
+
+    def on_mount(self) -> None:
+        """Say what was set up, and what else is worth knowing at the start."""
+        for note in self._notes:
+            self.notify(note, timeout=10, markup=False)
+
+    def action_keys(self) -> None:
+        """Show all keys of the screen on top."""
+        screen = self.screen
+        sections = screen.key_sections() if isinstance(screen, HasKeySections) else [("Keys", screen)]
+        self.push_screen(KeysScreen(sections))
 
     def action_leave(self) -> None:
         """Leave, from whatever screen."""

@@ -2,7 +2,8 @@
 
 Owns the protocol and its values. The real implementation (MongoDB and S3) lives with the commands, a fake one with
 the tests. Every method may block; the screens call each in a thread worker, never on the event loop. Methods raise
-`ConsoleError` for what a person can mend, and that is shown as a notice with its title, message and advice.
+`ConsoleError` for what a person can mend, and that is shown as a notice with its title, message and advice. Whoever
+opened a feed closes it: the screens do not.
 """
 
 from __future__ import annotations
@@ -143,10 +144,6 @@ class Backend(Protocol):
         """
         ...
 
-    def feed_close(self) -> None:
-        """End the feed; a `feed_take` that waits returns at once."""
-        ...
-
     def servers(self) -> Servers:
         """Ask both servers how they are (a cheap request each), within a few seconds, without raising."""
         ...
@@ -234,8 +231,4 @@ class EventSource(Protocol):
 
     def feed_take(self, timeout_seconds: float) -> list[FeedItem]:
         """As `Backend.feed_take`; a replay that is at its end says so in a `FeedState`."""
-        ...
-
-    def feed_close(self) -> None:
-        """As `Backend.feed_close`."""
         ...
