@@ -9,6 +9,7 @@ from console.transfer.body import Body
 from console.transfer.checksums import Algorithm, Digests, to_base64
 from console.transfer.client import object_parameters
 from console.transfer.engine import Answer, PartRequest, PutRequest
+from console.transfer.errors import TransferError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -50,7 +51,7 @@ def _send(operation: Callable[..., Any], body: Body, **parameters: Any) -> Answe
     length = len(body)
     content = body.read() if length <= _IN_ONE_PIECE else body
     try:
-        return read_answer(operation(Body=content, ContentLength=length, **parameters))
+        return require_etag(read_answer(operation(Body=content, ContentLength=length, **parameters)))
     except Exception:
         if body.failure is not None:
             raise body.failure from None
@@ -71,3 +72,14 @@ def read_answer(answer: Mapping[str, Any]) -> Answer:
         version_id=answer.get("VersionId"),
         etag_is_md5=not str(answer.get("ServerSideEncryption", "")).startswith("aws:kms"),
     )
+
+
+def require_etag(answer: Answer) -> Answer:
+    """An answer that was cut within its headers still looks like one.
+
+    Raises:
+        TransferError: UnreadableAnswer.
+    """
+    if not answer.etag:
+        raise TransferError("UnreadableAnswer", "S3's answer came without an ETag")
+    return answer

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from console.models import Checksum, Multipart
-from console.transfer.boto3_engine import read_answer
+from console.transfer.boto3_engine import read_answer, require_etag
 from console.transfer.checksums import Algorithm, to_base64
 from console.transfer.client import object_parameters
 from console.transfer.confirm import SentPart, confirm_object, expected_checksum
@@ -41,7 +41,7 @@ def send_multipart(job: Job, *, if_absent: bool) -> Confirmation:
         try:
             return _send_once(job, if_absent=if_absent)
         except TransferError as error:
-            if error.code not in START_ANEW:
+            if error.code not in START_ANEW and not _is_gone(job, error):
                 raise
             if (confirmation := _completed_before(job)) is not None:
                 return confirmation
@@ -152,17 +152,16 @@ def _complete(job: Job, upload_id: str, parts: list[SentPart], *, if_absent: boo
             parameters["MpuObjectSize"] = job.source.state.size
         completed = [_completed_part(part, algorithm if whole is not None else None) for part in parts]
         try:
-            return read_answer(
-                ask(
-                    lambda: job.transport.s3.complete_multipart_upload(
-                        Bucket=job.bucket,
-                        Key=job.key,
-                        UploadId=upload_id,
-                        MultipartUpload={"Parts": completed},
-                        **parameters,
-                    )
+            answer = ask(
+                lambda: job.transport.s3.complete_multipart_upload(
+                    Bucket=job.bucket,
+                    Key=job.key,
+                    UploadId=upload_id,
+                    MultipartUpload={"Parts": completed},
+                    **parameters,
                 )
             )
+            return require_etag(read_answer(answer))
         except TransferError as error:
             if conditional and server.learn_from_refusal(error.code, conditional=True):
                 raise TransferError(error.code, error.message, Verdict.RETRY) from error
@@ -216,6 +215,22 @@ def _delete_damaged(job: Job, answer: Answer) -> None:
     job.multipart = None
     job.journal.multipart_closed()
     job.journal.confirmed(0)
+
+
+def _is_gone(job: Job, error: TransferError) -> bool:
+    """Whether a part could not be sent because nobody takes it any more: some servers just close the connection."""
+    multipart = job.multipart
+    if error.verdict is not Verdict.RETRY or multipart is None:
+        return False
+    try:
+        ask(
+            lambda: job.transport.s3.list_parts(
+                Bucket=job.bucket, Key=job.key, UploadId=multipart.upload_id, MaxParts=1
+            )
+        )
+    except TransferError as answer:
+        return answer.code == "NoSuchUpload"
+    return False
 
 
 def _completed_before(job: Job) -> Confirmation | None:

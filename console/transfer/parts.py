@@ -92,6 +92,7 @@ class _Sending:
         self._lock = threading.Lock()
         self._confirmed_bytes = 0
         self._failure: Exception | None = None
+        self._tried: set[int] = set()
 
     def start(self, part: Part) -> Future[SentPart]:
         return self._job.transport.pool.submit(lambda: self._part(part), self.control)
@@ -122,13 +123,16 @@ class _Sending:
         if listed is not None:
             algorithms |= {a for a in listed.answer.checksums if a.is_available} or {Algorithm.MD5}
         digests = self._job.source.digests(part.offset, part.length, algorithms, self.control)
-        if listed is not None and listed.size == part.length:
-            try:
-                if confirm_body(listed.answer, digests) is not None:
-                    return SentPart(part.number, part.length, digests, listed.answer.etag)
-            except TransferError:
-                pass  # other bytes than the file's: the part is sent again, over it
-        return self._send(part, digests)
+        if listed is not None and listed.size == part.length and _holds(listed, digests):
+            return SentPart(part.number, part.length, digests, listed.answer.etag)
+        try:
+            return self._send(part, digests)
+        except TransferError as error:
+            if error.code == "NotImplemented" and (listed is not None or part.number in self._tried):
+                # rclone cannot replace what it holds of a part by other bytes.
+                raise TransferError("InvalidPart", error.message) from error
+            self._tried.add(part.number)
+            raise
 
     def _send(self, part: Part, digests: Mapping[Algorithm, bytes]) -> SentPart:
         job, server = self._job, self._job.transport.server
@@ -149,3 +153,11 @@ class _Sending:
             with self._lock:
                 job.sent_bytes += body.tell()
         return SentPart(part.number, part.length, digests, answer.etag)
+
+
+def _holds(listed: ListedPart, digests: Mapping[Algorithm, bytes]) -> bool:
+    """Whether S3 has the file's bytes in a part; not where it has others, or cannot say."""
+    try:
+        return confirm_body(listed.answer, digests) is not None
+    except TransferError:
+        return False

@@ -1,8 +1,8 @@
 """What is known of the S3 server at the other end, learned while talking to it.
 
 Owns which checksums requests carry. AWS is known to verify and return them. Of other servers nothing is known until
-the first answer: until then MD5 is computed as well, to be compared with the ETag. A server that returns no checksum
-gets Content-MD5 from then on. Shared by all threads; every change is one assignment, and late news do no harm.
+the first answer: until then MD5 is sent as well, and compared with the ETag; for a server that returns no checksum it
+remains the only one. Shared by all threads; every change is one assignment, and late news do no harm.
 """
 
 from __future__ import annotations
@@ -39,8 +39,7 @@ class ServerTraits:
 
     def for_headers(self, digests: Digests) -> Digests:
         """Which of the computed digests go into the request."""
-        sent = Algorithm.MD5 if self.returns_checksums is False else self.algorithm
-        return {sent: digests[sent]} if sent in digests else {}
+        return {algorithm: digests[algorithm] for algorithm in self.algorithms() if algorithm in digests}
 
     def learn(self, returns_checksums: bool) -> None:
         """An answer came to a request that carried a checksum."""

@@ -11,6 +11,7 @@ import pytest
 
 from console.transfer.client import ClientOptions
 from console.transfer.transport import Transport, open_transport
+from tests.faults.proxy import FaultProxy
 
 from .doubles import MakeFile
 
@@ -32,5 +33,21 @@ def make_file(tmp_path: Path) -> MakeFile:
 def transport(services: EmbeddedServices) -> Iterator[Transport]:
     """To the real S3 server."""
     transport = open_transport(ClientOptions(endpoint_url=services.s3_endpoint), parts=4)
+    yield transport
+    transport.close()
+
+
+@pytest.fixture
+def proxy(services: EmbeddedServices) -> Iterator[FaultProxy]:
+    """A proxy in front of the real S3 server, without faults yet."""
+    with FaultProxy(services.s3_endpoint) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def faulty(proxy: FaultProxy) -> Iterator[Transport]:
+    """To the real S3 server through the proxy."""
+    options = ClientOptions(endpoint_url=proxy.url, read_timeout_seconds=5, connect_timeout_seconds=5)
+    transport = open_transport(options, parts=4)
     yield transport
     transport.close()

@@ -1,0 +1,220 @@
+"""What a transfer makes of faults between it and the real S3 server."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+
+from console.models import Multipart
+from console.transfer.errors import Stopped, TransferError
+from console.transfer.multipart import abort
+from console.transfer.send import Confirmation, send
+from console.transfer.sweep import open_multiparts
+from console.transfer.transport import Transport
+from console.transfer.verdicts import Verdict
+from tests.faults.proxy import Answer, CorruptBody, CutAnswer, CutBody, Do, DropAnswer, Fault, FaultProxy, Hold, Reset
+
+from .doubles import MIB, Commands, MakeFile, Notes, an_upload, options
+
+PASSING: list[Fault] = [
+    Answer(503, "SlowDown"),
+    Answer(503, "SlowDown", early=True),
+    Answer(500, "InternalError"),
+    Reset(),
+    CutBody(70_000),
+    DropAnswer(),
+    CutAnswer(40),
+    CorruptBody(4000),
+]
+
+
+def sent(upload, transport: Transport, notes: Notes | None = None, **values: object) -> Confirmation:
+    return send(upload, transport=transport, options=options(**values), journal=notes or Notes(), control=Commands())
+
+
+def stored(s3, bucket: str, key: str = "file.bin") -> bytes:
+    body: bytes = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    return body
+
+
+@pytest.mark.parametrize("fault", PASSING, ids=repr)
+@pytest.mark.parametrize("size", [10_000, 3 * MIB])
+def test_a_put_gets_through(
+    faulty, proxy: FaultProxy, s3, bucket, make_file: MakeFile, fault: Fault, size: int
+) -> None:
+    path = make_file(size)
+    proxy.plan("PutObject", fault, times=2)
+    notes = Notes()
+    done = sent(an_upload(path, bucket), faulty, notes)
+    assert stored(s3, bucket) == path.read_bytes()
+    assert proxy.count("PutObject") == 3
+    assert len(notes.codes) == 2
+    assert notes.net_sent == size
+    assert done.sent_bytes >= size
+
+
+@pytest.mark.parametrize("fault", PASSING, ids=repr)
+def test_parts_get_through(faulty, proxy: FaultProxy, s3, bucket, make_file: MakeFile, fault: Fault) -> None:
+    path = make_file(17 * MIB)
+    proxy.plan("UploadPart", fault, times=3, skip=1)
+    notes = Notes()
+    sent(an_upload(path, bucket), faulty, notes)
+    assert stored(s3, bucket) == path.read_bytes()
+    if not isinstance(fault, CorruptBody):  # rclone cannot replace a part: it starts anew
+        assert proxy.count("UploadPart") == 4 + 3
+    assert notes.net_sent == 17 * MIB
+    assert notes.totals[-1] == 17 * MIB
+    assert list(open_multiparts(s3, bucket)) == []
+
+
+@pytest.mark.parametrize("operation", ["CreateMultipartUpload", "CompleteMultipartUpload"])
+@pytest.mark.parametrize("fault", [Answer(503, "SlowDown"), Reset(), Answer(200, "InternalError")], ids=repr)
+def test_requests_around_the_parts_are_repeated(
+    faulty, proxy: FaultProxy, s3, bucket, make_file: MakeFile, operation: str, fault: Fault
+) -> None:
+    path = make_file(6 * MIB)
+    proxy.plan(operation, fault, times=2)
+    sent(an_upload(path, bucket), faulty)
+    assert stored(s3, bucket) == path.read_bytes()
+    assert proxy.count("UploadPart") == 2
+
+
+@pytest.mark.parametrize("fault", [DropAnswer(), CutAnswer(40), Answer(500, "InternalError", forwarded=True)], ids=repr)
+def test_a_completion_whose_answer_is_lost_is_found(
+    faulty, proxy: FaultProxy, s3, bucket, make_file: MakeFile, fault: Fault
+) -> None:
+    path = make_file(6 * MIB)
+    proxy.plan("CompleteMultipartUpload", fault)
+    done = sent(an_upload(path, bucket), faulty)
+    assert stored(s3, bucket) == path.read_bytes()
+    assert proxy.body_bytes == 6 * MIB
+    assert done.checksum.confirmed in ("etag", "checksum")
+
+
+def test_a_run_killed_after_completion_finds_its_object(faulty, proxy: FaultProxy, s3, bucket, make_file) -> None:
+    path = make_file(6 * MIB)
+    notes = Notes()
+    upload = an_upload(path, bucket)
+    sent(upload, faulty, notes)
+    before = proxy.body_bytes
+    done = sent(upload.model_copy(update={"multipart": notes.opened[0], "attempts": 1}), faulty, notes)
+    assert proxy.body_bytes == before
+    assert done.sent_bytes == 0
+    assert done.checksum.confirmed == "etag"
+
+
+def test_an_aborted_multipart_upload_starts_anew(faulty, proxy: FaultProxy, s3, bucket, make_file: MakeFile) -> None:
+    path = make_file(17 * MIB)
+    notes = Notes()
+
+    def somebody_aborts() -> None:
+        s3.abort_multipart_upload(Bucket=bucket, Key="file.bin", UploadId=notes.opened[0].upload_id)
+
+    proxy.plan("UploadPart", Do(somebody_aborts), skip=2)
+    sent(an_upload(path, bucket), faulty, notes)
+    assert stored(s3, bucket) == path.read_bytes()
+    assert "NoSuchUpload" in notes.codes
+    assert len(notes.opened) == 2
+    assert notes.closed == 1
+    assert list(open_multiparts(s3, bucket)) == []
+
+
+def test_a_part_with_other_bytes_is_found_on_resume(faulty, s3, bucket, make_file: MakeFile) -> None:
+    path = make_file(11 * MIB)
+    parts = [path.read_bytes()[: 5 * MIB], os.urandom(5 * MIB)]
+    upload_id = s3.create_multipart_upload(Bucket=bucket, Key="file.bin")["UploadId"]
+    for number, body in enumerate(parts, 1):
+        s3.upload_part(Bucket=bucket, Key="file.bin", UploadId=upload_id, PartNumber=number, Body=body)
+    notes = Notes()
+    multipart = Multipart(upload_id=upload_id, part_size=5 * MIB)
+    sent(an_upload(path, bucket, multipart=multipart), faulty, notes)
+    assert stored(s3, bucket) == path.read_bytes()
+    assert "InvalidPart" in notes.codes  # rclone cannot replace a part, so the upload had to start anew
+    assert list(open_multiparts(s3, bucket)) == []
+
+
+@pytest.mark.parametrize("code", ["ExpiredToken", "AccessDenied", "RequestTimeTooSkewed", "InvalidAccessKeyId"])
+def test_what_a_person_must_mend_is_not_repeated(faulty, proxy, s3, bucket, make_file: MakeFile, code: str) -> None:
+    path = make_file(17 * MIB)
+    proxy.plan("UploadPart", Answer(403, code), skip=1, times=1000)
+    notes = Notes()
+    upload = an_upload(path, bucket)
+    with pytest.raises(TransferError) as caught:
+        sent(upload, faulty, notes)
+    assert caught.value.code == code
+    assert caught.value.verdict is Verdict.PERSON
+    assert caught.value.advice
+    proxy.heal()
+    listed = s3.list_parts(Bucket=bucket, Key="file.bin", UploadId=notes.opened[0].upload_id).get("Parts", [])
+    done = sent(upload.model_copy(update={"multipart": notes.opened[0]}), faulty)
+    assert stored(s3, bucket) == path.read_bytes()
+    assert done.sent_bytes == 17 * MIB - sum(part["Size"] for part in listed)
+
+
+def test_a_final_error_leaves_nothing_in_the_bucket(faulty, proxy, s3, bucket, make_file: MakeFile) -> None:
+    path = make_file(11 * MIB)
+    proxy.plan("UploadPart", Answer(400, "EntityTooLarge"), skip=1)
+    notes = Notes()
+    with pytest.raises(TransferError, match="EntityTooLarge"):
+        sent(an_upload(path, bucket), faulty, notes)
+    assert list(open_multiparts(s3, bucket)) == []
+    assert notes.closed == 1
+
+
+def test_a_bucket_that_vanishes(faulty, bucket, make_file: MakeFile) -> None:
+    with pytest.raises(TransferError) as caught:
+        sent(an_upload(make_file(10), f"{bucket}-gone"), faulty)
+    assert caught.value.code == "NoSuchBucket"
+    assert caught.value.verdict is Verdict.PERSON
+
+
+def test_retries_end(faulty, proxy: FaultProxy, s3, bucket, make_file: MakeFile) -> None:
+    proxy.plan("PutObject", Answer(503, "SlowDown"), times=1000)
+    with pytest.raises(TransferError, match="SlowDown") as caught:
+        sent(an_upload(make_file(10), bucket), faulty)
+    assert caught.value.verdict is Verdict.RETRY
+    assert proxy.count("PutObject") == 5
+
+
+@pytest.mark.parametrize("size", [1000, 11 * MIB])
+def test_a_stop_does_not_wait_for_a_server_that_hangs(faulty, proxy, bucket, make_file: MakeFile, size: int) -> None:
+    hold = Hold()
+    proxy.plan("*", hold, times=1000, when=lambda request: request.operation in ("PutObject", "UploadPart"))
+    commands = Commands()
+    notes = Notes(commands)
+    upload = an_upload(make_file(size), bucket)
+    ended: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            send(upload, transport=faulty, options=options(), journal=notes, control=commands)
+        except BaseException as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert hold.reached.wait(20)
+    commands.stop()
+    thread.join(4)  # well before the client's own timeout of five seconds
+    assert not thread.is_alive()
+    assert isinstance(ended[0], Stopped)
+    hold.release.set()
+
+
+def test_cancelling_leaves_no_parts(faulty, proxy: FaultProxy, s3, bucket, make_file: MakeFile) -> None:
+    commands = Commands(after_bytes=7 * MIB)
+    notes = Notes(commands)
+    with pytest.raises(Stopped):
+        send(
+            an_upload(make_file(30 * MIB), bucket),
+            transport=faulty,
+            options=options(),
+            journal=notes,
+            control=commands,
+        )
+    assert len(list(open_multiparts(s3, bucket))) == 1
+    for _ in range(2):  # the second time there is nothing left to abort
+        abort(faulty.s3, bucket, "file.bin", notes.opened[0].upload_id)
+    assert list(open_multiparts(s3, bucket)) == []
