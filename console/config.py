@@ -126,7 +126,7 @@ def find_file(named: Path | None) -> Path | None:
     return next((path for path in (Path(FILE_NAME), user_file()) if path.is_file()), None)
 
 
-def load(file: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
+def load(file: Path | str | None, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
     """Settings from a file (or none), the environment and flags.
 
     `flags` maps dotted keys (`s3.bucket`) to values; None means the flag was not given.
@@ -136,7 +136,7 @@ def load(file: Path | None, environment: Mapping[str, str], flags: Mapping[str, 
     """
     layers = [_environment_layer(environment), _flag_layer(flags)]
     if file is not None:
-        layers.insert(0, _Layer(visible(str(file)), _read(file)))
+        layers.insert(0, _Layer(visible(str(file)), _read(Path(file))))
     merged: dict[str, Any] = {}
     for layer in layers:
         _merge(merged, layer.values)
