@@ -54,6 +54,10 @@ class FileRows:
             self._places = {entry.path: place for place, entry in enumerate(self.entries)}
         return self._places.get(key) if isinstance(key, str) else None
 
+    def whole(self, index: int) -> Sequence[Span] | None:
+        """All rows have columns."""
+        return None
+
     def may_mark(self, index: int) -> bool:
         """What can be uploaded."""
         return not self.entries[index].problem and self.entries[index].kind in (Kind.FILE, Kind.DIRECTORY)
@@ -92,6 +96,7 @@ class FileBrowser(Pane):
 
     NAME = "Files"
     FILTER_HINT = "part of a name"
+    TITLE_CUT = Cut.START
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("u", "upload", "Upload", tooltip="Upload what is marked, or else the row under the cursor."),
         Binding("backspace,h,left", "up", "Up", key_display="⌫", tooltip="Go to the directory above."),

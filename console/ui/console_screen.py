@@ -26,9 +26,9 @@ from console.ui import leaving
 from console.ui.backend import Backend, Leave, Link, PageQuery, ServerHealth, Servers
 from console.ui.blocking import ask, tell
 from console.ui.browser import FileBrowser
+from console.ui.event_detail import EventDetail
 from console.ui.event_log import EventLog
 from console.ui.feed_pump import FeedArrived, FeedPump
-from console.ui.help import KeysScreen
 from console.ui.key_bar import KeyBar
 from console.ui.leaving import Answer
 from console.ui.pace import Pace
@@ -50,15 +50,15 @@ class ConsoleScreen(Screen[None]):
     """Three panes on one backend."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("tab", "app.focus_next", "Next pane", show=False, tooltip="Go to the next pane."),
-        Binding("shift+tab", "app.focus_previous", "Pane before", show=False, tooltip="Go to the pane before."),
+        Binding("tab", "next_pane(1)", "Next pane", show=False, tooltip="Go to the next pane."),
+        Binding("shift+tab", "next_pane(-1)", "Pane before", show=False, tooltip="Go to the pane before."),
         Binding("1", "pane('files')", "Files", show=False, tooltip="Go to the files."),
         Binding("2", "pane('uploads')", "Uploads", show=False, tooltip="Go to the uploads."),
         Binding("3", "pane('events')", "Events", show=False, tooltip="Go to the events."),
         Binding("z", "zoom", "Zoom", tooltip="Give the pane the whole screen, or put it back."),
         Binding("b", "limits", "Limits", show=False, tooltip="Bandwidth, uploads and parts at the same time."),
         Binding("o", "sweep", "Sweep", show=False, tooltip="Find multipart uploads in the bucket that nobody owns."),
-        Binding("question_mark", "help", "Keys", key_display="?", tooltip="Show all keys."),
+        Binding("question_mark", "app.keys", "Keys", key_display="?", tooltip="Show all keys."),
         Binding("q", "leave", "Leave", tooltip="Leave the console; asks first while uploads run here."),
     ]
 
@@ -216,7 +216,7 @@ class ConsoleScreen(Screen[None]):
 
     @on(EventLog.Opened)
     def _event_opened(self, event: EventLog.Opened) -> None:
-        pass
+        self.app.push_screen(EventDetail(event.event, self.log_pane.log_rows))
 
     # ---- keys
 
@@ -234,6 +234,12 @@ class ConsoleScreen(Screen[None]):
         if self._zoomed is not None:
             self._zoom(pane)
         pane.focus_list()
+
+    def action_next_pane(self, steps: int) -> None:
+        """Go to the next pane, or the one before."""
+        panes = list(self.query(Pane))
+        place = panes.index(self.focused_pane) if self.focused_pane is not None else 0
+        self.action_pane(str(panes[(place + steps) % len(panes)].id))
 
     def action_zoom(self) -> None:
         """Give the pane the whole screen, or put it back."""
@@ -254,12 +260,11 @@ class ConsoleScreen(Screen[None]):
         """Find multipart uploads without an owner."""
         self.requests.sweep()
 
-    def action_help(self) -> None:
-        """Show all keys, those of the focused pane first."""
+    def key_sections(self) -> list[tuple[str, DOMNode]]:
+        """What the list of keys tells about, the focused pane first."""
         panes = sorted(self.query(Pane), key=lambda pane: pane is not self.focused_pane)
         sections: list[tuple[str, DOMNode]] = [(pane.NAME, pane) for pane in panes]
-        sections += [("Lists", self.files.rows), ("Everywhere", self)]
-        self.app.push_screen(KeysScreen(sections))
+        return [*sections, ("In every list", self.files.rows), ("Everywhere", self)]
 
     # ---- leaving
 

@@ -17,6 +17,7 @@ from textual.message import Message
 
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Gap
+from console.events.values import same
 from console.ui.cells import Span
 from console.ui.event_cells import ONE_NAMESPACE, SEVERAL_NAMESPACES, Entry, Notice, changes_spans, event_cell
 from console.ui.pace import Pace
@@ -71,6 +72,21 @@ class LogRows:
         place = self.index_of(key)
         return self._entries[place] if place is not None else None
 
+    def whole(self, index: int) -> Sequence[Span] | None:
+        """All rows have columns."""
+        return None
+
+    def history(self, event: ChangeEvent) -> Sequence[ChangeEvent]:
+        if event.document_key is None:
+            return []
+        return [
+            entry
+            for entry in self._entries
+            if isinstance(entry, ChangeEvent)
+            and entry.namespace == event.namespace
+            and same(entry.document_key, event.document_key)
+        ]
+
     def may_mark(self, index: int) -> bool:
         return False
 
@@ -102,7 +118,7 @@ class EventLog(Pane):
     class Opened(Message):
         """One event is to be shown in full."""
 
-        number: int
+        event: ChangeEvent
 
     def __init__(self, *, id: str | None = None) -> None:
         self.log_rows = LogRows()
@@ -136,7 +152,9 @@ class EventLog(Pane):
     @on(RowsView.Activated)
     def _activated(self, event: RowsView.Activated) -> None:
         event.stop()
-        self.post_message(self.Opened(event.key))
+        entry = self.log_rows.entry(event.key)
+        if isinstance(entry, ChangeEvent):
+            self.post_message(self.Opened(entry))
 
     def action_hold(self) -> None:
         self.log_rows.frozen_at = None if self.log_rows.frozen_at is not None else self.log_rows.total

@@ -27,10 +27,6 @@ class Feed(Protocol):
         """What arrived since the last call."""
         ...
 
-    def feed_close(self) -> None:
-        """End the feed."""
-        ...
-
 
 @dataclass
 class FeedArrived(Message):
@@ -59,7 +55,6 @@ class FeedPump:
         """End; the thread leaves by itself, nobody waits for it."""
         self._stopped.set()
         self._applied.set()
-        self._feed.feed_close()
 
     def _run(self) -> None:
         try:

@@ -7,7 +7,7 @@ of date. Not here: the keys themselves, each is declared where its action is.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import ClassVar
+from typing import ClassVar, Protocol, runtime_checkable
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -16,6 +16,15 @@ from textual.content import Content
 from textual.dom import DOMNode
 from textual.screen import ModalScreen
 from textual.widgets import Static
+
+
+@runtime_checkable
+class HasKeySections(Protocol):
+    """A screen that says which widgets' keys it is about."""
+
+    def key_sections(self) -> list[tuple[str, DOMNode]]:
+        """Titles and widgets, the nearest first."""
+        ...
 
 
 class KeysScreen(ModalScreen[None]):

@@ -9,13 +9,14 @@ from typing import ClassVar, Final
 
 from rich.cells import cell_len
 from rich.segment import Segment
-from textual.binding import Binding
+from textual.binding import ActiveBinding, Binding
 from textual.screen import Screen
 from textual.strip import Strip
 
 from console.ui.lines import LinesWidget
+from console.ui.rows import RowsView
 
-_ALWAYS: Final = ("help", "leave")
+_ALWAYS: Final = ("keys", "leave", "dismiss")
 
 
 class KeyBar(LinesWidget):
@@ -53,11 +54,12 @@ class KeyBar(LinesWidget):
 
 def shown_bindings(screen: Screen[object]) -> list[Binding]:
     """The bindings that the line names, nearest to the focus first, one for each action."""
-    seen: dict[str, Binding] = {}
+    seen: dict[str, ActiveBinding] = {}
     for active in screen.active_bindings.values():
         if active.binding.show and active.enabled:
-            seen.setdefault(active.binding.action, active.binding)
-    return list(seen.values())
+            seen.setdefault(active.binding.action, active)
+    # What a pane can do, before what every list can.
+    return [active.binding for active in sorted(seen.values(), key=lambda active: isinstance(active.node, RowsView))]
 
 
 def _length(entry: tuple[str, str]) -> int:

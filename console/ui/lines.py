@@ -59,8 +59,10 @@ class LinesWidget(Widget):
     def notify_style_update(self) -> None:
         """Another theme, or the focus came or went."""
         super().notify_style_update()
+        # The component styles are settled only after this: lines are made anew when they are painted.
         self._looks.clear()
-        self.redraw()
+        self._lines.clear()
+        self.refresh()
 
     def look(self, *names: str) -> Style:
         """The style of the widget with these component classes on top, in their order."""

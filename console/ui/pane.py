@@ -17,6 +17,7 @@ from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widgets import Input, Label
 
+from console.ui.cells import Cut
 from console.ui.rows import RowSource, RowsView
 from console.ui.title_line import TitleLine
 
@@ -136,6 +137,7 @@ class Pane(Vertical):
 
     NAME: ClassVar[str] = ""
     FILTER_HINT: ClassVar[str] = "words to look for"
+    TITLE_CUT: ClassVar[Cut] = Cut.END
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Filter", tooltip="Show only rows that have all the words, as you type."),
         Binding("escape", "back", "Clear", show=False, tooltip="Clear the filter; then the marks."),
@@ -144,7 +146,7 @@ class Pane(Vertical):
     def __init__(self, source: RowSource, *, follow: bool = False, id: str | None = None) -> None:
         super().__init__(id=id)
         self.rows = self.make_rows(source, follow)
-        self.title_line = TitleLine(self.NAME)
+        self.title_line = TitleLine(self.NAME, cut=self.TITLE_CUT)
         self.filter_line = FilterLine(self.FILTER_HINT)
 
     def make_rows(self, source: RowSource, follow: bool) -> RowsView:
@@ -161,6 +163,14 @@ class Pane(Vertical):
         """What the frame holds."""
         yield self.rows
         yield self.filter_line
+
+    def on_descendant_focus(self) -> None:
+        """The frame shows where the keys go."""
+        self.title_line.add_class("-focused")
+
+    def on_descendant_blur(self) -> None:
+        """Keys go elsewhere."""
+        self.title_line.remove_class("-focused")
 
     def focus_list(self) -> None:
         """Put the focus where keys act on rows."""

@@ -32,7 +32,10 @@ Key: TypeAlias = Hashable
 class RowSource(Protocol):
     """What a list shows. Rows have a key that stays the same while their place changes."""
 
-    columns: Sequence[Column]
+    @property
+    def columns(self) -> Sequence[Column]:
+        """Which columns there are; asked again when the width changes or another source is shown."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -48,6 +51,10 @@ class RowSource(Protocol):
         """The text of one cell, already `visible()`; it is cut and padded to `width` afterwards."""
         ...
 
+    def whole(self, index: int) -> Sequence[Span] | None:
+        """The text of a row that has no columns, None for one that has."""
+        ...
+
     def may_mark(self, index: int) -> bool:
         """Whether actions on several rows can include this one."""
         ...
@@ -60,7 +67,12 @@ class RowSource(Protocol):
 class RowsView(LinesWidget, can_focus=True):
     """A list of rows with a cursor."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"rows--head", "rows--cursor", "rows--marked"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "rows--head",
+        "rows--cursor",
+        "rows--blurred",
+        "rows--marked",
+    }
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down,j", "move(1)", "Down", show=False, tooltip="Move down one row."),
         Binding("up,k", "move(-1)", "Up", show=False, tooltip="Move up one row."),
@@ -242,7 +254,7 @@ class RowsView(LinesWidget, can_focus=True):
             return self.strip([Span(padded("  " + words, self.size.width), Tone.MUTED)])
         over = [
             *(["rows--marked"] if self.source.key(index) in self.marks else []),
-            *(["rows--cursor"] if index == self.cursor else []),
+            *(["rows--cursor" if self.has_focus else "rows--blurred"] if index == self.cursor else []),
         ]
         return self.strip([*self._row(index), self._scrollbar(y)], *over)
 
@@ -254,6 +266,9 @@ class RowsView(LinesWidget, can_focus=True):
         on_cursor = index == self.cursor and self.has_focus
         marked = self.source.key(index) in self.marks
         spans = [Span((CURSOR_SIGN if on_cursor else " ") + (MARK_SIGN if marked else " "), Tone.ACCENT)]
+        whole = self.source.whole(index)
+        if whole is not None:
+            return [*spans, *fit_spans(whole, max(0, self.size.width - GUTTER - 1))]
         used = GUTTER
         for place, (column, x, width) in enumerate(self._fitted):
             if place:
@@ -272,4 +287,4 @@ class RowsView(LinesWidget, can_focus=True):
         length = max(1, rows * rows // count)
         start = round((rows - length) * self.top / max(1, count - rows))
         on_thumb = start <= y - 1 < start + length
-        return Span("┃", Tone.MUTED) if on_thumb else Span("│", Tone.TROUGH)
+        return Span("▐", Tone.MUTED) if on_thumb else Span(" ")

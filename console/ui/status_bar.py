@@ -5,7 +5,7 @@ Owns their words and how they are shortened. Every state has a sign and a word b
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from rich.cells import cell_len
@@ -34,7 +34,7 @@ _ORDER: Final = (
     UploadStatus.CANCELLED,
 )
 _WORDS: Final = {UploadStatus.PENDING: "waiting"}
-_GAP: Final = Span("   ")
+_ALWAYS: Final = (UploadStatus.UPLOADING, UploadStatus.COMPLETED)
 
 
 class StatusBar(LinesWidget):
@@ -51,56 +51,57 @@ class StatusBar(LinesWidget):
         self.notice = ""
 
     def make_line(self, y: int) -> Strip:
-        """Servers above, uploads below."""
-        width = self.size.width
-        left, right = self._servers(width) if y == 0 else self._uploads()
-        room = width - 2
-        beside = sum(cell_len(span.text) for span in right)
-        spans = [
-            Span(" "),
-            *fit_spans(left, max(0, room - beside - 1)),
-            Span(" "),
-            *fit_spans(right, min(beside, room - 1)),
-            Span(" "),
-        ]
-        return self.strip(spans)
+        """Servers above, uploads below; as many words as there is room for."""
+        room = max(1, self.size.width - 2)
+        forms = self._server_forms() if y == 0 else self._upload_forms()
+        for left, right in forms:
+            free = room - _length(left) - _length(right)
+            if free >= 1:
+                break
+        right = fit_spans(right, min(_length(right), room))
+        left = fit_spans(left, max(0, room - _length(right) - 1))
+        return self.strip([Span(" "), *left, Span(" "), *right, Span(" ")])
 
-    def _servers(self, width: int) -> tuple[list[Span], list[Span]]:
+    def _server_forms(self) -> Iterator[tuple[list[Span], list[Span]]]:
+        """From the longest form to the shortest."""
         left = [Span("Upload console", Tone.STRONG), Span(f" on {visible(self.host)}", Tone.MUTED)]
-        with_address = width >= 110
-        right = [
-            *_server("MongoDB", self.mongodb, with_address),
-            _GAP,
-            *_server("S3", self.s3, with_address),
-        ]
-        return left, right
+        for detailed in (True, False):
+            right = [*_server("MongoDB", self.mongodb, detailed), Span("   "), *_server("S3", self.s3, detailed)]
+            yield left, right
 
-    def _uploads(self) -> tuple[list[Span], list[Span]]:
-        left: list[Span] = []
-        for status in _ORDER:
-            number = self.counts.get(status, 0)
-            if not number and status not in (UploadStatus.UPLOADING, UploadStatus.COMPLETED):
-                continue
-            sign, tone = SIGNS[status]
-            word = _WORDS.get(status, str(status))
-            left += [Span(f"{sign} ", tone), Span(f"{number:,}", Tone.STRONG), Span(f" {word}", Tone.MUTED), _GAP]
-        return left[:-1], self._speed()
+    def _upload_forms(self) -> Iterator[tuple[list[Span], list[Span]]]:
+        for gap, words, short_rate in (("   ", True, False), ("  ", True, True), ("  ", False, True)):
+            left: list[Span] = []
+            for status in _ORDER:
+                number = self.counts.get(status, 0)
+                if number or status in _ALWAYS:
+                    sign, tone = SIGNS[status]
+                    word = f" {_WORDS.get(status, str(status))}" if words else ""
+                    left += [Span(gap if left else ""), Span(f"{sign} ", tone), Span(f"{number:,}", Tone.STRONG)]
+                    left.append(Span(word, Tone.MUTED))
+            yield left, self._speed(short_rate)
 
-    def _speed(self) -> list[Span]:
+    def _speed(self, short: bool) -> list[Span]:
         if self.notice:
             return [Span(self.notice, Tone.WARNING)]
         spans = [Span(byte_rate(self.rate) or "0 B/s", Tone.STRONG)]
-        if self.limits is not None:
-            bandwidth = self.limits.bandwidth
-            spans.append(Span(f" of at most {byte_size(bandwidth)}/s" if bandwidth else " no limit", Tone.MUTED))
+        if self.limits is not None and self.limits.bandwidth:
+            limit = f"{byte_size(self.limits.bandwidth)}/s"
+            spans.append(Span(f" ≤ {limit}" if short else f" of at most {limit}", Tone.MUTED))
+        elif self.limits is not None and not short:
+            spans.append(Span(" no limit", Tone.MUTED))
         return spans
 
 
-def _server(name: str, health: ServerHealth, with_address: bool) -> Sequence[Span]:
+def _length(spans: Sequence[Span]) -> int:
+    return sum(cell_len(span.text) for span in spans)
+
+
+def _server(name: str, health: ServerHealth, detailed: bool) -> Sequence[Span]:
     sign, tone = _LINKS[health.link]
     spans = [Span(f"{sign} ", tone), Span(name, Tone.STRONG), Span(f" {health.link}", tone)]
-    if health.link is not Link.CONNECTED and health.message:
+    if detailed and health.link is not Link.CONNECTED and health.message:
         spans.append(Span(f": {visible(health.message)}", Tone.MUTED))
-    elif with_address and health.address:
+    elif detailed and health.address:
         spans.append(Span(f" {visible(health.address)}", Tone.MUTED))
     return spans

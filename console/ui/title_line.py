@@ -17,12 +17,13 @@ from console.ui.lines import LinesWidget
 
 
 class TitleLine(LinesWidget):
-    """`╭─ Uploads ─────────── 3 marked ─╮`; heavy lines where the pane has the focus."""
+    """`╭─ Uploads ─────────── 3 marked ─╮`; heavy lines with the class `-focused`."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"title--name", "title--counts"}
 
-    def __init__(self, title: str, *, id: str | None = None) -> None:
-        super().__init__(id=id)
+    def __init__(self, title: str, *, cut: Cut = Cut.END) -> None:
+        super().__init__()
+        self._cut = cut
         self.title = title
         self.counts = ""
 
@@ -33,13 +34,12 @@ class TitleLine(LinesWidget):
             self.redraw()
 
     def make_line(self, y: int) -> Strip:
-        """The whole line; the name keeps its end (the last folder of a path) when it is cut."""
+        """The whole line; `cut` says which end of the name goes first."""
         width = self.size.width
-        focused = self.parent is not None and self.parent.has_pseudo_class("focus-within")
-        left, line, right = "┏━┓" if focused else "╭─╮"
+        left, line, right = "┏━┓" if self.has_class("-focused") else "╭─╮"
         room = max(0, width - 8)
         counts = shorten(self.counts, room // 2) if cell_len(self.title + self.counts) + 3 > room else self.counts
-        title = shorten(self.title, room - (cell_len(counts) + 3 if counts else 0), Cut.START)
+        title = shorten(self.title, room - (cell_len(counts) + 3 if counts else 0), self._cut)
         used = cell_len(title) + 4 + (cell_len(counts) + 3 if counts else 1)
         frame = self.look()
         segments = [

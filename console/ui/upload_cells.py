@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+from rich.cells import cell_len
+
 from console.formatting import age, byte_rate, byte_size, duration, visible
 from console.models import Requested, UnreadableUpload, Upload, UploadStatus
 from console.ui.cells import Cut, Span, Tone
@@ -19,7 +21,7 @@ COLUMNS: Final = (
     Column("sign", "", 1, 1, rank=0),
     Column("name", "Name", 12, 48, rank=0, share=3, cut=Cut.MIDDLE),
     Column("destination", "Destination", 18, 72, rank=7, share=3, cut=Cut.MIDDLE),
-    Column("status", "Status", 9, 24, rank=1, share=2),
+    Column("status", "Status", 12, 24, rank=1, share=2),
     Column("percent", "%", 4, 4, rank=2, right=True),
     Column("size", "Size", 8, 8, rank=6, right=True),
     Column("rate", "Rate", 10, 10, rank=3, right=True),
@@ -82,10 +84,11 @@ def row_sign(row: Row, now: datetime) -> Span:
     return Span(*SIGNS[row.status])
 
 
-def status_words(upload: Upload, now: datetime) -> Span:
-    """What the upload is doing, in words; a failed one names its error."""
+def status_words(upload: Upload, now: datetime, width: int = 80) -> Span:
+    """What the upload is doing, in words that suit the width; a failed one names its error."""
     if is_stalled(upload, now):
-        return Span(f"stalled on {visible(upload.host)}", Tone.WARNING)
+        words = f"stalled on {visible(upload.host)}"
+        return Span(words if cell_len(words) <= width else f"stalled {visible(upload.host)}", Tone.WARNING)
     asked = _ASKED.get((upload.status, upload.requested))
     if asked is not None:
         return Span(asked, Tone.WARNING)
@@ -119,11 +122,11 @@ def _status(upload: Upload, width: int, now: datetime) -> Sequence[Span]:
     moves = upload.status is UploadStatus.UPLOADING and upload.requested is Requested.RUN
     if moves and not is_stalled(upload, now):
         return progress_bar(upload.percentage, width)
-    return [status_words(upload, now)]
+    return [status_words(upload, now, width)]
 
 
 def _percent(upload: Upload, width: int, now: datetime) -> Sequence[Span]:
-    if upload.status in (UploadStatus.PENDING, UploadStatus.COMPLETED) and upload.current in (0, upload.size):
+    if upload.status is not UploadStatus.UPLOADING and upload.current in (0, upload.size):
         return [Span("")]
     return [Span(percent(upload.percentage), Tone.PLAIN if upload.status is UploadStatus.UPLOADING else Tone.MUTED)]
 

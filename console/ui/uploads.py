@@ -46,6 +46,10 @@ class UploadSource:
         """Where that upload stands now."""
         return self.uploads.index_of(key)
 
+    def whole(self, index: int) -> Sequence[Span] | None:
+        """All rows have columns."""
+        return None
+
     def may_mark(self, index: int) -> bool:
         """Documents that others wrote wrongly take no intents."""
         return isinstance(self.uploads.row(self.uploads.key(index)), Upload)

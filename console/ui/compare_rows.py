@@ -1,0 +1,167 @@
+"""The documents before and after an event as rows of a list: side by side, or one under the other where it is narrow.
+
+Owns the drawing of `console.events.rows` in cells, and which folds are open. Not here: what differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from console.events.event import ChangeEvent
+from console.events.rows import Cell, Fold, Omitted, Row, RowKind, event_rows, fold
+from console.events.text import json_text
+from console.formatting import count
+from console.ui.cells import Cut, Span, Tone
+from console.ui.columns import Column
+from console.ui.rows import Key
+
+NARROW: Final = 96
+
+_SIGN: Final = Column("sign", "", 1, 1, rank=0)
+_FIELD: Final = Column("field", "Field", 14, 60, rank=0, share=2)
+SIDE_BY_SIDE: Final = (
+    _SIGN,
+    _FIELD,
+    Column("before", "Before", 20, 2_000, rank=0, share=5),
+    Column("after", "After", 20, 2_000, rank=0, share=5),
+)
+ONE_UNDER_THE_OTHER: Final = (_SIGN, _FIELD, Column("value", "Value", 20, 2_000, rank=0, share=6))
+NO_BEFORE: Final = "The document before did not come: pre-images are off for this collection, or this one has expired."
+NO_AFTER: Final = "The document after did not come: it has been changed or deleted since, and post-images are off."
+
+_SIGNS: Final[Mapping[RowKind, tuple[str, Tone]]] = {
+    RowKind.SAME: (" ", Tone.MUTED),
+    RowKind.ADDED: ("+", Tone.GOOD),
+    RowKind.REMOVED: ("-", Tone.BAD),
+    RowKind.CHANGED: ("~", Tone.WARNING),
+}
+
+
+class _Line(NamedTuple):
+    """One line: a row and, where it is narrow, which of its sides; or a note."""
+
+    row: Row | Omitted | Fold | str
+    side: str = ""
+
+
+class CompareRows:
+    """The comparison of one event. The key of a line is its number in the unfolded list, with its side."""
+
+    def __init__(self, event: ChangeEvent, *, narrow: bool, folded: bool = True) -> None:
+        self.columns: Sequence[Column] = ONE_UNDER_THE_OTHER if narrow else SIDE_BY_SIDE
+        self._event = event
+        self._narrow = narrow
+        self._rows = event_rows(event)
+        self._opened: set[int] = set()
+        self._folded = folded
+        self._lines: list[_Line] = []
+        self._lay_out()
+
+    @property
+    def changed(self) -> int:
+        """How many rows differ."""
+        return sum(
+            1 for row in self._rows if isinstance(row, Row) and row.kind is not RowKind.SAME and not row.container
+        )
+
+    @property
+    def first_change(self) -> Key | None:
+        """The key of the first line that differs, None where nothing does."""
+        for index, line in enumerate(self._lines):
+            if isinstance(line.row, Row) and line.row.kind is not RowKind.SAME:
+                return self.key(index)
+        return None
+
+    def _lay_out(self) -> None:
+        rows = fold(self._rows, opened=self._opened) if self._folded else self._rows
+        self._lines = [_Line(note) for note in _notes(self._event)]
+        for row in rows:
+            if self._narrow and isinstance(row, Row) and row.kind is RowKind.CHANGED and not row.container:
+                self._lines += [_Line(row, "before"), _Line(row, "after")]
+            else:
+                self._lines.append(_Line(row))
+
+    def toggle(self, key: Key) -> None:
+        """Open the fold on that line."""
+        index = self.index_of(key)
+        row = self._lines[index].row if index is not None else None
+        if isinstance(row, Fold):
+            self._opened.add(row.start)
+            self._lay_out()
+
+    def value(self, index: int) -> str:
+        """The whole value on a line, as JSON, to copy: the new one where there are two."""
+        row = self._lines[index].row if index < len(self._lines) else None
+        if not isinstance(row, Row):
+            return ""
+        cell = row.before if self._lines[index].side == "before" else row.after or row.before
+        return json_text(cell.value, relaxed=True) if cell is not None else ""
+
+    # ---- as a source of rows
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def key(self, index: int) -> Key:
+        """The place among the lines."""
+        line = self._lines[index]
+        return (line.row.path, line.side, line.row.kind) if isinstance(line.row, Row) else index
+
+    def index_of(self, key: Key) -> int | None:
+        """Where that line is now."""
+        return next((index for index in range(len(self._lines)) if self.key(index) == key), None)
+
+    def whole(self, index: int) -> Sequence[Span] | None:
+        """Notes and folds go across."""
+        row = self._lines[index].row
+        if isinstance(row, str):
+            return [Span(f"! {row}", Tone.WARNING)]
+        if isinstance(row, Row):
+            return None
+        words = f"{row.count:,} unchanged" if isinstance(row, Fold) else f"{count(row.count, 'row')} not shown"
+        return [Span(f"  {'  ' * row.depth}⋯ {words}", Tone.MUTED)]
+
+    def may_mark(self, index: int) -> bool:
+        """Lines are not marked."""
+        return False
+
+    def empty_words(self) -> str:
+        """An event without documents."""
+        return f"{self._event.operation} is not about a document: the raw event is on the next tab"
+
+    def cell(self, index: int, column: str, width: int) -> Sequence[Span]:
+        """Sign, field, or one side."""
+        line = self._lines[index]
+        return _row_cell(line.row, line.side, column) if isinstance(line.row, Row) else [Span("")]
+
+
+def _notes(event: ChangeEvent) -> list[str]:
+    notes = [NO_BEFORE] if event.lacks_before else []
+    return [*notes, NO_AFTER] if event.lacks_after else notes
+
+
+def _row_cell(row: Row, side: str, column: str) -> Sequence[Span]:
+    sign, tone = _SIGNS[row.kind]
+    same = row.kind is RowKind.SAME
+    if column == "sign":
+        return [Span({"before": "-", "after": "+"}.get(side, sign), _side_tone(side, tone))]
+    if column == "field":
+        label = "" if side == "after" else row.label
+        return [Span(f"{'  ' * row.depth}{label}", Tone.MUTED if same else Tone.STRONG)]
+    if column == "value":
+        side = side or ("before" if row.kind is RowKind.REMOVED else "after")
+        return _side(row.before if side == "before" else row.after, _side_tone(side, tone) if not same else tone)
+    cell = row.before if column == "before" else row.after
+    return _side(cell, Tone.MUTED if same else _side_tone(column, tone))
+
+
+def _side_tone(side: str, otherwise: Tone) -> Tone:
+    return {"before": Tone.BAD, "after": Tone.GOOD}.get(side, otherwise)
+
+
+def _side(cell: Cell | None, tone: Tone) -> Sequence[Span]:
+    if cell is None:
+        return [Span("")]
+    spans = [Span(cell.text, tone)]
+    return [*spans, Span(f" {cell.type}", Tone.MUTED)] if cell.type else spans

@@ -1,0 +1,230 @@
+"""One event in full: the documents before and after, the raw event, the update description, the document's history.
+
+Owns the screen with its four tabs, stepping from event to event of one document, copying and saving. Not here: what
+differs (`console.events.rows`), how it is drawn (`compare_rows`), which events there are (`EventHistory`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import Screen
+
+from console.errors import UsageError
+from console.events.event import ChangeEvent
+from console.events.text import json_text
+from console.formatting import visible
+from console.ui.blocking import ask
+from console.ui.compare_rows import NARROW, CompareRows
+from console.ui.dialogs import Field, FormDialog
+from console.ui.event_cells import document_name, event_time, operation_sign
+from console.ui.history_rows import HistoryRows
+from console.ui.key_bar import KeyBar
+from console.ui.rows import GUTTER, RowsView
+from console.ui.tab_line import TabLine
+from console.ui.text_rows import TextRows
+from console.ui.title_line import TitleLine
+
+
+class Tab(Enum):
+    """What of an event is shown."""
+
+    COMPARE = "Compare"
+    RAW = "Raw"
+    UPDATE = "Update"
+    HISTORY = "History"
+
+
+class EventHistory(Protocol):
+    """Where the other events of a document are found."""
+
+    def history(self, event: ChangeEvent) -> Sequence[ChangeEvent]:
+        """Every event of the same document that is still held, oldest first; the event itself among them."""
+        ...
+
+
+class EventDetail(Screen[None]):
+    """A list that shows one tab at a time."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "dismiss", "Back", key_display="esc", tooltip="Back to the log."),
+        Binding("tab", "tab(1)", "Tab", key_display="tab", tooltip="Next tab: compare, raw, update, history."),
+        Binding("shift+tab", "tab(-1)", "Tab before", show=False, tooltip="The tab before."),
+        Binding("1", "show_tab('COMPARE')", "Compare", show=False, tooltip="Documents before and after."),
+        Binding("2", "show_tab('RAW')", "Raw", show=False, tooltip="The raw event as extended JSON."),
+        Binding("3", "show_tab('UPDATE')", "Update", show=False, tooltip="The update description."),
+        Binding("4", "show_tab('HISTORY')", "History", show=False, tooltip="All events of this document."),
+        Binding("left_square_bracket", "step(-1)", "Before", key_display="[", tooltip="The document's event before."),
+        Binding("right_square_bracket", "step(1)", "Next", key_display="]", tooltip="The document's next event."),
+        Binding("f", "fold", "Fold", tooltip="Fold unchanged fields, or show them all."),
+        Binding("t", "relax", "JSON", tooltip="Raw JSON: relaxed to read, or canonical with every type."),
+        Binding("y", "copy", "Copy", tooltip="Copy the value under the cursor, or the text shown (OSC 52)."),
+        Binding("Y", "copy_event", "Copy event", show=False, tooltip="Copy the whole event as canonical JSON (OSC 52)."),
+        Binding("s", "save", "Save", tooltip="Save the whole event to a file, as canonical JSON."),
+        Binding("question_mark", "app.keys", "Keys", key_display="?", tooltip="Show all keys."),
+    ]
+
+    def __init__(self, event: ChangeEvent, history: EventHistory) -> None:
+        super().__init__()
+        self.event = event
+        self.tab = Tab.COMPARE
+        self._shown_tab: Tab | None = None
+        self.relaxed = True
+        self.folded = True
+        self._history = history
+        self._title = TitleLine("")
+        self._title.add_class("-focused")
+        self._tabs = TabLine([tab.value for tab in Tab])
+        self._rows = RowsView(TextRows("", 1))
+
+    def compose(self) -> ComposeResult:
+        """A frame with tabs and a list, keys below."""
+        with Vertical(classes="pane"):
+            yield self._title
+            with Vertical(classes="pane--body"):
+                yield self._tabs
+                yield self._rows
+        yield KeyBar()
+
+    def on_mount(self) -> None:
+        """Keys act on the list."""
+        self._rows.focus()
+
+    def on_resize(self) -> None:
+        """Side by side or one under the other, and lines wrapped, for this width."""
+        self.call_after_refresh(self.refresh_rows)
+
+    # ---- what is shown
+
+    def refresh_rows(self) -> None:
+        """Show the event on the tab."""
+        history = self._history.history(self.event)
+        place = next((number for number, event in enumerate(history, 1) if event is self.event), 0)
+        sign, _ = operation_sign(self.event)
+        moment = event_time(self.event)
+        where = f" in {visible(self.event.namespace)}" if self.event.namespace else ""
+        name = f"{sign} {visible(self.event.operation)} {document_name(self.event)}{where}"
+        time = f"{moment:%Y-%m-%d %H:%M:%S.%f}"[:-3] if moment is not None else ""
+        self._title.show(name, f"{time} · {place} of {len(history)}" if place else time)
+        self._tabs.show(list(Tab).index(self.tab))
+        cursor = self._rows.cursor_key if self._shown_tab is self.tab else None
+        self._shown_tab = self.tab
+        match self.tab:
+            case Tab.COMPARE:
+                source = CompareRows(self.event, narrow=self._rows.size.width < NARROW, folded=self.folded)
+                known = cursor is not None and source.index_of(cursor) is not None
+                self._rows.show(source, cursor=cursor if known else source.first_change)
+            case Tab.RAW:
+                self._rows.show(self._text(self.event.raw), cursor=cursor)
+            case Tab.UPDATE:
+                self._rows.show(self._text(self.event.update, "this event has no update description"), cursor=cursor)
+            case Tab.HISTORY:
+                self._rows.show(HistoryRows(history), cursor=max(0, place - 1))
+
+    def _text(self, value: Mapping[str, Any] | None, words: str = "") -> TextRows:
+        text = json_text(value, relaxed=self.relaxed) if value is not None else ""
+        return TextRows(text, self._rows.size.width - GUTTER - 1, words)
+
+    @on(RowsView.Activated)
+    def _activated(self, message: RowsView.Activated) -> None:
+        message.stop()
+        source = self._rows.source
+        if isinstance(source, CompareRows):
+            source.toggle(message.key)
+            self._rows.reload()
+        elif isinstance(source, HistoryRows):
+            self.event = source.events[self._rows.cursor]
+            self.tab = Tab.COMPARE
+            self.refresh_rows()
+
+    # ---- keys
+
+    def action_tab(self, steps: int) -> None:
+        """Go to another tab."""
+        tabs = list(Tab)
+        self.tab = tabs[(tabs.index(self.tab) + steps) % len(tabs)]
+        self.refresh_rows()
+
+    def action_show_tab(self, name: str) -> None:
+        """Go to that tab."""
+        self.tab = Tab[name]
+        self.refresh_rows()
+
+    @on(TabLine.Chosen)
+    def _tab_chosen(self, message: TabLine.Chosen) -> None:
+        message.stop()
+        self.tab = list(Tab)[message.number]
+        self.refresh_rows()
+
+    def action_step(self, steps: int) -> None:
+        """Go to another event of the same document, on the same tab and the same field."""
+        history = self._history.history(self.event)
+        place = next((number for number, event in enumerate(history) if event is self.event), None)
+        if place is not None and 0 <= place + steps < len(history):
+            self.event = history[place + steps]
+            self.refresh_rows()
+
+    def action_fold(self) -> None:
+        """Fold unchanged fields, or show them all."""
+        self.folded = not self.folded
+        self.refresh_rows()
+
+    def action_relax(self) -> None:
+        """Change between relaxed and canonical JSON."""
+        self.relaxed = not self.relaxed
+        self.refresh_rows()
+
+    def action_copy(self) -> None:
+        """Copy the value under the cursor, or the whole text of the tab."""
+        source = self._rows.source
+        if isinstance(source, CompareRows):
+            self._copy(source.value(self._rows.cursor), "the value")
+        elif isinstance(source, TextRows):
+            self._copy(source.text, "the text")
+        else:
+            self.action_copy_event()
+
+    def action_copy_event(self) -> None:
+        """Copy the whole event."""
+        self._copy(json_text(self.event.raw), "the event")
+
+    def _copy(self, text: str, words: str) -> None:
+        if text:
+            self.app.copy_to_clipboard(text)
+            self.notify(f"{words}, {len(text):,} characters", title="Copied", markup=False)
+
+    def action_save(self) -> None:
+        """Ask for a file name, and write the event there."""
+        name = f"event-{event_time(self.event) or 0:%Y%m%d-%H%M%S}.json" if event_time(self.event) else "event.json"
+
+        def answered(values: Mapping[str, Any] | None) -> None:
+            if values is not None:
+                path: Path = values["path"]
+                text = json_text(self.event.raw) + "\n"
+                ask(self.app, partial(write_new, path, text), lambda _: self._saved(path))
+
+        self.app.push_screen(FormDialog("Save the event", [Field("path", "To a new file", name, Path)]), answered)
+
+    def _saved(self, path: Path) -> None:
+        self.notify(visible(str(path)), title="Saved", markup=False)
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write a file that was not there.
+
+    Raises:
+        UsageError: it is there, or cannot be written.
+    """
+    try:
+        with path.expanduser().open("x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}", advice="Nothing was written; choose another name.") from None
