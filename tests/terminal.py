@@ -1,6 +1,6 @@
 """A program in a pseudo-terminal of its own, seen through a terminal emulator, as a person sees it.
 
-Owns the terminal; which program and what is expected of it is the tests' business. Waits for conditions, never for time.
+Owns the terminal; the program and what is expected of it are the tests' business. Waits for conditions, not for time.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ class ConsoleBackend:
         """Ask both servers how they are."""
         connection = self._records.connection
         mongodb = port.ServerHealth(
-            port.Link.CONNECTED if connection.state.connected else port.Link.RECONNECTING, connection.address
+            port.Link.CONNECTED if connection.is_connected else port.Link.RECONNECTING, connection.address
         )
         address = visible(self._sender.endpoint)
         try:

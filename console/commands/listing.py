@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
+from typing import Final
 
 from bson import json_util
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from console.commands.selection import Selection
+from console.commands.selection import SHORT_ID, Selection
 from console.config import Settings
 from console.formatting import age, byte_size, visible
-from console.models import Upload, UploadStatus, read_upload
+from console.models import UnreadableUpload, Upload, UploadStatus, read_upload
 from console.records.connection import Document
 from console.records.database import Records
+
+_UNBOUND: Final = 10_000  # columns; in a pipe nothing is wrapped
 
 
 def run(settings: Settings, selection: Selection, *, limit: int, as_json: bool) -> int:
@@ -29,32 +32,36 @@ def run(settings: Settings, selection: Selection, *, limit: int, as_json: bool) 
     if not documents:
         sys.stdout.write("No uploads.\n")
         return 0
-    Console(soft_wrap=not sys.stdout.isatty()).print(_table(documents))
+    width = None if sys.stdout.isatty() else _UNBOUND
+    Console(width=width, highlight=False).print(_table(documents))
     return 0
 
 
 def _table(documents: list[Document]) -> Table:
     now = datetime.now(UTC)
+    rows = [_cells(read_upload(document), now) for document in documents]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading, justify in (("ID", "left"), ("STATUS", "left"), ("%", "right"), ("SIZE", "right"), ("AGE", "right")):
-        table.add_column(heading, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    table.add_column("NAME", overflow="fold")
-    table.add_column("DESTINATION", overflow="fold")
-    table.add_column("ERROR", overflow="fold")
-    for document in documents:
-        upload = read_upload(document)
-        if isinstance(upload, Upload):
-            table.add_row(*(Text(cell) for cell in _cells(upload, now)))
-        else:
-            table.add_row(Text(visible(str(upload.id))), Text("unreadable"), "", "", "", Text(visible(upload.problem)))
+    for heading in ("ID", "STATUS"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("%", "SIZE", "AGE"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in ("NAME", "DESTINATION", "ERROR"):
+        table.add_column(heading, overflow="fold")
+    if not any(row[-1] for row in rows):
+        table.columns.pop()
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row[: len(table.columns)]))
     return table
 
 
-def _cells(upload: Upload, now: datetime) -> tuple[str, ...]:
+def _cells(upload: Upload | UnreadableUpload, now: datetime) -> tuple[str, ...]:
+    short = visible(str(upload.id))[-SHORT_ID:]
+    if isinstance(upload, UnreadableUpload):
+        return (short, "unreadable", "", "", "", "", "", visible(upload.problem))
     # The last failure is kept after a retry succeeds; here it would read as if it still were one.
-    error = upload.error if upload.error and upload.status is not UploadStatus.COMPLETED else None
+    error = upload.error if upload.status is not UploadStatus.COMPLETED else None
     return (
-        str(upload.id),
+        short,
         upload.status.value,
         f"{upload.percentage:.0f}",
         byte_size(upload.size),

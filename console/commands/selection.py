@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from bson import ObjectId, json_util
 
@@ -17,7 +17,9 @@ from console.formatting import visible
 from console.models import UploadStatus
 from console.records.uploads import Uploads
 
-_SHORTEST_END = 4
+SHORT_ID: Final = 8
+"""So many characters of an id's end are shown to people; they tell uploads of one day apart."""
+_SHORTEST_END: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,9 @@ class Selection:
         return {"$and": wanted} if wanted else {}
 
     def find(self, uploads: Uploads) -> list[ObjectId]:
-        """The ids of the documents that are meant."""
+        """The ids that are meant; those that were typed also where there is no such document, so that this is said."""
+        if self.ids and not (self.statuses or self.match):
+            return list(dict.fromkeys(_find_id(uploads, text) for text in self.ids))
         return [document["_id"] for document in uploads.collection.find(self.filter(uploads), {"_id": 1})]
 
 

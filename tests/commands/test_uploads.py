@@ -1,0 +1,190 @@
+"""`upload`, `list`, `verify`, `delete`, and the intents, from the first file to the last."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from bson import ObjectId
+
+from console.errors import ConfigurationError, UsageError
+from console.models import Source, UploadStatus
+from console.records.database import Records
+from console.records.uploads import NewUpload
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+    from tests.commands.conftest import Command
+
+
+def new_upload(path: Path, bucket: str, host: str = "elsewhere") -> NewUpload:
+    """A pending upload of a host where no runner is, so that nothing happens to it by itself."""
+    return NewUpload(
+        filename=path.name,
+        path=str(path),
+        path_bytes=None,
+        host=host,
+        size=7,
+        mtime_ns=1,
+        fingerprint="1-7-1",
+        content_type="text/plain",
+        bucket=bucket,
+        key=path.name,
+        source=Source.COMMAND,
+    )
+
+
+def lines(text: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_upload_a_folder_then_list_verify_and_delete_it(
+    command: Command, folder: Path, bucket: str, s3: S3Client
+) -> None:
+    sent = command("upload", str(folder), "--json")
+    assert sent.code == 0, sent.err
+    completed = {line["path"]: line for line in lines(sent.out) if line["event"] == "completed"}
+    assert len(completed) == 3
+    assert all("\x1b" not in path for path in completed)
+
+    listed = lines(command("list", "--json").out)
+    assert {document["status"] for document in listed} == {"completed"}
+    for document in listed:
+        body = s3.get_object(Bucket=bucket, Key=str(document["key"]))["Body"].read()
+        assert body == Path(str(document["path"])).read_bytes()
+
+    assert command("verify", "--all").code == 0
+    (folder / "inner" / "letter.txt").write_text("dear XX")
+    different = command("verify", "--all", "--json")
+    assert different.code == 1
+    assert [line["same"] for line in lines(different.out)].count(False) == 1
+
+    gone = command("delete", "--all", "--yes")
+    assert gone.code == 0, gone.err
+    assert command("list").out == "No uploads.\n"
+    assert "Contents" not in s3.list_objects_v2(Bucket=bucket)
+
+
+def test_what_cannot_be_uploaded_is_named_and_the_rest_is_uploaded(command: Command, folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+    answer = command("upload", str(folder), str(folder / "nothing"), "--json")
+    assert answer.code == 1
+    refused = {
+        Path(str(line["path"])).name: line["message"] for line in lines(answer.out) if line["event"] == "refused"
+    }
+    assert refused == {"pipe": "a named pipe", "nothing": "does not exist"}
+    assert sum(line["event"] == "completed" for line in lines(answer.out)) == 3
+
+
+def test_a_name_that_is_no_utf8_is_uploaded_under_an_escaped_key(
+    command: Command, tmp_path: Path, bucket: str, s3: S3Client
+) -> None:
+    path = os.path.join(os.fsencode(tmp_path), b"caf\xe9.txt")
+    with open(path, "wb") as file:
+        file.write(b"latin-1")
+    assert command("upload", os.fsdecode(path), "--json").code == 0
+    assert s3.get_object(Bucket=bucket, Key="caf%E9.txt")["Body"].read() == b"latin-1"
+    assert "caf\\xe9.txt" in command("list").out
+
+
+def test_another_destination(command: Command, folder: Path, bucket: str, s3: S3Client) -> None:
+    assert command("upload", str(folder / "inner"), "--to", f"s3://{bucket}/by hand/", "--json").code == 0
+    assert s3.get_object(Bucket=bucket, Key="by hand/inner/letter.txt")["Body"].read() == b"dear S3"
+    wrong = command("upload", str(folder), "--to", "https://example.com")
+    assert isinstance(wrong.error, UsageError)
+    assert wrong.code == 2
+
+
+def test_detached_uploads_are_only_recorded(command: Command, folder: Path, records: Records) -> None:
+    answer = command("upload", str(folder), "--detach")
+    assert answer.code == 0
+    assert answer.out == "3 uploads recorded.\n"
+    assert records.uploads.counts()[UploadStatus.PENDING] == 3
+    resumed = command("resume", "--all", "--json")
+    assert resumed.code == 0, resumed.err
+    assert records.uploads.counts()[UploadStatus.COMPLETED] == 3
+
+
+def test_pause_resume_cancel_retry(command: Command, records: Records, tmp_path: Path, bucket: str) -> None:
+    path = tmp_path / "later.txt"
+    [upload_id] = records.uploads.add([new_upload(path, bucket)])
+    status = lambda: records.uploads.get([upload_id])[0]["status"]  # noqa: E731
+    assert command("pause", str(upload_id)).out == "1 upload told to pause.\n"
+    assert status() == "paused"
+    assert command("resume", str(upload_id)[-8:], "--detach").code == 0
+    assert status() == "pending"
+    assert command("cancel", str(upload_id)).code == 0
+    assert status() == "cancelled"
+    refused = command("pause", str(upload_id), "--json")
+    assert refused.code == 1
+    assert lines(refused.out) == [{"intent": "pause", "changed": 0, "refused": {str(upload_id): "is cancelled"}}]
+    assert command("retry", str(upload_id), "--detach").code == 0
+    assert status() == "pending"
+
+
+def test_what_is_selected(command: Command, records: Records, tmp_path: Path, bucket: str) -> None:
+    ids = records.uploads.add([new_upload(tmp_path / name, bucket) for name in ("a", "b", "c")])
+    assert isinstance(command("pause").error, UsageError)
+    assert command("pause", "--match", '{"filename": "b"}').out == "1 upload told to pause.\n"
+    assert [line["filename"] for line in lines(command("list", "--status", "paused", "--json").out)] == ["b"]
+    assert "no upload id ends in" in str(command("pause", "00000000").error)
+    assert "is no upload id" in str(command("pause", "what").error)
+    assert "is none of pending" in str(command("list", "--status", "done").error)
+    assert "not JSON" in str(command("list", "--match", "{").error)
+    unknown = command("cancel", str(ObjectId()))
+    assert unknown.code == 1
+    assert "no such upload" in unknown.err
+    assert len(ids) == 3
+
+
+def test_delete_asks_first(command: Command, records: Records, tmp_path: Path, bucket: str) -> None:
+    [upload_id] = records.uploads.add([new_upload(tmp_path / "kept", bucket)])
+    without_terminal = command("delete", str(upload_id))
+    assert isinstance(without_terminal.error, UsageError)
+    assert records.uploads.get([upload_id])
+
+
+def test_documents_of_others_are_listed_as_what_they_are(command: Command, records: Records) -> None:
+    records.uploads.collection.insert_one({"filename": "x"}, bypass_document_validation=True)
+    answer = command("list")
+    assert answer.code == 0
+    assert "unreadable" in answer.out
+
+
+def test_no_bucket_is_a_wrong_configuration(command: Command, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = command("upload", str(folder), "--bucket", "")
+    assert isinstance(answer.error, ConfigurationError)
+    assert "bucket" in answer.error.message
+
+
+def test_sweep_leaves_the_young_alone_and_never_asks_without_a_terminal(
+    command: Command, s3: S3Client, bucket: str
+) -> None:
+    s3.create_multipart_upload(Bucket=bucket, Key="left behind")
+    answer = command("sweep")
+    assert answer.code == 0
+    assert "No multipart upload" in answer.out
+    assert len(s3.list_multipart_uploads(Bucket=bucket)["Uploads"]) == 1
+
+
+def test_doctor_finds_all_well(command: Command) -> None:
+    answer = command("doctor", "--json")
+    findings = {line["check"]: line for line in lines(answer.out)}
+    assert answer.code == 0, answer.out
+    for check in ("MongoDB", "collection", "change stream", "bucket", "clock", "multipart", "checksums"):
+        assert findings[check]["grade"] == 0, findings[check]
+
+
+def test_doctor_names_what_is_away(command: Command, environment: dict[str, str]) -> None:
+    environment["UPLOAD_CONSOLE_MONGODB__URI"] = "mongodb://person:secret@127.0.0.1:1/"
+    environment["UPLOAD_CONSOLE_MONGODB__TIMEOUT_SECONDS"] = "0.2"
+    environment["UPLOAD_CONSOLE_S3__BUCKET"] = "no-such-bucket"
+    answer = command("doctor")
+    assert answer.code == 3
+    assert "127.0.0.1:1" in answer.out
+    assert "secret" not in answer.out
+    assert "✗ bucket" in answer.out
