@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 from bson import ObjectId
 from pymongo.errors import PyMongoError
 
-from console.models import Checksum, Multipart, Requested, Upload
+from console.models import Multipart, Requested, Upload
 from console.records.database import Records
 from console.records.progress import Progress
 from console.records.runners import HEARTBEAT_SECONDS, Limits
@@ -25,6 +25,7 @@ from console.records.transitions import Filter, completed, failed, stopped
 from console.records.writer import LEASE_SECONDS, RecordWriter
 from console.transfer.errors import Stopped, TransferError
 from console.transfer.identity import RunnerIdentity
+from console.transfer.job import Confirmation
 from console.transfer.orders import StopReason, TransferControl
 from console.transfer.record_journal import RecordJournal
 from console.transfer.verdicts import Verdict
@@ -37,23 +38,10 @@ _ADOPT_SECONDS: Final = 5.0
 _log = logging.getLogger(__name__)
 
 
-class Sent(Protocol):
-    """What a sender gives back: the object as S3 confirmed it."""
-
-    @property
-    def key(self) -> str: ...  # noqa: D102
-    @property
-    def etag(self) -> str | None: ...  # noqa: D102
-    @property
-    def version_id(self) -> str | None: ...  # noqa: D102
-    @property
-    def checksum(self) -> Checksum | None: ...  # noqa: D102
-
-
 class Sender(Protocol):
     """Sends bytes; the real one is `transfer.sender.S3Sender`."""
 
-    def send(self, upload: Upload, journal: RecordJournal, control: TransferControl) -> Sent:
+    def send(self, upload: Upload, journal: RecordJournal, control: TransferControl) -> Confirmation:
         """Send the file. Raises `TransferError` or `Stopped`, nothing else."""
         ...
 
