@@ -1,0 +1,291 @@
+"""The clauses a filter is made of: what each asks of an event, its typed form, and what the server can do of it.
+
+Owns the matching. Not here: reading clauses from a typed line (`filters`), match expressions (`match`).
+
+A word is contained in the text, ignoring case; with `*` or `?` it must fit the whole text; in quotes the text must be
+equal to it. Of several words, separated by commas, one must fit. Text anywhere has one word, which quotes only hold
+together.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final, Protocol
+
+from bson import ObjectId
+
+from console.events.changes import Missing, changes, described_changes
+from console.events.event import ChangeEvent
+from console.events.match import Predicate, compile_match
+from console.events.text import value_text
+from console.events.values import MAX_DEPTH
+from console.formatting import visible
+
+# A bare word that would be read as another clause if it stood alone.
+_READS_AS_OTHER: Final = re.compile(r"-|\{|(?:op|ns|key|field|text):", re.IGNORECASE)
+_LONGEST: Final = 200
+
+
+class Head(Protocol):
+    """What is known of an event without its documents; a `ChangeEvent` has it all."""
+
+    @property
+    def operation(self) -> str: ...  # noqa: D102
+    @property
+    def namespace(self) -> str: ...  # noqa: D102
+    @property
+    def document_id(self) -> Any: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word of a clause as it was typed, in quotes or bare."""
+
+    text: str
+    in_quotes: bool = False
+
+    @property
+    def typed(self) -> str:
+        """As it is typed."""
+        if not self.in_quotes:
+            return self.text
+        return '"' + self.text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+    @property
+    def is_wild(self) -> bool:
+        """Whether it has signs that stand for other letters."""
+        return not self.in_quotes and ("*" in self.text or "?" in self.text)
+
+    @property
+    def pattern(self) -> re.Pattern[str]:
+        """A bare word as a regular expression, to search for."""
+        if not self.is_wild:
+            return re.compile(re.escape(self.text), re.IGNORECASE)
+        # fnmatch's expression takes linear time for any number of stars.
+        return re.compile(rf"\A{fnmatch.translate(self.text.replace('[', '[[]'))}", re.IGNORECASE)
+
+    @property
+    def server_pattern(self) -> Mapping[str, Any]:
+        """A bare word as a query on a field that is a text."""
+        expression = "".join({"*": ".*", "?": "."}.get(letter, re.escape(letter)) for letter in self.text)
+        return {"$regex": f"^{expression}$" if self.is_wild else re.escape(self.text), "$options": "is"}
+
+
+@dataclass(frozen=True, slots=True)
+class WordClause:
+    """A clause of words on a text of the event; one class for each of its names."""
+
+    words: tuple[Word, ...]
+    negated: bool = False
+    name: ClassVar[str]
+    subject: ClassVar[str]
+    needs_documents: ClassVar[bool] = False
+    _patterns: tuple[re.Pattern[str], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_patterns", tuple(self._pattern(word) for word in self.words))
+
+    def _pattern(self, word: Word) -> re.Pattern[str]:
+        return re.compile(rf"\A{re.escape(word.text)}\Z") if word.in_quotes else word.pattern
+
+    @property
+    def typed(self) -> str:
+        """As it is typed."""
+        return f"{'-' if self.negated else ''}{self.name}:{','.join(word.typed for word in self.words)}"
+
+    @property
+    def description(self) -> str:
+        """What it asks, in words."""
+        asked = " or ".join(f"{self._relation(word)} {visible(word.text)}" for word in self.words)
+        return f"{self.subject} {'not ' if self.negated else ''}{asked}"
+
+    def _relation(self, word: Word) -> str:
+        return "is" if word.in_quotes else "like"
+
+    def matches(self, event: Any) -> bool:
+        """Whether the event passes."""
+        return any(pattern.search(text) for text in self.texts(event) for pattern in self._patterns) != self.negated
+
+    def texts(self, event: Any) -> Iterator[str]:
+        """The texts of the event of which one must fit."""
+        raise NotImplementedError
+
+    def server_query(self) -> Mapping[str, Any] | None:
+        """The same as a query on change events, or None where the server cannot ask just this."""
+        parts = [self._server_word(word) for word in self.words]
+        if None in parts or not all(word.text.isascii() for word in self.words):  # case folds differently there
+            return None
+        query = {"$or": parts} if len(parts) > 1 else parts[0]
+        return {"$nor": [query]} if self.negated else query
+
+    def _server_word(self, word: Word) -> Mapping[str, Any] | None:
+        return None
+
+
+class OperationClause(WordClause):
+    """The operation: insert, update, drop, ..."""
+
+    __slots__ = ()
+    name = "op"
+    subject = "operation"
+
+    def texts(self, event: Head) -> Iterator[str]:
+        """The operation."""
+        yield event.operation
+
+    def _server_word(self, word: Word) -> Mapping[str, Any] | None:
+        return {"operationType": word.text if word.in_quotes else word.server_pattern}
+
+
+class NamespaceClause(WordClause):
+    """The namespace, "db.collection"."""
+
+    __slots__ = ()
+    name = "ns"
+    subject = "namespace"
+
+    def texts(self, event: Head) -> Iterator[str]:
+        """The namespace."""
+        yield event.namespace
+
+    def _server_word(self, word: Word) -> Mapping[str, Any] | None:
+        database, dot, collection = word.text.partition(".")
+        if word.in_quotes and word.text:
+            return {"ns.db": database, "ns.coll": collection if dot else {"$exists": False}}
+        if dot or word.is_wild or not word.text:
+            return None
+        return {"$or": [{"ns.db": word.server_pattern}, {"ns.coll": word.server_pattern}]}
+
+
+class KeyClause(WordClause):
+    """The `_id` of the document, as its text."""
+
+    __slots__ = ()
+    name = "key"
+    subject = "document key"
+
+    def texts(self, event: Head) -> Iterator[str]:
+        """The `_id`, a string without quotes."""
+        identity = event.document_id
+        if identity is not None:
+            yield identity if isinstance(identity, str) else value_text(identity, _LONGEST)
+
+    def _server_word(self, word: Word) -> Mapping[str, Any] | None:
+        if word.in_quotes and ObjectId.is_valid(word.text):
+            return {"documentKey._id": {"$in": [ObjectId(word.text), word.text]}}
+        return None
+
+
+class FieldClause(WordClause):
+    """A field that an update or replace changed, by its path with dots; what is below the path counts as well."""
+
+    __slots__ = ()
+    name = "field"
+    subject = "changed field"
+    needs_documents = True
+
+    def texts(self, event: ChangeEvent) -> Iterator[str]:
+        """The paths that changed, and (for words that want the whole) those above them."""
+        above = any(word.in_quotes or word.is_wild for word in self.words)
+        for steps in changed_paths(event):
+            yield ".".join(steps)
+            if above:
+                yield from (".".join(steps[:length]) for length in range(1, len(steps)))
+
+
+class TextClause(WordClause):
+    """Text in any name or value of the event, but for its resume token."""
+
+    __slots__ = ()
+    name = "text"
+    subject = "text"
+    needs_documents = True
+
+    @property
+    def typed(self) -> str:
+        """As it is typed: bare where that reads as a text."""
+        name = "text:" if _READS_AS_OTHER.match(self.words[0].typed) else ""
+        return f"{'-' if self.negated else ''}{name}{self.words[0].typed}"
+
+    def _pattern(self, word: Word) -> re.Pattern[str]:
+        return re.compile(re.escape(word.text), re.IGNORECASE) if word.in_quotes else word.pattern
+
+    def _relation(self, word: Word) -> str:
+        return "like"
+
+    def texts(self, event: ChangeEvent) -> Iterator[str]:
+        """All names and values."""
+        yield event.namespace
+        for name, value in event.raw.items():
+            if name != "_id":
+                yield from _all_texts(value, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class MatchClause:
+    """A match expression on the event as the server delivers it; `source` is how it was typed."""
+
+    source: str
+    expression: Mapping[str, Any] = field(compare=False)
+    negated: bool = False
+    needs_documents: ClassVar[bool] = True
+    _predicate: Predicate = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_predicate", compile_match(self.expression))
+
+    @property
+    def typed(self) -> str:
+        """As it is typed."""
+        return f"{'-' if self.negated else ''}{self.source}"
+
+    @property
+    def description(self) -> str:
+        """What it asks, in words."""
+        return f"{'not ' if self.negated else ''}matching {visible(self.source)}"
+
+    def matches(self, event: ChangeEvent) -> bool:
+        """Whether the event passes."""
+        return self._predicate(event.raw) != self.negated
+
+    def server_query(self) -> Mapping[str, Any] | None:
+        """The expression itself."""
+        return {"$nor": [self.expression]} if self.negated else self.expression
+
+
+Clause = WordClause | MatchClause
+
+
+def changed_paths(event: ChangeEvent) -> Iterator[tuple[str, ...]]:
+    """The paths of what an update or replace changed, down into values that came or went as a whole."""
+    described = event.operation == "update" and event.update is not None
+    for change in described_changes(event.update or {}) if described else changes(event):
+        steps = tuple(map(str, change.path))
+        yield steps
+        for value in (change.before, change.after):
+            if not isinstance(value, Missing):
+                yield from _paths_in(value, steps)
+
+
+def _paths_in(value: Any, above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    if len(above) >= MAX_DEPTH or not isinstance(value, Mapping | list):
+        return
+    for step, inner in value.items() if isinstance(value, Mapping) else enumerate(value):
+        path = (*above, str(step))
+        yield path
+        yield from _paths_in(inner, path)
+
+
+def _all_texts(value: Any, depth: int) -> Iterator[str]:
+    if isinstance(value, Mapping) and depth < MAX_DEPTH:
+        for name, inner in value.items():
+            yield name
+            yield from _all_texts(inner, depth + 1)
+    elif isinstance(value, list) and depth < MAX_DEPTH:
+        for inner in value:
+            yield from _all_texts(inner, depth + 1)
+    else:
+        yield value if isinstance(value, str) else value_text(value, _LONGEST)
