@@ -272,7 +272,7 @@ def read_until(database: Database[Any], stages: list[dict[str, Any]], start: Tim
             if raw is not None:
                 events.append(ChangeEvent.from_raw(raw))
             elif stream.resume_token is not None and stream.resume_token["_data"] >= last:
-                return events
+                return [event for event in events if event.token["_data"] <= last]
 
 
 LINES = [
@@ -294,6 +294,7 @@ def test_the_server_passes_the_same_events(database: Database[Any]) -> None:
     with watched.watch(start_at_operation_time=start, full_document="whenAvailable", max_await_time_ms=20) as stream:
         everything = [ChangeEvent.from_raw(stream.next()) for _ in range(8)]
     assert [event.operation for event in everything][-2:] == ["delete", "drop"]
+    database.c.insert_one({})  # moves the streams' own position behind the last of the events
     tried = 0
     for line in [*LINES, f'key:"{known}"', f'ns:"{database.name}.c"', f'ns:"{database.name}"']:
         wanted = parse_filter(line)
