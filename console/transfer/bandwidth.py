@@ -16,6 +16,8 @@ from console.transfer.control import Control
 
 _LONGEST_WAIT_SECONDS: Final = 0.25
 """After this a waiting thread looks again, as the limit may have changed."""
+_SHORTEST_WAIT_SECONDS: Final = 1e-6
+"""Less than this is the rounding of floating point, not a wait."""
 _BURST_SECONDS: Final = 0.1
 """What an idle limit may give out at once, in seconds of its rate."""
 _CHUNKS_PER_SECOND: Final = 8
@@ -58,7 +60,7 @@ class BandwidthLimit:
             # The chunk goes when the bytes in front of it have gone, less a little burst for whoever comes first.
             place = self._queued - self._rate * _BURST_SECONDS
             self._queued += byte_count
-        while (seconds := self._seconds_until(place)) > 0:
+        while (seconds := self._seconds_until(place)) > _SHORTEST_WAIT_SECONDS:
             control.wait(min(seconds, _LONGEST_WAIT_SECONDS))
 
     def _seconds_until(self, place: float) -> float:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 _IN_ONE_PIECE: Final = 64 * 1024
 """Bodies up to this size are sent with their headers; for a stream botocore would ask `100-continue` first."""
 
+_UNVERSIONED: Final = "null"
+"""The version id of objects in buckets that keep no versions."""
+
 
 class Boto3Engine:
     """Sends with the client that also does everything else. The client must have been made by `client.make_client`."""
@@ -59,7 +62,12 @@ def _send(operation: Callable[..., Any], body: Body, **parameters: Any) -> Answe
 
 
 def _checksum_parameters(digests: Digests) -> dict[str, Any]:
-    return {algorithm.parameter: to_base64(digest) for algorithm, digest in digests.items()}
+    parameters = {algorithm.parameter: to_base64(digest) for algorithm, digest in digests.items()}
+    for algorithm in digests:
+        if algorithm is not Algorithm.MD5:
+            # As AWS's own clients say it: some servers return a checksum only then.
+            parameters["ChecksumAlgorithm"] = algorithm.value
+    return parameters
 
 
 def read_answer(answer: Mapping[str, Any]) -> Answer:
@@ -69,7 +77,7 @@ def read_answer(answer: Mapping[str, Any]) -> Answer:
         checksums={
             algorithm: answer[algorithm.parameter] for algorithm in Algorithm if answer.get(algorithm.parameter)
         },
-        version_id=answer.get("VersionId"),
+        version_id=version if (version := answer.get("VersionId")) != _UNVERSIONED else None,
         etag_is_md5=not str(answer.get("ServerSideEncryption", "")).startswith("aws:kms"),
     )
 

@@ -98,6 +98,8 @@ def _config(options: ClientOptions) -> Config:
         retries={"total_max_attempts": 1},
         max_pool_connections=options.connections + _SPARE_CONNECTIONS,
         tcp_keepalive=True,
+        # For an endpoint of one's own botocore would still presign links by version 2, which few servers take.
+        signature_version="s3v4",
         # Checksums are computed here, once, and kept: botocore is not to add its own.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",

@@ -44,9 +44,14 @@ def settle_duplicate(job: Job) -> GoAhead | Confirmation:
     if policy == "skip_identical":
         return GoAhead(if_absent=False)
     if policy == "fail":
-        raise TransferError("ObjectExists", f"s3://{visible(job.bucket)}/{visible(job.key)} exists already")
+        raise exists_already(job)
     _choose_free_key(job)
     return GoAhead(if_absent=True)
+
+
+def exists_already(job: Job) -> TransferError:
+    """The error of an upload whose key is taken."""
+    return TransferError("ObjectExists", f"s3://{visible(job.bucket)}/{visible(job.key)} exists already")
 
 
 def numbered(key: str, number: int) -> str:

@@ -13,13 +13,12 @@ from console.transfer.boto3_engine import read_answer, require_etag
 from console.transfer.checksums import Algorithm, to_base64
 from console.transfer.client import object_parameters
 from console.transfer.confirm import SentPart, confirm_object, expected_checksum
-from console.transfer.control import Unattended
 from console.transfer.engine import Answer
 from console.transfer.errors import TransferError
 from console.transfer.job import Confirmation, Job
 from console.transfer.parts import ListedPart, send_parts
 from console.transfer.plan import PartPlan, plan_parts
-from console.transfer.retrying import START_ANEW, RetryPolicy, ask, with_retries
+from console.transfer.retrying import START_ANEW, ask, ask_patiently
 from console.transfer.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ def close_multipart(job: Job) -> None:
     if job.multipart is None:
         return
     multipart = job.multipart
-    job.ask(lambda: abort(job.transport.s3, job.bucket, job.key, multipart.upload_id))
+    abort(job.transport.s3, job.bucket, job.key, multipart.upload_id)
     job.multipart = None
     job.journal.multipart_closed()
     job.journal.confirmed(0)
@@ -73,8 +72,8 @@ def abort(s3: S3Client, bucket: str, key: str, upload_id: str) -> None:
     """
     for _ in range(_ABORT_ROUNDS):
         try:
-            ask(lambda: s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id))
-            ask(lambda: s3.list_parts(Bucket=bucket, Key=key, UploadId=upload_id, MaxParts=1))
+            ask_patiently(lambda: s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id))
+            ask_patiently(lambda: s3.list_parts(Bucket=bucket, Key=key, UploadId=upload_id, MaxParts=1))
         except TransferError as error:
             if error.code in ("NoSuchUpload", "NoSuchBucket", "NoSuchKey", "404"):
                 return
@@ -118,7 +117,12 @@ def _open(job: Job) -> Multipart:
 
     answer = job.ask(create)
     multipart = Multipart(upload_id=answer["UploadId"], part_size=plan.part_size)
-    job.journal.multipart_opened(multipart)
+    try:
+        job.journal.multipart_opened(multipart)
+    except BaseException:
+        # Nobody knows of it, and nothing is in it yet. Should the record appear after all, its upload starts anew.
+        abort(job.transport.s3, job.bucket, job.key, multipart.upload_id)
+        raise
     return multipart
 
 
@@ -242,9 +246,3 @@ def _completed_before(job: Job) -> Confirmation | None:
     if not comparison.same or comparison.checksum is None:
         return None
     return job.done(stored, comparison.checksum)
-
-
-def abort_quietly(s3: S3Client, bucket: str, key: str, upload_id: str, policy: RetryPolicy) -> None:
-    """`abort` with retries, for callers without control and journal."""
-    nobody = Unattended()
-    with_retries(lambda: abort(s3, bucket, key, upload_id), policy, nobody, nobody)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from console.transfer.boto3_engine import read_answer
 from console.transfer.engine import Answer
 from console.transfer.errors import TransferError
-from console.transfer.retrying import ask
+from console.transfer.retrying import ask, ask_patiently
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -54,7 +54,9 @@ def first_part_size(s3: S3Client, bucket: str, key: str, version_id: str | None 
     """The size in bytes of an object's first part, or None where the server does not tell."""
     version: dict[str, Any] = {"VersionId": version_id} if version_id else {}
     try:
-        found: Mapping[str, Any] = ask(lambda: s3.head_object(Bucket=bucket, Key=key, PartNumber=1, **version))
+        found: Mapping[str, Any] = ask_patiently(
+            lambda: s3.head_object(Bucket=bucket, Key=key, PartNumber=1, **version)
+        )
     except TransferError:
         return None
     return int(found["ContentLength"]) if found.get("PartsCount") else None
@@ -66,7 +68,7 @@ def delete_object(s3: S3Client, bucket: str, key: str, *, etag: str | None, vers
     Raises:
         TransferError: PreconditionFailed where the object is another one; otherwise as `errors.classify` sorts it.
     """
-    found = head_object(s3, bucket, key, version_id)
+    found = ask_patiently(lambda: head_object(s3, bucket, key, version_id))
     if found is None:
         return False
     # Servers may give a multipart object another ETag on HEAD than on completion (rclone does): then only a
@@ -75,7 +77,7 @@ def delete_object(s3: S3Client, bucket: str, key: str, *, etag: str | None, vers
     if comparable and found.answer.etag != etag:
         raise TransferError("PreconditionFailed", "the object was replaced by another one since it was uploaded")
     version: dict[str, Any] = {"VersionId": version_id} if version_id else {}
-    ask(lambda: s3.delete_object(Bucket=bucket, Key=key, **version))
+    ask_patiently(lambda: s3.delete_object(Bucket=bucket, Key=key, **version))
     return True
 
 

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from console.transfer.control import Control, Journal
+from console.transfer.control import Control, Journal, Unattended
 from console.transfer.errors import Stopped, TransferError, classify
 from console.transfer.verdicts import Verdict
 
@@ -30,6 +30,9 @@ class RetryPolicy:
     retries: int = 8
     first_wait_seconds: float = 0.5
     longest_wait_seconds: float = 30.0
+
+
+_SINGLE_REQUEST: Final = RetryPolicy(retries=3, first_wait_seconds=0.2, longest_wait_seconds=2.0)
 
 
 def ask(operation: Callable[[], T]) -> T:
@@ -64,6 +67,12 @@ def with_retries(operation: Callable[[], T], policy: RetryPolicy, control: Contr
     )
     result: T = retrying(ask, operation)
     return result
+
+
+def ask_patiently(operation: Callable[[], T]) -> T:
+    """A single request outside an upload: a few quick retries, not interruptible."""
+    nobody = Unattended()
+    return with_retries(operation, _SINGLE_REQUEST, nobody, nobody)
 
 
 def _passes_by_itself(error: BaseException) -> bool:

@@ -11,7 +11,7 @@ from typing import Final
 from console.formatting import visible
 from console.models import Upload
 from console.transfer.control import Control, Journal
-from console.transfer.duplicates import settle_duplicate
+from console.transfer.duplicates import exists_already, settle_duplicate
 from console.transfer.errors import TransferError
 from console.transfer.job import Confirmation, DuplicatePolicy, Job, SendOptions
 from console.transfer.multipart import abort, close_multipart, send_multipart
@@ -83,8 +83,10 @@ def _send(job: Job) -> Confirmation:
         try:
             return _transfer(job, if_absent=decision.if_absent)
         except TransferError as error:
-            if error.code != "PreconditionFailed" or job.options.duplicates in ("overwrite", "fail"):
+            if error.code != "PreconditionFailed" or job.options.duplicates == "overwrite":
                 raise
+            if job.options.duplicates == "fail":
+                raise exists_already(job) from error
         # Somebody wrote to the key between the look and the write: the policy decides again.
         if job.options.duplicates == "new_name":
             close_multipart(job)

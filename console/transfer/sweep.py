@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from console.transfer.errors import TransferError
-from console.transfer.retrying import ask
+from console.transfer.retrying import ask_patiently
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -32,20 +32,25 @@ def open_multiparts(s3: S3Client, bucket: str, prefix: str = "") -> Iterator[Ope
     Raises:
         TransferError: as `errors.classify` sorts it.
     """
-    pages = iter(s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix))
+    place: dict[str, Any] = {}
     while True:
-        try:
-            page = ask(lambda: next(pages, None))
-        except TransferError as error:
-            if error.code == _NONE_THERE:
-                return
-            raise
-        if page is None:
-            return
+        page = _page(s3, bucket, prefix, place)
         for upload in page.get("Uploads", []):
             # Not every server filters by the prefix.
             if upload["Key"].startswith(prefix):
                 yield OpenMultipart(upload["Key"], upload["UploadId"], upload["Initiated"])
+        if not page.get("IsTruncated"):
+            return
+        place = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page.get("NextUploadIdMarker", "")}
+
+
+def _page(s3: S3Client, bucket: str, prefix: str, place: Mapping[str, Any]) -> Mapping[str, Any]:
+    try:
+        return ask_patiently(lambda: s3.list_multipart_uploads(Bucket=bucket, Prefix=prefix, **place))
+    except TransferError as error:
+        if error.code == _NONE_THERE:
+            return {}
+        raise
 
 
 def stored_bytes(s3: S3Client, bucket: str, key: str, upload_id: str) -> int:
@@ -55,4 +60,4 @@ def stored_bytes(s3: S3Client, bucket: str, key: str, upload_id: str) -> int:
         TransferError: NoSuchUpload where it is gone; others as `errors.classify` sorts them.
     """
     pages = s3.get_paginator("list_parts").paginate(Bucket=bucket, Key=key, UploadId=upload_id)
-    return ask(lambda: sum(part["Size"] for page in pages for part in page.get("Parts", [])))
+    return ask_patiently(lambda: sum(part["Size"] for page in pages for part in page.get("Parts", [])))

@@ -19,6 +19,7 @@ from console.transfer.engine import Answer
 from console.transfer.errors import TransferError
 from console.transfer.objects import StoredObject, first_part_size, head_object
 from console.transfer.plan import Part, PartPlan
+from console.transfer.retrying import ask_patiently
 from console.transfer.source import SourceFile
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def verify_upload(s3: S3Client, upload: Upload, control: Control, *, part_size: 
         TransferError: file or object cannot be looked at. Stopped: `control` said so.
     """
     with SourceFile.open(upload.os_path) as source:
-        stored = head_object(s3, upload.bucket, upload.key, upload.version_id)
+        stored = ask_patiently(lambda: head_object(s3, upload.bucket, upload.key, upload.version_id))
         if stored is None:
             return Comparison(False, f"{visible(upload.destination)} is not there any more")
         told = None

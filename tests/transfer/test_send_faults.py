@@ -64,7 +64,7 @@ def test_parts_get_through(faulty, proxy: FaultProxy, s3, bucket, make_file: Mak
     assert stored(s3, bucket) == path.read_bytes()
     if not isinstance(fault, CorruptBody):  # rclone cannot replace a part: it starts anew
         assert proxy.count("UploadPart") == 4 + 3
-    assert notes.net_sent == 17 * MIB
+        assert notes.net_sent == 17 * MIB
     assert notes.totals[-1] == 17 * MIB
     assert list(open_multiparts(s3, bucket)) == []
 

@@ -1,0 +1,250 @@
+"""A small S3 server in memory that is as strict about checksums and conditions as AWS documents it.
+
+Neither rclone nor moto verifies the newer checksums or combines them. This one computes every checksum itself, over
+the bytes it got, refuses what does not match (`BadDigest`), returns what it stored, and honours `If-None-Match: *`.
+No signatures. `brief` makes it forget the newer checksums, `opaque_etags` the MD5 in ETags, as some stores do.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+from urllib.parse import parse_qs, unquote, urlsplit
+from xml.etree import ElementTree
+from xml.sax.saxutils import escape
+
+from console.transfer.checksums import Algorithm, digest_bytes
+
+NEWER = [algorithm for algorithm in Algorithm if algorithm is not Algorithm.MD5]
+
+
+@dataclass
+class Piece:
+    data: bytes
+    etag: str
+    checksums: dict[Algorithm, str]
+
+
+@dataclass
+class Stored:
+    data: bytes
+    etag: str
+    checksums: dict[Algorithm, str]
+    kind: str
+    part_sizes: list[int] = field(default_factory=list)
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Opened:
+    key: str
+    algorithm: Algorithm | None
+    kind: str
+    headers: dict[str, str]
+    parts: dict[int, Piece] = field(default_factory=dict)
+
+
+class Refused(Exception):
+    def __init__(self, status: int, code: str) -> None:
+        super().__init__(code)
+        self.status = status
+        self.code = code
+
+
+class StrictS3:
+    """The server; a context manager. `objects` and `multiparts` are what it holds, of one bucket of any name."""
+
+    def __init__(self, *, brief: bool = False, opaque_etags: bool = False) -> None:
+        self.brief = brief
+        self.opaque_etags = opaque_etags
+        self.objects: dict[str, Stored] = {}
+        self.multiparts: dict[str, Opened] = {}
+        self.requests: list[tuple[str, str, dict[str, str]]] = []
+        self._lock = threading.Lock()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def __getattr__(self, name: str) -> Any:
+                if name.startswith("do_"):
+                    return lambda: outer._handle(self)
+                raise AttributeError(name)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def _handle(self, request: BaseHTTPRequestHandler) -> None:
+        body = request.rfile.read(int(request.headers.get("Content-Length", 0)))
+        target = urlsplit(request.path)
+        key = unquote(target.path).lstrip("/").partition("/")[2]
+        query = {name: values[0] for name, values in parse_qs(target.query, keep_blank_values=True).items()}
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        with self._lock:
+            self.requests.append((request.command, key, headers))
+            try:
+                status, answer, text = self._answer(request.command, key, query, headers, body)
+            except Refused as refused:
+                status, answer = refused.status, {}
+                text = f"<Error><Code>{refused.code}</Code><Message>refused</Message></Error>"
+        content = b"" if request.command == "HEAD" else text.encode()
+        request.send_response(status)
+        for name, value in {"Content-Length": str(len(content)), "Connection": "close", **answer}.items():
+            request.send_header(name, value)
+        request.end_headers()
+        request.wfile.write(content)
+
+    def _answer(
+        self, method: str, key: str, query: dict[str, str], headers: dict[str, str], body: bytes
+    ) -> tuple[int, dict[str, str], str]:
+        if not key:
+            return 200, {}, "<R/>"
+        if "uploadId" in query:
+            opened = self.multiparts.get(query["uploadId"])
+            if opened is None:
+                raise Refused(404, "NoSuchUpload")
+            if method == "PUT":
+                return self._put_part(opened, int(query["partNumber"]), headers, body)
+            if method == "GET":
+                return 200, {}, self._listing(opened)
+            if method == "POST":
+                return self._complete(query["uploadId"], opened, headers, body)
+            del self.multiparts[query["uploadId"]]
+            return 204, {}, ""
+        if method == "POST":
+            return self._create(key, headers)
+        if method == "PUT":
+            return self._put_object(key, headers, body)
+        if key not in self.objects:
+            raise Refused(404, "NoSuchKey")
+        if method == "DELETE":
+            del self.objects[key]
+            return 204, {}, ""
+        return self._head(self.objects[key], query, headers)
+
+    def _put_object(self, key: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], str]:
+        self._require_absent(key, headers)
+        piece = self._verified(headers, body, None)
+        self.objects[key] = Stored(body, piece.etag, piece.checksums, "FULL_OBJECT", [], headers)
+        return 200, self._shown(piece.etag, piece.checksums), ""
+
+    def _create(self, key: str, headers: dict[str, str]) -> tuple[int, dict[str, str], str]:
+        name = headers.get("x-amz-checksum-algorithm")
+        kind = headers.get("x-amz-checksum-type", "COMPOSITE")
+        upload_id = f"upload-{len(self.requests)}"
+        self.multiparts[upload_id] = Opened(key, Algorithm[name] if name else None, kind, headers)
+        return 200, {}, f"<R><Key>{escape(key)}</Key><UploadId>{upload_id}</UploadId></R>"
+
+    def _put_part(
+        self, opened: Opened, number: int, headers: dict[str, str], body: bytes
+    ) -> tuple[int, dict[str, str], str]:
+        piece = opened.parts[number] = self._verified(headers, body, opened.algorithm)
+        return 200, self._shown(piece.etag, piece.checksums), ""
+
+    def _complete(
+        self, upload_id: str, opened: Opened, headers: dict[str, str], body: bytes
+    ) -> tuple[int, dict[str, str], str]:
+        self._require_absent(opened.key, headers)
+        tree = ElementTree.fromstring(body)
+        for element in tree.iter():
+            element.tag = element.tag.partition("}")[2] or element.tag
+        pieces = [self._listed_piece(opened, part) for part in tree.iter("Part")]
+        if not pieces:
+            raise Refused(400, "MalformedXML")
+        if any(len(piece.data) < 5 * 1024 * 1024 for piece in pieces[:-1]):
+            raise Refused(400, "EntityTooSmall")
+        data = b"".join(piece.data for piece in pieces)
+        if int(headers.get("x-amz-mp-object-size", len(data))) != len(data):
+            raise Refused(400, "InvalidRequest")
+        checksums = {} if self.brief or opened.algorithm is None else self._whole(opened, pieces, data)
+        for algorithm in NEWER:
+            told = headers.get(algorithm.header)
+            if told is not None and told != checksums.get(algorithm, told):
+                raise Refused(400, "BadDigest")
+        md5s = b"".join(hashlib.md5(piece.data).digest() for piece in pieces)
+        etag = f"{hashlib.md5(md5s).hexdigest()}-{len(pieces)}"
+        if self.opaque_etags:
+            etag = f"opaque-{upload_id}"
+        sizes = [len(piece.data) for piece in pieces]
+        self.objects[opened.key] = Stored(data, etag, checksums, opened.kind, sizes, opened.headers)
+        del self.multiparts[upload_id]
+        shown = "".join(f"<{a.parameter}>{value}</{a.parameter}>" for a, value in checksums.items())
+        return 200, {}, f"<R><ETag>{etag}</ETag>{shown}</R>"
+
+    def _listed_piece(self, opened: Opened, part: ElementTree.Element) -> Piece:
+        piece = opened.parts.get(int(part.findtext("PartNumber", "0")))
+        if piece is None or part.findtext("ETag", "").strip('"') != piece.etag:
+            raise Refused(400, "InvalidPart")
+        if opened.algorithm is not None and not self.brief:
+            told = part.findtext(opened.algorithm.parameter)
+            if opened.kind == "COMPOSITE" and told is None:
+                raise Refused(400, "InvalidRequest")
+            if told is not None and told != piece.checksums[opened.algorithm]:
+                raise Refused(400, "InvalidPart")
+        return piece
+
+    def _whole(self, opened: Opened, pieces: list[Piece], data: bytes) -> dict[Algorithm, str]:
+        algorithm = opened.algorithm
+        assert algorithm is not None
+        if opened.kind == "FULL_OBJECT":
+            return {algorithm: base64.b64encode(digest_bytes(algorithm, data)).decode()}
+        of_parts = b"".join(digest_bytes(algorithm, piece.data) for piece in pieces)
+        value = base64.b64encode(digest_bytes(algorithm, of_parts)).decode()
+        return {algorithm: f"{value}-{len(pieces)}"}
+
+    def _verified(self, headers: dict[str, str], body: bytes, required: Algorithm | None) -> Piece:
+        if "content-md5" in headers and headers["content-md5"] != base64.b64encode(hashlib.md5(body).digest()).decode():
+            raise Refused(400, "BadDigest")
+        checksums = {}
+        for algorithm in NEWER:
+            value = base64.b64encode(digest_bytes(algorithm, body)).decode()
+            if headers.get(algorithm.header, value) != value:
+                raise Refused(400, "BadDigest")
+            if algorithm.header in headers or algorithm is required:
+                checksums[algorithm] = value
+        if not checksums:
+            checksums[Algorithm.CRC64NVME] = base64.b64encode(digest_bytes(Algorithm.CRC64NVME, body)).decode()
+        etag = f"opaque-{len(self.requests)}" if self.opaque_etags else hashlib.md5(body).hexdigest()
+        return Piece(body, etag, {} if self.brief else checksums)
+
+    def _require_absent(self, key: str, headers: dict[str, str]) -> None:
+        if headers.get("if-none-match") == "*" and key in self.objects:
+            raise Refused(412, "PreconditionFailed")
+
+    def _listing(self, opened: Opened) -> str:
+        parts = "".join(
+            f"<Part><PartNumber>{number}</PartNumber><ETag>{piece.etag}</ETag><Size>{len(piece.data)}</Size>"
+            + "".join(f"<{a.parameter}>{value}</{a.parameter}>" for a, value in piece.checksums.items())
+            + "</Part>"
+            for number, piece in sorted(opened.parts.items())
+        )
+        return f"<R><IsTruncated>false</IsTruncated>{parts}</R>"
+
+    def _head(self, stored: Stored, query: dict[str, str], headers: dict[str, str]) -> tuple[int, dict[str, str], str]:
+        shown = {"Content-Length": str(len(stored.data)), "ETag": f'"{stored.etag}"'}
+        if headers.get("x-amz-checksum-mode") == "ENABLED":
+            shown |= self._shown(stored.etag, stored.checksums)
+        if "partNumber" in query and stored.part_sizes:
+            shown |= {"Content-Length": str(stored.part_sizes[0]), "x-amz-mp-parts-count": str(len(stored.part_sizes))}
+        return 200, shown, ""
+
+    def _shown(self, etag: str, checksums: dict[Algorithm, str]) -> dict[str, str]:
+        return {"ETag": f'"{etag}"'} | {algorithm.header: value for algorithm, value in checksums.items()}

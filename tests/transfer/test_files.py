@@ -1,0 +1,376 @@
+"""Files as they are found, recognised and read, and as they change under a transfer."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import sys
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from console.transfer.bandwidth import BandwidthLimit
+from console.transfer.body import Body
+from console.transfer.checksums import Algorithm, digest_bytes
+from console.transfer.content_type import content_type
+from console.transfer.control import Unattended
+from console.transfer.errors import Stopped, TransferError
+from console.transfer.plan import Part
+from console.transfer.selection import Candidate, Refusal, select
+from console.transfer.send import send
+from console.transfer.source import SourceFile, file_state
+from console.transfer.sweep import open_multiparts
+from console.transfer.transport import Transport
+from console.transfer.verdicts import Verdict
+from tests.faults.proxy import Do, FaultProxy
+
+from .doubles import MIB, Commands, MakeFile, Notes, an_upload, options
+
+NOBODY = Unattended()
+
+
+# --- reading
+
+
+def a_body(source: SourceFile, part: Part, notes: Notes | None = None, limit: int = 0) -> Body:
+    notes = notes or Notes()
+    return Body(source, part, bandwidth=BandwidthLimit(limit), journal=notes, control=notes.commands)
+
+
+def test_a_body_is_its_stretch_of_the_file(make_file: MakeFile) -> None:
+    path = make_file(3 * MIB)
+    data = path.read_bytes()
+    notes = Notes()
+    with SourceFile.open(str(path)) as source:
+        body = a_body(source, Part(2, 1000, 2 * MIB), notes)
+        assert len(body) == 2 * MIB
+        assert b"".join(iter(lambda: body.read(70_001), b"")) == data[1000 : 1000 + 2 * MIB]
+        assert body.seek(0) == 0
+        assert body.read() == data[1000 : 1000 + 2 * MIB]
+        assert notes.net_sent == 2 * MIB
+        body.seek(10)
+        buffer = bytearray(100)
+        assert body.readinto(buffer) == 100
+        assert bytes(buffer) == data[1010:1110]
+        assert body.seek(-3, os.SEEK_END) == 2 * MIB - 3
+        assert body.readinto(buffer) == 3
+        assert body.readinto(buffer) == 0
+        body.take_back()
+        assert notes.net_sent == 0
+
+
+def test_a_large_body_is_not_held_in_memory(tmp_path: Path) -> None:
+    path = tmp_path / "sparse"
+    with path.open("wb") as file:
+        file.truncate(200 * MIB)
+    with SourceFile.open(str(path)) as source:
+        body = a_body(source, Part(1, 0, 200 * MIB))
+        tracemalloc.start()
+        while body.read(128 * 1024):
+            pass
+        source.digests(0, 200 * MIB, (Algorithm.CRC64NVME,), NOBODY)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < 4 * MIB
+
+
+def test_digests_of_a_stretch(make_file: MakeFile) -> None:
+    path = make_file(2 * MIB + 5)
+    data = path.read_bytes()
+    with SourceFile.open(str(path)) as source:
+        digests = source.digests(3, 2 * MIB, (Algorithm.CRC32C, Algorithm.MD5), NOBODY)
+        assert digests == {a: digest_bytes(a, data[3 : 3 + 2 * MIB]) for a in (Algorithm.CRC32C, Algorithm.MD5)}
+        assert source.digests(0, 0, (Algorithm.CRC32,), NOBODY) == {Algorithm.CRC32: bytes(4)}
+
+
+def test_a_stop_leaves_a_body_at_once(make_file: MakeFile) -> None:
+    notes = Notes()
+    with SourceFile.open(str(make_file(MIB))) as source:
+        body = a_body(source, Part(1, 0, MIB), notes)
+        body.read(10)
+        notes.commands.stop()
+        with pytest.raises(Stopped):
+            body.read(10)
+        assert isinstance(body.failure, Stopped)
+
+
+Change = Callable[[Path], object]
+
+
+def shrink(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def grow(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"more")
+
+
+def rewrite(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.write(b"other")
+    os.utime(path, ns=(1, 1))
+
+
+def replace(path: Path) -> None:
+    other = path.with_name("other")
+    other.write_bytes(path.read_bytes())
+    status = path.stat()
+    os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
+    other.replace(path)
+
+
+CHANGES = {shrink: "FileChanged", grow: "FileChanged", rewrite: "FileChanged", replace: "FileChanged"}
+CHANGES_AND_LOSS = {**CHANGES, Path.unlink: "FileNotFound"}
+
+
+@pytest.mark.parametrize("change", CHANGES_AND_LOSS, ids=lambda change: change.__name__)
+def test_the_last_piece_of_a_changed_file_is_not_handed_out(make_file: MakeFile, change: Change) -> None:
+    path = make_file(300_000)
+    with SourceFile.open(str(path)) as source:
+        body = a_body(source, Part(1, 0, 300_000))
+        body.read(100_000)
+        change(path)
+        with pytest.raises(TransferError) as caught:
+            body.read()
+        assert body.failure is caught.value
+        assert caught.value.code == CHANGES_AND_LOSS[change]
+        assert "file.bin" in caught.value.message
+
+
+@pytest.mark.parametrize("change", CHANGES_AND_LOSS, ids=lambda change: change.__name__)
+@pytest.mark.parametrize("size", [300_000, 11 * MIB])
+def test_a_file_that_changes_while_it_is_sent_makes_no_object(
+    faulty: Transport, proxy: FaultProxy, s3, bucket: str, make_file: MakeFile, change: Change, size: int
+) -> None:
+    path = make_file(size)
+    operation = "UploadPart" if size > MIB else "PutObject"
+
+    class Changing(Notes):
+        def sent(self, byte_count: int) -> None:
+            super().sent(byte_count)
+            if self.net_sent >= size // 2 and not self.codes:
+                self.codes.append("changed")
+                change(path)
+
+    notes = Changing()
+    with pytest.raises(TransferError) as caught:
+        send(an_upload(path, bucket), transport=faulty, options=options(), journal=notes, control=Commands())
+    assert caught.value.code == CHANGES_AND_LOSS[change]
+    assert caught.value.verdict is Verdict.FINAL
+    assert proxy.count(operation) >= 1
+    assert s3.list_objects_v2(Bucket=bucket).get("KeyCount", 0) == 0
+    assert list(open_multiparts(s3, bucket)) == []
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+def test_a_file_that_changed_before_completion_makes_no_object(
+    faulty: Transport, proxy: FaultProxy, s3, bucket: str, make_file: MakeFile, change: Change
+) -> None:
+    path = make_file(11 * MIB)
+    proxy.plan("UploadPart", Do(lambda: change(path)), skip=2)
+    with pytest.raises(TransferError, match="FileChanged"):
+        send(an_upload(path, bucket), transport=faulty, options=options(), journal=Notes(), control=Commands())
+    assert s3.list_objects_v2(Bucket=bucket).get("KeyCount", 0) == 0
+    assert list(open_multiparts(s3, bucket)) == []
+
+
+@pytest.mark.parametrize("change", [shrink, grow, rewrite])
+def test_a_file_that_changed_while_paused_starts_anew(
+    transport: Transport, s3, bucket: str, make_file: MakeFile, change: Change
+) -> None:
+    path = make_file(30 * MIB)
+    upload = an_upload(path, bucket)
+    commands = Commands(after_bytes=12 * MIB)
+    notes = Notes(commands)
+    with pytest.raises(Stopped):
+        send(upload, transport=transport, options=options(), journal=notes, control=commands)
+    change(path)
+    again = Notes()
+    resumed = upload.model_copy(update={"multipart": notes.opened[0]})
+    send(resumed, transport=transport, options=options(), journal=again, control=Commands())
+    assert s3.get_object(Bucket=bucket, Key="file.bin")["Body"].read() == path.read_bytes()
+    assert again.codes == ["FileChanged"]
+    assert again.closed == 1
+    assert again.states == [file_state(str(path))]
+    assert len(again.opened) == 1
+    assert list(open_multiparts(s3, bucket)) == []
+
+
+def test_the_fingerprint_sees_the_ends_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    seen = set()
+    for data in (b"a" + bytes(MIB), b"b" + bytes(MIB), bytes(MIB) + b"a"):
+        path.write_bytes(data)
+        os.utime(path, ns=(5, 5))
+        seen.add(file_state(str(path)).fingerprint)
+    assert len(seen) == 3
+    assert file_state(str(path)) == file_state(str(path))
+
+
+# --- what cannot be opened
+
+
+def test_what_is_no_file_has_its_own_code(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "loop").symlink_to("loop")
+    codes = {"fifo": "NotARegularFile", ".": "NotARegularFile", "gone": "FileNotFound", "loop": "FileNotFound"}
+    for name, code in codes.items():
+        with pytest.raises(TransferError) as caught:
+            SourceFile.open(str(tmp_path / name))
+        assert caught.value.code == code
+
+
+def test_a_file_that_may_not_be_read(make_file: MakeFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests may run as root, who may read everything: the system's answer is played."""
+
+    def refuse(*_: object, **__: object) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    path = make_file(1)
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(TransferError) as caught:
+        SourceFile.open(str(path))
+    assert (caught.value.code, caught.value.verdict) == ("PermissionDenied", Verdict.PERSON)
+
+
+# --- selection
+
+
+def names(found: list[Candidate | Refusal]) -> list[str]:
+    return [item.relative_path for item in found if isinstance(item, Candidate)]
+
+
+def refusals(found: list[Candidate | Refusal]) -> dict[str, str]:
+    return {os.path.basename(item.path): item.reason for item in found if isinstance(item, Refusal)}
+
+
+def test_folders_are_walked_in_order(tmp_path: Path) -> None:
+    for name in ("b/2", "b/1", "a", "c/d/e/f", "c/d/a"):
+        path = tmp_path / "top" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    found = list(select([f"{tmp_path}/top"]))
+    assert names(found) == ["top/a", "top/b/1", "top/b/2", "top/c/d/a", "top/c/d/e/f"]
+    assert names(list(select([f"{tmp_path}/top/"]))) == ["a", "b/1", "b/2", "c/d/a", "c/d/e/f"]
+    assert names(list(select([f"{tmp_path}/top/b/1"]))) == ["1"]
+    only = list(select([f"{tmp_path}/top"], lambda path, is_folder: path != "c" and (is_folder or path != "b/1")))
+    assert names(only) == ["top/a", "top/b/2"]
+    first = found[0]
+    assert isinstance(first, Candidate)
+    assert (first.path, first.size, first.mtime_ns) == (
+        f"{tmp_path}/top/a",
+        1,
+        (tmp_path / "top/a").stat().st_mtime_ns,
+    )
+
+
+def test_what_cannot_be_uploaded_is_named(tmp_path: Path) -> None:
+    top = tmp_path / "top"
+    (top / "folder").mkdir(parents=True)
+    (top / "file").write_text("x")
+    (tmp_path / "outside").write_text("x")
+    os.mkfifo(top / "pipe")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(top / "socket"))
+        for name, target in {
+            "inside": "file",
+            "dangling": "gone",
+            "out": "../outside",
+            "up": "..",
+            "circle": "circle",
+        }.items():
+            (top / name).symlink_to(target)
+        found = list(select([str(top), str(tmp_path / "missing"), str(tmp_path / "top/pipe"), "/dev/null"]))
+    assert names(found) == ["top/file", "top/inside"]
+    assert refusals(found) == {
+        "pipe": "a named pipe",
+        "socket": "a socket",
+        "dangling": "a symbolic link that leads nowhere",
+        "circle": "a symbolic link that leads nowhere",
+        "out": "a symbolic link that leads out of the folder",
+        "up": "a symbolic link to a folder",
+        "missing": "does not exist",
+        "null": "a character device",
+    }
+
+
+def test_a_named_link_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real/file").write_text("x")
+    (tmp_path / "link").symlink_to("real")
+    assert names(list(select([str(tmp_path / "link")]))) == ["link/file"]
+
+
+def test_unreadable_files_and_folders_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "top/closed").mkdir(parents=True)
+    (tmp_path / "top/secret").write_text("x")
+    real = os.scandir
+
+    def scandir(path: str) -> object:
+        if path.endswith("closed"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    monkeypatch.setattr(os, "access", lambda path, *_, **__: not str(path).endswith("secret"))
+    found = list(select([str(tmp_path / "top")]))
+    assert refusals(found) == dict.fromkeys(("closed", "secret"), "may not be read by this user")
+
+
+def test_a_name_that_is_no_utf8(tmp_path: Path) -> None:
+    raw = os.fsencode(tmp_path) + b"/caf\xe9"
+    with open(raw, "wb") as file:
+        file.write(b"x")
+    (found,) = select([os.fsdecode(raw)])
+    assert isinstance(found, Candidate)
+    assert os.fsencode(found.path) == raw
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="folders of this size are slow elsewhere")
+def test_a_deep_tree_is_walked_piece_by_piece(tmp_path: Path) -> None:
+    for number in range(20):
+        folder = tmp_path / "top" / f"{number:02}"
+        folder.mkdir(parents=True)
+        for name in range(20):
+            (folder / str(name)).touch()
+    found = select([str(tmp_path / "top")])
+    first = next(found)
+    (tmp_path / "top/19/0").unlink()  # not looked at yet
+    assert isinstance(first, Candidate)
+    assert sum(isinstance(item, Candidate) for item in found) == 20 * 20 - 2
+
+
+# --- content types
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "kind"),
+    [
+        ("a.PNG", b"", "image/png"),
+        ("a.tar.gz", b"", "application/gzip"),
+        ("a.svgz", b"", "application/gzip"),
+        ("data:,x.json", b"", "application/json"),
+        ("photo", b"\x89PNG\r\n\x1a\n" + bytes(20), "image/png"),
+        ("paper", b"%PDF-1.7\n", "application/pdf"),
+        ("archive", b"PK\x03\x04" + bytes(30), "application/zip"),
+        ("notes", "Grüße\n".encode(), "text/plain"),
+        ("cut", "ü".encode() * 3000, "text/plain"),
+        ("cut.odd", b"x" + "ü".encode() * 3000, "text/plain"),
+        ("noise", b"\x00\x01\x02\xff" * 20, "application/octet-stream"),
+        ("empty", b"", "application/octet-stream"),
+    ],
+)
+def test_content_types(tmp_path: Path, name: str, data: bytes, kind: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(data)
+    assert content_type(str(path)) == kind
+
+
+def test_the_type_of_what_is_gone_is_unknown(tmp_path: Path) -> None:
+    assert content_type(str(tmp_path / "gone")) == "application/octet-stream"
+    os.mkfifo(tmp_path / "fifo")
+    assert content_type(str(tmp_path / "fifo")) == "application/octet-stream"

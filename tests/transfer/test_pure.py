@@ -1,0 +1,435 @@
+"""The arithmetic and the words of transfers: no server, no network."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import zlib
+from datetime import UTC, datetime
+
+import botocore.exceptions as aws
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from console.errors import ConfigurationError
+from console.transfer import checksums
+from console.transfer.bandwidth import BandwidthLimit
+from console.transfer.checksums import Algorithm, combine, combine_crc32, digest_bytes, multipart_etag
+from console.transfer.confirm import SentPart, confirm_body, confirm_object
+from console.transfer.duplicates import numbered
+from console.transfer.engine import Answer
+from console.transfer.errors import Stopped, TransferError, classify, classify_file_error
+from console.transfer.keys import MAX_KEY_BYTES, KeyFacts, KeyRefused, KeyTemplate, clean_key
+from console.transfer.plan import (
+    GIBIBYTE,
+    MAX_OBJECT_SIZE,
+    MAX_PART_SIZE,
+    MAX_PARTS,
+    MEBIBYTE,
+    MIN_PART_SIZE,
+    is_single_put,
+    plan_parts,
+)
+from console.transfer.server import ServerTraits
+from console.transfer.slots import Slots
+from console.transfer.verdicts import KNOWN_CODES, Verdict, explain
+
+from .doubles import Commands
+
+# --- plan
+
+
+@given(st.integers(0, MAX_OBJECT_SIZE), st.integers(1, 2 * MAX_PART_SIZE))
+def test_any_size_has_a_plan_within_the_limits(size: int, preferred: int) -> None:
+    plan = plan_parts(size, preferred)
+    assert 1 <= len(plan) <= MAX_PARTS
+    assert MIN_PART_SIZE <= plan.part_size <= MAX_PART_SIZE
+    first, last = plan.part(1), plan.part(len(plan))
+    assert first.offset == 0
+    assert last.offset + last.length == size
+    assert all(plan.part(n).length == plan.part_size for n in {1, len(plan) // 2, len(plan) - 1} if 0 < n < len(plan))
+
+
+@given(st.integers(0, 300 * MEBIBYTE), st.integers(MIN_PART_SIZE, 20 * MEBIBYTE))
+def test_parts_are_the_whole_file_without_gaps(size: int, preferred: int) -> None:
+    position = 0
+    for number, part in enumerate(plan_parts(size, preferred), 1):
+        assert (part.number, part.offset) == (number, position)
+        position += part.length
+    assert position == size
+
+
+@pytest.mark.parametrize(
+    ("size", "parts", "part_size"),
+    [
+        (0, 1, 8 * MEBIBYTE),
+        (8 * MEBIBYTE, 1, 8 * MEBIBYTE),
+        (8 * MEBIBYTE + 1, 2, 8 * MEBIBYTE),
+        (80_000 * MEBIBYTE, 10_000, 8 * MEBIBYTE),
+        (80_000 * MEBIBYTE + 1, 8_889, 9 * MEBIBYTE),
+        (5 * 1024 * GIBIBYTE, 9_987, 525 * MEBIBYTE),
+        (MAX_OBJECT_SIZE, 10_000, MAX_PART_SIZE),
+    ],
+)
+def test_part_sizes_at_the_limits(size: int, parts: int, part_size: int) -> None:
+    plan = plan_parts(size, 8 * MEBIBYTE)
+    assert (len(plan), plan.part_size) == (parts, part_size)
+
+
+def test_a_file_that_no_plan_fits() -> None:
+    with pytest.raises(TransferError, match="EntityTooLarge"):
+        plan_parts(MAX_OBJECT_SIZE + 1, MEBIBYTE)
+
+
+def test_what_goes_up_in_one_piece() -> None:
+    assert is_single_put(0, 0)
+    assert not is_single_put(1, 0)
+    assert is_single_put(15, 16)
+    assert not is_single_put(16, 16)
+    assert not is_single_put(6 * GIBIBYTE, 10 * GIBIBYTE)
+
+
+# --- checksums
+
+
+@given(st.lists(st.binary(max_size=200), max_size=6), st.sampled_from(["CRC64NVME", "CRC32C", "CRC32"]))
+def test_a_combined_crc_is_that_of_the_whole(pieces: list[bytes], name: str) -> None:
+    algorithm = Algorithm[name]
+    parts = [(digest_bytes(algorithm, piece), len(piece)) for piece in pieces]
+    assert combine(algorithm, parts) == digest_bytes(algorithm, b"".join(pieces))
+
+
+@given(st.binary(max_size=300), st.binary(max_size=300))
+def test_crc32_is_combined_without_the_common_runtime(first: bytes, second: bytes) -> None:
+    assert combine_crc32(zlib.crc32(first), zlib.crc32(second), len(second)) == zlib.crc32(first + second)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "value"),
+    [  # the check values of "123456789" in the catalogue of CRCs (reveng.sourceforge.io), and RFC 1321
+        (Algorithm.CRC64NVME, "ae8b14860a799888"),
+        (Algorithm.CRC32C, "e3069283"),
+        (Algorithm.CRC32, "cbf43926"),
+        (Algorithm.MD5, "25f9e794323b453885f5181f1b624d0b"),
+    ],
+)
+def test_check_values(algorithm: Algorithm, value: str) -> None:
+    assert digest_bytes(algorithm, b"123456789").hex() == value
+
+
+def test_without_the_common_runtime_crc32_remains(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checksums, "crt", None)
+    traits = ServerTraits(is_aws=True)
+    assert traits.algorithm is Algorithm.CRC32
+    parts = [(digest_bytes(Algorithm.CRC32, piece), len(piece)) for piece in (b"one", b"two")]
+    assert combine(Algorithm.CRC32, parts) == digest_bytes(Algorithm.CRC32, b"onetwo")
+
+
+# --- what is asked of a server
+
+
+def test_aws_is_asked_for_crc64() -> None:
+    assert ServerTraits(is_aws=True).algorithms() == (Algorithm.CRC64NVME,)
+
+
+def test_an_unknown_server_shows_what_it_can_do() -> None:
+    traits = ServerTraits(is_aws=False)
+    assert set(traits.algorithms()) == {Algorithm.CRC32, Algorithm.MD5}
+    traits.learn(returns_checksums=False)
+    assert traits.algorithms() == (Algorithm.MD5,)
+    traits.learn(returns_checksums=True)  # late news of another thread
+    assert traits.algorithms() == (Algorithm.MD5,)
+
+
+def test_a_server_that_refuses_checksums_gets_none() -> None:
+    traits = ServerTraits(is_aws=False)
+    assert traits.learn_from_refusal("NotImplemented", conditional=True)
+    assert not traits.takes_conditions
+    assert traits.learn_from_refusal("NotImplemented", conditional=False)
+    assert traits.algorithms() == (Algorithm.MD5,)
+    assert not traits.learn_from_refusal("NotImplemented", conditional=False)
+    assert not traits.learn_from_refusal("AccessDenied", conditional=True)
+
+
+# --- comparing answers
+
+
+def body_digests(data: bytes) -> dict[Algorithm, bytes]:
+    return {algorithm: digest_bytes(algorithm, data) for algorithm in Algorithm}
+
+
+def object_parts(pieces: list[bytes]) -> list[SentPart]:
+    return [SentPart(number, len(p), body_digests(p), hashlib.md5(p).hexdigest()) for number, p in enumerate(pieces, 1)]
+
+
+def test_an_etag_of_a_kms_object_is_no_md5() -> None:
+    answer = Answer("0" * 32, etag_is_md5=False)
+    assert confirm_body(answer, body_digests(b"x")) is None
+    with pytest.raises(TransferError, match="ChecksumMismatch"):
+        confirm_body(Answer("0" * 32), body_digests(b"x"))
+
+
+@given(st.lists(st.binary(min_size=1, max_size=50), min_size=1, max_size=5))
+def test_a_multipart_object_is_confirmed_by_whatever_came_back(pieces: list[bytes]) -> None:
+    parts = object_parts(pieces)
+    whole = checksums.to_base64(digest_bytes(Algorithm.CRC32, b"".join(pieces)))
+    by_crc = confirm_object(Answer("opaque", {Algorithm.CRC32: whole}), parts)
+    assert by_crc is not None
+    assert (by_crc.kind, by_crc.confirmed) == ("FULL_OBJECT", "checksum")
+    of_parts = b"".join(part.digests[Algorithm.SHA256] for part in parts)
+    composite = f"{checksums.to_base64(hashlib.sha256(of_parts).digest())}-{len(parts)}"
+    by_sha = confirm_object(Answer("opaque", {Algorithm.SHA256: composite}), parts)
+    assert by_sha is not None
+    assert (by_sha.kind, by_sha.value) == ("COMPOSITE", composite)
+    by_etag = confirm_object(Answer(multipart_etag([part.digests[Algorithm.MD5] for part in parts])), parts)
+    assert by_etag is not None
+    assert by_etag.confirmed == "etag"
+    assert confirm_object(Answer("opaque"), parts) is None
+    with pytest.raises(TransferError, match="ChecksumMismatch"):
+        confirm_object(Answer("", {Algorithm.CRC32: "AAAAAA=="}), object_parts([*pieces, b"more"]))
+
+
+# --- keys
+
+FACTS = KeyFacts("photos/März 1/é.tar.gz", 12, 1_700_000_000_000_000_000, "db-1", "in/")
+NOW = datetime(2026, 3, 4, 23, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("template", "key"),
+    [
+        ("{prefix}/{relative_path}", "in/photos/März 1/é.tar.gz"),
+        ("{prefix}/{date:%Y/%m/%d}/{filename}", "in/2026/03/04/é.tar.gz"),
+        ("/{host}//{stem}_{size}{suffix}/", "db-1/é.tar_12.gz"),
+        ("{parent}/{mtime:%H}", "photos/März 1/22"),
+        ("{date}{{x}}/{filename}", "2026-03-04{x}/é.tar.gz"),
+    ],
+)
+def test_templates(template: str, key: str) -> None:
+    assert KeyTemplate.parse(template).key(FACTS, NOW) == key
+
+
+@pytest.mark.parametrize(
+    ("template", "complaint"),
+    [
+        ("{prefx}/x", "unknown field {prefx}"),
+        ("{}", "unknown field {}"),
+        ("{filename.x}", "unknown field {filename.x}"),
+        ("{filename!r}", "conversions"),
+        ("{size:>10}", "only {date} and {mtime}"),
+        ("{date:Y}", "expected a format"),
+        ("{filename", "'}'"),
+        ("all", "the same key"),
+    ],
+)
+def test_wrong_templates_are_named(template: str, complaint: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        KeyTemplate.parse(template)
+    assert complaint in caught.value.message
+    assert "transfer.key_template" in caught.value.message
+
+
+@given(st.text(st.characters(codec=None), max_size=400))
+def test_a_key_is_fit_for_s3_or_refused(text: str) -> None:
+    try:
+        key = clean_key(text)
+    except KeyRefused:
+        return
+    assert 0 < len(key.encode()) <= MAX_KEY_BYTES
+    assert all(segment not in ("", ".", "..") for segment in key.split("/"))
+    assert not any(character < " " for character in key)
+
+
+def test_bytes_that_are_no_utf8_are_written_as_such() -> None:
+    assert clean_key(b"caf\xe9/\n.txt".decode("utf-8", "surrogateescape")) == "caf%E9/%0A.txt"
+
+
+@pytest.mark.parametrize("text", ["", "//", "a/../b", "./a", "x" * 1025, "é" * 513])
+def test_keys_that_are_refused(text: str) -> None:
+    with pytest.raises(KeyRefused):
+        clean_key(text)
+
+
+@pytest.mark.parametrize(
+    ("key", "next_key"),
+    [
+        ("a/b.tar.gz", "a/b-2.tar.gz"),
+        ("b", "b-2"),
+        ("a.d/b", "a.d/b-2"),
+        ("a/.profile", "a/.profile-2"),
+    ],
+)
+def test_numbered_names(key: str, next_key: str) -> None:
+    assert numbered(key, 2) == next_key
+
+
+# --- errors
+
+
+def client_error(code: str, status: int) -> aws.ClientError:
+    answer = {"Error": {"Code": code, "Message": "\x1b[31mno"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return aws.ClientError(answer, "PutObject")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "verdict"),
+    [
+        (client_error("SlowDown", 503), "SlowDown", Verdict.RETRY),
+        (client_error("Whatever", 502), "Whatever", Verdict.RETRY),
+        (client_error("429", 429), "429", Verdict.RETRY),
+        (client_error("ExpiredToken", 400), "ExpiredToken", Verdict.PERSON),
+        (client_error("KMS.SomethingNew", 400), "KMS.SomethingNew", Verdict.PERSON),
+        (client_error("Odd", 403), "Odd", Verdict.PERSON),
+        (client_error("Odd", 400), "Odd", Verdict.FINAL),
+        (client_error("NotImplemented", 501), "NotImplemented", Verdict.FINAL),
+        (aws.EndpointConnectionError(endpoint_url="http://x", error=OSError()), "ConnectionFailed", Verdict.RETRY),
+        (aws.ConnectTimeoutError(endpoint_url="http://x", error=OSError()), "ConnectTimeout", Verdict.RETRY),
+        (aws.ReadTimeoutError(endpoint_url="http://x", error=OSError()), "ReadTimeout", Verdict.RETRY),
+        (aws.ConnectionClosedError(endpoint_url="http://x"), "ConnectionClosed", Verdict.RETRY),
+        (aws.SSLError(endpoint_url="x", error="CERTIFICATE_VERIFY_FAILED"), "CertificateRefused", Verdict.PERSON),
+        (aws.SSLError(endpoint_url="x", error="EOF occurred"), "ConnectionClosed", Verdict.RETRY),
+        (aws.NoCredentialsError(), "CredentialsMissing", Verdict.PERSON),
+        (aws.ParamValidationError(report="x"), "ParameterRefused", Verdict.FINAL),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_errors_are_sorted(error: Exception, code: str, verdict: Verdict) -> None:
+    sorted_error = classify(error)
+    assert (sorted_error.code, sorted_error.verdict) == (code, verdict)
+    assert "\x1b" not in sorted_error.message
+
+
+def test_what_is_no_fault_of_the_transfer_is_a_bug() -> None:
+    with pytest.raises(ZeroDivisionError):
+        classify(ZeroDivisionError())
+
+
+def test_errors_of_the_file_name_it() -> None:
+    error = classify_file_error(FileNotFoundError(2, "No such file or directory"), "/a/\udcffb")
+    assert (error.code, error.verdict) == ("FileNotFound", Verdict.FINAL)
+    assert r"/a/\xffb" in error.message
+
+
+@pytest.mark.parametrize("code", sorted(KNOWN_CODES))
+def test_every_code_has_words(code: str) -> None:
+    explanation = explain(code)
+    assert explanation.words
+    assert len(explanation.words) <= 50
+    if explanation.verdict is Verdict.PERSON:
+        assert explanation.advice
+
+
+# --- limits
+
+
+class FakeTime:
+    """A clock that `wait` moves on: a `Control` too."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.waits = 0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def check(self) -> None:
+        pass
+
+    def wait(self, seconds: float) -> None:
+        assert seconds > 0
+        self.waits += 1
+        self.now += seconds
+
+
+@given(st.integers(1000, 10**8), st.lists(st.integers(1, 300_000), min_size=1, max_size=60))
+def test_the_bandwidth_limit_holds(rate: int, chunks: list[int]) -> None:
+    time = FakeTime()
+    limit = BandwidthLimit(rate, clock=time)
+    for chunk in chunks:
+        limit.take(chunk, time)
+    # The last chunk leaves when those before it have; a tenth of a second's worth may go at once.
+    expected = max(0.0, sum(chunks[:-1]) / rate - 0.1)
+    assert time.now == pytest.approx(expected, abs=1e-6)
+    assert time.waits <= 4 * expected + len(chunks) + 1
+
+
+def test_an_idle_limit_saves_nothing_up() -> None:
+    time = FakeTime()
+    limit = BandwidthLimit(1000, clock=time)
+    limit.take(100, time)
+    time.now += 3600
+    start = time.now
+    for _ in range(11):
+        limit.take(100, time)
+    assert time.now - start == pytest.approx(0.9)
+
+
+def test_a_changed_limit_holds_for_those_who_wait() -> None:
+    time = FakeTime()
+    limit = BandwidthLimit(1000, clock=time)
+    limit.take(100_000, time)
+    real_wait = time.wait
+
+    def wait_and_change(seconds: float) -> None:
+        real_wait(seconds)
+        limit.change(0)
+
+    time.wait = wait_and_change  # type: ignore[method-assign]
+    limit.take(1, time)
+    assert time.now == 0.25
+
+
+def test_waiting_for_bandwidth_can_be_stopped() -> None:
+    limit = BandwidthLimit(1)
+    commands = Commands()
+    limit.take(1_000_000, commands)
+    threading.Timer(0.05, commands.stop).start()
+    with pytest.raises(Stopped):
+        limit.take(1, commands)
+
+
+def test_chunks_shrink_with_the_limit() -> None:
+    assert BandwidthLimit(0).chunk_size(1 << 20) == 1 << 20
+    assert BandwidthLimit(80_000).chunk_size(1 << 20) == 10_000
+    assert BandwidthLimit(10).chunk_size(1 << 20) == 4096
+
+
+def test_slots_can_be_resized() -> None:
+    slots = Slots(1)
+    assert slots.try_acquire()
+    assert not slots.try_acquire()
+    slots.resize(2)
+    assert slots.try_acquire()
+    slots.resize(1)
+    slots.release()
+    assert not slots.try_acquire()
+    slots.release()
+    assert slots.try_acquire()
+
+
+def test_a_waiting_thread_gets_a_slot_that_resize_made() -> None:
+    slots = Slots(1)
+    slots.acquire(Commands())
+    got = threading.Event()
+
+    def wait() -> None:
+        with slots.hold(Commands()):
+            got.set()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    slots.resize(2)
+    assert got.wait(10)
+    thread.join()
+    assert slots.used == 1
+
+
+def test_waiting_for_a_slot_can_be_stopped() -> None:
+    slots = Slots(1)
+    commands = Commands()
+    slots.acquire(commands)
+    commands.stop()
+    with pytest.raises(Stopped):
+        slots.acquire(commands)
+    assert slots.used == 1
