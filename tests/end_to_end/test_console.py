@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+
 from tests.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def test_mark_two_files_upload_them_and_open_an_event(
         terminal.wait_for(re.compile(r"\+ insert"))
         terminal.press("3")
         terminal.wait_for("┃  Time")  # the frame of the pane that has the focus
-        terminal.press("home", "enter")
+        terminal.press("end", "enter")
         terminal.wait_for("Before")
         terminal.wait_for("After")
         terminal.press("escape", "q")
