@@ -6,24 +6,22 @@ set-up (`schema`) or what is read and written.
 
 from __future__ import annotations
 
+import re
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import unquote_plus
 
-from pymongo import MongoClient
+from pymongo import MongoClient, WriteConcern
 from pymongo.errors import (
     ConfigurationError as PyMongoConfigurationError,
 )
 from pymongo.errors import (
     ConnectionFailure,
-    InvalidURI,
     OperationFailure,
     PyMongoError,
-)
-from pymongo.monitoring import (
-    TopologyClosedEvent,
-    TopologyDescriptionChangedEvent,
-    TopologyListener,
-    TopologyOpenedEvent,
+    ServerSelectionTimeoutError,
 )
 from pymongo.uri_parser import parse_uri
 
@@ -44,38 +42,27 @@ UNAUTHORIZED: Final = 13
 AUTHENTICATION_FAILED: Final = 18
 NOT_A_REPLICA_SET: Final = 40573
 
+# A transition counts once the majority has it (design, rule 4). Where no majority answers, an error says so in the
+# end, instead of a call that never returns.
+MAJORITY: Final = WriteConcern("majority", wtimeout=10_000)
 
-class TopologyState(TopologyListener):
-    """Whether a server that takes writes is known right now; fed by PyMongo's own monitors."""
-
-    def __init__(self) -> None:
-        self._connected = False
-
-    @property
-    def connected(self) -> bool:
-        """True while a primary (or mongos) is known."""
-        return self._connected
-
-    def opened(self, event: TopologyOpenedEvent) -> None:
-        """Nothing is known yet."""
-
-    def description_changed(self, event: TopologyDescriptionChangedEvent) -> None:
-        """A server was found or lost."""
-        self._connected = event.new_description.has_writable_server()
-
-    def closed(self, event: TopologyClosedEvent) -> None:
-        """The client was closed."""
-        self._connected = False
+_NO_SET_ADVICE: Final = "Start mongod with --replSet rs0 and run once: mongosh --eval 'rs.initiate()'."
+_GHOST: Final = "RSGhost"  # server discovery specification: started with --replSet, and not (yet) in a set
+_SECRET_OPTION: Final = re.compile(r"(?i)(?<=[?&;])(\w*password|authmechanismproperties)=[^&;]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A client, its state, and how the deployment is called on the screen (no password in it)."""
+    """A client, and how the deployment is called on the screen (no password in it)."""
 
     client: MongoClient[Document]
-    state: TopologyState
     address: str
     settings: MongoSettings
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a server that takes writes is known right now, as PyMongo's monitors see it."""
+        return self.client.topology_description.has_writable_server()
 
     def close(self) -> None:
         """End the client and its monitor threads."""
@@ -83,35 +70,54 @@ class Connection:
 
 
 def connect(settings: MongoSettings) -> Connection:
-    """Make a client; nothing is sent yet.
+    """Make a client; nothing is sent yet (but a `mongodb+srv` address is looked up).
 
     Raises:
-        ConfigurationError: the URI is wrong. Its text is not repeated, for it may hold a password.
+        ConfigurationError: the URI is wrong. No part of it that may be a password is repeated.
     """
-    state = TopologyState()
+    uri = settings.uri.get_secret_value()
     try:
-        uri = settings.uri.get_secret_value()
+        client, nodes = _client(uri, settings)
+    except (PyMongoError, ValueError, TypeError, OSError, UserWarning):
+        raise ConfigurationError(
+            f"mongodb.uri: {_complaint(uri, settings)}",
+            advice="Expected mongodb://user:password@host:27017/?replicaSet=rs0 or mongodb+srv://…; "
+            "characters such as @ : / in name or password are written as %40 %3A %2F.",
+        ) from None
+    return Connection(client, visible(",".join(f"{host}:{port}" for host, port in nodes)), settings)
+
+
+def _client(uri: str, settings: MongoSettings) -> tuple[MongoClient[Document], Sequence[tuple[str, int | None]]]:
+    """A client and the servers that its URI names."""
+    milliseconds = int(settings.timeout_seconds * 1000)
+    with warnings.catch_warnings():
+        # PyMongo drops an option that it does not know, or whose value is wrong, with a mere warning.
+        warnings.simplefilter("error", UserWarning)
         nodes = parse_uri(uri, validate=False, connect_timeout=settings.timeout_seconds)["nodelist"]
-        client: MongoClient[Document] = MongoClient(
+        client = MongoClient[Document](
             uri,
             appname=f"upload-console {__version__}",
-            serverSelectionTimeoutMS=int(settings.timeout_seconds * 1000),
-            connectTimeoutMS=int(settings.timeout_seconds * 1000),
+            serverSelectionTimeoutMS=milliseconds,
+            connectTimeoutMS=milliseconds,
             tz_aware=True,
             # Documents of others may hold dates beyond Python's and strings that are no UTF-8: show, do not raise.
             datetime_conversion="DATETIME_AUTO",
             unicode_decode_error_handler="replace",
-            event_listeners=[state],
             connect=False,
         )
-    except (InvalidURI, PyMongoConfigurationError, ValueError) as error:
-        raise ConfigurationError(
-            f"mongodb.uri: {_without_password(str(error), settings)}",
-            advice="Expected mongodb://user:password@host:27017/?replicaSet=rs0 or mongodb+srv://…; "
-            "characters such as @ : / in name or password are written as %40 %3A %2F.",
-        ) from None
-    address = ",".join(f"{host}:{port}" for host, port in nodes)
-    return Connection(client, state, visible(address), settings)
+    return client, nodes
+
+
+def _complaint(uri: str, settings: MongoSettings) -> str:
+    """What PyMongo says about the URI once its secrets are replaced: its texts quote whatever part they stumble on."""
+    scheme, separator, rest = uri.partition("://")
+    _, at, hosts = rest.rpartition("@")
+    public = scheme + separator + at.replace("@", "user:password@") + _SECRET_OPTION.sub(r"\1=SERVICE_NAME:x", hosts)
+    try:
+        _client(public, settings)[0].close()
+    except (PyMongoError, ValueError, TypeError, OSError, UserWarning) as error:
+        return visible(str(error).split(" Did you mean")[0])
+    return "user name, password or an authentication option is not written as a URI wants it"
 
 
 def check(connection: Connection) -> int:
@@ -126,10 +132,7 @@ def check(connection: Connection) -> int:
     except PyMongoError as error:
         raise explain(error, connection) from error
     if "setName" not in hello and hello.get("msg") != "isdbgrid":
-        raise MongoUnsuitable(
-            f"MongoDB at {connection.address} is not a replica set, so it has no change streams.",
-            advice="Start mongod with --replSet rs0 and run once: mongosh --eval 'rs.initiate()'.",
-        )
+        raise _no_replica_set(connection)
     wire_version = int(hello.get("maxWireVersion", 0))
     if wire_version < WIRE_VERSION_4_4:
         raise MongoUnsuitable(
@@ -139,9 +142,15 @@ def check(connection: Connection) -> int:
     return wire_version
 
 
+def words(error: PyMongoError) -> str:
+    """The driver's message without the dumps of time-outs, topology and command that follow it."""
+    text = re.split(r", full error:| \(configured timeouts:|, Timeout:", str(error), maxsplit=1)[0]
+    return visible(text)
+
+
 def explain(error: PyMongoError, connection: Connection) -> ConsoleError:
     """Turn a driver's error into what a person can act on."""
-    text = visible(_without_password(str(error).split(", full error:")[0].split(", Timeout:")[0], connection.settings))
+    text = _without_secrets(words(error), connection.settings)
     if isinstance(error, OperationFailure):
         if error.code == AUTHENTICATION_FAILED:
             return ServerUnreachable(
@@ -149,18 +158,13 @@ def explain(error: PyMongoError, connection: Connection) -> ConsoleError:
                 advice="Check mongodb.uri: user, password and authSource.",
             )
         if error.code == UNAUTHORIZED:
-            namespace = f"{connection.settings.database}.{connection.settings.collection}"
-            return MongoUnsuitable(
-                f"The user may not do this on {namespace} at {connection.address}: {text}",
-                advice=f"Let an administrator run: db.grantRolesToUser(USER, "
-                f"[{{role: 'readWrite', db: '{connection.settings.database}'}}]); to change collection options "
-                f"(pre-images) also the role 'dbAdmin'.",
-            )
+            return _no_right(text, connection)
         if error.code == NOT_A_REPLICA_SET:
-            return MongoUnsuitable(
-                f"MongoDB at {connection.address} is not a replica set, so it has no change streams.",
-                advice="Start mongod with --replSet rs0 and run once: mongosh --eval 'rs.initiate()'.",
-            )
+            return _no_replica_set(connection)
+    if isinstance(error, ServerSelectionTimeoutError) and (cause := _unselectable(connection)) is not None:
+        return cause
+    if isinstance(error, PyMongoConfigurationError):  # the server is older than this driver can speak to
+        return MongoUnsuitable(f"MongoDB at {connection.address}: {text}", advice="Upgrade it to 6.0 or later.")
     if isinstance(error, ConnectionFailure):
         return ServerUnreachable(
             f"MongoDB at {connection.address} does not answer: {text}",
@@ -169,9 +173,58 @@ def explain(error: PyMongoError, connection: Connection) -> ConsoleError:
     return ServerUnreachable(f"MongoDB at {connection.address}: {text}")
 
 
-def _without_password(text: str, settings: MongoSettings) -> str:
+def _no_replica_set(connection: Connection) -> MongoUnsuitable:
+    return MongoUnsuitable(
+        f"MongoDB at {connection.address} is not a replica set, so it has no change streams.", advice=_NO_SET_ADVICE
+    )
+
+
+def _no_right(text: str, connection: Connection) -> MongoUnsuitable:
+    if "requires authentication" in text:
+        return MongoUnsuitable(
+            f"MongoDB at {connection.address} wants a user and a password.",
+            advice="Write them into mongodb.uri: mongodb://user:password@host:27017/?authSource=admin.",
+        )
+    database = connection.settings.database
+    return MongoUnsuitable(
+        f"The user may not do this on {database}.{connection.settings.collection} at {connection.address}: {text}",
+        advice=f"Let an administrator run: db.grantRolesToUser(USER, [{{role: 'readWrite', db: '{database}'}}]); "
+        "to change collection options (pre-images) also the role 'dbAdmin'.",
+    )
+
+
+def _unselectable(connection: Connection) -> ConsoleError | None:
+    """Why servers that do answer are of no use; None where they do not even answer."""
+    topology = connection.client.topology_description
+    servers = topology.server_descriptions().values()
+    if any(server.server_type_name == _GHOST for server in servers):
+        return MongoUnsuitable(
+            f"MongoDB at {connection.address} was started as a replica set, but not made one yet.",
+            advice="Run once: mongosh --eval 'rs.initiate()'. If it was, it is just starting: try again.",
+        )
+    if not servers:  # PyMongo forgets servers that answer and are not of the set that the URI names
+        return MongoUnsuitable(
+            f"MongoDB at {connection.address} answers, but is not of the replica set "
+            f"{visible(str(topology.replica_set_name))} that mongodb.uri asks for.",
+            advice="Correct or remove replicaSet in mongodb.uri (its name: mongosh --eval 'rs.status().set'). "
+            f"If that says there is none: {_NO_SET_ADVICE}",
+        )
+    if any(server.is_server_type_known for server in servers):
+        return ServerUnreachable(
+            f"The replica set at {connection.address} has no primary.",
+            advice="An election takes some seconds, and needs most of its members: mongosh --eval 'rs.status()'.",
+        )
+    return None
+
+
+def _without_secrets(text: str, settings: MongoSettings) -> str:
+    """The driver's errors hold none, as far as is known; this is the second lock."""
     uri = settings.uri.get_secret_value()
     credentials = uri.partition("://")[2].rpartition("@")[0]
-    for secret in filter(None, (uri, credentials, credentials.partition(":")[2])):
+    password = credentials.partition(":")[2]
+    for secret in filter(None, (uri, credentials)):
         text = text.replace(secret, "…")
+    for secret in {password, unquote_plus(password)}:
+        if len(secret) > 3:  # a shorter one would be found within ordinary words
+            text = text.replace(secret, "…")
     return text

@@ -14,6 +14,7 @@ from typing import Self
 from pymongo.errors import PyMongoError
 
 from console.config import MongoSettings
+from console.events.event import EVENT_CODEC
 from console.records.connection import Connection, check, connect, explain
 from console.records.feed import ChangeFeed, Start
 from console.records.runners import Runners
@@ -40,7 +41,7 @@ class Records:
         connection = connect(settings)
         try:
             wire_version = check(connection)
-            database = connection.client[settings.database]
+            database = connection.client.get_database(settings.database, codec_options=EVENT_CODEC)
             try:
                 notes = prepare(database, settings.collection, wire_version=wire_version)
             except PyMongoError as error:

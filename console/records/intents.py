@@ -5,15 +5,20 @@ Owns carrying an intent to many documents and saying which could not follow it, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from bson import ObjectId
 
+from console.formatting import visible
 from console.models import Requested, UploadStatus
-from console.records.transitions import NOW, Fields, Filter, free, request, retry
+from console.records.connection import Document
+from console.records.transitions import NOW, OPEN, Fields, Filter, free, number, request, retry
 from console.records.uploads import Uploads
+
+# An id is about 20 bytes in a filter, and a filter has at most 16 MiB (manual, "MongoDB Limits").
+_IDS_AT_ONCE: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,35 +41,50 @@ def retry_all(uploads: Uploads, ids: Sequence[ObjectId]) -> Outcome:
 
 def change_priority(uploads: Uploads, ids: Sequence[ObjectId], change: int) -> Outcome:
     """Add to the priority; what waits with a higher one starts first."""
-    fields: Fields = {"priority": {"$add": [{"$ifNull": ["$priority", 0]}, change]}, "updated_at": NOW}
-    return _apply(uploads, ids, {}, fields)
+    fields: Fields = {"priority": {"$add": [number("priority"), change]}, "updated_at": NOW}
+    return _apply(uploads, ids, {"status": {"$ne": UploadStatus.COMPLETED.value}}, fields)
 
 
 def remove(uploads: Uploads, ids: Sequence[ObjectId]) -> Outcome:
     """Delete records that nobody is at work on."""
-    deletable: Filter = {"status": {"$ne": UploadStatus.UPLOADING.value}}
-    before = _states(uploads, ids)
-    wanted: Filter = {"_id": {"$in": list(ids)}, "$or": [deletable, free()]}
-    changed = uploads.collection.delete_many(wanted).deleted_count
-    return Outcome(changed, _refusals(ids, before, {key for key, value in before.items() if value != "uploading"}))
+    deletable: Filter = {"$or": [{"status": {"$ne": UploadStatus.UPLOADING.value}}, free()]}
+    changed = 0
+    refused: dict[ObjectId, str] = {}
+    for some in _portions(ids):
+        before = _states(uploads, some)
+        changed += uploads.collection.delete_many({**deletable, "_id": {"$in": some}}).deleted_count
+        left = _states(uploads, some)
+        refused |= {key: _reason(left.get(key)) for key in some if key in left or key not in before}
+    return Outcome(changed, refused)
 
 
 def _apply(uploads: Uploads, ids: Sequence[ObjectId], wanted: Filter, fields: Fields) -> Outcome:
-    before = _states(uploads, ids)
-    result = uploads.collection.update_many({**wanted, "_id": {"$in": list(ids)}}, [{"$set": fields}])
-    allowed = set(wanted["status"]["$in"]) if "status" in wanted else None
-    followed = {key for key, status in before.items() if allowed is None or status in allowed}
-    return Outcome(result.matched_count, _refusals(ids, before, followed))
+    """One update for all; who is refused is seen right before it, so that it may be a moment old."""
+    changed = 0
+    refused: dict[ObjectId, str] = {}
+    for some in _portions(ids):
+        among: Filter = {**wanted, "_id": {"$in": some}}
+        following = {document["_id"] for document in uploads.collection.find(among, {"_id": 1})}
+        others = [key for key in some if key not in following]
+        states = _states(uploads, others)
+        refused |= {key: _reason(states.get(key)) for key in others}
+        changed += uploads.collection.update_many(among, [{"$set": fields}]).matched_count
+    return Outcome(changed, refused)
 
 
-def _states(uploads: Uploads, ids: Sequence[ObjectId]) -> dict[ObjectId, Any]:
-    cursor = uploads.collection.find({"_id": {"$in": list(ids)}}, {"status": 1})
-    return {document["_id"]: document.get("status") for document in cursor}
+def _portions(ids: Sequence[ObjectId]) -> Iterator[list[ObjectId]]:
+    for start in range(0, len(ids), _IDS_AT_ONCE):
+        yield list(ids[start : start + _IDS_AT_ONCE])
 
 
-def _refusals(ids: Sequence[ObjectId], before: Mapping[ObjectId, Any], followed: set[ObjectId]) -> dict[ObjectId, str]:
-    return {
-        upload_id: f"is {before[upload_id]}" if upload_id in before else "no such upload"
-        for upload_id in ids
-        if upload_id not in followed
-    }
+def _states(uploads: Uploads, ids: Sequence[ObjectId]) -> dict[ObjectId, Document]:
+    cursor = uploads.collection.find({"_id": {"$in": list(ids)}}, {"status": 1, "requested": 1})
+    return {document["_id"]: document for document in cursor}
+
+
+def _reason(document: Mapping[str, Any] | None) -> str:
+    if document is None:
+        return "no such upload"
+    if document.get("status") in OPEN and document.get("requested") == Requested.CANCEL:
+        return "is being cancelled"
+    return f"is {visible(str(document.get('status')))}"

@@ -26,13 +26,14 @@ class Sample:
 class Progress:
     """Counters of one upload. Thread-safe."""
 
-    def __init__(self, size: int, current: int = 0) -> None:
+    def __init__(self, size: int, current: int = 0, now: float | None = None) -> None:
+        """`current` is what the document says already: the first sample is taken once something changes."""
         self._size = size
         self._current = current
         self._sent = 0
-        self._marks: deque[tuple[float, int]] = deque()
+        self._marks: deque[tuple[float, int]] = deque([(time.monotonic() if now is None else now, 0)])
         self._lock = threading.Lock()
-        self._last: Sample | None = None
+        self._last: Sample | None = Sample(current, self._percentage(), 0.0)
 
     def confirmed(self, total: int) -> None:
         """S3 has acknowledged `total` bytes so far."""
@@ -59,6 +60,11 @@ class Progress:
                 return None
             self._last = sample
             return sample
+
+    def unwritten(self) -> None:
+        """The last sample was not written: the next one is taken also if nothing changes."""
+        with self._lock:
+            self._last = None
 
     def _percentage(self) -> float:
         """Never 100 before completion says so: acknowledged parts are not yet an object."""

@@ -1,7 +1,8 @@
 """The collection as the console needs it: pre- and post-images, validator, indexes.
 
 Owns creating it and bringing an existing one up to it with `collMod`. Documents that others wrote stay as they are:
-the validator is `moderate` (MongoDB manual, validationLevel), so it never stands in the way of changing those.
+the validator is `moderate` (MongoDB manual, validationLevel), so it never stands in the way of changing those; and a
+validator that others set stays too.
 """
 
 from __future__ import annotations
@@ -13,8 +14,12 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import CollectionInvalid, OperationFailure
 
+from console.errors import MongoUnsuitable
+from console.formatting import count
 from console.models import Requested, Source, UploadStatus
 from console.records.connection import UNAUTHORIZED, WIRE_VERSION_6_0, Document
+
+_NAMESPACE_EXISTS: Final = 48  # server: src/mongo/base/error_codes.yml
 
 _TEXT: Final = {"bsonType": "string"}
 _COUNT: Final = {"bsonType": ["int", "long"], "minimum": 0}
@@ -35,8 +40,11 @@ def _record(**fields: dict[str, Any]) -> dict[str, Any]:
     return {"bsonType": "object", "required": list(fields), "properties": fields}
 
 
+_TITLE: Final = "upload-console"  # tells our validator, of whichever version, from one that others set
+
 VALIDATOR: Final[Document] = {
     "$jsonSchema": {
+        "title": _TITLE,
         "bsonType": "object",
         "required": [
             *("filename", "path", "host", "size", "mtime_ns", "fingerprint", "content_type", "bucket", "key"),
@@ -61,14 +69,26 @@ VALIDATOR: Final[Document] = {
     }
 }
 
+# Equality first, then the order of the sort, `_id` included: then no query sorts in memory. Partial ones hold the few
+# documents that somebody is at work on. None holds a field that progress writes.
+_WAITING: Final = [("priority", DESCENDING), ("created_at", ASCENDING), ("_id", ASCENDING)]
 INDEXES: Final = (
+    IndexModel([("host", ASCENDING), ("status", ASCENDING), *_WAITING]),  # claim
+    IndexModel([("status", ASCENDING), *_WAITING]),  # the table: what waits
+    IndexModel([("status", ASCENDING), ("finished_at", DESCENDING), ("_id", DESCENDING)]),  # the table: what is done
+    IndexModel([("host", ASCENDING), ("path", ASCENDING)]),  # what was sent already
     IndexModel(
-        [("host", ASCENDING), ("status", ASCENDING), ("priority", DESCENDING), ("created_at", ASCENDING)], name="claim"
+        [("lease.runner", ASCENDING), ("requested", ASCENDING)],
+        partialFilterExpression={"lease.runner": {"$exists": True}},
     ),
-    IndexModel([("lease.runner", ASCENDING), ("requested", ASCENDING)], name="held", sparse=True),
-    IndexModel([("status", ASCENDING), ("updated_at", DESCENDING)], name="window"),
-    IndexModel([("host", ASCENDING), ("path", ASCENDING)], name="file"),
-    IndexModel([("bucket", ASCENDING), ("multipart.upload_id", ASCENDING)], name="multipart", sparse=True),
+    IndexModel(
+        [("multipart.upload_id", ASCENDING), ("status", ASCENDING), ("bucket", ASCENDING)],
+        partialFilterExpression={"multipart.upload_id": {"$exists": True}},
+    ),
+    IndexModel(  # "cancel" and "pause": partial indexes know `$lt`, but neither `$ne` nor (before 6.0) `$in`
+        [("requested", ASCENDING), ("status", ASCENDING)],
+        partialFilterExpression={"requested": {"$lt": Requested.RUN.value}},
+    ),
 )
 
 
@@ -78,25 +98,34 @@ def prepare(database: Database[Document], name: str, *, wire_version: int) -> li
     A user without the right to change options gets the collection as it is, with a sentence that says what is missing.
 
     Raises:
+        MongoUnsuitable: there is a view or a time series of that name.
         PyMongoError: the server is away, or refuses to create the collection.
     """
     images: dict[str, Any] = (
         {"changeStreamPreAndPostImages": {"enabled": True}} if wire_version >= WIRE_VERSION_6_0 else {}
     )
-    done: list[str] = []
     try:
         database.create_collection(name, validator=VALIDATOR, validationLevel="moderate", **images)
-        done.append(f"created the collection {database.name}.{name}")
     except CollectionInvalid:
-        done += _bring_up_to_date(database, name, images)
-    done += _index(database[name])
-    return done
+        pass
+    except OperationFailure as error:
+        if error.code != _NAMESPACE_EXISTS:  # another console was faster by a moment
+            raise
+    else:
+        return [f"created the collection {database.name}.{name}", *_index(database[name], is_new=True)]
+    return [*_bring_up_to_date(database, name, images), *_index(database[name], is_new=False)]
 
 
 def _bring_up_to_date(database: Database[Document], name: str, images: Document) -> list[str]:
-    options = next(iter(database.list_collections(filter={"name": name})), {}).get("options", {})
+    found = next(iter(database.list_collections(filter={"name": name})), {})
+    if found.get("type", "collection") != "collection":
+        raise MongoUnsuitable(
+            f"{database.name}.{name} is a {found['type']}, not a collection.", advice="Set mongodb.collection anew."
+        )
+    options = found.get("options", {})
     wanted: Document = {}
-    if options.get("validator") != VALIDATOR:
+    present = options.get("validator")
+    if not present or (present != VALIDATOR and present.get("$jsonSchema", {}).get("title") == _TITLE):
         wanted |= {"validator": VALIDATOR, "validationLevel": "moderate"}
     if images and options.get("changeStreamPreAndPostImages") != images["changeStreamPreAndPostImages"]:
         wanted |= images
@@ -116,9 +145,10 @@ def _bring_up_to_date(database: Database[Document], name: str, images: Document)
     return [f"set {what} on {database.name}.{name} (collMod)"]
 
 
-def _index(collection: Collection[Document]) -> list[str]:
-    present = collection.index_information()
-    missing = [index for index in INDEXES if index.document["name"] not in present]
+def _index(collection: Collection[Document], *, is_new: bool) -> list[str]:
+    """Create the indexes that are missing, whatever those that are there are called."""
+    present = [list(index["key"].items()) for index in collection.list_indexes()]
+    missing = [index for index in INDEXES if list(index.document["key"].items()) not in present]
     if not missing:
         return []
     try:
@@ -127,4 +157,4 @@ def _index(collection: Collection[Document]) -> list[str]:
         if error.code != UNAUTHORIZED:
             raise
         return [f"no right to create indexes on {collection.full_name}: large collections will be slow"]
-    return []
+    return [] if is_new else [f"created {count(len(missing), 'index', 'indexes')} on {collection.full_name}"]

@@ -8,8 +8,9 @@ times are the server's (`$$NOW`), so that clocks of hosts that differ cannot giv
        │  └─resume── paused  └──stop(cancel)─> cancelled ─┤
        └──────────────────────── retry ───────────────────┘
 
-Who may: a runner moves what it holds a live lease on; whoever acts moves what nobody holds. A paused document with
-`requested: run` was left by a runner that had to end: the next runner of that host goes on with it.
+Who may: a runner moves what it holds by its own claim; whoever acts moves what nobody holds. A paused document with
+`requested: run` was left by a runner that had to end: the next runner of that host goes on with it. Cancelling wins
+over all that is requested later, until the document is at an end.
 """
 
 from __future__ import annotations
@@ -27,11 +28,20 @@ Fields = dict[str, Any]
 NOW: Final = "$$NOW"
 OPEN: Final = (UploadStatus.PENDING.value, UploadStatus.PAUSED.value, UploadStatus.UPLOADING.value)
 LEASE_LIVE: Final = {"$gt": ["$lease.expires_at", NOW]}
+_IS_CANCEL: Final = {"$eq": ["$requested", Requested.CANCEL.value]}
 
 
 def literal(value: Any) -> Any:
-    """A value as data: in an update pipeline a string that begins with `$` would be read as a field."""
-    return {"$literal": value}
+    """A value as data: in an update pipeline a string that begins with `$` would be read as a field.
+
+    Surrogates (file names that are no UTF-8, in messages of the system) become escapes: BSON has none.
+    """
+    return {"$literal": _storable(value)}
+
+
+def number(field: str) -> Fields:
+    """A field's number; 0 where there is none, or something else that others wrote."""
+    return {"$cond": [{"$isNumber": f"${field}"}, f"${field}", 0]}
 
 
 def lease_until(runner: str, seconds: float) -> Fields:
@@ -45,9 +55,13 @@ def free(dead: Sequence[str] = ()) -> Filter:
     return {"$or": [ran_out, {"lease.runner": {"$in": list(dead)}}]} if dead else ran_out
 
 
-def held_by(runner: str) -> Filter:
-    """The runner is at work on it, and still the one that may write."""
-    return {"status": UploadStatus.UPLOADING.value, "lease.runner": runner}
+def held_by(runner: str, attempt: int | None = None) -> Filter:
+    """The runner is at work on it, and still the one that may write.
+
+    Every claim counts `attempts` up, so that writes of an earlier claim by the same runner find nothing.
+    """
+    claim_of = {} if attempt is None else {"attempts": attempt}
+    return {"status": UploadStatus.UPLOADING.value, "lease.runner": runner, **claim_of}
 
 
 def claimable(host: str, dead: Sequence[str] = ()) -> Filter:
@@ -55,14 +69,40 @@ def claimable(host: str, dead: Sequence[str] = ()) -> Filter:
     return {"host": host, "status": {"$in": list(OPEN)}, "requested": Requested.RUN.value, **free(dead)}
 
 
+def claimable_elsewhere() -> Filter:
+    """What a runner of any host may take if it sees the file: its own host's runner has gone."""
+    return {"status": UploadStatus.UPLOADING.value, "requested": Requested.RUN.value, **free()}
+
+
+def unsettled(dead: Sequence[str] = ()) -> Filter:
+    """What shall pause or be cancelled, and nobody is there to do so: its runner died, or others wrote `requested`.
+
+    Settled by `stopped`.
+    """
+    shall = [
+        {"requested": Requested.CANCEL.value, "status": {"$in": list(OPEN)}},
+        {
+            "requested": Requested.PAUSE.value,
+            "status": {"$in": [UploadStatus.PENDING.value, UploadStatus.UPLOADING.value]},
+        },
+    ]
+    return {"$and": [{"$or": shall}, free(dead)]}
+
+
+def untidy() -> Filter:
+    """Cancelled, with an open multipart upload that nobody is aborting right now."""
+    return {"status": UploadStatus.CANCELLED.value, "multipart.upload_id": {"$exists": True}, **free()}
+
+
 def claim(runner: str, lease_seconds: float) -> Fields:
     """The runner takes it."""
     return {
         "status": UploadStatus.UPLOADING.value,
         "lease": lease_until(runner, lease_seconds),
-        "attempts": {"$add": [{"$ifNull": ["$attempts", 0]}, 1]},
+        "attempts": {"$add": [number("attempts"), 1]},
         "started_at": {"$ifNull": ["$started_at", NOW]},
         "finished_at": None,
+        "rate": 0.0,
         "updated_at": NOW,
     }
 
@@ -82,19 +122,23 @@ def completed(*, key: str, checksum: Checksum | None, etag: str | None, version_
 
 
 def failed(code: str, message: str, *, multipart_gone: bool) -> Fields:
-    """It cannot go on without a person, or not at all."""
-    return {**_ended(UploadStatus.FAILED), **failure(code, message), **_multipart(multipart_gone)}
+    """It cannot go on without a person, or not at all. Where it shall be cancelled, that is what it becomes."""
+    return {
+        **_ended(UploadStatus.FAILED),
+        "status": {"$cond": [_IS_CANCEL, UploadStatus.CANCELLED.value, UploadStatus.FAILED.value]},
+        **failure(code, message),
+        **_multipart(multipart_gone),
+    }
 
 
 def stopped(*, leaving: bool, multipart_gone: bool) -> Fields:
     """The runner let go of it; what it becomes is what is requested at that very moment."""
     requested_run = UploadStatus.PAUSED if leaving else UploadStatus.PENDING
-    is_cancel = {"$eq": ["$requested", Requested.CANCEL.value]}
     is_run = {"$eq": ["$requested", Requested.RUN.value]}
     otherwise = {"$cond": [is_run, requested_run.value, UploadStatus.PAUSED.value]}
     return {
-        "status": {"$cond": [is_cancel, UploadStatus.CANCELLED.value, otherwise]},
-        "finished_at": {"$cond": [is_cancel, NOW, None]},
+        "status": {"$cond": [_IS_CANCEL, UploadStatus.CANCELLED.value, otherwise]},
+        "finished_at": {"$cond": [_IS_CANCEL, NOW, None]},
         "lease": None,
         "rate": 0.0,
         "updated_at": NOW,
@@ -120,6 +164,8 @@ def failure(code: str, message: str) -> Fields:
 def request(requested: Requested) -> tuple[Filter, Fields]:
     """What somebody wants; settles the status too where nobody holds a live lease."""
     wanted: Filter = {"status": {"$in": list(OPEN)}}
+    if requested is not Requested.CANCEL:
+        wanted["requested"] = {"$ne": Requested.CANCEL.value}
     settled = {
         Requested.RUN: UploadStatus.PENDING,
         Requested.PAUSE: UploadStatus.PAUSED,
@@ -151,9 +197,22 @@ def retry() -> tuple[Filter, Fields]:
     return {"status": {"$in": [UploadStatus.FAILED.value, UploadStatus.CANCELLED.value]}}, fields
 
 
+def tidied() -> Fields:
+    """The multipart upload of a cancelled document is gone."""
+    return {"lease": None, **_multipart(gone=True), "updated_at": NOW}
+
+
 def _ended(status: UploadStatus) -> Fields:
     return {"status": status.value, "lease": None, "rate": 0.0, "finished_at": NOW, "updated_at": NOW}
 
 
 def _multipart(gone: bool) -> Fields:
     return {"multipart": None, "current": Int64(0), "percentage": 0.0} if gone else {}
+
+
+def _storable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_storable(name): _storable(inner) for name, inner in value.items()}
+    return [_storable(inner) for inner in value] if isinstance(value, list) else value

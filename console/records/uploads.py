@@ -7,22 +7,36 @@ Owns every query on the collection. Not here: what changes a document that exist
 from __future__ import annotations
 
 import re
+from collections.abc import Collection as AnyOf
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from bson import Int64, ObjectId
-from pymongo import ASCENDING, DESCENDING, ReadPreference, WriteConcern
+from pymongo import ASCENDING, DESCENDING, ReadPreference
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.read_concern import ReadConcern
 
-from console.models import TERMINAL, Requested, Source, Upload, UploadStatus, read_upload
-from console.records.connection import Document
-from console.records.transitions import Filter, claim, claimable, free, held_by, lease_until
+from console.models import TERMINAL, Requested, Source, UnreadableUpload, Upload, UploadStatus, read_upload
+from console.records.connection import MAJORITY, Document
+from console.records.transitions import (
+    Filter,
+    claim,
+    claimable,
+    claimable_elsewhere,
+    failed,
+    held_by,
+    lease_until,
+    stopped,
+    tidied,
+    unsettled,
+    untidy,
+)
 
 WINDOW: Final = 2_000
+_MOST_AHEAD: Final = 500
 _FINISHED: Final = [status.value for status in sorted(TERMINAL)]
 _FINISHED_ORDER: Final = [("finished_at", DESCENDING), ("_id", DESCENDING)]
 _WAITING_ORDER: Final = [("priority", DESCENDING), ("created_at", ASCENDING), ("_id", ASCENDING)]
@@ -90,9 +104,7 @@ class Uploads:
 
     def __init__(self, collection: Collection[Document]) -> None:
         # Transitions are read from the primary and written to the majority (design, rule 4).
-        self.collection = collection.with_options(
-            write_concern=WriteConcern("majority"), read_preference=ReadPreference.PRIMARY
-        )
+        self.collection = collection.with_options(write_concern=MAJORITY, read_preference=ReadPreference.PRIMARY)
 
     def add(self, uploads: Iterable[NewUpload]) -> list[ObjectId]:
         """Insert a pending document for each; gives their ids in order."""
@@ -125,18 +137,20 @@ class Uploads:
         most_bytes_ahead: int,
         dead: Sequence[str] = (),
         only: Filter | None = None,
+        at_work: AnyOf[ObjectId] = (),
     ) -> list[Upload]:
         """Take what may be taken, in order of priority and age: `slots` uploads, and further small ones.
 
         Further ones are taken while all of them together have at most `most_bytes_ahead` bytes, so that many small
-        files cost few round trips and a large one is not kept from another runner.
+        files cost few round trips and a large one is not kept from another runner. `at_work` are uploads that the
+        runner has not let go of: they are not taken again, also when their lease ran out.
         """
-        wanted = claimable(host, dead)
-        if only is not None:
-            wanted = {"$and": [wanted, only]}
+        wanted: Filter = {"$and": [claimable(host, dead), *([only] if only is not None else [])]}
+        if at_work:
+            wanted["_id"] = {"$nin": list(at_work)}
         candidates: list[ObjectId] = []
         ahead = 0
-        for document in self.collection.find(wanted, {"size": 1}).sort(_WAITING_ORDER).limit(slots + 500):
+        for document in self.collection.find(wanted, {"size": 1}).sort(_WAITING_ORDER).limit(slots + _MOST_AHEAD):
             size = document.get("size")
             ahead += size if isinstance(size, int) else 0
             if len(candidates) >= slots and ahead > most_bytes_ahead:
@@ -146,8 +160,7 @@ class Uploads:
 
     def claim_elsewhere(self, runner: str, ids: Sequence[ObjectId], *, lease_seconds: float) -> list[Upload]:
         """Take uploads of another host whose runner has gone; the caller has seen that their files are here too."""
-        wanted: Filter = {"status": UploadStatus.UPLOADING.value, "requested": Requested.RUN.value, **free()}
-        return self._take(runner, list(ids), wanted, lease_seconds)
+        return self._take(runner, list(ids), claimable_elsewhere(), lease_seconds)
 
     def _take(self, runner: str, ids: list[ObjectId], wanted: Filter, lease_seconds: float) -> list[Upload]:
         if not ids:
@@ -155,19 +168,26 @@ class Uploads:
         among: Filter = {"_id": {"$in": ids}}
         self.collection.update_many({"$and": [wanted, among]}, [{"$set": claim(runner, lease_seconds)}])
         mine = {doc["_id"]: read_upload(doc) for doc in self.collection.find({**among, **held_by(runner)})}
+        for broken in mine.values():
+            if isinstance(broken, UnreadableUpload):
+                ends = failed("InvalidRecord", broken.problem, multipart_gone=False)
+                self.collection.update_one({"_id": broken.id, **held_by(runner)}, [{"$set": ends}])
         return [upload for upload_id in ids if isinstance(upload := mine.get(upload_id), Upload)]
 
     def stalled(self, host: str, *, limit: int = 50) -> list[Upload]:
         """Uploads of other hosts whose runner has gone."""
-        wanted: Filter = {
-            "status": UploadStatus.UPLOADING.value,
-            "requested": Requested.RUN.value,
-            "host": {"$ne": host},
-            **free(),
-        }
+        wanted: Filter = {"host": {"$ne": host}, **claimable_elsewhere()}
         return [
             found for doc in self.collection.find(wanted).limit(limit) if isinstance(found := read_upload(doc), Upload)
         ]
+
+    def settle(self, dead: Sequence[str] = ()) -> int:
+        """Pause and cancel, on any host, what shall be and has nobody at work on it; gives how many those were.
+
+        `dead` are runners that are known to have ended before their leases do.
+        """
+        ends = stopped(leaving=False, multipart_gone=False)
+        return self.collection.update_many(unsettled(dead), [{"$set": ends}]).modified_count
 
     def lease_holders(self, host: str) -> list[Any]:
         """Which runners the host's running uploads name."""
@@ -175,36 +195,38 @@ class Uploads:
 
     def requested_of(self, runner: str) -> dict[ObjectId, Requested]:
         """What is wanted of the uploads that the runner holds, where that is not to run."""
-        wanted: Filter = {"lease.runner": runner, "requested": {"$ne": Requested.RUN.value}}
-        cursor = self.collection.find(wanted, {"requested": 1})
-        known = {word.value for word in Requested}
-        return {doc["_id"]: Requested(doc["requested"]) for doc in cursor if doc["requested"] in known}
+        others = [word.value for word in Requested if word is not Requested.RUN]
+        wanted: Filter = {"lease.runner": runner, "requested": {"$in": others}}
+        return {doc["_id"]: Requested(doc["requested"]) for doc in self.collection.find(wanted, {"requested": 1})}
 
     def to_tidy(self, runner: str, *, lease_seconds: float, limit: int = 10) -> list[Upload]:
         """Take cancelled uploads that still have an open multipart upload, to abort those."""
-        wanted: Filter = {"status": UploadStatus.CANCELLED.value, "multipart": {"$ne": None}, **free()}
-        ids = [document["_id"] for document in self.collection.find(wanted, {"_id": 1}).limit(limit)]
+        ids = [document["_id"] for document in self.collection.find(untidy(), {"_id": 1}).limit(limit)]
         if not ids:
             return []
         lease = [{"$set": {"lease": lease_until(runner, lease_seconds)}}]
-        self.collection.update_many({**wanted, "_id": {"$in": ids}}, lease)
-        taken = self.collection.find({"_id": {"$in": ids}, "lease.runner": runner})
+        self.collection.update_many({**untidy(), "_id": {"$in": ids}}, lease)
+        taken = self.collection.find({"_id": {"$in": ids}, **_tidied_by(runner)})
         return [found for document in taken if isinstance(found := read_upload(document), Upload)]
 
     def tidied(self, runner: str, upload_id: ObjectId, *, is_gone: bool) -> None:
-        """The multipart upload of a cancelled document is gone; or not, and somebody tries again later."""
-        gone = {"multipart": None} if is_gone else {}
-        self.collection.update_one({"_id": upload_id, "lease.runner": runner}, {"$set": {"lease": None, **gone}})
+        """The multipart upload of a cancelled document is gone; or not, and is tried again once the lease ran out."""
+        if is_gone:
+            self.collection.update_one({"_id": upload_id, **_tidied_by(runner)}, [{"$set": tidied()}])
 
     def multipart_ids(self, bucket: str) -> set[str]:
         """Upload ids in the bucket that documents know of."""
         wanted: Filter = {"bucket": bucket, "multipart.upload_id": {"$exists": True}}
-        return {doc["multipart"]["upload_id"] for doc in self.collection.find(wanted, {"multipart.upload_id": 1})}
+        return {
+            str(multipart.get("upload_id"))
+            for document in self.collection.find(wanted, {"multipart.upload_id": 1})
+            if isinstance(multipart := document["multipart"], Mapping)
+        }
 
     def counts(self) -> dict[UploadStatus, int]:
         """How many documents there are of each status."""
         rows = self.collection.aggregate([{"$group": {"_id": "$status", "count": {"$sum": 1}}}])
-        found = {row["_id"]: row["count"] for row in rows}
+        found = {row["_id"]: row["count"] for row in rows if isinstance(row["_id"], str)}
         return {status: found.get(status.value, 0) for status in UploadStatus}
 
     def window(self, session: ClientSession | None = None) -> list[Mapping[str, Any]]:
@@ -257,3 +279,7 @@ def _containing(text: str) -> Filter:
         return {}
     pattern = {"$regex": re.escape(text), "$options": "i"}
     return {"$and": [{"$or": [{name: pattern} for name in ("filename", "key", "host")]}]}
+
+
+def _tidied_by(runner: str) -> Filter:
+    return {"status": UploadStatus.CANCELLED.value, "lease.runner": runner}

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -21,27 +21,31 @@ from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError, ConnectionFailure, OperationFailure, PyMongoError
 
 from console.models import UploadStatus
-from console.records.connection import Document
+from console.records.connection import MAJORITY, Document, words
 from console.records.progress import Progress
-from console.records.transitions import NOW, Fields, held_by, lease_until
+from console.records.transitions import NOW, Fields, Filter, held_by, lease_until
 
 LEASE_SECONDS: Final = 30.0
 TICK_SECONDS: Final = 0.5
 _MOST_IN_A_BULK: Final = 1000
+_FIRST_PAUSE: Final = 0.05  # seconds between attempts while MongoDB is away, doubled each time …
+_LONGEST_PAUSE: Final = 1.0  # … up to this
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Transition:
     id: ObjectId
+    attempt: int
     fields: Fields
     lets_go: bool
     outcome: Future[bool] = field(default_factory=Future)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Held:
+    attempt: int
     progress: Progress
     renewed_at: float
 
@@ -49,8 +53,8 @@ class _Held:
 class RecordWriter:
     """The writes of one runner to the documents that it holds. Thread-safe.
 
-    `on_lost` is called, on the writer's thread, with the id of an upload whose lease is no longer ours (adopted by
-    another runner, or its document deleted).
+    `on_lost` is called, on the writer's thread, with the id of an upload that is no longer ours (adopted by another
+    runner, settled by a person after the lease ran out, or its document deleted).
     """
 
     def __init__(
@@ -62,7 +66,7 @@ class RecordWriter:
         lease_seconds: float = LEASE_SECONDS,
         tick_seconds: float = TICK_SECONDS,
     ) -> None:
-        self._transitions_to = collection.with_options(write_concern=WriteConcern("majority"))
+        self._transitions_to = collection.with_options(write_concern=MAJORITY)
         self._progress_to = collection.with_options(write_concern=WriteConcern(1))
         self._runner = runner
         self._on_lost = on_lost
@@ -71,67 +75,95 @@ class RecordWriter:
         self._held: dict[ObjectId, _Held] = {}
         self._queue: deque[_Transition] = deque()
         self._changed = threading.Condition()
-        self._closing = False
         self._give_up_at: float | None = None
+        self._is_closed = False
+        self._is_complete = True
         self._thread = threading.Thread(target=self._run, name="record-writer", daemon=True)
         self._thread.start()
 
-    def hold(self, upload_id: ObjectId, progress: Progress) -> None:
-        """From now on renew the lease and write the progress, until a transition lets go."""
+    def hold(self, upload_id: ObjectId, progress: Progress, attempt: int) -> None:
+        """From now on renew the lease and write the progress, until a transition lets go.
+
+        `attempt` is the document's `attempts` as the claim left it: what is written counts for that claim alone.
+        """
         with self._changed:
-            self._held[upload_id] = _Held(progress, time.monotonic())
+            self._held[upload_id] = _Held(attempt, progress, time.monotonic())
 
     def write(self, upload_id: ObjectId, fields: Fields, *, lets_go: bool = False) -> Future[bool]:
-        """Queue a transition; its future tells whether it took place (False: the lease was not ours any more)."""
-        transition = _Transition(upload_id, fields, lets_go)
+        """Queue a transition; its future tells whether it took place (False: the upload was not ours any more).
+
+        The future fails with what the server or BSON says where they refuse the fields, and is cancelled where the
+        writer was closed before they were written.
+        """
         with self._changed:
-            if lets_go:
-                self._held.pop(upload_id, None)
-            self._queue.append(transition)
-            self._changed.notify()
+            held = self._held.pop(upload_id, None) if lets_go else self._held.get(upload_id)
+            transition = _Transition(upload_id, held.attempt if held else 0, fields, lets_go)
+            is_closed = self._is_closed
+            if held is not None and not is_closed:
+                self._queue.append(transition)
+                self._changed.notify()
+        if held is None:
+            transition.outcome.set_result(False)
+        elif is_closed:
+            transition.outcome.cancel()
         return transition.outcome
 
     def close(self, timeout: float) -> bool:
-        """Write what waits, for at most `timeout` seconds; True if all of it was."""
+        """Write what waits, for at most `timeout` seconds; True if all of it was. May be called twice."""
         with self._changed:
-            self._closing = True
             self._give_up_at = time.monotonic() + timeout
             self._changed.notify()
-        self._thread.join(timeout + 1)
+        self._thread.join(timeout)
+        return self._cancel_all() and not self._thread.is_alive()
+
+    def _cancel_all(self) -> bool:
+        """Nothing is written any more; True if nothing was waiting."""
         with self._changed:
+            self._is_closed = True
             unwritten = list(self._queue)
+            self._queue.clear()
         for transition in unwritten:
             transition.outcome.cancel()
-        return not unwritten and not self._thread.is_alive()
+            self._is_complete = False
+        return self._is_complete
 
     def _run(self) -> None:
         next_tick = time.monotonic() + self._tick
-        pause = 0.05
+        pause = _FIRST_PAUSE
         while True:
             with self._changed:
                 self._changed.wait_for(
-                    lambda: self._queue or self._closing, timeout=max(0.0, next_tick - time.monotonic())
+                    lambda: self._queue or self._give_up_at is not None, max(0.0, next_tick - time.monotonic())
                 )
                 batch = self._next_batch()
-                ending = self._closing and not batch
-            if ending:
-                return
-            try:
-                if batch:
-                    self._write_transitions(batch)
-                if time.monotonic() >= next_tick:
-                    self._write_progress()
-                    next_tick = time.monotonic() + self._tick
-                pause = 0.05
-            except PyMongoError as error:
-                _log.warning("records wait for MongoDB: %s", error)
-                with self._changed:
-                    self._queue.extendleft(reversed([item for item in batch if not item.outcome.done()]))
-                    if self._give_up_at is not None and time.monotonic() >= self._give_up_at:
-                        return
-                    self._changed.wait_for(lambda: False, pause)
+                if not batch and self._give_up_at is not None:
+                    self._is_closed = True
+                    return
+            is_well = self._try(self._write_transitions, batch)
+            if time.monotonic() >= next_tick:
+                is_well = self._try(self._write_progress) and is_well
                 next_tick = time.monotonic() + self._tick
-                pause = min(1.0, pause * 2)
+            if is_well:
+                pause = _FIRST_PAUSE
+                continue
+            with self._changed:
+                self._queue.extendleft(reversed([item for item in batch if not item.outcome.done()]))
+                gives_up = self._changed.wait_for(self._is_late, pause)
+            if gives_up:
+                self._cancel_all()
+                return
+            pause = min(_LONGEST_PAUSE, pause * 2)
+
+    def _is_late(self) -> bool:
+        return self._give_up_at is not None and time.monotonic() >= self._give_up_at
+
+    def _try(self, write: Callable[..., None], *arguments: Any) -> bool:
+        try:
+            write(*arguments)
+        except PyMongoError as error:
+            _log.warning("records wait for MongoDB: %s", words(error))
+            return False
+        return True
 
     def _next_batch(self) -> list[_Transition]:
         """The oldest transitions, at most one for each upload: a bulk is unordered."""
@@ -147,65 +179,101 @@ class RecordWriter:
         return list(batch.values())
 
     def _write_transitions(self, batch: Sequence[_Transition]) -> None:
-        mine = held_by(self._runner)
-        operations = [UpdateOne({"_id": item.id, **mine}, [{"$set": item.fields}]) for item in batch]
+        if not batch:
+            return
+        operations = [UpdateOne(self._mine(item.id, item.attempt), [{"$set": item.fields}]) for item in batch]
         try:
             matched = self._transitions_to.bulk_write(operations, ordered=False).matched_count
         except BulkWriteError as error:
             matched = -1
             for refused in error.details.get("writeErrors", ()):
-                batch[refused["index"]].outcome.set_exception(OperationFailure(refused["errmsg"], refused["code"]))
-            if error.details.get("writeConcernErrors") and not error.details.get("writeErrors"):
+                item = batch[refused["index"]]
+                _log.error("a transition of %s is refused: %s", item.id, refused["errmsg"])
+                item.outcome.set_exception(OperationFailure(refused["errmsg"], refused["code"]))
+            if error.details.get("writeConcernErrors"):
                 raise ConnectionFailure("the majority has not confirmed yet") from error
-        found = {} if matched == len(batch) else self._read_back([item.id for item in batch])
+        except PyMongoError:
+            raise
+        except Exception as error:  # noqa: BLE001 - BSON refuses a value: that must not keep the others waiting
+            self._write_one_by_one(batch, error)
+            return
+        found = {} if matched == len(batch) else self._read_back(item.id for item in batch)
         for item in batch:
             if not item.outcome.done():
                 item.outcome.set_result(matched == len(batch) or self._took_place(item, found.get(item.id)))
 
+    def _write_one_by_one(self, batch: Sequence[_Transition], error: Exception) -> None:
+        if len(batch) == 1:
+            _log.error("a transition of %s cannot be written: %s", batch[0].id, error)
+            batch[0].outcome.set_exception(error)
+            return
+        for item in batch:
+            self._write_transitions([item])
+
+    def _mine(self, upload_id: ObjectId, attempt: int) -> Filter:
+        return {"_id": upload_id, **held_by(self._runner, attempt)}
+
+    def _is_mine(self, document: Mapping[str, Any], attempt: int) -> bool:
+        is_same_claim = _runner_of(document) == self._runner and document.get("attempts") == attempt
+        return is_same_claim and document.get("status") == UploadStatus.UPLOADING
+
     def _took_place(self, item: _Transition, document: Mapping[str, Any] | None) -> bool:
         """After a write whose answer was lost its repetition matches nothing: look whether its effect is there."""
-        if document is None:
+        if document is None or not item.lets_go:
+            return document is not None and self._is_mine(document, item.attempt)
+        if _runner_of(document) is not None or document.get("attempts") != item.attempt:
             return False
-        is_ours = (document.get("lease") or {}).get("runner") == self._runner
-        if not item.lets_go:
-            return is_ours and document["status"] == UploadStatus.UPLOADING
         target = item.fields["status"]
-        return document.get("lease") is None and (not isinstance(target, str) or document["status"] == target)
+        return not isinstance(target, str) or document.get("status") == target
 
     def _write_progress(self) -> None:
+        """One bulk for all uploads: what changed of their progress, and the leases that are due."""
         now = time.monotonic()
-        operations: list[UpdateOne] = []
         with self._changed:
             held = dict(self._held)
+        operations: list[UpdateOne] = []
+        renewed: list[_Held] = []
         for upload_id, entry in held.items():
             fields: Fields = {}
             if (sample := entry.progress.sample(now)) is not None:
                 fields = {"current": Int64(sample.current), "percentage": sample.percentage, "rate": sample.rate}
             if now - entry.renewed_at >= self._lease_seconds / 3:
                 fields["lease"] = lease_until(self._runner, self._lease_seconds)
+                renewed.append(entry)
             if fields:
-                mine = held_by(self._runner)
-                operations.append(UpdateOne({"_id": upload_id, **mine}, [{"$set": {**fields, "updated_at": NOW}}]))
+                mine = self._mine(upload_id, entry.attempt)
+                operations.append(UpdateOne(mine, [{"$set": {**fields, "updated_at": NOW}}]))
         if not operations:
             return
-        matched = self._progress_to.bulk_write(operations, ordered=False).matched_count
-        for entry in held.values():
-            if now - entry.renewed_at >= self._lease_seconds / 3:
-                entry.renewed_at = now
+        try:
+            matched = self._progress_to.bulk_write(operations, ordered=False).matched_count
+        except PyMongoError:
+            for entry in held.values():
+                entry.progress.unwritten()
+            raise
+        for entry in renewed:
+            entry.renewed_at = now
         if matched < len(operations):
             self._tell_lost(held)
 
     def _tell_lost(self, held: Mapping[ObjectId, _Held]) -> None:
-        still = {
-            document["_id"]
-            for document in self._transitions_to.find({"_id": {"$in": list(held)}, **held_by(self._runner)}, {"_id": 1})
-        }
-        for upload_id in held.keys() - still:
+        found = self._read_back(held)
+        for upload_id, entry in held.items():
+            if upload_id in found and self._is_mine(found[upload_id], entry.attempt):
+                continue
             with self._changed:
-                was_held = self._held.pop(upload_id, None) is not None
+                was_held = self._held.get(upload_id) is entry
+                if was_held:
+                    del self._held[upload_id]
             if was_held:
                 self._on_lost(upload_id)
 
-    def _read_back(self, ids: Sequence[ObjectId]) -> dict[ObjectId, Document]:
-        cursor = self._transitions_to.find({"_id": {"$in": list(ids)}}, {"status": 1, "lease": 1})
+    def _read_back(self, ids: Iterable[ObjectId]) -> dict[ObjectId, Document]:
+        wanted = {"_id": {"$in": list(ids)}}
+        cursor = self._transitions_to.find(wanted, {"status": 1, "lease": 1, "attempts": 1})
         return {document["_id"]: document for document in cursor}
+
+
+def _runner_of(document: Mapping[str, Any]) -> Any:
+    lease = document.get("lease")
+    return lease.get("runner") if isinstance(lease, Mapping) else None

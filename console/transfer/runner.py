@@ -212,7 +212,8 @@ class Runner:
 
     def _claim(self) -> None:
         with self._lock:
-            free = self._limits.uploads - len(self._active)
+            at_work = set(self._active)
+        free = self._limits.uploads - len(at_work)
         if self._draining or self._leaving.is_set() or free <= 0:
             return
         uploads = self._records.uploads
@@ -225,9 +226,11 @@ class Runner:
             most_bytes_ahead=_BYTES_AHEAD,
             dead=dead,
             only=self._only,
+            at_work=at_work,
         )
         if not claimed and self._only is None and self._is_due("elsewhere", _ADOPT_SECONDS):
-            here = [upload.id for upload in uploads.stalled(self.host) if self._sender.is_here(upload)]
+            stalled = [upload for upload in uploads.stalled(self.host) if upload.id not in at_work]
+            here = [upload.id for upload in stalled if self._sender.is_here(upload)]
             claimed = uploads.claim_elsewhere(self.name, here[:free], lease_seconds=self._lease_seconds)
         for upload in claimed:
             self._accept(upload)
@@ -243,7 +246,7 @@ class Runner:
         progress = Progress(upload.size, upload.current)
         control = TransferControl()
         active = _Active(upload, control, RecordJournal(upload, self._writer, progress, control))
-        self._writer.hold(upload.id, progress)
+        self._writer.hold(upload.id, progress, upload.attempts)
         with self._lock:
             self._active[upload.id] = active
             self._claimed.append(active)
@@ -333,9 +336,10 @@ class Runner:
             active.control.stop(StopReason.LOST)
 
     def _tidy(self) -> None:
-        """Abort what cancelled documents still hold in the bucket."""
+        """Settle what a runner that died was told to stop; abort what cancelled documents still hold in the bucket."""
         if not self._is_due("tidy", _ADOPT_SECONDS):
             return
+        self._records.uploads.settle(self._dead())
         for upload in self._records.uploads.to_tidy(self.name, lease_seconds=self._lease_seconds):
             is_gone = False
             try:
