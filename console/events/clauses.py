@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Protocol
 
-from bson import ObjectId
+from bson import Int64, ObjectId
 
 from console.events.changes import Missing, changes, described_changes
 from console.events.event import ChangeEvent
@@ -27,6 +27,7 @@ from console.formatting import visible
 # A bare word that would be read as another clause if it stood alone.
 _READS_AS_OTHER: Final = re.compile(r"-|\{|(?:op|ns|key|field|text):", re.IGNORECASE)
 _LONGEST: Final = 200
+_AS_PYTHON: Final = frozenset({int, Int64, ObjectId})  # the values there are most of
 
 
 class Head(Protocol):
@@ -210,18 +211,16 @@ class TextClause(WordClause):
         name = "text:" if _READS_AS_OTHER.match(self.words[0].typed) else ""
         return f"{'-' if self.negated else ''}{name}{self.words[0].typed}"
 
-    def _pattern(self, word: Word) -> re.Pattern[str]:
-        return re.compile(re.escape(word.text), re.IGNORECASE) if word.in_quotes else word.pattern
-
     def _relation(self, word: Word) -> str:
         return "like"
 
-    def texts(self, event: ChangeEvent) -> Iterator[str]:
-        """All names and values."""
-        yield event.namespace
-        for name, value in event.raw.items():
-            if name != "_id":
-                yield from _all_texts(value, 0)
+    def matches(self, event: ChangeEvent) -> bool:
+        """Whether the event passes."""
+        word = self.words[0]
+        if word.is_wild:
+            return _somewhere(event, self._patterns[0].search) != self.negated
+        wanted = word.text.lower()
+        return _somewhere(event, lambda text: wanted in text.lower()) != self.negated
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,13 +278,21 @@ def _paths_in(value: Any, above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
         yield from _paths_in(inner, path)
 
 
-def _all_texts(value: Any, depth: int) -> Iterator[str]:
-    if isinstance(value, Mapping) and depth < MAX_DEPTH:
-        for name, inner in value.items():
-            yield name
-            yield from _all_texts(inner, depth + 1)
-    elif isinstance(value, list) and depth < MAX_DEPTH:
-        for inner in value:
-            yield from _all_texts(inner, depth + 1)
-    else:
-        yield value if isinstance(value, str) else value_text(value, _LONGEST)
+def _somewhere(event: ChangeEvent, fits: Callable[[str], object]) -> bool:
+    """Whether a name or a value anywhere in the event fits. A plain loop: it looks at every value there is."""
+    left = [event.namespace, *(value for name, value in event.raw.items() if name != "_id")]
+    while left:
+        value = left.pop()
+        if type(value) is dict or isinstance(value, Mapping):
+            if any(map(fits, value)):
+                return True
+            left.extend(value.values())
+        elif isinstance(value, list):
+            left.extend(value)
+        elif fits(value if isinstance(value, str) else _leaf_text(value)):
+            return True
+    return False
+
+
+def _leaf_text(value: Any) -> str:
+    return str(value) if type(value) in _AS_PYTHON else value_text(value, _LONGEST)

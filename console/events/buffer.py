@@ -1,0 +1,264 @@
+"""The last events of a stream in bounded memory, with filtered views and the history of each document.
+
+Owns what is kept of an event (its BSON, compressed: the two images of an update are nearly the same bytes), numbering,
+letting go of the oldest, and views that grow with the buffer. Not here: which events pass (`filters`), drawing.
+
+Every entry has a number for ever, from 0 in the order of arrival; positions shift as the oldest are let go, numbers
+never do. For one thread.
+"""
+
+from __future__ import annotations
+
+import sys
+import zlib
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+from weakref import WeakSet
+
+import bson
+from bson.errors import BSONError
+
+from console.events.event import EVENT_CODEC, ChangeEvent
+from console.events.filters import Filter
+from console.events.values import fingerprint
+
+CAPACITY: Final = 100_000
+MAX_BYTES: Final = 512 * 1024 * 1024
+_ENTRY_BYTES: Final = 300  # what an entry costs besides its BSON: objects, indexes
+_NOT_BSON: Final = b"\xff"
+
+N = TypeVar("N")  # lines of the log that are no events: gaps, lost connections; every filter lets them pass
+
+
+class EventBuffer(Generic[N]):
+    """At most `capacity` entries, and at most about `max_bytes` of memory; the oldest go first, and are counted."""
+
+    def __init__(self, capacity: int = CAPACITY, max_bytes: int = MAX_BYTES) -> None:
+        self._capacity = max(1, capacity)
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._entries: deque[_Kept | _Line[N]] = deque()
+        self._first = 0
+        self._latest: dict[bytes, int] = {}
+        self._views: WeakSet[BufferView[N]] = WeakSet()
+        self.namespaces: set[str] = set()
+
+    def __len__(self) -> int:
+        """How many entries are held."""
+        return len(self._entries)
+
+    @property
+    def first(self) -> int:
+        """The number of the oldest entry held, which is how many were let go."""
+        return self._first
+
+    @property
+    def total(self) -> int:
+        """How many entries ever came; the number that the next one gets."""
+        return self._first + len(self._entries)
+
+    @property
+    def bytes_held(self) -> int:
+        """About how much memory the entries take, in bytes."""
+        return self._bytes
+
+    def append(self, entries: Iterable[ChangeEvent | N]) -> None:
+        """Take entries in; costs the same however many are held."""
+        for entry in entries:
+            kept = self._keep(entry) if isinstance(entry, ChangeEvent) else _Line(entry)
+            number = self.total
+            self._entries.append(kept)
+            self._bytes += kept.size
+            for view in self._views:
+                view._appended(number, entry)
+            while len(self._entries) > self._capacity or (self._bytes > self._max_bytes and len(self._entries) > 1):
+                self._let_go()
+
+    def __contains__(self, number: int) -> bool:
+        """Whether the entry of that number is still held."""
+        return self._first <= number < self.total
+
+    def __getitem__(self, number: int) -> ChangeEvent | N:
+        """The entry of that number. Raises KeyError where it is not held (any more)."""
+        return self._entry(number).unpacked()
+
+    def view(self, wanted: Filter) -> BufferView[N]:
+        """A view of what passes; it grows with the buffer, and looks at what is held already when it is scanned."""
+        view = BufferView(self, wanted)
+        self._views.add(view)
+        return view
+
+    def history(self, event: ChangeEvent) -> list[int]:
+        """The numbers of all events held of the same document, oldest first; empty for an event of no document."""
+        identity = _identity(event)
+        latest = self._latest.get(identity) if identity is not None else None
+        return [] if latest is None else [*self._chain(latest)][::-1]
+
+    def _chain(self, number: int) -> Iterator[int]:
+        while number >= self._first:
+            yield number
+            entry = self._entry(number)
+            number = entry.previous if isinstance(entry, _Kept) else -1
+
+    def _entry(self, number: int) -> _Kept | _Line[N]:
+        if number not in self:
+            raise KeyError(number)
+        return self._entries[number - self._first]
+
+    def _keep(self, event: ChangeEvent) -> _Kept:
+        identity = _identity(event)
+        namespace = sys.intern(event.namespace)
+        self.namespaces.add(namespace)
+        previous = -1
+        if identity is not None:
+            previous = self._latest.get(identity, -1)
+            if previous >= 0:
+                # The same object for all events of a document.
+                before = self._entry(previous)
+                identity = before.identity if isinstance(before, _Kept) else identity
+            self._latest[identity or b""] = self.total
+        return _Kept(_pack(event), sys.intern(event.operation), namespace, identity, previous)
+
+    def _let_go(self) -> None:
+        gone = self._entries.popleft()
+        self._bytes -= gone.size
+        if isinstance(gone, _Kept) and gone.identity is not None and self._latest.get(gone.identity) == self._first:
+            del self._latest[gone.identity]
+        self._first += 1
+        for view in self._views:
+            view._let_go(self._first)
+
+
+class BufferView(Generic[N]):
+    """The numbers of the entries that pass a filter, in order.
+
+    What is in the buffer when the view is made is looked at by `scan`, newest first, in slices, so that the end of the
+    log is there at once and a screen stays alive; what comes later is looked at as it comes.
+    """
+
+    def __init__(self, buffer: EventBuffer[N], wanted: Filter) -> None:
+        self.filter = wanted
+        self._buffer = buffer
+        self._head, self._body = wanted.head(), wanted.body()
+        self._numbers: deque[int] = deque()
+        self._unseen_end = buffer.total if wanted else buffer.first
+
+    def __len__(self) -> int:
+        """How many entries pass, of those looked at."""
+        return len(self._numbers) if self.filter else len(self._buffer)
+
+    def __getitem__(self, position: int) -> int:
+        """The number of the entry at a position from 0. Raises IndexError."""
+        if self.filter:
+            return self._numbers[position]
+        return range(self._buffer.first, self._buffer.total)[position]
+
+    def position(self, number: int) -> int:
+        """The position of the first entry that passes with this number or a later one; the length if there is none."""
+        if self.filter:
+            return bisect_left(self._numbers, number)
+        return min(max(0, number - self._buffer.first), len(self._buffer))
+
+    @property
+    def unseen(self) -> int:
+        """How many entries `scan` has still to look at."""
+        return max(0, self._unseen_end - self._buffer.first)
+
+    def scan(self, most: int = 1_000) -> int:
+        """Look at up to `most` older entries. Returns how many are still `unseen`."""
+        for number in range(self._unseen_end - 1, max(self._unseen_end - most, self._buffer.first) - 1, -1):
+            if self._passes(number, self._head, self._body):
+                self._numbers.appendleft(number)
+            self._unseen_end = number
+        return self.unseen
+
+    def search(self, wanted: Filter, start: int, *, backwards: bool = False, most: int = 1_000) -> Search:
+        """Look for the next entry of the view that passes `wanted` too, behind (or before) the number `start`."""
+        head, body = wanted.head(), wanted.body()
+        at = self.position(start) - 1 if backwards else self.position(start + 1)
+        for _ in range(most):
+            if not 0 <= at < len(self):
+                return Search(None, None)
+            number = self[at]
+            if self._passes(number, head, body, notices=False):
+                return Search(number, None)
+            start = number
+            at += -1 if backwards else 1
+        return Search(None, start)
+
+    def _passes(self, number: int, head: Filter, body: Filter, *, notices: bool = True) -> bool:
+        entry = self._buffer._entry(number)
+        if isinstance(entry, _Line):
+            return notices
+        return head.matches(entry) and (not body or body.matches(entry.unpacked()))
+
+    def _appended(self, number: int, entry: ChangeEvent | N) -> None:
+        if self.filter and (not isinstance(entry, ChangeEvent) or self.filter.matches(entry)):
+            self._numbers.append(number)
+
+    def _let_go(self, first: int) -> None:
+        while self._numbers and self._numbers[0] < first:
+            self._numbers.popleft()
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What a slice of a search found: a number, or where to go on from, or (neither) that there is no more."""
+
+    number: int | None
+    resume: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Line(Generic[N]):
+    """An entry that is no event, as it came."""
+
+    line: N
+    size = _ENTRY_BYTES
+
+    def unpacked(self) -> N:
+        return self.line
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What is kept of an event. `identity` is namespace, NUL and the BSON of the `_id`; `previous` the number of the
+    event before of the same document, -1 for none. It is a `clauses.Head`."""
+
+    packed: bytes | ChangeEvent
+    operation: str
+    namespace: str
+    identity: bytes | None
+    previous: int
+
+    @property
+    def size(self) -> int:
+        return _ENTRY_BYTES + (len(self.packed) if isinstance(self.packed, bytes) else len(repr(self.packed.raw)))
+
+    @property
+    def document_id(self) -> Any:
+        bare = self.identity.partition(b"\0")[2] if self.identity is not None else None
+        if bare is None or bare.startswith(_NOT_BSON):
+            return self.unpacked().document_id
+        return bson.decode(bare, EVENT_CODEC)[""]
+
+    def unpacked(self) -> ChangeEvent:
+        if isinstance(self.packed, ChangeEvent):
+            return self.packed
+        return ChangeEvent.from_raw(bson.decode(zlib.decompress(self.packed), EVENT_CODEC))
+
+
+def _identity(event: ChangeEvent) -> bytes | None:
+    if event.document_key is None or "_id" not in event.document_key:
+        return None
+    return event.namespace.encode("utf-8", "backslashreplace") + b"\0" + fingerprint(event.document_id)
+
+
+def _pack(event: ChangeEvent) -> bytes | ChangeEvent:
+    try:
+        return zlib.compress(bson.encode(event.raw), 1)
+    except (BSONError, UnicodeError, OverflowError, RecursionError):  # of a recording that somebody edited
+        return event
