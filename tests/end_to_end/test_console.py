@@ -84,7 +84,9 @@ def test_mark_two_files_upload_them_and_open_an_event(
         terminal.press("end", "enter")
         terminal.wait_for("Before")
         terminal.wait_for("After")
-        terminal.press("escape", "q")
+        terminal.press("escape")
+        terminal.wait_for("┃  Time")
+        terminal.press("q")
         assert terminal.wait_end() == 0
     documents = {document["filename"]: document for document in database["uploads"].find()}
     assert set(documents) == {"alpha.txt", "beta ü.bin"}
