@@ -23,23 +23,32 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Gap, Snapshot
+from console.formatting import visible
 from console.records.connection import (
     AUTHENTICATION_FAILED,
     NOT_A_REPLICA_SET,
     UNAUTHORIZED,
     WIRE_VERSION_6_0,
     Document,
+    words,
 )
 
 FeedTarget = Collection[Document] | Database[Document] | MongoClient[Document]
 
-_HISTORY_LOST: Final = frozenset(
-    {286, 280, 260, 222}
-)  # ChangeStreamHistoryLost, FatalError, InvalidResumeToken, Closed
+# Server error codes: https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
+# CloseChangeStream, InvalidResumeToken, ChangeStreamFatalError (a token that this stream cannot find),
+# ChangeStreamHistoryLost: behind the last token there is nothing to be had.
+_HISTORY_LOST: Final = frozenset({222, 260, 280, 286})
 _FATAL: Final = frozenset({UNAUTHORIZED, AUTHENTICATION_FAILED, NOT_A_REPLICA_SET})
+# MaxTimeMSExpired, FailedToSatisfyReadPreference, ReadConcernMajorityNotAvailableYet, KeyNotFound,
+# ExceededTimeLimit: a server that is just starting says these, too.
+_PASSING: Final = frozenset({50, 133, 134, 211, 262})
+_EVENT_TOO_LARGE: Final = 10334  # BSONObjectTooLarge: both documents together are over 16 MiB
+
 _AWAIT_MILLISECONDS: Final = 500
 _BATCH: Final = 1000
-
+_FIRST_PAUSE: Final = 0.1  # seconds between attempts, doubled each time …
+_LONGEST_PAUSE: Final = 2.0  # … up to this
 
 SnapshotReader = Callable[[ClientSession], Sequence[Mapping[str, Any]]]
 
@@ -52,12 +61,24 @@ class Start:
     at: Timestamp | None = None
 
 
+def image_options(wire_version: int) -> dict[str, str]:
+    """What a stream is asked for so that events carry their documents.
+
+    `updateLookup` gives a document as it is now, not as the event left it: only where there is nothing better.
+    `whenAvailable` and not `required`, which ends the stream at the first image that has expired.
+    """
+    if wire_version < WIRE_VERSION_6_0:
+        return {"full_document": "updateLookup"}
+    return {"full_document": "whenAvailable", "full_document_before_change": "whenAvailable"}
+
+
 class ChangeFeed:
     """Reads one change stream until closed. Thread-safe; `take` is for one consumer.
 
-    `capacity` bounds the items that wait to be taken; when they are not, the reader waits and the server keeps the
-    events, as far as its oplog reaches. `images=False` asks for no documents, which is a third of the cost.
-    `error` is what ended the feed for good.
+    `snapshot` reads the documents that the events begin with, in the session that it is given. `capacity` bounds the
+    items that wait to be taken; when they are not, the reader waits and the server keeps the events, as far as its
+    oplog reaches. `images=False` asks for no documents, which is a third of the cost.
+    `error` is what ended the feed for good; its last item then is a `FeedState` that has `ended`.
     """
 
     def __init__(
@@ -73,16 +94,21 @@ class ChangeFeed:
         self._target = target
         self._client = _client_of(target)
         self._pipeline = [dict(stage) for stage in pipeline]
-        self._start = start or Start()
         self._snapshot = snapshot
         self._images = images
         self._capacity = capacity
-        self._invalidated = False
-        self._last_seen: datetime | None = None
         self.error: PyMongoError | None = None
-        self._items: deque[FeedItem] = deque()
+        self._read = start or Start()
+        self._position = self._read
+        self._items: deque[tuple[FeedItem, Start]] = deque()
         self._changed = threading.Condition()
         self._closing = threading.Event()
+        self._has_opened = False
+        self._told: FeedState | None = None
+        self._pause = _FIRST_PAUSE
+        self._batch = _BATCH
+        self._spares_images = False
+        self._last_seen: datetime | None = None
         self._thread = threading.Thread(target=self._run, name="change-feed", daemon=True)
 
     def start(self) -> None:
@@ -91,98 +117,140 @@ class ChangeFeed:
 
     @property
     def position(self) -> Start:
-        """Where a feed would have to start to go on behind what this one has read."""
-        return self._start
+        """Where a feed would have to start to go on behind all that `take` has given.
+
+        It moves also while no event matches, so that a consumer who keeps it is not left behind by the oplog.
+        """
+        with self._changed:
+            return self._position
 
     def take(self, timeout: float, most: int = 5_000) -> list[FeedItem]:
         """All items that have come, at most `most`; waits up to `timeout` seconds for the first."""
         with self._changed:
             self._changed.wait_for(lambda: self._items or self._closing.is_set(), timeout)
-            batch = [self._items.popleft() for _ in range(min(most, len(self._items)))]
-            self._changed.notify_all()
-        return batch
+            taken = [self._items.popleft() for _ in range(min(most, len(self._items)))]
+            if taken:
+                self._position = taken[-1][1]
+                self._changed.notify_all()
+        return [item for item, _ in taken]
 
-    def close(self, timeout: float = 5.0) -> None:
-        """End the thread, waiting at most `timeout` seconds for it."""
+    def close(self, timeout: float = 1.0) -> None:
+        """End the thread, waiting at most `timeout` seconds for it; what it waits for may take longer in an outage."""
         self._closing.set()
         with self._changed:
             self._changed.notify_all()
         if self._thread.is_alive():
             self._thread.join(timeout)
 
-    def _put(self, item: FeedItem) -> None:
+    def _put(self, item: FeedItem, read: Start | None = None) -> None:
+        """Hand over an item; `read` is where the stream stands behind it."""
         with self._changed:
-            self._changed.wait_for(lambda: len(self._items) < self._capacity or self._closing.is_set())
-            self._items.append(item)
+            while len(self._items) >= self._capacity and not self._closing.is_set():
+                self._changed.wait()
+            self._read = read or self._read
+            self._items.append((item, self._read))
             self._changed.notify_all()
 
+    def _put_state(self, *, connected: bool, message: str = "", ended: bool = False) -> None:
+        state = FeedState(connected, message, ended)
+        if state != self._told:
+            self._told = state
+            self._put(state)
+
+    def _advance(self, read: Start) -> None:
+        """The stream has gone on without an event."""
+        with self._changed:
+            self._read = read
+            if not self._items:
+                self._position = read
+
     def _run(self) -> None:
-        pause = 0.1
         while not self._closing.is_set():
             try:
                 self._follow()
-                pause = 0.1
             except PyMongoError as error:
                 if self._closing.is_set():
                     return
-                code = error.code if isinstance(error, OperationFailure) else None
-                if code in _FATAL:
-                    self.error = error
-                    self._put(FeedState(connected=False, message=_words(error), ended=True))
+                if self._is_fatal(error):
+                    self._end(error, words(error))
                     return
-                if code in _HISTORY_LOST:
-                    self._put(Gap(_words(error), since=self._last_seen, until=datetime.now(UTC)))
-                    self._start = Start()
-                    continue
-                self._put(FeedState(connected=False, message=_words(error)))
-                self._closing.wait(pause)
-                pause = min(2.0, pause * 2)
+                self._recover(error)
+            except Exception as error:  # noqa: BLE001 - of the snapshot's reader, say: nobody else would ever hear of it
+                message = visible(f"{type(error).__name__}: {error}")
+                self._end(PyMongoError(message), message)
+                return
+
+    def _is_fatal(self, error: PyMongoError) -> bool:
+        """The server will go on refusing: it does so by nature, or did from the start (a wrong pipeline, say)."""
+        if not isinstance(error, OperationFailure) or error.code in _HISTORY_LOST | _PASSING | {_EVENT_TOO_LARGE}:
+            return False
+        return error.code in _FATAL or not (self._has_opened or error.has_error_label("ResumableChangeStreamError"))
+
+    def _end(self, error: PyMongoError, message: str) -> None:
+        self.error = error
+        self._put_state(connected=False, message=message, ended=True)
+
+    def _recover(self, error: PyMongoError) -> None:
+        """Decide where to go on, and wait a moment."""
+        code = error.code if isinstance(error, OperationFailure) else None
+        if code == _EVENT_TOO_LARGE and self._images and not self._spares_images:
+            # One by one up to the event, then the event without its documents.
+            self._spares_images = self._batch == 1
+            self._batch = 1
+            return
+        if code in _HISTORY_LOST or code == _EVENT_TOO_LARGE:
+            self._put(Gap(words(error), since=self._last_seen, until=datetime.now(UTC)), Start())
+            self._read, self._spares_images, self._batch = Start(), False, _BATCH
+        else:
+            self._put_state(connected=False, message=words(error))
+        self._closing.wait(self._pause)
+        self._pause = min(_LONGEST_PAUSE, self._pause * 2)
 
     def _follow(self) -> None:
         """Open the stream and read it until it breaks, ends (invalidate) or the feed is closed."""
-        if self._start.token is None and self._start.at is None:
-            self._start = Start(at=self._take_snapshot())
+        if self._read == Start():
+            self._take_snapshot()
         with self._open() as stream:
-            self._put(FeedState(connected=True))
+            self._has_opened = True
+            self._put_state(connected=True)
             while stream.alive and not self._closing.is_set():
                 raw = stream.try_next()
-                if raw is not None:
-                    event = ChangeEvent.from_raw(raw)
-                    self._last_seen = event.time or self._last_seen
-                    self._invalidated = event.operation == "invalidate"
-                    self._put(event)
-                if stream.resume_token is not None:
-                    self._start = Start(token=stream.resume_token)
+                self._pause = _FIRST_PAUSE
+                if raw is None:
+                    if (token := stream.resume_token) is not None:
+                        self._advance(Start(token=token))
+                    continue
+                event = ChangeEvent.from_raw(raw)
+                self._last_seen = event.time or self._last_seen
+                self._put(event, Start(token=event.token))
+                if self._spares_images:
+                    self._spares_images, self._batch = False, _BATCH
+                    return
 
-    def _take_snapshot(self) -> Timestamp:
+    def _take_snapshot(self) -> None:
         """Read the documents after noting the operation time, so that the stream begins before any later change."""
         with self._client.start_session(causal_consistency=True) as session:
             self._client.admin.command("ping", session=session)
             noted = session.operation_time
             if noted is None:
                 raise OperationFailure("the server tells no operation time: no replica set", NOT_A_REPLICA_SET)
-            if self._snapshot is not None:
-                self._put(Snapshot(self._snapshot(session)))
-        # What happened at the noted time is in the snapshot: the read waited for it (causal consistency).
-        return Timestamp(noted.time, noted.inc + 1)
+            # What happened at the noted time is in the snapshot: the read waits for it (causal consistency).
+            behind = Start(at=Timestamp(noted.time, noted.inc + 1))
+            if self._snapshot is None:
+                self._advance(behind)
+            else:
+                self._put(Snapshot(self._snapshot(session)), behind)
 
     def _open(self) -> ChangeStream[Document]:
-        options: dict[str, Any] = {"max_await_time_ms": _AWAIT_MILLISECONDS, "batch_size": _BATCH}
-        if self._images:
-            modern = self._client.admin.command("hello").get("maxWireVersion", 0) >= WIRE_VERSION_6_0
-            options["full_document"] = "whenAvailable" if modern else "updateLookup"
-            if modern:
-                options["full_document_before_change"] = "whenAvailable"
-        if self._start.token is not None:
-            options["start_after" if self._invalidated else "resume_after"] = self._start.token
+        options: dict[str, Any] = {"max_await_time_ms": _AWAIT_MILLISECONDS, "batch_size": self._batch}
+        if self._images and not self._spares_images:
+            options |= image_options(self._client.admin.command("hello").get("maxWireVersion", 0))
+        if self._read.token is not None:
+            # `startAfter` takes every token, `resumeAfter` all but that of an invalidate event (manual, "Resume").
+            options["start_after"] = self._read.token
         else:
-            options["start_at_operation_time"] = self._start.at
+            options["start_at_operation_time"] = self._read.at
         return self._target.watch(self._pipeline, **options)
-
-
-def _words(error: PyMongoError) -> str:
-    """The driver's message without the dump of topology and command that follows it."""
-    return str(error).split(", full error:")[0].split(", Timeout:")[0]
 
 
 def _client_of(target: FeedTarget) -> MongoClient[Document]:
