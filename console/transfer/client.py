@@ -38,7 +38,7 @@ class ClientOptions:
     ca_bundle: Path | None = None
     connect_timeout_seconds: float = 10.0
     read_timeout_seconds: float = 60.0
-    connections: int = 64
+    connections: int = 256
 
 
 def make_client(options: ClientOptions) -> S3Client:

@@ -13,6 +13,7 @@ from typing import Final
 from console.formatting import visible
 from console.transfer.errors import TransferError
 from console.transfer.job import Confirmation, Job
+from console.transfer.multipart import close_multipart
 
 _MOST_NAMES: Final = 1000
 
@@ -31,22 +32,23 @@ def settle_duplicate(job: Job) -> GoAhead | Confirmation:
         TransferError: ObjectExists under `fail`.
     """
     policy = job.options.duplicates
-    if policy == "overwrite":
+    # A run that was killed between S3's answer and its record finds its own object under the key.
+    may_be_ours = job.begun_before and job.multipart is None
+    if policy == "overwrite" and not may_be_ours:
         return GoAhead(if_absent=False)
     stored = job.head()
     if stored is None:
-        return GoAhead(if_absent=True)
-    # A run that was killed between S3's answer and its record finds its own object here.
+        return GoAhead(if_absent=policy != "overwrite")
     if policy == "skip_identical" or job.begun_before:
         comparison = job.compare(stored, job.multipart.part_size if job.multipart else None)
         if comparison.same and comparison.checksum is not None:
             return job.done(stored, comparison.checksum, skipped=not job.begun_before)
-    if policy == "skip_identical":
-        return GoAhead(if_absent=False)
     if policy == "fail":
         raise exists_already(job)
-    _choose_free_key(job)
-    return GoAhead(if_absent=True)
+    if policy == "new_name":
+        close_multipart(job)  # it would complete under the old name
+        _choose_free_key(job)
+    return GoAhead(if_absent=policy == "new_name")
 
 
 def exists_already(job: Job) -> TransferError:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from console.models import Checksum, Multipart
 from console.transfer.body import Body
 from console.transfer.control import Control, Journal
 from console.transfer.engine import ObjectSettings
+from console.transfer.errors import Stopped
 from console.transfer.objects import StoredObject, head_object
 from console.transfer.plan import MEBIBYTE, Part, plan_parts
 from console.transfer.pool import wait_for
@@ -24,6 +25,8 @@ from console.transfer.transport import Transport
 from console.transfer.verify import Comparison, compare
 
 T = TypeVar("T")
+
+_GRACE_SECONDS: Final = 0.5
 
 DuplicatePolicy = Literal["overwrite", "skip_identical", "new_name", "fail"]
 
@@ -80,12 +83,16 @@ class Job:
         return with_retries(operation, self.options.retry, self.control, self.journal)
 
     def in_thread(self, work: Callable[[], T]) -> T:
-        """Run `work` in a thread of the pool; where `control` says stop, it is left behind to end by itself."""
+        """Run `work` in a thread of the pool. Where `control` says stop it is left behind after a moment."""
         future = self.transport.pool.start(work)
         self.under_way.append(future)
-        result = wait_for(future, self.control)
-        self.under_way.remove(future)
-        return result
+        try:
+            return wait_for(future, self.control)
+        except Stopped:
+            # What S3 is just confirming is better known than forgotten.
+            if wait([future], _GRACE_SECONDS).done and future.exception() is None:
+                return future.result()
+            raise
 
     def close_source(self) -> None:
         """Close the file, as soon as no thread that was left behind reads it any more."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _MOST_FRESH_STARTS = 3
 _ABORT_ROUNDS = 4
+_GONE = frozenset({"NoSuchUpload", "NoSuchBucket", "NoSuchKey", "404"})
 
 
 def send_multipart(job: Job, *, if_absent: bool) -> Confirmation:
@@ -73,12 +74,15 @@ def abort(s3: S3Client, bucket: str, key: str, upload_id: str) -> None:
     for _ in range(_ABORT_ROUNDS):
         try:
             ask_patiently(lambda: s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id))
+        except TransferError as error:
+            if error.code in _GONE:
+                return
+            raise
+        try:
             ask_patiently(lambda: s3.list_parts(Bucket=bucket, Key=key, UploadId=upload_id, MaxParts=1))
         except TransferError as error:
-            if error.code in ("NoSuchUpload", "NoSuchBucket", "NoSuchKey", "404"):
-                return
-            if error.code == "AccessDenied":
-                return  # no right to list: the abort itself went through, or the first request would have said so
+            if error.code in _GONE or error.verdict is Verdict.PERSON:
+                return  # gone, or not for us to see: S3 has taken the abort
             raise
 
 
@@ -129,15 +133,19 @@ def _open(job: Job) -> Multipart:
 def _list_parts(job: Job, multipart: Multipart) -> dict[int, ListedPart]:
     """What S3 holds of the multipart upload, by part number."""
 
+    ours = job.transport.server.algorithm
+
     def list_all() -> dict[int, ListedPart]:
         pages = job.transport.s3.get_paginator("list_parts").paginate(
             Bucket=job.bucket, Key=job.key, UploadId=multipart.upload_id
         )
-        return {
-            part["PartNumber"]: ListedPart(part["Size"], read_answer(part))
-            for page in pages
-            for part in page.get("Parts", [])
-        }
+        listed: dict[int, ListedPart] = {}
+        for page in pages:
+            if page.get("ChecksumAlgorithm", ours) != ours:
+                raise TransferError("InvalidPart", "the multipart upload was begun with another checksum")
+            for part in page.get("Parts", []):
+                listed[part["PartNumber"]] = ListedPart(part["Size"], read_answer(part))
+        return listed
 
     return job.ask(list_all)
 

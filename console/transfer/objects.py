@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from console.formatting import visible
 from console.transfer.boto3_engine import read_answer
 from console.transfer.engine import Answer
 from console.transfer.errors import TransferError
@@ -44,7 +45,6 @@ def head_object(s3: S3Client, bucket: str, key: str, version_id: str | None = No
         )
     except TransferError as error:
         if error.code in _ABSENT:
-            _require_bucket(s3, bucket)
             return None
         raise
     return StoredObject(found["ContentLength"], read_answer(found), found.get("LastModified"))
@@ -70,6 +70,7 @@ def delete_object(s3: S3Client, bucket: str, key: str, *, etag: str | None, vers
     """
     found = ask_patiently(lambda: head_object(s3, bucket, key, version_id))
     if found is None:
+        require_bucket(s3, bucket)
         return False
     # Servers may give a multipart object another ETag on HEAD than on completion (rclone does): then only a
     # conditional delete could tell, which they do not know either.
@@ -81,11 +82,14 @@ def delete_object(s3: S3Client, bucket: str, key: str, *, etag: str | None, vers
     return True
 
 
-def _require_bucket(s3: S3Client, bucket: str) -> None:
-    """HEAD answers carry no error body: a missing key and a missing bucket look the same."""
+def require_bucket(s3: S3Client, bucket: str) -> None:
+    """To a HEAD, which has no body, a missing key and a missing bucket answer alike: tell them apart.
+
+    Raises:
+        TransferError: NoSuchBucket. Whoever may not look at the bucket gets no error.
+    """
     try:
-        ask(lambda: s3.head_bucket(Bucket=bucket))
+        ask_patiently(lambda: s3.head_bucket(Bucket=bucket))
     except TransferError as error:
         if error.code in _ABSENT or error.code == "NoSuchBucket":
-            raise TransferError("NoSuchBucket", f"there is no bucket {bucket!r}") from None
-        # Whoever may only write to a prefix may not look at the bucket: then the key's answer stands.
+            raise TransferError("NoSuchBucket", f"there is no bucket {visible(repr(bucket))}") from None

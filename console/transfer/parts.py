@@ -141,8 +141,8 @@ class _Sending:
         body = job.body(part, self.control)
         try:
             answer = ask(lambda: job.transport.engine.upload_part(request, body))
-            if any(algorithm is not Algorithm.MD5 for algorithm in headers):
-                server.learn(bool(answer.checksums))
+            if server.algorithm in headers:
+                server.learn(server.algorithm in answer.checksums)
             confirm_body(answer, digests)
         except TransferError as error:
             body.take_back()

@@ -47,8 +47,8 @@ def _put_once(job: Job, *, if_absent: bool) -> Confirmation:
     body = job.body(Part(1, 0, size), job.control)
     try:
         answer = job.in_thread(lambda: ask(lambda: job.transport.engine.put_object(request, body)))
-        if any(algorithm is not Algorithm.MD5 for algorithm in headers):
-            server.learn(bool(answer.checksums))
+        if server.algorithm in headers:
+            server.learn(server.algorithm in answer.checksums)
         checksum = confirm_body(answer, digests) or _confirm_size(job)
     except TransferError as error:
         body.take_back()

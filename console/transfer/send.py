@@ -88,8 +88,6 @@ def _send(job: Job) -> Confirmation:
             if job.options.duplicates == "fail":
                 raise exists_already(job) from error
         # Somebody wrote to the key between the look and the write: the policy decides again.
-        if job.options.duplicates == "new_name":
-            close_multipart(job)
     raise TransferError("ObjectExists", f"{visible(job.key)} is taken by others again and again")
 
 

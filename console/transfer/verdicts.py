@@ -119,6 +119,10 @@ _EXPLANATIONS: Final[dict[str, Explanation]] = {
     "InsufficientStorage": _person("the server's disk is full", "Make room on the server, then retry."),
     "PermissionDenied": _person("the file may not be read", "Give this user the right to read it, then retry."),
     "ReadFailed": _person("the file could not be read", "Check the disk or the network share, then retry."),
+    # Answers to HEAD have no body, and so no code but their status.
+    "301": _person("the bucket is in another region", "Set s3.region to the bucket's region."),
+    "400": _person("S3 refuses the request", "Often expired credentials or a wrong region: renew or correct them."),
+    "404": _person("bucket or object not found", "Check the name of the bucket."),
     # Final
     "FileNotFound": _final("the file is gone", "Put it back and retry, or delete the upload."),
     "FileChanged": _final("the file changed while it was being sent", "Retry once nothing writes to it any more."),
@@ -141,7 +145,8 @@ _EXPLANATIONS: Final[dict[str, Explanation]] = {
     "ObjectExists": _final("the object exists already", "Choose another key or duplicate policy, then retry."),
 }
 
-_UNKNOWN: Final = _final("the upload failed", "The message says why.")
+# What arrived is kept: an answer that nobody foresaw is no reason to give it up.
+_UNKNOWN: Final = _person("the upload failed", "The message says why.")
 _UNKNOWN_KMS: Final = _person("the KMS key cannot be used", _KMS)
 _UNKNOWN_SERVER_ERROR: Final = _retry("error inside S3")
 

@@ -17,7 +17,7 @@ from console.transfer.confirm import SentPart, confirm_body, confirm_object
 from console.transfer.control import Control
 from console.transfer.engine import Answer
 from console.transfer.errors import TransferError
-from console.transfer.objects import StoredObject, first_part_size, head_object
+from console.transfer.objects import StoredObject, first_part_size, head_object, require_bucket
 from console.transfer.plan import Part, PartPlan
 from console.transfer.retrying import ask_patiently
 from console.transfer.source import SourceFile
@@ -76,6 +76,7 @@ def verify_upload(s3: S3Client, upload: Upload, control: Control, *, part_size: 
     with SourceFile.open(upload.os_path) as source:
         stored = ask_patiently(lambda: head_object(s3, upload.bucket, upload.key, upload.version_id))
         if stored is None:
+            require_bucket(s3, upload.bucket)
             return Comparison(False, f"{visible(upload.destination)} is not there any more")
         told = None
         if _part_count(_strongest(stored.answer)) is not None:

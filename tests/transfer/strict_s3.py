@@ -236,7 +236,8 @@ class StrictS3:
             + "</Part>"
             for number, piece in sorted(opened.parts.items())
         )
-        return f"<R><IsTruncated>false</IsTruncated>{parts}</R>"
+        algorithm = f"<ChecksumAlgorithm>{opened.algorithm}</ChecksumAlgorithm>" if opened.algorithm else ""
+        return f"<R><IsTruncated>false</IsTruncated>{'' if self.brief else algorithm}{parts}</R>"
 
     def _head(self, stored: Stored, query: dict[str, str], headers: dict[str, str]) -> tuple[int, dict[str, str], str]:
         shown = {"Content-Length": str(len(stored.data)), "ETag": f'"{stored.etag}"'}

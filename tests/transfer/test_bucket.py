@@ -106,10 +106,13 @@ def test_verify_sees_what_differs(transport: Transport, s3, bucket: str, make_fi
     assert "the file changed" in verify_upload(transport.s3, upload, Commands()).words
 
 
-def test_a_missing_bucket_is_not_a_missing_key(transport: Transport, bucket: str) -> None:
-    assert head_object(transport.s3, bucket, "nothing") is None
+def test_a_missing_bucket_is_not_a_missing_key(transport: Transport, bucket: str, make_file: MakeFile) -> None:
+    assert not delete_object(transport.s3, bucket, "nothing", etag="x")
     with pytest.raises(TransferError, match="NoSuchBucket"):
-        head_object(transport.s3, f"{bucket}-gone", "nothing")
+        delete_object(transport.s3, f"{bucket}-gone", "nothing", etag="x")
+    upload = an_upload(make_file(1), f"{bucket}-gone")
+    with pytest.raises(TransferError, match="NoSuchBucket"):
+        verify_upload(transport.s3, upload, Commands())
 
 
 def test_links_last_as_long_as_s3_allows(transport: Transport) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -13,6 +14,7 @@ from console.transfer.engine import ObjectSettings
 from console.transfer.errors import TransferError
 from console.transfer.objects import delete_object, head_object
 from console.transfer.send import Confirmation, send
+from console.transfer.server import ServerTraits
 from console.transfer.transport import Transport, open_transport
 from console.transfer.verify import verify_upload
 from tests.faults.proxy import Answer, CorruptBody, CutAnswer, Do, DropAnswer, EditAnswer, FaultProxy
@@ -131,6 +133,35 @@ def test_a_resumed_upload_keeps_the_checksum_it_began_with(connect: Connect, mak
     assert strict.objects["file.bin"].data == path.read_bytes()
     assert done.sent_bytes == LARGE - held
     assert (done.checksum.algorithm, done.checksum.kind) == ("CRC32C", "FULL_OBJECT")
+
+
+def test_another_checksum_than_the_upload_began_with_starts_anew(connect: Connect, make_file) -> None:
+    strict, proxy, transport = connect("crc32c")
+    path = make_file(LARGE)
+    notes = Notes()
+    proxy.plan("CompleteMultipartUpload", Answer(403, "AccessDenied"))
+    with pytest.raises(TransferError, match="AccessDenied"):
+        sent(an_upload(path, "bucket"), transport, notes)
+    other = dataclasses.replace(transport, server=ServerTraits(is_aws=False, policy="sha256"))
+    resumed = an_upload(path, "bucket", multipart=notes.opened[0])
+    assert sent(resumed, other).checksum.algorithm == "SHA256"
+    assert strict.objects["file.bin"].data == path.read_bytes()
+    assert strict.multiparts == {}
+
+
+def test_a_name_that_was_taken_while_paused(connect: Connect, make_file) -> None:
+    strict, proxy, transport = connect()
+    path = make_file(LARGE)
+    notes = Notes()
+    proxy.plan("CompleteMultipartUpload", Answer(403, "AccessDenied"))
+    with pytest.raises(TransferError, match="AccessDenied"):
+        sent(an_upload(path, "bucket"), transport, notes)
+    transport.s3.put_object(Bucket="bucket", Key="file.bin", Body=b"theirs")
+    resumed = an_upload(path, "bucket", multipart=notes.opened[0])
+    assert sent(resumed, transport, duplicates="new_name").key == "file-2.bin"
+    assert strict.objects["file.bin"].data == b"theirs"
+    assert strict.objects["file-2.bin"].data == path.read_bytes()
+    assert strict.multiparts == {}
 
 
 def test_a_part_with_other_bytes_is_replaced_on_resume(connect: Connect, make_file) -> None:
@@ -253,7 +284,7 @@ def test_a_run_killed_after_its_put_finds_its_object(connect: Connect, make_file
     upload = an_upload(make_file(SMALL), "bucket")
     sent(upload, transport)
     again = upload.model_copy(update={"attempts": 2})
-    for policy in ("fail", "new_name"):
+    for policy in ("fail", "new_name", "overwrite"):
         done = sent(again, transport, duplicates=policy)
         assert (done.key, done.sent_bytes, done.skipped) == ("file.bin", 0, False)
     assert list(strict.objects) == ["file.bin"]

@@ -281,7 +281,7 @@ def client_error(code: str, status: int) -> aws.ClientError:
         (client_error("ExpiredToken", 400), "ExpiredToken", Verdict.PERSON),
         (client_error("KMS.SomethingNew", 400), "KMS.SomethingNew", Verdict.PERSON),
         (client_error("Odd", 403), "Odd", Verdict.PERSON),
-        (client_error("Odd", 400), "Odd", Verdict.FINAL),
+        (client_error("Odd", 400), "Odd", Verdict.PERSON),
         (client_error("NotImplemented", 501), "NotImplemented", Verdict.FINAL),
         (aws.EndpointConnectionError(endpoint_url="http://x", error=OSError()), "ConnectionFailed", Verdict.RETRY),
         (aws.ConnectTimeoutError(endpoint_url="http://x", error=OSError()), "ConnectTimeout", Verdict.RETRY),
