@@ -140,7 +140,8 @@ class Backend(Protocol):
         """What the feed brought since the last call, waiting up to the timeout for the first item; empty if none.
 
         The first item ever is a `FeedState` or a `Snapshot`. A snapshot holds every upload that is uploading or
-        paused, and up to SNAPSHOT_WINDOW each of the first waiting and the newest finished ones. Called from one thread only.
+        paused, and up to SNAPSHOT_WINDOW each of the first waiting and the newest finished ones. Called from one
+        thread only.
         """
         ...
 

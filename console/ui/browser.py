@@ -20,7 +20,7 @@ from textual.worker import get_current_worker
 from console.formatting import byte_size, count, visible
 from console.ui.cells import Cut, Span, Tone
 from console.ui.columns import Column
-from console.ui.listing import Entry, Kind, Listing, Sort, chosen, in_order, read_directory
+from console.ui.listing import Entry, Kind, Listing, Sort, chosen, in_order, natural, read_directory
 from console.ui.pane import Pane, PaneRows
 from console.ui.rows import Key, RowsView
 
@@ -96,7 +96,6 @@ class FileBrowser(Pane):
 
     NAME = "Files"
     FILTER_HINT = "part of a name"
-    TITLE_CUT = Cut.START
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("u", "upload", "Upload", tooltip="Upload what is marked, or else the row under the cursor."),
         Binding("backspace,h,left", "up", "Up", key_display="⌫", tooltip="Go to the directory above."),
@@ -171,7 +170,7 @@ class FileBrowser(Pane):
             folders = sum(entry.kind is Kind.DIRECTORY for entry in self._marked.values())
             size = byte_size(total) + (f" + {count(folders, 'folder')}" if folders else "")
             parts = [f"{len(self._marked):,} marked {size}"]
-        self.title_line.show(f"{self.NAME} {_home_as_tilde(visible(self.directory))}", " · ".join(parts))
+        self.title_line.show(self.NAME, " · ".join(parts), _home_as_tilde(visible(self.directory)))
 
     def _shown_entries(self) -> Sequence[Entry]:
         source = self.rows.source
@@ -194,7 +193,8 @@ class FileBrowser(Pane):
     def _marks_changed(self, event: PaneRows.MarksChanged) -> None:
         event.stop()
         entries = {entry.path: entry for entry in self._shown_entries()} | self._marked
-        self._marked = {str(path): entries[str(path)] for path in self.rows.marks if path in entries}
+        marked = sorted((str(path) for path in self.rows.marks if path in entries), key=natural)
+        self._marked = {path: entries[path] for path in marked}
         self._tell()
 
     def _entry(self, key: Key | None) -> Entry | None:

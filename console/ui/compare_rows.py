@@ -6,13 +6,13 @@ Owns the drawing of `console.events.rows` in cells, and which folds are open. No
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from console.events.event import ChangeEvent
 from console.events.rows import Cell, Fold, Omitted, Row, RowKind, event_rows, fold
 from console.events.text import json_text
 from console.formatting import count
-from console.ui.cells import Cut, Span, Tone
+from console.ui.cells import Span, Tone
 from console.ui.columns import Column
 from console.ui.rows import Key
 

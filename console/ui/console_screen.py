@@ -18,6 +18,7 @@ from textual.containers import Horizontal
 from textual.dom import DOMNode
 from textual.screen import Screen
 
+from console.events.buffer import CAPACITY
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Snapshot
 from console.formatting import count
@@ -70,6 +71,7 @@ class ConsoleScreen(Screen[None]):
         host: str,
         now: Callable[[], datetime],
         show_hidden: bool = False,
+        event_capacity: int = CAPACITY,
     ) -> None:
         super().__init__()
         self.backend = backend
@@ -78,7 +80,7 @@ class ConsoleScreen(Screen[None]):
         self.status = StatusBar(host, id="status")
         self.files = FileBrowser(directory, show_hidden=show_hidden, id="files")
         self.table = UploadsPane(self.uploads, now, id="uploads")
-        self.log_pane = EventLog(id="events")
+        self.log_pane = EventLog(now, capacity=event_capacity, id="events")
         self.requests = Requests(self, backend, self.uploads)
         self._pump = FeedPump(backend, self, self._feed_failed)
         self._pace = Pace(self, self._draw, DRAW_SECONDS)
@@ -162,10 +164,12 @@ class ConsoleScreen(Screen[None]):
     def _link_changed(self) -> None:
         """The feed knows sooner than the next question whether MongoDB is there."""
         health = self.status.mongodb
-        if self._feed_state.connected:
+        state = self._feed_state
+        if state.connected:
             self.status.mongodb = ServerHealth(Link.CONNECTED, health.address)
-        elif health.link is Link.CONNECTED:
-            self.status.mongodb = ServerHealth(Link.RECONNECTING, health.address, self._feed_state.message)
+        elif state.ended or health.link is Link.CONNECTED:
+            link = Link.LOST if state.ended else Link.RECONNECTING
+            self.status.mongodb = ServerHealth(link, health.address, state.message)
         self.status.redraw()
 
     def _ask_counts(self) -> None:
@@ -216,7 +220,7 @@ class ConsoleScreen(Screen[None]):
 
     @on(EventLog.Opened)
     def _event_opened(self, event: EventLog.Opened) -> None:
-        self.app.push_screen(EventDetail(event.event, self.log_pane.log_rows))
+        self.app.push_screen(EventDetail(event.number, self.log_pane.log_rows.buffer))
 
     # ---- keys
 

@@ -136,7 +136,7 @@ class FormDialog(ModalScreen[Mapping[str, Any] | None]):
                 values[field.name] = field.read(field_input.value)
             except ConsoleError as error:
                 line = self.query_one("#dialog-words", Static)
-                line.update(Content(f"{field.label}: {words(error)[1]}"))
+                line.update(Content(words(error)[1]))
                 line.add_class("-wrong")
                 field_input.focus()
                 return

@@ -52,17 +52,33 @@ SIGNS: Final[Mapping[str, tuple[str, Tone]]] = {
 }
 # Collections, databases and the stream itself.
 _OTHER: Final = ("#", Tone.WARNING)
-_NOTICE: Final = ("!", Tone.WARNING)
+NOTICE_SIGNS: Final[Mapping[str, tuple[str, Tone]]] = {
+    "connected": ("●", Tone.GOOD),
+    "snapshot": ("●", Tone.GOOD),
+    "reconnecting": ("◌", Tone.WARNING),
+    "ended": ("■", Tone.WARNING),
+    "gap": ("!", Tone.BAD),
+}
 
 
-def operation_sign(entry: Entry) -> tuple[str, Tone]:
-    """The sign of an entry's operation, and its tone."""
-    return _NOTICE if isinstance(entry, Notice) else SIGNS.get(entry.operation, _OTHER)
+def operation_sign(event: ChangeEvent) -> tuple[str, Tone]:
+    """The sign of an event's operation, and its tone."""
+    return SIGNS.get(event.operation, _OTHER)
 
 
-def event_time(entry: Entry) -> datetime | None:
+def notice_spans(notice: Notice) -> list[Span]:
+    """A line that is no event: time, sign, word, and what there is to say."""
+    sign, tone = NOTICE_SIGNS.get(notice.kind, ("!", Tone.WARNING))
+    return [
+        Span(f"{notice.at.astimezone():%H:%M:%S}", Tone.MUTED),
+        Span(f" {sign} {notice.kind}", tone),
+        Span(f"  {visible(notice.text)}"),
+    ]
+
+
+def event_time(event: ChangeEvent) -> datetime | None:
     """When it happened, in the zone of whoever looks."""
-    moment = entry.at if isinstance(entry, Notice) else entry.time
+    moment = event.time
     return moment.astimezone() if moment is not None else None
 
 
@@ -79,36 +95,30 @@ def document_name(event: ChangeEvent) -> str:
     return value_text(event.document_key, 80)
 
 
-def event_cell(entry: Entry, column: str, width: int) -> Sequence[Span]:
+def event_cell(event: ChangeEvent, column: str, width: int) -> Sequence[Span]:
     """The content of one cell but the changes, which are `changes_spans` (they are worth keeping)."""
     match column:
         case "time":
-            moment = event_time(entry)
+            moment = event_time(event)
             if moment is None:
                 return [Span("")]
             milliseconds = f".{moment.microsecond // 1000:03d}" if width >= 12 else ""
             return [Span(f"{moment:%H:%M:%S}{milliseconds}", Tone.MUTED)]
         case "sign":
-            return [Span(*operation_sign(entry))]
+            return [Span(*operation_sign(event))]
         case "operation":
-            word = entry.kind if isinstance(entry, Notice) else entry.operation
-            return [Span(visible(word), operation_sign(entry)[1])]
+            return [Span(visible(event.operation), operation_sign(event)[1])]
         case "namespace":
-            return [Span("" if isinstance(entry, Notice) else visible(entry.namespace), Tone.MUTED)]
+            return [Span(visible(event.namespace), Tone.MUTED)]
         case "document":
-            return [Span("" if isinstance(entry, Notice) else document_name(entry), Tone.PLAIN)]
+            return [Span(document_name(event))]
     return [Span("")]
 
 
-def changes_spans(entry: Entry) -> list[Span]:
+def changes_spans(event: ChangeEvent) -> list[Span]:
     """What changed: each field's name muted, its values not."""
-    if isinstance(entry, Notice):
-        return [Span(visible(entry.text), Tone.WARNING)]
-    if entry.operation == "update" and not entry.lacks_before:
-        spans = list(_field_spans(entry))
-        if spans:
-            return spans
-    return [Span(summary(entry, SUMMARY_CELLS), Tone.MUTED)]
+    spans = list(_field_spans(event)) if event.operation in ("update", "replace") else []
+    return spans or [Span(summary(event, SUMMARY_CELLS), Tone.MUTED)]
 
 
 def _field_spans(event: ChangeEvent) -> Iterator[Span]:

@@ -1,16 +1,18 @@
 """One event in full: the documents before and after, the raw event, the update description, the document's history.
 
 Owns the screen with its four tabs, stepping from event to event of one document, copying and saving. Not here: what
-differs (`console.events.rows`), how it is drawn (`compare_rows`), which events there are (`EventHistory`).
+differs (`console.events.rows`), how it is drawn (`compare_rows`), which
+events there are (`console.events.buffer`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Mapping
 from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -19,13 +21,14 @@ from textual.containers import Vertical
 from textual.screen import Screen
 
 from console.errors import UsageError
+from console.events.buffer import EventBuffer
 from console.events.event import ChangeEvent
 from console.events.text import json_text
 from console.formatting import visible
 from console.ui.blocking import ask
 from console.ui.compare_rows import NARROW, CompareRows
 from console.ui.dialogs import Field, FormDialog
-from console.ui.event_cells import document_name, event_time, operation_sign
+from console.ui.event_cells import Notice, document_name, event_time, operation_sign
 from console.ui.history_rows import HistoryRows
 from console.ui.key_bar import KeyBar
 from console.ui.rows import GUTTER, RowsView
@@ -41,14 +44,6 @@ class Tab(Enum):
     RAW = "Raw"
     UPDATE = "Update"
     HISTORY = "History"
-
-
-class EventHistory(Protocol):
-    """Where the other events of a document are found."""
-
-    def history(self, event: ChangeEvent) -> Sequence[ChangeEvent]:
-        """Every event of the same document that is still held, oldest first; the event itself among them."""
-        ...
 
 
 class EventDetail(Screen[None]):
@@ -67,19 +62,22 @@ class EventDetail(Screen[None]):
         Binding("f", "fold", "Fold", tooltip="Fold unchanged fields, or show them all."),
         Binding("t", "relax", "JSON", tooltip="Raw JSON: relaxed to read, or canonical with every type."),
         Binding("y", "copy", "Copy", tooltip="Copy the value under the cursor, or the text shown (OSC 52)."),
-        Binding("Y", "copy_event", "Copy event", show=False, tooltip="Copy the whole event as canonical JSON (OSC 52)."),
+        Binding(
+            "Y", "copy_event", "Copy event", show=False, tooltip="Copy the whole event as canonical JSON (OSC 52)."
+        ),
         Binding("s", "save", "Save", tooltip="Save the whole event to a file, as canonical JSON."),
         Binding("question_mark", "app.keys", "Keys", key_display="?", tooltip="Show all keys."),
     ]
 
-    def __init__(self, event: ChangeEvent, history: EventHistory) -> None:
+    def __init__(self, number: int, buffer: EventBuffer[Notice]) -> None:
         super().__init__()
-        self.event = event
+        self.number = number
+        self.event = _event(buffer, number)
         self.tab = Tab.COMPARE
         self._shown_tab: Tab | None = None
         self.relaxed = True
         self.folded = True
-        self._history = history
+        self._buffer = buffer
         self._title = TitleLine("")
         self._title.add_class("-focused")
         self._tabs = TabLine([tab.value for tab in Tab])
@@ -106,8 +104,8 @@ class EventDetail(Screen[None]):
 
     def refresh_rows(self) -> None:
         """Show the event on the tab."""
-        history = self._history.history(self.event)
-        place = next((number for number, event in enumerate(history, 1) if event is self.event), 0)
+        history = self._buffer.history(self.event)
+        place = history.index(self.number) + 1 if self.number in history else 0
         sign, _ = operation_sign(self.event)
         moment = event_time(self.event)
         where = f" in {visible(self.event.namespace)}" if self.event.namespace else ""
@@ -127,7 +125,7 @@ class EventDetail(Screen[None]):
             case Tab.UPDATE:
                 self._rows.show(self._text(self.event.update, "this event has no update description"), cursor=cursor)
             case Tab.HISTORY:
-                self._rows.show(HistoryRows(history), cursor=max(0, place - 1))
+                self._rows.show(HistoryRows(self._buffer, history), cursor=self.number)
 
     def _text(self, value: Mapping[str, Any] | None, words: str = "") -> TextRows:
         text = json_text(value, relaxed=self.relaxed) if value is not None else ""
@@ -140,10 +138,9 @@ class EventDetail(Screen[None]):
         if isinstance(source, CompareRows):
             source.toggle(message.key)
             self._rows.reload()
-        elif isinstance(source, HistoryRows):
-            self.event = source.events[self._rows.cursor]
+        elif isinstance(source, HistoryRows) and isinstance(message.key, int):
             self.tab = Tab.COMPARE
-            self.refresh_rows()
+            self._go(message.key)
 
     # ---- keys
 
@@ -166,10 +163,14 @@ class EventDetail(Screen[None]):
 
     def action_step(self, steps: int) -> None:
         """Go to another event of the same document, on the same tab and the same field."""
-        history = self._history.history(self.event)
-        place = next((number for number, event in enumerate(history) if event is self.event), None)
-        if place is not None and 0 <= place + steps < len(history):
-            self.event = history[place + steps]
+        history = self._buffer.history(self.event)
+        place = bisect_left(history, self.number) + steps
+        if 0 <= place < len(history):
+            self._go(history[place])
+
+    def _go(self, number: int) -> None:
+        if number in self._buffer:
+            self.number, self.event = number, _event(self._buffer, number)
             self.refresh_rows()
 
     def action_fold(self) -> None:
@@ -215,6 +216,13 @@ class EventDetail(Screen[None]):
 
     def _saved(self, path: Path) -> None:
         self.notify(visible(str(path)), title="Saved", markup=False)
+
+
+def _event(buffer: EventBuffer[Notice], number: int) -> ChangeEvent:
+    entry = buffer[number]
+    if not isinstance(entry, ChangeEvent):
+        raise TypeError(f"entry {number} is no event")
+    return entry
 
 
 def write_new(path: Path, text: str) -> None:

@@ -1,161 +1,212 @@
 """The event log: every change event as it arrives, one line each, newest at the bottom.
 
-Owns the pane: following the end, pausing, filtering. Not here: how a line looks (`event_cells`), the event in full
-(`event_detail`).
+Owns the pane: following the end, holding still, filtering, searching. Not here: which lines there are (`log_rows`), how
+they look (`event_cells`), an event in full (`event_detail`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import ClassVar, Final
 
 from textual import on
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
+from console.events.buffer import CAPACITY
+from console.events.clauses import KeyClause, Word
 from console.events.event import ChangeEvent
-from console.events.feed_items import FeedItem, FeedState, Gap
-from console.events.values import same
-from console.ui.cells import Span
-from console.ui.event_cells import ONE_NAMESPACE, SEVERAL_NAMESPACES, Entry, Notice, changes_spans, event_cell
+from console.events.feed_items import FeedItem
+from console.events.filters import Filter, FilterError, parse_filter
+from console.formatting import visible
+from console.ui.filter_line import FilterLine
+from console.ui.log_rows import LogRows
 from console.ui.pace import Pace
 from console.ui.pane import Pane
-from console.ui.rows import Key, RowsView
+from console.ui.rows import RowSource, RowsView
 
 DRAW_SECONDS: Final = 0.25
-CAPACITY: Final = 100_000
-KEPT_SPANS: Final = 2_000
-
-
-class LogRows:
-    """The last entries, numbered from the first that ever came; the key of a row is its number."""
-
-    def __init__(self, capacity: int = CAPACITY) -> None:
-        self.capacity = capacity
-        self.total = 0
-        self.namespaces: set[str] = set()
-        self.frozen_at: int | None = None
-        self._entries: list[Entry] = []
-        self._spans: dict[int, list[Span]] = {}
-
-    @property
-    def columns(self) -> Sequence:
-        return SEVERAL_NAMESPACES if len(self.namespaces) > 1 else ONE_NAMESPACE
-
-    def append(self, entries: Iterable[Entry]) -> None:
-        for entry in entries:
-            self._entries.append(entry)
-            self.total += 1
-            if isinstance(entry, ChangeEvent) and entry.namespace not in self.namespaces:
-                self.namespaces.add(entry.namespace)
-        if len(self._entries) > self.capacity * 1.1:
-            del self._entries[: len(self._entries) - self.capacity]
-
-    @property
-    def _first(self) -> int:
-        return self.total - len(self._entries)
-
-    def __len__(self) -> int:
-        end = self.total if self.frozen_at is None else self.frozen_at
-        return end - self._first
-
-    def key(self, index: int) -> Key:
-        return self._first + index
-
-    def index_of(self, key: Key) -> int | None:
-        place = int(key) - self._first
-        return place if 0 <= place < len(self) else None
-
-    def entry(self, key: Key) -> Entry | None:
-        place = self.index_of(key)
-        return self._entries[place] if place is not None else None
-
-    def whole(self, index: int) -> Sequence[Span] | None:
-        """All rows have columns."""
-        return None
-
-    def history(self, event: ChangeEvent) -> Sequence[ChangeEvent]:
-        if event.document_key is None:
-            return []
-        return [
-            entry
-            for entry in self._entries
-            if isinstance(entry, ChangeEvent)
-            and entry.namespace == event.namespace
-            and same(entry.document_key, event.document_key)
-        ]
-
-    def may_mark(self, index: int) -> bool:
-        return False
-
-    def empty_words(self) -> str:
-        return "no events yet"
-
-    def cell(self, index: int, column: str, width: int) -> Sequence[Span]:
-        entry = self._entries[index]
-        if column != "changes":
-            return event_cell(entry, column, width)
-        number = self._first + index
-        spans = self._spans.get(number)
-        if spans is None:
-            if len(self._spans) > KEPT_SPANS:
-                self._spans.clear()
-            spans = self._spans[number] = changes_spans(entry)
-        return spans
+SLICE_SECONDS: Final = 0.01
 
 
 class EventLog(Pane):
-    """The pane at the bottom."""
+    """The pane at the bottom, and the whole of the inspector."""
 
     NAME = "Events"
+    FILTER_HINT = "op:update key:… field:status text, -not, or a match expression {…}"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "hold", "Hold", tooltip="Hold the view still, while events go on being read; again to go on."),
+        Binding("f", "find", "Find", tooltip="Look for an event without hiding the others."),
+        Binding("n", "search(1)", "Next", show=False, tooltip="Next event found, further down."),
+        Binding("N", "search(-1)", "Previous", show=False, tooltip="Previous event found, further up."),
+        Binding(
+            "i", "only_document", "This document", tooltip="Show only the events of the document under the cursor."
+        ),
+        Binding("x", "clear_filter", "Clear", show=False, tooltip="Clear the filter."),
     ]
 
     @dataclass
     class Opened(Message):
-        """One event is to be shown in full."""
+        """One event is to be shown in full; `number` is its number in the buffer."""
 
-        event: ChangeEvent
+        number: int
 
-    def __init__(self, *, id: str | None = None) -> None:
-        self.log_rows = LogRows()
+    def __init__(self, now: Callable[[], datetime], *, capacity: int = CAPACITY, id: str | None = None) -> None:
+        self.log_rows = LogRows(capacity)
         super().__init__(self.log_rows, follow=True, id=id)
+        self.find_line = FilterLine("words to look for, or a filter", sign="find")
+        self._now = now
         self._pace = Pace(self, self.draw, DRAW_SECONDS)
+        self._seen = 0
+        self._searched = Filter()
+        self._several = False
 
-    def make_rows(self, source, follow: bool) -> RowsView:
+    def make_rows(self, source: RowSource, follow: bool) -> RowsView:
+        """Events are not marked: space holds the view."""
         return RowsView(source, follow=follow)
 
+    def compose_body(self) -> Iterator[RowsView | FilterLine]:
+        """The list over both lines."""
+        yield from super().compose_body()
+        yield self.find_line
+
+    # ---- what arrives
+
     def add(self, items: Iterable[FeedItem]) -> None:
-        entries: list[Entry] = []
-        for item in items:
-            match item:
-                case ChangeEvent():
-                    entries.append(item)
-                case Gap(reason):
-                    entries.append(Notice("gap", reason, datetime.now(UTC)))
-                case FeedState(_, message):
-                    entries.append(Notice("connection", message, datetime.now(UTC)))
-        if entries:
-            self.log_rows.append(entries)
-            self._pace.mark()
+        """Take in what a feed brought."""
+        self.log_rows.add(items, self._now())
+        self._pace.mark()
 
     def draw(self) -> None:
+        """Draw what differs."""
+        if not self.screen.is_current:
+            return
+        if self._several != (len(self.log_rows.buffer.namespaces) > 1):
+            self._several = not self._several
+            self.rows.show(self.log_rows, cursor=self.rows.cursor_key)
         self.rows.reload()
-        self.title_line.show(self.NAME, f"{self.log_rows.total:,}")
+        self.tell()
 
-    def filter_changed(self, text: str) -> None:
-        pass
+    def tell(self) -> None:
+        """Say in the title how many there are, and what is not seen of them."""
+        rows, buffer = self.log_rows, self.log_rows.buffer
+        stands = rows.is_held or not self.rows.following
+        if not stands:
+            self._seen = buffer.total
+        parts = [f"{len(rows):,} of {len(buffer):,}" if rows.filter else f"{len(buffer):,}"]
+        if buffer.first:
+            parts.append(f"{buffer.first:,} older gone")
+        if rows.is_held:
+            parts.append("held")
+        if new := rows.newer_than(self._seen) if stands else 0:
+            parts.append(f"+{new:,} new")
+        self.title_line.show(self.NAME, " · ".join(parts))
 
-    @on(RowsView.Activated)
-    def _activated(self, event: RowsView.Activated) -> None:
-        event.stop()
-        entry = self.log_rows.entry(event.key)
-        if isinstance(entry, ChangeEvent):
-            self.post_message(self.Opened(entry))
+    @on(RowsView.FollowingChanged)
+    def _following_changed(self, message: RowsView.FollowingChanged) -> None:
+        message.stop()
+        self.tell()
 
     def action_hold(self) -> None:
-        self.log_rows.frozen_at = None if self.log_rows.frozen_at is not None else self.log_rows.total
+        """Stand still, or go on."""
+        self.log_rows.hold(not self.log_rows.is_held)
         self.draw()
+
+    # ---- filter
+
+    def filter_changed(self, text: str) -> None:
+        """Show what passes; a line that is no filter yet leaves the last one in force and says what is wrong."""
+        try:
+            wanted = parse_filter(text)
+        except FilterError as error:
+            self.filter_line.complain(error.message)
+            return
+        self.filter_line.complain("")
+        self._select(wanted)
+
+    def _select(self, wanted: Filter) -> None:
+        number = self.rows.cursor_key
+        self.log_rows.select(wanted)
+        if isinstance(number, int) and not self.rows.following:
+            self.rows.move_to(self.log_rows.nearest(number))
+        self.draw()
+        self._scan()
+
+    def _scan(self) -> None:
+        """Look at what came before the filter, slice by slice."""
+        if self.log_rows.scan():
+            self.set_timer(SLICE_SECONDS, self._scan)
+        self._pace.mark()
+
+    def action_clear_filter(self) -> None:
+        """Show everything."""
+        self.filter_line.action_clear()
+
+    def action_only_document(self) -> None:
+        """Stack a clause for the document under the cursor on the filter."""
+        event = self._event_at_cursor()
+        text = next(iter(KeyClause((Word(""),)).texts(event)), "") if event is not None else ""
+        if text:
+            clause = KeyClause((Word(text, in_quotes=True),))
+            self.filter_line.show((self.log_rows.filter + Filter((clause,))).text)
+
+    def _event_at_cursor(self) -> ChangeEvent | None:
+        number = self.rows.cursor_key
+        entry = self.log_rows.entry(number) if isinstance(number, int) else None
+        return entry if isinstance(entry, ChangeEvent) else None
+
+    # ---- search
+
+    def action_find(self) -> None:
+        """Type what to look for."""
+        self.find_line.open()
+
+    @on(FilterLine.Changed)
+    def _line_changed(self, message: FilterLine.Changed) -> None:
+        if message.line is self.find_line:
+            message.stop()
+            message.prevent_default()
+            self.find_line.complain("")
+
+    @on(FilterLine.Left)
+    def _line_left(self, message: FilterLine.Left) -> None:
+        if message.line is not self.find_line:
+            return
+        message.stop()
+        message.prevent_default()
+        try:
+            self._searched = parse_filter(self.find_line.text)
+        except FilterError as error:
+            self.find_line.complain(error.message)
+            self.find_line.open()
+            return
+        self.focus_list()
+        if self._searched:
+            # The newest is at the bottom: the first one found is the last that happened.
+            self.action_search(-1)
+
+    def action_search(self, steps: int) -> None:
+        """Go to the next event found, down or up."""
+        number = self.rows.cursor_key
+        if self._searched and isinstance(number, int):
+            self._look(number, steps < 0)
+
+    def _look(self, start: int, backwards: bool) -> None:
+        found = self.log_rows.search(self._searched, start, backwards=backwards)
+        place = self.log_rows.index_of(found.number) if found.number is not None else None
+        if place is not None:
+            self.rows.move_to(place)
+        elif found.resume is not None:
+            resume = found.resume
+            self.set_timer(SLICE_SECONDS, lambda: self._look(resume, backwards))
+        else:
+            where = "above" if backwards else "below"
+            self.notify(f"nothing {where}: {visible(self._searched.text)}", title="Find", markup=False)
+
+    @on(RowsView.Activated)
+    def _activated(self, message: RowsView.Activated) -> None:
+        message.stop()
+        if self._event_at_cursor() is not None and isinstance(message.key, int):
+            self.post_message(self.Opened(message.key))

@@ -7,31 +7,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from console.events.buffer import EventBuffer
 from console.events.event import ChangeEvent
 from console.ui.cells import Span
 from console.ui.columns import Column
-from console.ui.event_cells import CHANGES, OPERATION, SIGN, TIME, changes_spans, event_cell
+from console.ui.event_cells import CHANGES, OPERATION, SIGN, TIME, Notice, changes_spans, event_cell
 from console.ui.rows import Key
 
 
 class HistoryRows:
-    """A fixed list of events; the key of a row is its place."""
+    """Events by their numbers in the buffer; only those on the screen are unpacked."""
 
     columns: Sequence[Column] = (TIME, SIGN, OPERATION, CHANGES)
 
-    def __init__(self, events: Sequence[ChangeEvent]) -> None:
-        self.events = events
+    def __init__(self, buffer: EventBuffer[Notice], numbers: Sequence[int]) -> None:
+        self._buffer = buffer
+        self._numbers = [number for number in numbers if number in buffer]
 
     def __len__(self) -> int:
-        return len(self.events)
+        return len(self._numbers)
 
     def key(self, index: int) -> Key:
-        """The place."""
-        return index
+        """The event's number in the buffer."""
+        return self._numbers[index]
 
     def index_of(self, key: Key) -> int | None:
-        """The place itself, while there is such an event."""
-        return key if isinstance(key, int) and key < len(self.events) else None
+        """Where that event is in the history."""
+        return self._numbers.index(key) if key in self._numbers else None
 
     def whole(self, index: int) -> Sequence[Span] | None:
         """Events have columns."""
@@ -47,5 +49,10 @@ class HistoryRows:
 
     def cell(self, index: int, column: str, width: int) -> Sequence[Span]:
         """As in the log."""
-        event = self.events[index]
+        number = self._numbers[index]
+        if number not in self._buffer:
+            return [Span("")]
+        event = self._buffer[number]
+        if not isinstance(event, ChangeEvent):
+            return [Span("")]
         return changes_spans(event) if column == "changes" else event_cell(event, column, width)

@@ -6,6 +6,7 @@ Owns remembering what is on the screen and finding the difference. Not here: wha
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
@@ -19,7 +20,7 @@ from console.ui.cells import Span, Tone
 class LinesWidget(Widget):
     """Subclasses say what line `y` is (`make_line`) and call `redraw` when something changed."""
 
-    COMPONENT_CLASSES = {f"lines--{tone}" for tone in Tone}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"lines--{tone}" for tone in Tone}
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)

@@ -13,80 +13,12 @@ from typing import ClassVar
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Vertical
 from textual.message import Message
-from textual.widgets import Input, Label
 
-from console.ui.cells import Cut
+from console.ui.filter_line import FilterLine
 from console.ui.rows import RowSource, RowsView
 from console.ui.title_line import TitleLine
-
-
-class FilterLine(Horizontal):
-    """`/ words`, hidden while it is empty and nobody types."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter,down", "keep", "Keep filter", tooltip="Keep the filter and go back to the list."),
-        Binding("escape", "clear", "Clear filter", tooltip="Show everything again."),
-    ]
-
-    @dataclass
-    class Changed(Message):
-        """The text is another one."""
-
-        line: FilterLine
-        text: str
-
-    @dataclass
-    class Left(Message):
-        """The person is done typing."""
-
-        line: FilterLine
-
-    def __init__(self, hint: str) -> None:
-        super().__init__()
-        self.input = Input(placeholder=hint, compact=True, select_on_focus=False)
-        self.input.cursor_blink = False
-
-    def compose(self) -> ComposeResult:
-        """A slash, and the input."""
-        yield Label("/", classes="filter--sign")
-        yield self.input
-
-    def on_mount(self) -> None:
-        """Hidden until it is asked for."""
-        self.display = False
-
-    def open(self) -> None:
-        """Show the line and type into it."""
-        self.display = True
-        self.input.focus()
-
-    @property
-    def text(self) -> str:
-        """What is filtered by."""
-        return self.input.value
-
-    @on(Input.Changed)
-    def _changed(self, event: Input.Changed) -> None:
-        event.stop()
-        self.post_message(self.Changed(self, event.value))
-
-    @on(Input.Submitted)
-    def _submitted(self, event: Input.Submitted) -> None:
-        event.stop()
-        self.action_keep()
-
-    def action_keep(self) -> None:
-        """Leave the text as it is."""
-        self.display = bool(self.text)
-        self.post_message(self.Left(self))
-
-    def action_clear(self) -> None:
-        """Empty the text."""
-        self.input.value = ""
-        self.display = False
-        self.post_message(self.Left(self))
 
 
 class PaneRows(RowsView):
@@ -137,7 +69,6 @@ class Pane(Vertical):
 
     NAME: ClassVar[str] = ""
     FILTER_HINT: ClassVar[str] = "words to look for"
-    TITLE_CUT: ClassVar[Cut] = Cut.END
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Filter", tooltip="Show only rows that have all the words, as you type."),
         Binding("escape", "back", "Clear", show=False, tooltip="Clear the filter; then the marks."),
@@ -146,7 +77,7 @@ class Pane(Vertical):
     def __init__(self, source: RowSource, *, follow: bool = False, id: str | None = None) -> None:
         super().__init__(id=id)
         self.rows = self.make_rows(source, follow)
-        self.title_line = TitleLine(self.NAME, cut=self.TITLE_CUT)
+        self.title_line = TitleLine(self.NAME)
         self.filter_line = FilterLine(self.FILTER_HINT)
 
     def make_rows(self, source: RowSource, follow: bool) -> RowsView:

@@ -21,25 +21,31 @@ class TitleLine(LinesWidget):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"title--name", "title--counts"}
 
-    def __init__(self, title: str, *, cut: Cut = Cut.END) -> None:
+    def __init__(self, title: str) -> None:
         super().__init__()
-        self._cut = cut
         self.title = title
+        self.where = ""
         self.counts = ""
 
-    def show(self, title: str, counts: str) -> None:
-        """Show other words (plain text, already `visible()`)."""
-        if (title, counts) != (self.title, self.counts):
-            self.title, self.counts = title, counts
-            self.redraw()
+    def show(self, title: str, counts: str, where: str = "") -> None:
+        """Show other words (plain text, already `visible()`); `where` is a path that loses its beginning when cut."""
+        self.title, self.counts, self.where = title, counts, where
+        self.redraw()
 
     def make_line(self, y: int) -> Strip:
-        """The whole line; `cut` says which end of the name goes first."""
+        """The whole line; a path after the name loses its beginning first."""
         width = self.size.width
         left, line, right = "┏━┓" if self.has_class("-focused") else "╭─╮"
         room = max(0, width - 8)
-        counts = shorten(self.counts, room // 2) if cell_len(self.title + self.counts) + 3 > room else self.counts
-        title = shorten(self.title, room - (cell_len(counts) + 3 if counts else 0), self._cut)
+        counts = (
+            shorten(self.counts, room // 2)
+            if cell_len(self.title + self.where + self.counts) + 4 > room
+            else self.counts
+        )
+        space = room - (cell_len(counts) + 3 if counts else 0)
+        title = shorten(self.title, space)
+        if self.where:
+            title += f" {shorten(self.where, max(0, space - cell_len(title) - 1), Cut.START)}"
         used = cell_len(title) + 4 + (cell_len(counts) + 3 if counts else 1)
         frame = self.look()
         segments = [

@@ -82,7 +82,7 @@ def record_lines(row: Row, now: datetime) -> Iterator[tuple[str, str]]:
     if isinstance(row, UnreadableUpload):
         yield "unreadable", visible(row.problem)
         yield "_id", visible(str(row.id))
-        yield "document", json_text(row.document, relaxed=True)
+        yield "document", "\n" + json_text(row.document, relaxed=True)
         return
     yield "name", visible(row.filename)
     yield "status", f"{row_sign(row, now).text} {status_words(row, now).text}"

@@ -10,7 +10,7 @@ from the beginning of their order to a frontier; documents behind it come by pag
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
@@ -123,12 +123,12 @@ class UploadRows:
         """Show only rows that have every word of `text` in name, destination, host, status or error."""
         self.text = text
         self._stale = True
-        for key in self._found if not text else ():
-            row = self._rows.get(key)
-            if row is not None and self._behind_frontier(order_of(row)):
-                self._forget(key)
         if not text:
-            self._found.clear()
+            found, self._found = self._found, set()
+            for key in found:
+                row = self._rows.get(key)
+                if row is not None and self._behind_frontier(order_of(row)):
+                    self._forget(key)
 
     # ---- what the feed and the pages bring
 
@@ -183,7 +183,7 @@ class UploadRows:
 
     # ---- inside
 
-    def _replace(self, documents: list[Mapping[str, Any]]) -> None:
+    def _replace(self, documents: Sequence[Document]) -> None:
         for held in (self._documents, self._rows, self._orders, self._frontiers, self._found):
             held.clear()
         counts = dict.fromkeys(_GROUPS.values(), 0)

@@ -40,17 +40,18 @@ def document(number: int, **fields: Any) -> dict[str, Any]:
     """A document of the collection; `number` makes its id, name and age."""
     size = fields.get("size", 17_400_000)
     status = UploadStatus(fields.get("status", "pending"))
+    name = fields.get("filename", f"photo-{number:04}.jpg")
     base: dict[str, Any] = {
         "_id": ObjectId(f"{number:024x}"),
-        "filename": f"photo-{number:04}.jpg",
-        "path": f"/srv/photos/photo-{number:04}.jpg",
+        "filename": name,
+        "path": f"/srv/photos/{name}",
         "host": HOST,
         "size": size,
         "mtime_ns": 1_790_000_000_000_000_000 + number,
         "fingerprint": f"f{number}",
         "content_type": "image/jpeg",
         "bucket": "archive",
-        "key": f"photos/2026/photo-{number:04}.jpg",
+        "key": f"photos/2026/{name}",
         "source": "browser",
         "status": str(status),
         "requested": "run",
@@ -95,7 +96,7 @@ class FakeBackend:
         self.found_orphans: list[Orphan] = []
         self.watch_states: list[WatchState] = []
         self.refusals: tuple[Refusal, ...] = ()
-        self._items: queue.Queue[FeedItem | None] = queue.Queue()
+        self._items: queue.Queue[FeedItem] = queue.Queue()
         self._lock = threading.RLock()
         self._events = 0
         self._number = 900_000
@@ -150,7 +151,11 @@ class FakeBackend:
             "ns": {"db": namespace[0], "coll": namespace[1]},
             "documentKey": {"_id": document_id},
         }
-        for name, value in (("fullDocumentBeforeChange", before), ("fullDocument", after), ("updateDescription", update)):
+        for name, value in (
+            ("fullDocumentBeforeChange", before),
+            ("fullDocument", after),
+            ("updateDescription", update),
+        ):
             if value is not None:
                 raw[name] = value
         return ChangeEvent.from_raw(raw)
@@ -158,15 +163,12 @@ class FakeBackend:
     # ---- the port
 
     def feed_take(self, timeout_seconds: float) -> list[FeedItem]:
-        items: list[FeedItem | None] = []
+        items: list[FeedItem] = []
         with suppress(queue.Empty):
             items.append(self._items.get(timeout=timeout_seconds))
             while True:
                 items.append(self._items.get_nowait())
-        return [item for item in items if item is not None]
-
-    def feed_close(self) -> None:
-        self._items.put(None)
+        return items
 
     def servers(self) -> Servers:
         return self.health
@@ -211,7 +213,9 @@ class FakeBackend:
             name = Path(path).name
             size = Path(path).stat().st_size if Path(path).is_file() else 0
             total += size
-            self.insert(document(self._number, filename=name, path=path, key=f"photos/{name}", size=size, created_at=NOW))
+            self.insert(
+                document(self._number, filename=name, path=path, key=f"photos/{name}", size=size, created_at=NOW)
+            )
         return Added(len(paths), total, self.refusals)
 
     def request(self, ids: Sequence[ObjectId], requested: Requested) -> Outcome:
