@@ -66,7 +66,8 @@ def bson_type(value: Any) -> str:
 def same(first: Any, second: Any, depth: int = 0) -> bool:
     """Whether two values are the same BSON: same type, same value, same order of keys.
 
-    Int32 5, Int64 5 and Double 5.0 are three values, and so are 0.0 and -0.0; NaN is the same as NaN.
+    Int32 5, Int64 5 and Double 5.0 are three values, and so are 0.0 and -0.0; NaN is the same as NaN, whatever its
+    payload.
     """
     if first is second:
         return True

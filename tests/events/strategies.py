@@ -47,7 +47,7 @@ leaves: st.SearchStrategy[Any] = st.one_of(
     awkward,
     INT32,
     INT64.map(Int64),
-    st.floats(),
+    st.floats(allow_nan=False),  # the one NaN is above: payloads of others are not told apart, nor kept by JSON
     texts,
     st.binary(max_size=8),
     st.builds(Binary, st.binary(min_size=16, max_size=16), st.sampled_from([2, 3, 4, 5, 6, 128])),
@@ -69,6 +69,15 @@ values = st.recursive(
     max_leaves=12,
 )
 documents = st.dictionaries(keys, values, max_size=6)
+
+
+def is_plain(document: Any) -> bool:
+    """Keys that begin with a dollar are extended JSON's own; documents that have them read back as something else."""
+    if isinstance(document, dict):
+        return all(not key.startswith("$") and is_plain(value) for key, value in document.items())
+    if isinstance(document, Code):
+        return is_plain(document.scope or {})
+    return all(map(is_plain, document)) if isinstance(document, list) else True
 
 
 def mutated(value: Any, chance: random.Random, spare: list[Any]) -> Any:

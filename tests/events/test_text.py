@@ -26,19 +26,10 @@ from console.events.text import (
 )
 from console.formatting import visible
 
-from .strategies import UNTIMED, documents, values
+from .strategies import UNTIMED, documents, is_plain, values
 
 ID = ObjectId("65f000000000000000000001")
 NASTY = "\x1b[31m\x07\x9b\u202e\ue000\U000e0041 ü\n\x7f"
-
-
-def is_plain(document: Any) -> bool:
-    """Keys that begin with a dollar are extended JSON's own; documents that have them read back as something else."""
-    if isinstance(document, dict):
-        return all(not key.startswith("$") and is_plain(value) for key, value in document.items())
-    if isinstance(document, Code):
-        return is_plain(document.scope or {})
-    return all(map(is_plain, document)) if isinstance(document, list) else True
 
 
 @UNTIMED

@@ -1,0 +1,100 @@
+"""Where on the time line a change stream begins and ends, as people type it.
+
+Owns the reading of `--since` and `--until`. Not here: whether the server still has that time (`records.feed`).
+
+    15m  90s  2h  3d  1w                  so long ago (for `--until`: from now)
+    2026-01-02   2026-01-02T03:04[:05]    in local time; with Z or +01:00 in that zone
+    14:30                                 today, in local time
+    {"_data": "8265..."}   8265...        a resume token (not for `--until`)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from typing import Any, Final
+
+from bson import json_util
+from bson.errors import BSONError
+from bson.timestamp import Timestamp
+
+from console.errors import UsageError
+from console.events.text import CANONICAL
+from console.formatting import visible
+
+FORMS: Final = "15m, 2h, 3d, 2026-01-02, 2026-01-02T03:04 (local time, or with Z), 14:30"
+_AGO: Final = re.compile(r"(\d{1,9})\s*([smhdw])", re.IGNORECASE)
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_TOKEN: Final = re.compile(r"8[0-9A-Fa-f]{21,}")  # a timestamp (type 0x82) and more, as keystring in hexadecimal
+_SECONDS: Final = range(1, 2**32)  # of a BSON timestamp
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where the stream begins: behind a resume token, at a cluster time, or (both None) now."""
+
+    token: Mapping[str, Any] | None = None
+    at: Timestamp | None = None
+
+
+def parse_since(text: str, now: datetime) -> Start:
+    """Read `--since`. `now` has a zone. Raises `UsageError`, also for a time in the future."""
+    text = text.strip()
+    if text.startswith("{") or _TOKEN.fullmatch(text):
+        return Start(token=parse_token(text))
+    moment = _moment(text, now, -1, "--since", f"{FORMS}, or a resume token as JSON")
+    if moment > now:
+        raise UsageError(
+            f"--since {visible(text)} is in the future", advice=f"Now is {now.astimezone():%Y-%m-%d %H:%M}."
+        )
+    # Increments within a second begin at 1.
+    return Start(at=Timestamp(int(moment.timestamp()), 1))
+
+
+def parse_until(text: str, now: datetime) -> datetime:
+    """Read `--until`, in UTC; a length of time counts from `now`. Raises `UsageError`."""
+    return _moment(text.strip(), now, 1, "--until", FORMS)
+
+
+def parse_token(text: str) -> Mapping[str, Any]:
+    """Read a resume token: its extended JSON, or the text in its `_data`. Raises `UsageError`."""
+    if _TOKEN.fullmatch(text):
+        return {"_data": text.upper()}
+    try:
+        token = json_util.loads(text, json_options=CANONICAL)
+    except (ValueError, TypeError, KeyError, ArithmeticError, AttributeError, RecursionError, BSONError) as error:
+        raise UsageError(f"no resume token: {visible(str(error))}", advice=_EXAMPLE) from error
+    if not isinstance(token, Mapping) or not token.get("_data"):
+        raise UsageError("no resume token: it has no _data", advice=_EXAMPLE)
+    return token
+
+
+def _moment(text: str, now: datetime, direction: int, option: str, forms: str) -> datetime:
+    try:
+        moment = _read(text, now, direction)
+        if moment is not None and int(moment.timestamp()) in _SECONDS:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise UsageError(f"{option} {visible(text)}: {visible(str(error))}", advice=f"It takes {forms}.") from error
+    problem = "is out of range" if moment is not None else "is no time"
+    raise UsageError(f"{option} {visible(text)} {problem}", advice=f"It takes {forms}.")
+
+
+def _read(text: str, now: datetime, direction: int) -> datetime | None:
+    """The moment, with a zone; None for a text that has the form of no time."""
+    if match := _AGO.fullmatch(text):
+        return now + direction * timedelta(**{_UNITS[match[2].lower()]: int(match[1])})
+    if re.fullmatch(r"\d{1,2}:\d{2}(:\d{2})?", text):
+        return datetime.combine(
+            now.astimezone().date(), time.fromisoformat(text if text[2] == ":" else f"0{text}")
+        ).astimezone()
+    if re.match(r"\d{4}-?\d", text):
+        moment = datetime.fromisoformat(text)
+        # Without a zone it is the local one, at that date: with or without summer time.
+        return moment.astimezone() if moment.tzinfo is None else moment
+    return None
+
+
+_EXAMPLE: Final = 'A resume token is the _id of an event, like {"_data": "8265..."}.'
