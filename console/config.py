@@ -1,22 +1,32 @@
-"""Settings: which there are, where they come from, and what is said about a wrong one.
+"""Settings: which there are, and where they come from.
 
 A TOML file, then environment variables `UPLOAD_CONSOLE_<SECTION>__<KEY>`, then command-line flags; the later is the
-stronger. Not here: credentials for S3 (boto3's own chain finds them) and the connections made from the settings.
+stronger. Not here: what is said about a wrong one (`complaints`), credentials for S3 (boto3's own chain finds them)
+and the connections made from the settings.
 """
 
 from __future__ import annotations
 
-import difflib
 import tomllib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 import platformdirs
-from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+)
+from pydantic_core import PydanticKnownError
 
+from console.complaints import Layer, complaint
 from console.errors import ConfigurationError
 from console.formatting import visible
 from console.watch.rules import WatchRule
@@ -25,26 +35,58 @@ ENVIRONMENT_PREFIX: Final = "UPLOAD_CONSOLE_"
 FILE_VARIABLE: Final = f"{ENVIRONMENT_PREFIX}CONFIG"
 FILE_NAME: Final = "config.toml"
 MEBIBYTE: Final = 1024 * 1024
+GIBIBYTE: Final = 1024 * MEBIBYTE
+_LONGEST_SECONDS: Final = 3600.0
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _no_truth(value: Any) -> Any:
+    """Python counts true as 1; a person who writes it for a number means something else."""
+    if isinstance(value, bool):
+        raise PydanticKnownError("int_type")
+    return value
+
+
 def _http_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_address = False
+    if not is_address:
         raise ValueError("expected an address such as https://s3.example.com:9000")
+    if "@" in parts.netloc:
+        raise ValueError("expected an address without user and password: boto3 finds credentials elsewhere")
     return url
+
+
+def _database_name(name: str) -> str:
+    if any(character in '/\\. "$*<>:|?\0' for character in name) or len(name.encode("utf-8", "replace")) > 63:
+        raise ValueError('expected a database name: at most 63 bytes, none of / \\ . " $ * < > : | ? and no space')
+    return name
+
+
+def _collection_name(name: str) -> str:
+    if "$" in name or "\0" in name or ".." in name or name.startswith((".", "system.")) or name.endswith("."):
+        raise ValueError("expected a collection name: no $, no dot at its ends or twice, not beginning with system.")
+    return name
+
+
+Count = Annotated[int, BeforeValidator(_no_truth)]
+Seconds = Annotated[float, BeforeValidator(_no_truth), Field(gt=0, le=_LONGEST_SECONDS)]
+Size = Annotated[ByteSize, BeforeValidator(_no_truth)]
 
 
 class MongoSettings(_Section):
     """Where the records are. `uri` as PyMongo takes it, TLS and authentication included."""
 
     uri: SecretStr = SecretStr("mongodb://localhost:27017")
-    database: str = Field("upload_console", min_length=1, max_length=63)
-    collection: str = Field("uploads", min_length=1, max_length=200)
-    timeout_seconds: float = Field(10.0, gt=0)
+    database: Annotated[str, Field(min_length=1), AfterValidator(_database_name)] = "upload_console"
+    collection: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_collection_name)] = "uploads"
+    timeout_seconds: Seconds = 10.0
 
 
 class S3Settings(_Section):
@@ -68,16 +110,17 @@ class TransferSettings(_Section):
     """How bytes are sent. Sizes in bytes or as `8 MiB`; `bandwidth_limit` a second, 0 for none."""
 
     key_template: str = "{prefix}/{relative_path}"
-    parallel_uploads: int = Field(4, ge=1, le=256)
-    parallel_parts: int = Field(8, ge=1, le=256)
-    part_size: ByteSize = Field(ByteSize(8 * MEBIBYTE), ge=5 * MEBIBYTE)
-    multipart_threshold: ByteSize = Field(ByteSize(16 * MEBIBYTE), ge=0)
-    bandwidth_limit: ByteSize = ByteSize(0)
+    parallel_uploads: Count = Field(4, ge=1, le=256)
+    parallel_parts: Count = Field(8, ge=1, le=256)
+    # S3 user guide, "Amazon S3 multipart upload limits": parts of 5 MiB to 5 GiB, one PutObject of at most 5 GiB.
+    part_size: Size = Field(ByteSize(8 * MEBIBYTE), ge=5 * MEBIBYTE, le=5 * GIBIBYTE)
+    multipart_threshold: Size = Field(ByteSize(16 * MEBIBYTE), ge=0, le=5 * GIBIBYTE)
+    bandwidth_limit: Size = Field(ByteSize(0), ge=0)
     checksum: Literal["auto", "crc64nvme", "crc32c", "crc32", "sha256", "md5"] = "auto"
     duplicates: Literal["overwrite", "skip_identical", "new_name", "fail"] = "overwrite"
-    retries: int = Field(8, ge=0, le=100)
-    connect_timeout_seconds: float = Field(10.0, gt=0)
-    read_timeout_seconds: float = Field(60.0, gt=0)
+    retries: Count = Field(8, ge=0, le=100)
+    connect_timeout_seconds: Seconds = 10.0
+    read_timeout_seconds: Seconds = 60.0
 
 
 class UiSettings(_Section):
@@ -86,7 +129,7 @@ class UiSettings(_Section):
     directory: Path | None = None
     theme: str = "console-dark"
     show_hidden: bool = False
-    event_buffer: int = Field(100_000, ge=100, le=10_000_000)
+    event_buffer: Count = Field(100_000, ge=100, le=10_000_000)
 
 
 class Settings(_Section):
@@ -106,12 +149,11 @@ _SECTIONS: Final[Mapping[str, type[BaseModel]]] = {
     "ui": UiSettings,
     "watch": WatchRule,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class _Layer:
-    origin: str
-    values: dict[str, Any]
+_FLAGS: Final[Mapping[tuple[str, ...], str]] = {
+    ("mongodb", "uri"): "--mongodb-uri",
+    ("s3", "endpoint_url"): "--s3-endpoint",
+    ("s3", "bucket"): "--bucket",
+}
 
 
 def user_file() -> Path:
@@ -136,7 +178,7 @@ def load(file: Path | str | None, environment: Mapping[str, str], flags: Mapping
     """
     layers = [_environment_layer(environment), _flag_layer(flags)]
     if file is not None:
-        layers.insert(0, _Layer(visible(str(file)), _read(Path(file))))
+        layers.insert(0, Layer(visible(str(file)), _read(Path(file))))
     merged: dict[str, Any] = {}
     for layer in layers:
         _merge(merged, layer.values)
@@ -144,7 +186,7 @@ def load(file: Path | str | None, environment: Mapping[str, str], flags: Mapping
         return Settings.model_validate(merged)
     except ValidationError as error:
         raise ConfigurationError(
-            "\n".join(_complaint(detail, layers) for detail in error.errors(include_url=False)),
+            "\n".join(complaint(detail, layers, _SECTIONS) for detail in error.errors(include_url=False)),
             advice="config.example.toml explains every setting.",
         ) from None
 
@@ -159,28 +201,30 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{visible(str(file))}: not TOML: {error}") from None
 
 
-def _environment_layer(environment: Mapping[str, str]) -> _Layer:
+def _environment_layer(environment: Mapping[str, str]) -> Layer:
     values: dict[str, Any] = {}
-    for name, value in environment.items():
+    names: dict[tuple[str, ...], str] = {}
+    for name, value in sorted(environment.items()):
         if name.startswith(ENVIRONMENT_PREFIX) and name != FILE_VARIABLE:
-            _put(values, name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"), value)
-    return _Layer("environment", values)
+            steps = tuple(name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"))
+            _put(values, steps, value, visible(name))
+            names[steps] = visible(name)
+    return Layer("environment", values, names, ENVIRONMENT_PREFIX)
 
 
-def _flag_layer(flags: Mapping[str, Any]) -> _Layer:
+def _flag_layer(flags: Mapping[str, Any]) -> Layer:
     values: dict[str, Any] = {}
     for key, value in flags.items():
         if value is not None:
-            _put(values, key.split("."), value)
-    return _Layer("command line", values)
+            _put(values, tuple(key.split(".")), value, key)
+    return Layer("command line", values, _FLAGS)
 
 
-def _put(values: dict[str, Any], steps: list[str], value: Any) -> None:
+def _put(values: dict[str, Any], steps: tuple[str, ...], value: Any, name: str) -> None:
     for step in steps[:-1]:
-        inner = values.setdefault(step, {})
-        if not isinstance(inner, dict):
-            return
-        values = inner
+        values = values.setdefault(step, {})
+        if not isinstance(values, dict):
+            raise ConfigurationError(f"{name}: unknown key: {'.'.join(steps[:-1])} is set too, and is no table")
     values[steps[-1]] = value
 
 
@@ -194,42 +238,3 @@ def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
 
 def _copied(value: Any) -> Any:
     return {key: _copied(inner) for key, inner in value.items()} if isinstance(value, dict) else value
-
-
-def _complaint(detail: Any, layers: list[_Layer]) -> str:
-    loc: tuple[str | int, ...] = detail["loc"]
-    origin = next((layer.origin for layer in reversed(layers) if _has(layer.values, loc)), "settings")
-    key = visible(".".join(str(step) for step in loc))
-    if detail["type"] == "extra_forbidden":
-        return f"{origin}: {key}: unknown key{_suggestion(loc)}"
-    given = "" if _is_secret(loc) or detail["type"] == "missing" else f" (got {visible(repr(detail['input']))})"
-    return f"{origin}: {key}: {detail['msg'].removeprefix('Value error, ')}{given}"
-
-
-def _has(values: Any, loc: tuple[str | int, ...]) -> bool:
-    """Whether a layer speaks of the place, or, for a key that is missing, of the table around it."""
-    for depth, step in enumerate(loc):
-        try:
-            values = values[step]
-        except (KeyError, IndexError, TypeError):
-            return depth == len(loc) - 1 and depth > 1
-    return True
-
-
-def _is_secret(loc: tuple[str | int, ...]) -> bool:
-    return loc[:2] == ("mongodb", "uri")
-
-
-def _suggestion(loc: tuple[str | int, ...]) -> str:
-    known = sorted(_known_keys(loc[:-1]))
-    close = difflib.get_close_matches(str(loc[-1]), known, n=1)
-    if close:
-        return f"; did you mean {close[0]}?"
-    return f"; known here: {', '.join(known)}" if known else ""
-
-
-def _known_keys(loc: tuple[str | int, ...]) -> Iterator[str]:
-    if not loc:
-        return iter(Settings.model_fields)
-    section = _SECTIONS.get(str(loc[0]))
-    return iter(section.model_fields if section is not None else ())
