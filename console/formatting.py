@@ -5,33 +5,32 @@ Owns escaping of text that is not ours, and the short forms of sizes, rates, tim
 
 from __future__ import annotations
 
-import re
+import math
 from datetime import UTC, datetime
 from typing import Final
+from unicodedata import category
 
-# Control characters (C0, DEL, C1), invisible and direction-changing format characters (Unicode category Cf),
-# line separators, and the lone surrogates by which Python carries bytes that are no UTF-8 (PEP 383).
-_UNSAFE: Final = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    "\ud800-\udfff\U000e0000-\U000e007f]"
-)
+# Unicode's general categories: control characters, invisible and direction-changing format characters, line and
+# paragraph separators, and the lone surrogates by which Python carries bytes that are no UTF-8 (PEP 383).
+_UNSAFE: Final = frozenset({"Cc", "Cf", "Zl", "Zp", "Cs"})
 _SHORT: Final = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
-def _escape(match: re.Match[str]) -> str:
-    character = match.group()
+def visible(text: str) -> str:
+    """Text as data: what a terminal would act on, or not show, is written as a backslash escape instead."""
+    if text.isprintable():
+        return text
+    return "".join(_escape(character) if category(character) in _UNSAFE else character for character in text)
+
+
+def _escape(character: str) -> str:
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:
         return f"\\x{code - 0xDC00:02x}"
     if code < 0x100:
         return _SHORT.get(character, f"\\x{code:02x}")
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-def visible(text: str) -> str:
-    """Text as data: what a terminal would act on, or not show, is written as a backslash escape instead."""
-    return text if text.isascii() and text.isprintable() else _UNSAFE.sub(_escape, text)
 
 
 def byte_size(count: float) -> str:
@@ -52,8 +51,8 @@ def byte_rate(per_second: float) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as the two largest units: `7s`, `3m 20s`, `2h 05m`, `4d 06h`. Empty for None."""
-    if seconds is None:
+    """Seconds as the two largest units: `7s`, `3m 20s`, `2h 05m`, `4d 06h`. Empty for None, and where it never ends."""
+    if seconds is None or not math.isfinite(seconds):
         return ""
     total = max(0, round(seconds))
     if total < 60:

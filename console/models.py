@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
 from bson import ObjectId
-from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, InstanceOf, ValidationError
 
 
 class UploadStatus(StrEnum):
@@ -52,6 +52,15 @@ class Source(StrEnum):
     COMMAND = "command"
 
 
+def _in_utc(moment: datetime) -> datetime:
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+# Others may have written a moment without a zone, or numbers that no arithmetic survives.
+Moment = Annotated[datetime, AfterValidator(_in_utc)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -68,7 +77,7 @@ class Failure(_Part):
 
     code: str
     message: str
-    at: datetime
+    at: Moment
 
 
 class Checksum(_Part):
@@ -89,7 +98,7 @@ class Lease(_Part):
     """Which runner works on the upload, and until when (server time) nobody else may."""
 
     runner: str
-    expires_at: datetime
+    expires_at: Moment
 
 
 class Upload(BaseModel):
@@ -113,8 +122,8 @@ class Upload(BaseModel):
     requested: Requested
     priority: int = 0
     current: int = 0
-    percentage: float = 0.0
-    rate: float = 0.0
+    percentage: Number = 0.0
+    rate: Number = 0.0
     multipart: Multipart | None = None
     attempts: int = 0
     error: Failure | None = None
@@ -122,10 +131,10 @@ class Upload(BaseModel):
     etag: str | None = None
     version_id: str | None = None
     lease: Lease | None = None
-    created_at: datetime
-    started_at: datetime | None = None
-    updated_at: datetime
-    finished_at: datetime | None = None
+    created_at: Moment
+    started_at: Moment | None = None
+    updated_at: Moment
+    finished_at: Moment | None = None
 
     @property
     def os_path(self) -> str:
