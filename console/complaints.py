@@ -68,8 +68,9 @@ class Layer:
     def called(self, location: Location) -> str:
         """How a person finds the key here."""
         steps = tuple(str(step) for step in location)
-        named = (self.names.get(steps[:length]) for length in range(len(steps), 0, -1))
-        return next(filter(None, named), self.origin)
+        at_or_above = (self.names.get(steps[:length]) for length in range(len(steps), 0, -1))
+        below = (name for key, name in self.names.items() if key[: len(steps)] == steps)
+        return next(filter(None, (*at_or_above, *below)), self.origin)
 
 
 def complaint(detail: ErrorDetails, layers: Sequence[Layer], sections: Sections) -> str:

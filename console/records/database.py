@@ -15,8 +15,9 @@ from pymongo.errors import PyMongoError
 
 from console.config import MongoSettings
 from console.events.event import EVENT_CODEC
+from console.events.since import Start
 from console.records.connection import Connection, check, connect, explain
-from console.records.feed import ChangeFeed, Start
+from console.records.feed import ChangeFeed
 from console.records.runners import Runners
 from console.records.schema import prepare
 from console.records.uploads import Uploads

@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -23,6 +22,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Gap, Snapshot
+from console.events.since import Start
 from console.formatting import visible
 from console.records.connection import (
     AUTHENTICATION_FAILED,
@@ -51,14 +51,6 @@ _FIRST_PAUSE: Final = 0.1  # seconds between attempts, doubled each time …
 _LONGEST_PAUSE: Final = 2.0  # … up to this
 
 SnapshotReader = Callable[[ClientSession], Sequence[Mapping[str, Any]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Where the stream begins: behind a resume token, at a cluster time, or (both None) now."""
-
-    token: Mapping[str, Any] | None = None
-    at: Timestamp | None = None
 
 
 def image_options(wire_version: int) -> dict[str, str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 RATE_WINDOW_SECONDS: Final = 4.0
+_LEAST_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,11 @@ class Progress:
             self._last = sample
             return sample
 
+    def now(self) -> Sample:
+        """How far it is, whatever the last sample said."""
+        with self._lock:
+            return Sample(self._current, self._percentage(), 0.0)
+
     def unwritten(self) -> None:
         """The last sample was not written: the next one is taken also if nothing changes."""
         with self._lock:
@@ -75,4 +81,5 @@ class Progress:
         while len(self._marks) > 2 and self._marks[1][0] <= now - RATE_WINDOW_SECONDS:
             self._marks.popleft()
         (then, before) = self._marks[0]
-        return float(max(0, round((self._sent - before) / (now - then)))) if now > then else 0.0
+        # What went to the socket in the first moment mostly lies in buffers: no rate can be made of it.
+        return float(max(0, round((self._sent - before) / max(now - then, _LEAST_SECONDS))))

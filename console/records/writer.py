@@ -97,6 +97,8 @@ class RecordWriter:
         """
         with self._changed:
             held = self._held.pop(upload_id, None) if lets_go else self._held.get(upload_id)
+            if held is not None and lets_go:
+                fields = {**_how_far(held.progress), **fields}
             transition = _Transition(upload_id, held.attempt if held else 0, fields, lets_go)
             is_closed = self._is_closed
             if held is not None and not is_closed:
@@ -272,6 +274,12 @@ class RecordWriter:
         wanted = {"_id": {"$in": list(ids)}}
         cursor = self._transitions_to.find(wanted, {"status": 1, "lease": 1, "attempts": 1})
         return {document["_id"]: document for document in cursor}
+
+
+def _how_far(progress: Progress) -> Fields:
+    """A transition that lets go says how far it came, unless it knows better: no tick comes after it."""
+    sample = progress.now()
+    return {"current": Int64(sample.current), "percentage": sample.percentage}
 
 
 def _runner_of(document: Mapping[str, Any]) -> Any:

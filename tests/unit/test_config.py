@@ -1,0 +1,229 @@
+"""Settings: three layers, and what is said about a wrong one."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+import pytest
+from pydantic import ByteSize
+
+from console import config
+from console.config import FILE_VARIABLE, MEBIBYTE, Settings, find_file, load
+from console.errors import ConfigurationError
+
+EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "my config.toml"
+
+
+def complaint(file=None, text="", environment=None, **flags):
+    if file is not None:
+        file.write_text(text)
+    with pytest.raises(ConfigurationError) as caught:
+        load(file, environment or {}, {key.replace("__", "."): value for key, value in flags.items()})
+    assert caught.value.advice or file is None or "TOML" in caught.value.message
+    return caught.value.message
+
+
+def test_nothing_at_all_gives_the_defaults():
+    assert load(None, {"HOME": "/x"}, {"s3.bucket": None}) == Settings()
+
+
+def test_the_example_holds_every_setting_with_its_default(file):
+    lines = [line.lstrip("# ") for line in EXAMPLE.read_text().splitlines()]
+    for name, section in config._SECTIONS.items():
+        assert any(line.startswith((f"[{name}]", f"[[{name}]]")) for line in lines), name
+        for key in section.model_fields:
+            assert any(line.startswith(f"{key} = ") for line in lines), f"{name}.{key}"
+    assert load(EXAMPLE, {}, {}) == Settings()
+
+
+def test_environment_is_stronger_than_the_file_and_flags_than_both(file):
+    file.write_text('[s3]\nbucket = "file"\nprefix = "file"\nregion = "file"\n[s3.metadata]\na = "file"\nb = "file"\n')
+    environment = {
+        "UPLOAD_CONSOLE_S3__PREFIX": "environment",
+        "UPLOAD_CONSOLE_S3__BUCKET": "environment",
+        "UPLOAD_CONSOLE_S3__METADATA__A": "environment",
+        FILE_VARIABLE: "somewhere.toml",
+    }
+    settings = load(file, environment, {"s3.bucket": "flag", "s3.endpoint_url": None})
+    assert (settings.s3.bucket, settings.s3.prefix, settings.s3.region) == ("flag", "environment", "file")
+    assert settings.s3.metadata == {"a": "environment", "b": "file"}
+    assert settings.s3.endpoint_url is None
+
+
+def test_environment_texts_become_what_the_setting_is():
+    settings = load(
+        None,
+        {
+            "UPLOAD_CONSOLE_TRANSFER__PART_SIZE": "64 MiB",
+            "UPLOAD_CONSOLE_TRANSFER__PARALLEL_UPLOADS": "2",
+            "UPLOAD_CONSOLE_TRANSFER__READ_TIMEOUT_SECONDS": "1.5",
+            "UPLOAD_CONSOLE_UI__SHOW_HIDDEN": "true",
+        },
+        {},
+    )
+    assert settings.transfer.part_size == ByteSize(64 * MEBIBYTE)
+    assert settings.transfer.parallel_uploads == 2
+    assert settings.transfer.read_timeout_seconds == 1.5
+    assert settings.ui.show_hidden is True
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[transfer]\npart_size = "1 MiB"', "transfer.part_size: expected at least 5 MiB (got '1 MiB')"),
+        ("[transfer]\npart_size = 6442450944", "transfer.part_size: expected at most 5 GiB (got 6442450944)"),
+        ('[transfer]\nbandwidth_limit = "fast"', "transfer.bandwidth_limit: expected a size such as 8 MiB"),
+        ("[transfer]\nbandwidth_limit = -1", "transfer.bandwidth_limit: expected"),
+        ("[transfer]\nmultipart_threshold = true", "transfer.multipart_threshold: expected a whole number (got true)"),
+        ("[transfer]\nparallel_uploads = 0", "transfer.parallel_uploads: expected at least 1 (got 0)"),
+        ("[transfer]\nparallel_parts = 257", "transfer.parallel_parts: expected at most 256 (got 257)"),
+        ("[transfer]\nretries = 1.5", "transfer.retries: expected a whole number (got 1.5)"),
+        ("[transfer]\nretries = false", "transfer.retries: expected a whole number (got false)"),
+        ('[transfer]\nchecksum = "md4"', "transfer.checksum: expected 'auto', 'crc64nvme'"),
+        ("[transfer]\nread_timeout_seconds = 0", "transfer.read_timeout_seconds: expected more than 0 (got 0)"),
+        ('[transfer]\nread_timeout_seconds = "soon"', "transfer.read_timeout_seconds: expected a number (got 'soon')"),
+        ("[mongodb]\ntimeout_seconds = inf", "mongodb.timeout_seconds: expected at most 3,600 (got inf)"),
+        ("[mongodb]\ntimeout_seconds = nan", "mongodb.timeout_seconds: expected more than 0 (got nan)"),
+        ('[mongodb]\ndatabase = ""', "mongodb.database: must not be empty"),
+        ('[mongodb]\ndatabase = "a.b"', "mongodb.database: expected a database name"),
+        ('[mongodb]\ncollection = "system.x"', "mongodb.collection: expected a collection name"),
+        ('[mongodb]\ncollection = "a..b"', "mongodb.collection: expected a collection name"),
+        ("[mongodb]\nuri = 5", "mongodb.uri: expected text"),
+        ('[s3]\nendpoint_url = "s3.example.com"', "s3.endpoint_url: expected an address such as https://"),
+        ('[s3]\nendpoint_url = "http://h:99999"', "s3.endpoint_url: expected an address such as https://"),
+        ('[s3]\nendpoint_url = "http://[x"', "s3.endpoint_url: expected an address such as https://"),
+        ("[s3]\nbucket = 7", "s3.bucket: expected text (got 7)"),
+        ("[s3]\nmetadata = 7", "s3.metadata: expected a table of settings (got 7)"),
+        ("[s3.metadata]\na = 7", "s3.metadata.a: expected text (got 7)"),
+        ("[s3.bucket]\nname = 7", "s3.bucket: expected text (got a table)"),
+        ('[ui]\nshow_hidden = "maybe"', "ui.show_hidden: expected true or false (got 'maybe')"),
+        ("[ui]\ndirectory = 1", "ui.directory: expected a path (got 1)"),
+        ('transfer = "fast"', "transfer: expected a table of settings (got text)"),
+        ("transfer = [1]", "transfer: expected a table of settings (got a list)"),
+        ("watch = 3", "watch: expected a list of tables (got a single value)"),
+        ("[[watch]]\n[[watch]]", "watch[1].folder: is missing"),
+        ("[transfer]\nretry = 1", "transfer.retry: unknown key; did you mean retries?"),
+        ("[transfer]\nxyzzy = 1", "transfer.xyzzy: unknown key; known here: bandwidth_limit, checksum,"),
+        ("[trnsfer]", "trnsfer: unknown key; did you mean transfer?"),
+        ('bucket = "x"', "bucket: unknown key; did you mean s3.bucket?"),
+        ('[[watch]]\nfolder = "x"\nfoldr = 1', "watch[0].foldr: unknown key; did you mean folder?"),
+        ("qqqqqqqqqqqqqqqqqqqq = 1", "unknown key; known here: mongodb, s3, transfer, ui, watch"),
+    ],
+)
+def test_errors_name_the_file_the_key_and_what_was_expected(file, text, said):
+    message = complaint(file, text)
+    assert f"{file}: {said}" in message or (message.startswith(f"{file}: ") and said in message)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("TRANSFER__RETRIES", "x", "transfer.retries: expected a whole number (got 'x')"),
+        ("S3__BUKET", "x", "s3.buket: unknown key; did you mean UPLOAD_CONSOLE_S3__BUCKET?"),
+        ("S3_BUCKET", "x", "s3_bucket: unknown key; did you mean UPLOAD_CONSOLE_S3__BUCKET?"),
+        ("TRANSFER", "x", "transfer: expected a table of settings (got text)"),
+        ("S3__BUCKET__NAME", "x", "s3.bucket: expected text (got a table)"),
+    ],
+)
+def test_errors_name_the_variable(name, value, said):
+    assert complaint(environment={f"UPLOAD_CONSOLE_{name}": value}) == f"UPLOAD_CONSOLE_{name}: {said}"
+
+
+def test_variables_that_contradict_each_other_are_an_error_whatever_their_order():
+    pair = {"UPLOAD_CONSOLE_S3": "x", "UPLOAD_CONSOLE_S3__BUCKET": "y"}
+    for environment in (pair, dict(reversed(pair.items()))):
+        assert complaint(environment=environment).startswith("UPLOAD_CONSOLE_S3__BUCKET: unknown key")
+
+
+def test_errors_name_the_flag_also_when_the_file_had_it_right(file):
+    message = complaint(file, '[s3]\nendpoint_url = "http://fine"', s3__endpoint_url="nonsense")
+    assert message.startswith("--s3-endpoint: s3.endpoint_url: expected an address")
+    assert complaint(transfer__retries="x").startswith("command line: transfer.retries: expected a whole number")
+
+
+def test_all_errors_are_told_at_once(file):
+    message = complaint(file, "[transfer]\nretries = -1\nparallel_parts = 0\n[s3]\nbuket = 1")
+    assert len(message.splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"[s3", "not TOML"), (b"\xff\xfe", "not TOML"), (b'a = "\x1b[31m"', "not TOML")]
+)
+def test_a_file_that_is_no_toml_is_named(file, content, said):
+    file.write_bytes(content)
+    with pytest.raises(ConfigurationError) as caught:
+        load(file, {}, {})
+    assert caught.value.message.startswith(f"{file}: {said}")
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    for path, reason in ((tmp_path / "none.toml", "No such file"), (tmp_path, "Is a directory")):
+        with pytest.raises(ConfigurationError) as caught:
+            load(path, {}, {})
+        assert caught.value.message.startswith(f"{path}: {reason}")
+
+
+def test_keys_and_values_are_shown_escaped(file):
+    message = complaint(file, '[s3]\nendpoint_url = "\\u001b[31m\\u202e"\n["\\u001b"]\n')
+    assert "\x1b" not in message
+    assert "\u202e" not in message
+
+
+SECRET = "s3cr3t-pass"
+URI = f"mongodb://user:{SECRET}@host:27017/?replicaSet=rs0"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'mongodb = "{URI}"',
+        f'[mongodb]\nuri = ["{URI}"]',
+        f'[mongodb.uri]\nvalue = "{URI}"',
+        f'[mongodb]\nurl = "{URI}"',
+        f'[mongodb]\nuri = "{URI}"\ntimeout_seconds = "x"',
+        f'uri = "{URI}"',
+        f'[s3]\nendpoint_url = "http://user:{SECRET}@host"',
+        f'[mongodb]\nuri = "{URI}',
+        f'[ui]\ntheme = 1\nshow_hidden = "{URI}"',
+        f's3 = ["{URI}"]',
+        f'watch = "{URI}"',
+    ],
+)
+def test_no_password_in_any_complaint(file, text):
+    file.write_text(text)
+    with pytest.raises(ConfigurationError) as caught:
+        load(file, {}, {})
+    assert SECRET not in caught.value.message
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+def test_no_password_in_what_settings_show():
+    settings = load(None, {"UPLOAD_CONSOLE_MONGODB__URI": URI}, {})
+    shown = [
+        repr(settings),
+        str(settings),
+        repr(settings.mongodb),
+        f"{settings.model_dump()}",
+        settings.model_dump_json(),
+    ]
+    assert not [text for text in shown if SECRET in text]
+    assert settings.mongodb.uri.get_secret_value() == URI
+
+
+def test_the_file_is_looked_for_here_then_with_the_person(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own = tmp_path / "own" / "config.toml"
+    monkeypatch.setattr(config, "user_file", lambda: own)
+    assert find_file(None) is None
+    own.parent.mkdir()
+    own.touch()
+    assert find_file(None) == own
+    (tmp_path / "config.toml").touch()
+    assert find_file(None) == Path("config.toml")
+    assert find_file(Path("named.toml")) == Path("named.toml")
