@@ -32,9 +32,6 @@ class RowKind(StrEnum):
     CHANGED = "changed"
 
 
-_KINDS: Final = {ChangeKind.ADDED: RowKind.ADDED, ChangeKind.REMOVED: RowKind.REMOVED}
-
-
 @dataclass(frozen=True, slots=True)
 class Cell:
     """One side of a row. `type` is "" where the text tells it; `value` is the whole value, to copy or to open."""
@@ -113,8 +110,9 @@ def event_rows(event: ChangeEvent, limit: int = ROW_LIMIT) -> list[Row | Omitted
     elif event.before is not None:
         builder.mark(change.path for change in described)
         builder.side(event.before, RowKind.SAME, (), 0, on_right=False)
-    for change in described:
-        builder.add(_described_row(change))
+    for row in map(_described_row, described):
+        if builder.has_room(row.kind, 0):
+            builder.add(row)
     return builder.finish()
 
 
@@ -163,13 +161,16 @@ class _Builder:
             self._left_out = 0
         return self._rows
 
+    def has_room(self, kind: RowKind, depth: int) -> bool:
+        """Whether to make a row at all; where not, it is counted."""
+        if len(self._rows) < (self._limit if kind is RowKind.SAME else 2 * self._limit):
+            return True
+        self._left_out_depth = min(self._left_out_depth, depth) if self._left_out else depth
+        self._left_out += 1
+        return False
+
     def add(self, row: Row) -> None:
-        limit = self._limit if row.kind is RowKind.SAME else 2 * self._limit
-        if len(self._rows) >= limit:
-            self._left_out_depth = min(self._left_out_depth, row.depth) if self._left_out else row.depth
-            self._left_out += 1
-        else:
-            self.finish().append(row)
+        self.finish().append(row)
 
     def content(self, edit: Edit | None, before: Any, after: Any, path: Path, depth: int) -> None:
         """The rows inside two containers of one kind."""
@@ -193,9 +194,11 @@ class _Builder:
         for step, inner in _items(value):
             inner_path = (*path, step)
             inner_kind, row_kind = self._marked_kind(inner_path, kind)
-            cell, container = _cell(inner), _is_container(inner, depth)
-            before, after = (None, cell) if on_right else (cell, None)
-            self.add(Row(inner_path, depth, step_text(step), row_kind, before, after, container))
+            container = _is_container(inner, depth)
+            if self.has_room(row_kind, depth):
+                cell = _cell(inner)
+                before, after = (None, cell) if on_right else (cell, None)
+                self.add(Row(inner_path, depth, step_text(step), row_kind, before, after, container))
             if container:
                 self.side(inner, inner_kind, inner_path, depth + 1, on_right=on_right)
 
@@ -239,24 +242,31 @@ class _Builder:
             return
         container = _is_container(after, depth)
         kind = RowKind.SAME if edit is None else RowKind.CHANGED
-        cell = _cell(after)
-        self.add(Row(path, depth, label, kind, cell if edit is None else _cell(before), cell, container))
+        if self.has_room(kind, depth):
+            cell = _cell(after)
+            self.add(Row(path, depth, label, kind, cell if edit is None else _cell(before), cell, container))
         if container:
             self.content(edit, before, after, path, depth + 1)
 
     def _replaced(self, before: Any, after: Any, path: Path, depth: int, label: str) -> None:
-        old, new = _cell(before), _cell(after)
-        if isinstance(before, str) and isinstance(after, str) and max(len(before), len(after)) > VALUE_LIMIT:
-            texts = both_texts(before, after, VALUE_LIMIT)
-            old, new = Cell(texts[0], old.type, before), Cell(texts[1], new.type, after)
-        if bson_type(before) != bson_type(after):
-            old, new = Cell(old.text, type_label(before), before), Cell(new.text, type_label(after), after)
-        opened = [value for value in (before, after) if _is_container(value, depth)]
-        self.add(Row(path, depth, label, RowKind.CHANGED, old, new, bool(opened)))
-        if _is_container(before, depth):
+        opened = _is_container(before, depth), _is_container(after, depth)
+        if self.has_room(RowKind.CHANGED, depth):
+            self.add(Row(path, depth, label, RowKind.CHANGED, *_replaced_cells(before, after), any(opened)))
+        if opened[0]:
             self._removed(before, path, depth + 1)
-        if _is_container(after, depth):
+        if opened[1]:
             self.side(after, RowKind.ADDED, path, depth + 1)
+
+
+def _replaced_cells(before: Any, after: Any) -> tuple[Cell, Cell]:
+    """Both sides so that the difference shows: the place in long strings, the types where they differ."""
+    old, new = _cell(before), _cell(after)
+    if isinstance(before, str) and isinstance(after, str) and max(len(before), len(after)) > VALUE_LIMIT:
+        texts = both_texts(before, after, VALUE_LIMIT)
+        return Cell(texts[0], old.type, before), Cell(texts[1], new.type, after)
+    if bson_type(before) != bson_type(after):
+        return Cell(old.text, type_label(before), before), Cell(new.text, type_label(after), after)
+    return old, new
 
 
 def _described_row(change: FieldChange) -> Row:
@@ -264,7 +274,8 @@ def _described_row(change: FieldChange) -> Row:
     before, after = (None if isinstance(value, Missing) else _cell(value) for value in (change.before, change.after))
     if change.kind is ChangeKind.CUT:
         after = Cell(f"[{change.after}]", "", change.after)
-    kind = _KINDS.get(change.kind, RowKind.CHANGED)
+    one_sided = change.kind in (ChangeKind.ADDED, ChangeKind.REMOVED)
+    kind = RowKind(change.kind.value) if one_sided else RowKind.CHANGED
     return Row(change.path, 0, path_text(change.path), kind, before, after)
 
 
