@@ -83,11 +83,18 @@ def read_answer(answer: Mapping[str, Any]) -> Answer:
 
 
 def require_etag(answer: Answer) -> Answer:
-    """An answer that was cut within its headers still looks like one.
+    """The answer, if it names an ETag. Raises as `require`."""
+    if not answer.etag:
+        raise TransferError("UnreadableAnswer", "S3's answer came without ETag")
+    return answer
+
+
+def require(answer: Mapping[str, Any], name: str) -> Any:
+    """A field that every whole answer has: one that was cut within its headers still looks like one.
 
     Raises:
         TransferError: UnreadableAnswer.
     """
-    if not answer.etag:
-        raise TransferError("UnreadableAnswer", "S3's answer came without an ETag")
-    return answer
+    if name not in answer:
+        raise TransferError("UnreadableAnswer", f"S3's answer came without {name}")
+    return answer[name]

@@ -122,4 +122,7 @@ def _from_answer(error: aws.ClientError) -> TransferError:
     details = answer.get("Error", {})
     code = str(details.get("Code") or status or "Unknown")
     message = details.get("Message") or str(error)
+    if code == "404" and not error.operation_name.startswith("Head"):
+        # Every 404 but one to a HEAD names what is missing (NoSuchUpload, NoSuchBucket): this answer was cut.
+        return TransferError("UnreadableAnswer", "404 without an error code")
     return TransferError(code, visible(message), status=status)

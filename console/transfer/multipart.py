@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from console.models import Checksum, Multipart
-from console.transfer.boto3_engine import read_answer, require_etag
+from console.transfer.boto3_engine import read_answer, require, require_etag
 from console.transfer.checksums import Algorithm, to_base64
 from console.transfer.client import object_parameters
 from console.transfer.confirm import SentPart, confirm_object, expected_checksum
@@ -107,20 +107,20 @@ def _open(job: Job) -> Multipart:
     server = job.transport.server
     plan = plan_parts(job.source.state.size, job.options.part_size)
 
-    def create() -> Any:
+    def create() -> str:
         parameters = object_parameters(job.content_type, job.options.settings)
         if server.returns_checksums is not False:
             parameters["ChecksumAlgorithm"] = server.algorithm.value
             parameters["ChecksumType"] = "FULL_OBJECT" if server.algorithm.is_crc else "COMPOSITE"
         try:
-            return ask(lambda: job.transport.s3.create_multipart_upload(Bucket=job.bucket, Key=job.key, **parameters))
+            answer = ask(lambda: job.transport.s3.create_multipart_upload(Bucket=job.bucket, Key=job.key, **parameters))
+            return str(require(answer, "UploadId"))
         except TransferError as error:
             if server.learn_from_refusal(error.code, conditional=False):
                 raise TransferError(error.code, error.message, Verdict.RETRY) from error
             raise
 
-    answer = job.ask(create)
-    multipart = Multipart(upload_id=answer["UploadId"], part_size=plan.part_size)
+    multipart = Multipart(upload_id=job.ask(create), part_size=plan.part_size)
     try:
         job.journal.multipart_opened(multipart)
     except BaseException:

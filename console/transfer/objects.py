@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from console.formatting import visible
-from console.transfer.boto3_engine import read_answer
+from console.transfer.boto3_engine import read_answer, require
 from console.transfer.engine import Answer
 from console.transfer.errors import TransferError
 from console.transfer.retrying import ask, ask_patiently
@@ -47,7 +47,7 @@ def head_object(s3: S3Client, bucket: str, key: str, version_id: str | None = No
         if error.code in _ABSENT:
             return None
         raise
-    return StoredObject(found["ContentLength"], read_answer(found), found.get("LastModified"))
+    return StoredObject(require(found, "ContentLength"), read_answer(found), found.get("LastModified"))
 
 
 def first_part_size(s3: S3Client, bucket: str, key: str, version_id: str | None = None) -> int | None:

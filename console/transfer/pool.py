@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
@@ -52,8 +53,9 @@ class WorkerPool:
             threads = list(self._threads)
         for _ in threads:
             self._tasks.put(None)
+        until = time.monotonic() + timeout_seconds
         for thread in threads:
-            thread.join(timeout_seconds)
+            thread.join(max(0.0, until - time.monotonic()))
 
     def _start(self, work: Callable[[], T], finished: Callable[[], None]) -> Future[T]:
         future: Future[T] = Future()

@@ -18,7 +18,7 @@ from console.transfer.control import Control
 from console.transfer.engine import Answer
 from console.transfer.errors import TransferError
 from console.transfer.objects import StoredObject, first_part_size, head_object, require_bucket
-from console.transfer.plan import Part, PartPlan
+from console.transfer.plan import MEBIBYTE, Part, PartPlan, plan_parts
 from console.transfer.retrying import ask_patiently
 from console.transfer.source import SourceFile
 
@@ -66,9 +66,11 @@ def compare(source: SourceFile, stored: StoredObject, part_size: int | None, con
     return Comparison(True, f"{confirmed.algorithm} and size of file and object are the same", confirmed)
 
 
-def verify_upload(s3: S3Client, upload: Upload, control: Control, *, part_size: int | None = None) -> Comparison:
-    """Compare a completed upload's object with its file as both are now. `part_size` is a guess for servers that
-    do not tell it themselves.
+def verify_upload(
+    s3: S3Client, upload: Upload, control: Control, *, preferred_part_size: int = 8 * MEBIBYTE
+) -> Comparison:
+    """Compare a completed upload's object with its file as both are now. The preferred part size (bytes) is what the
+    upload was probably sent with, for servers that do not tell.
 
     Raises:
         TransferError: file or object cannot be looked at. Stopped: `control` said so.
@@ -81,7 +83,8 @@ def verify_upload(s3: S3Client, upload: Upload, control: Control, *, part_size: 
         told = None
         if _part_count(_strongest(stored.answer)) is not None:
             told = first_part_size(s3, upload.bucket, upload.key, upload.version_id)
-        result = compare(source, stored, told or part_size, control)
+        probable = plan_parts(source.state.size, preferred_part_size).part_size
+        result = compare(source, stored, told or probable, control)
         if result.same is not False:
             return result
         if source.state.fingerprint != upload.fingerprint:

@@ -5,8 +5,8 @@
         ...  # talk to proxy.url
         assert proxy.count("UploadPart") == 5
 
-Owns the faults and the record of requests. One request per connection, a thread for each; bodies pass through in
-pieces. The Host header passes unchanged, so signatures stay valid.
+Owns carrying out the faults (`breaking` names them) and the record of requests. One request per connection, a thread
+for each; bodies pass through in pieces. The Host header passes unchanged, so signatures stay valid.
 """
 
 from __future__ import annotations
@@ -16,97 +16,34 @@ import socketserver
 import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Self
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from .breaking import Answer, CorruptBody, CutAnswer, CutBody, Delay, Do, DropAnswer, EditAnswer, Fault, Hold, Reset
+
+__all__ = [
+    "Answer",
+    "CorruptBody",
+    "CutAnswer",
+    "CutBody",
+    "Delay",
+    "Do",
+    "DropAnswer",
+    "EditAnswer",
+    "Fault",
+    "FaultProxy",
+    "Hold",
+    "Request",
+    "Reset",
+]
 
 PIECE: Final = 64 * 1024
 
 
-@dataclass(frozen=True)
-class Answer:
-    """An S3 error as XML instead of the server's answer. `early`: before the body is read. `forwarded`: the server
-    gets the request all the same, and its answer is thrown away.
-    """
-
-    status: int
-    code: str
-    message: str = "a fault of the test's own"
-    early: bool = False
-    forwarded: bool = False
-
-    def bytes(self, method: str) -> bytes:
-        """The answer as it goes over the line."""
-        body = (
-            f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{self.code}</Code>'
-            f"<Message>{self.message}</Message><RequestId>1</RequestId></Error>"
-        ).encode()
-        head = (
-            f"HTTP/1.1 {self.status} Fault\r\nContent-Type: application/xml\r\n"
-            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-        )
-        return head.encode() + (b"" if method == "HEAD" else body)
-
-
-@dataclass(frozen=True)
-class Reset:
-    """The connection is reset before anything reaches the server."""
-
-
-@dataclass(frozen=True)
-class CutBody:
-    """The connection is reset after so many bytes of the body; the server sees the same."""
-
-    after_bytes: int
-
-
-@dataclass(frozen=True)
-class DropAnswer:
-    """The server carries the request out; its answer is lost with the connection."""
-
-
-@dataclass(frozen=True)
-class CutAnswer:
-    """The answer breaks off after so many bytes."""
-
-    after_bytes: int
-
-
-@dataclass(frozen=True)
-class CorruptBody:
-    """One byte of the body is another one when it reaches the server."""
-
-    at: int = 0
-
-
-@dataclass(frozen=True)
-class EditAnswer:
-    """The server's answer, head and body, is changed on its way back."""
-
-    edit: Callable[[bytes], bytes]
-
-
-@dataclass(frozen=True)
-class Hold:
-    """The request waits until `release` is set; `reached` is set when it has arrived."""
-
-    reached: threading.Event = field(default_factory=threading.Event)
-    release: threading.Event = field(default_factory=threading.Event)
-
-
-@dataclass(frozen=True)
-class Do:
-    """Something happens when the request has arrived with its whole body, before the server gets it."""
-
-    action: Callable[[], object]
-
-
-Fault = Answer | Reset | CutBody | DropAnswer | CutAnswer | CorruptBody | EditAnswer | Hold | Do
-
-
 @dataclass
 class Request:
-    """A request as the proxy saw it. `body_bytes` is how much of its body arrived."""
+    """A request as the proxy saw it. `body_bytes` of its body arrived, `passed_bytes` went on to the server."""
 
     operation: str
     method: str
@@ -114,6 +51,7 @@ class Request:
     query: Mapping[str, str]
     headers: Mapping[str, str]
     body_bytes: int = 0
+    passed_bytes: int = 0
     fault: Fault | None = None
 
 
@@ -138,6 +76,7 @@ class FaultProxy:
         self._upstream = (parts.hostname or "127.0.0.1", parts.port or 80)
         self._lock = threading.Lock()
         self._planned: list[_Planned] = []
+        self._closing = threading.Event()
         self.requests: list[Request] = []
         outer = self
 
@@ -160,6 +99,7 @@ class FaultProxy:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._closing.set()
         for planned in self._planned:
             if isinstance(planned.fault, Hold):
                 planned.fault.release.set()
@@ -193,6 +133,11 @@ class FaultProxy:
     def body_bytes(self) -> int:
         """Bytes of all PutObject and UploadPart bodies that arrived."""
         return sum(r.body_bytes for r in self.requests if r.operation in ("PutObject", "UploadPart"))
+
+    @property
+    def passed_bytes(self) -> int:
+        """Bytes of all PutObject and UploadPart bodies that went on to the server."""
+        return sum(r.passed_bytes for r in self.requests if r.operation in ("PutObject", "UploadPart"))
 
     def _serve(self, client: socket.socket) -> None:
         client.settimeout(120)
@@ -230,6 +175,8 @@ class FaultProxy:
         if isinstance(fault, Hold):
             fault.reached.set()
             fault.release.wait(120)
+        if isinstance(fault, Delay):
+            self._closing.wait(fault.seconds)
         if isinstance(fault, Answer) and fault.early:
             client.sendall(fault.bytes(request.method))
             return
@@ -245,7 +192,7 @@ class FaultProxy:
             body = iter(pieces)
         with socket.create_connection(self._upstream, timeout=120) as server:
             server.sendall(_head_for_server(lines))
-            _send_body(server, body, fault)
+            _send_body(server, body, request)
             if isinstance(fault, Answer | DropAnswer):
                 _drain(server)
                 if isinstance(fault, DropAnswer):
@@ -313,21 +260,23 @@ def _head_for_server(lines: list[bytes]) -> bytes:
     return b"\r\n".join([*kept, b"Connection: close", b"", b""])
 
 
-def _send_body(server: socket.socket, body: Iterator[bytes], fault: Fault | None) -> None:
-    passed = 0
+def _send_body(server: socket.socket, body: Iterator[bytes], request: Request) -> None:
+    fault = request.fault
     for piece in body:
+        passed = request.passed_bytes
         if isinstance(fault, CorruptBody) and passed <= fault.at < passed + len(piece):
             damaged = bytearray(piece)
             damaged[fault.at - passed] ^= 0xFF
             piece = bytes(damaged)
         if isinstance(fault, CutBody) and passed + len(piece) >= fault.after_bytes:
             server.sendall(piece[: fault.after_bytes - passed])
+            request.passed_bytes = fault.after_bytes
             raise _Broken
         try:
             server.sendall(piece)
         except OSError:
             return  # the server has answered before the end of the body, and closed
-        passed += len(piece)
+        request.passed_bytes += len(piece)
     if isinstance(fault, CutBody):
         raise _Broken
 

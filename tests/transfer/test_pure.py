@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 import zlib
-from datetime import UTC, datetime
 
 import botocore.exceptions as aws
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.errors import ConfigurationError
 from console.transfer import checksums
-from console.transfer.bandwidth import BandwidthLimit
 from console.transfer.checksums import Algorithm, combine, combine_crc32, digest_bytes, multipart_etag
 from console.transfer.confirm import SentPart, confirm_body, confirm_object
-from console.transfer.duplicates import numbered
 from console.transfer.engine import Answer
-from console.transfer.errors import Stopped, TransferError, classify, classify_file_error
-from console.transfer.keys import MAX_KEY_BYTES, KeyFacts, KeyRefused, KeyTemplate, clean_key
+from console.transfer.errors import TransferError, classify, classify_file_error
 from console.transfer.plan import (
     GIBIBYTE,
     MAX_OBJECT_SIZE,
@@ -32,10 +26,7 @@ from console.transfer.plan import (
     plan_parts,
 )
 from console.transfer.server import ServerTraits
-from console.transfer.slots import Slots
 from console.transfer.verdicts import KNOWN_CODES, Verdict, explain
-
-from .doubles import Commands
 
 # --- plan
 
@@ -190,80 +181,6 @@ def test_a_multipart_object_is_confirmed_by_whatever_came_back(pieces: list[byte
         confirm_object(Answer("", {Algorithm.CRC32: "AAAAAA=="}), object_parts([*pieces, b"more"]))
 
 
-# --- keys
-
-FACTS = KeyFacts("photos/März 1/é.tar.gz", 12, 1_700_000_000_000_000_000, "db-1", "in/")
-NOW = datetime(2026, 3, 4, 23, 30, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    ("template", "key"),
-    [
-        ("{prefix}/{relative_path}", "in/photos/März 1/é.tar.gz"),
-        ("{prefix}/{date:%Y/%m/%d}/{filename}", "in/2026/03/04/é.tar.gz"),
-        ("/{host}//{stem}_{size}{suffix}/", "db-1/é.tar_12.gz"),
-        ("{parent}/{mtime:%H}", "photos/März 1/22"),
-        ("{date}{{x}}/{filename}", "2026-03-04{x}/é.tar.gz"),
-    ],
-)
-def test_templates(template: str, key: str) -> None:
-    assert KeyTemplate.parse(template).key(FACTS, NOW) == key
-
-
-@pytest.mark.parametrize(
-    ("template", "complaint"),
-    [
-        ("{prefx}/x", "unknown field {prefx}"),
-        ("{}", "unknown field {}"),
-        ("{filename.x}", "unknown field {filename.x}"),
-        ("{filename!r}", "conversions"),
-        ("{size:>10}", "only {date} and {mtime}"),
-        ("{date:Y}", "expected a format"),
-        ("{filename", "'}'"),
-        ("all", "the same key"),
-    ],
-)
-def test_wrong_templates_are_named(template: str, complaint: str) -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        KeyTemplate.parse(template)
-    assert complaint in caught.value.message
-    assert "transfer.key_template" in caught.value.message
-
-
-@given(st.text(st.characters(codec=None), max_size=400))
-def test_a_key_is_fit_for_s3_or_refused(text: str) -> None:
-    try:
-        key = clean_key(text)
-    except KeyRefused:
-        return
-    assert 0 < len(key.encode()) <= MAX_KEY_BYTES
-    assert all(segment not in ("", ".", "..") for segment in key.split("/"))
-    assert not any(character < " " for character in key)
-
-
-def test_bytes_that_are_no_utf8_are_written_as_such() -> None:
-    assert clean_key(b"caf\xe9/\n.txt".decode("utf-8", "surrogateescape")) == "caf%E9/%0A.txt"
-
-
-@pytest.mark.parametrize("text", ["", "//", "a/../b", "./a", "x" * 1025, "é" * 513])
-def test_keys_that_are_refused(text: str) -> None:
-    with pytest.raises(KeyRefused):
-        clean_key(text)
-
-
-@pytest.mark.parametrize(
-    ("key", "next_key"),
-    [
-        ("a/b.tar.gz", "a/b-2.tar.gz"),
-        ("b", "b-2"),
-        ("a.d/b", "a.d/b-2"),
-        ("a/.profile", "a/.profile-2"),
-    ],
-)
-def test_numbered_names(key: str, next_key: str) -> None:
-    assert numbered(key, 2) == next_key
-
-
 # --- errors
 
 
@@ -280,6 +197,7 @@ def client_error(code: str, status: int) -> aws.ClientError:
         (client_error("429", 429), "429", Verdict.RETRY),
         (client_error("ExpiredToken", 400), "ExpiredToken", Verdict.PERSON),
         (client_error("KMS.SomethingNew", 400), "KMS.SomethingNew", Verdict.PERSON),
+        (client_error("404", 404), "UnreadableAnswer", Verdict.RETRY),
         (client_error("Odd", 403), "Odd", Verdict.PERSON),
         (client_error("Odd", 400), "Odd", Verdict.PERSON),
         (client_error("NotImplemented", 501), "NotImplemented", Verdict.FINAL),
@@ -318,118 +236,3 @@ def test_every_code_has_words(code: str) -> None:
     assert len(explanation.words) <= 50
     if explanation.verdict is Verdict.PERSON:
         assert explanation.advice
-
-
-# --- limits
-
-
-class FakeTime:
-    """A clock that `wait` moves on: a `Control` too."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.waits = 0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def check(self) -> None:
-        pass
-
-    def wait(self, seconds: float) -> None:
-        assert seconds > 0
-        self.waits += 1
-        self.now += seconds
-
-
-@given(st.integers(1000, 10**8), st.lists(st.integers(1, 300_000), min_size=1, max_size=60))
-def test_the_bandwidth_limit_holds(rate: int, chunks: list[int]) -> None:
-    time = FakeTime()
-    limit = BandwidthLimit(rate, clock=time)
-    for chunk in chunks:
-        limit.take(chunk, time)
-    # The last chunk leaves when those before it have; a tenth of a second's worth may go at once.
-    expected = max(0.0, sum(chunks[:-1]) / rate - 0.1)
-    assert time.now == pytest.approx(expected, abs=1e-6)
-    assert time.waits <= 4 * expected + len(chunks) + 1
-
-
-def test_an_idle_limit_saves_nothing_up() -> None:
-    time = FakeTime()
-    limit = BandwidthLimit(1000, clock=time)
-    limit.take(100, time)
-    time.now += 3600
-    start = time.now
-    for _ in range(11):
-        limit.take(100, time)
-    assert time.now - start == pytest.approx(0.9)
-
-
-def test_a_changed_limit_holds_for_those_who_wait() -> None:
-    time = FakeTime()
-    limit = BandwidthLimit(1000, clock=time)
-    limit.take(100_000, time)
-    real_wait = time.wait
-
-    def wait_and_change(seconds: float) -> None:
-        real_wait(seconds)
-        limit.change(0)
-
-    time.wait = wait_and_change  # type: ignore[method-assign]
-    limit.take(1, time)
-    assert time.now == 0.25
-
-
-def test_waiting_for_bandwidth_can_be_stopped() -> None:
-    limit = BandwidthLimit(1)
-    commands = Commands()
-    limit.take(1_000_000, commands)
-    threading.Timer(0.05, commands.stop).start()
-    with pytest.raises(Stopped):
-        limit.take(1, commands)
-
-
-def test_chunks_shrink_with_the_limit() -> None:
-    assert BandwidthLimit(0).chunk_size(1 << 20) == 1 << 20
-    assert BandwidthLimit(80_000).chunk_size(1 << 20) == 10_000
-    assert BandwidthLimit(10).chunk_size(1 << 20) == 4096
-
-
-def test_slots_can_be_resized() -> None:
-    slots = Slots(1)
-    assert slots.try_acquire()
-    assert not slots.try_acquire()
-    slots.resize(2)
-    assert slots.try_acquire()
-    slots.resize(1)
-    slots.release()
-    assert not slots.try_acquire()
-    slots.release()
-    assert slots.try_acquire()
-
-
-def test_a_waiting_thread_gets_a_slot_that_resize_made() -> None:
-    slots = Slots(1)
-    slots.acquire(Commands())
-    got = threading.Event()
-
-    def wait() -> None:
-        with slots.hold(Commands()):
-            got.set()
-
-    thread = threading.Thread(target=wait)
-    thread.start()
-    slots.resize(2)
-    assert got.wait(10)
-    thread.join()
-    assert slots.used == 1
-
-
-def test_waiting_for_a_slot_can_be_stopped() -> None:
-    slots = Slots(1)
-    commands = Commands()
-    slots.acquire(commands)
-    commands.stop()
-    with pytest.raises(Stopped):
-        slots.acquire(commands)
-    assert slots.used == 1

@@ -70,7 +70,9 @@ def test_parts_get_through(faulty, proxy: FaultProxy, s3, bucket, make_file: Mak
 
 
 @pytest.mark.parametrize("operation", ["CreateMultipartUpload", "CompleteMultipartUpload"])
-@pytest.mark.parametrize("fault", [Answer(503, "SlowDown"), Reset(), Answer(200, "InternalError")], ids=repr)
+@pytest.mark.parametrize(
+    "fault", [Answer(503, "SlowDown"), Reset(), Answer(200, "InternalError"), CutAnswer(40)], ids=repr
+)
 def test_requests_around_the_parts_are_repeated(
     faulty, proxy: FaultProxy, s3, bucket, make_file: MakeFile, operation: str, fault: Fault
 ) -> None:

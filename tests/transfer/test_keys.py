@@ -1,0 +1,84 @@
+"""Object keys: templates, what makes a key valid, and numbered names."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from console.errors import ConfigurationError
+from console.transfer.duplicates import numbered
+from console.transfer.keys import MAX_KEY_BYTES, KeyFacts, KeyRefused, KeyTemplate, clean_key
+
+FACTS = KeyFacts("photos/März 1/é.tar.gz", 12, 1_700_000_000_000_000_000, "db-1", "in/")
+NOW = datetime(2026, 3, 4, 23, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("template", "key"),
+    [
+        ("{prefix}/{relative_path}", "in/photos/März 1/é.tar.gz"),
+        ("{prefix}/{date:%Y/%m/%d}/{filename}", "in/2026/03/04/é.tar.gz"),
+        ("/{host}//{stem}_{size}{suffix}/", "db-1/é.tar_12.gz"),
+        ("{parent}/{mtime:%H}", "photos/März 1/22"),
+        ("{date}{{x}}/{filename}", "2026-03-04{x}/é.tar.gz"),
+    ],
+)
+def test_templates(template: str, key: str) -> None:
+    assert KeyTemplate.parse(template).key(FACTS, NOW) == key
+
+
+@pytest.mark.parametrize(
+    ("template", "complaint"),
+    [
+        ("{prefx}/x", "unknown field {prefx}"),
+        ("{}", "unknown field {}"),
+        ("{filename.x}", "unknown field {filename.x}"),
+        ("{filename!r}", "conversions"),
+        ("{size:>10}", "only {date} and {mtime}"),
+        ("{date:Y}", "expected a format"),
+        ("{filename", "'}'"),
+        ("all", "the same key"),
+    ],
+)
+def test_wrong_templates_are_named(template: str, complaint: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        KeyTemplate.parse(template)
+    assert complaint in caught.value.message
+    assert "transfer.key_template" in caught.value.message
+
+
+@given(st.text(st.characters(codec=None), max_size=400))
+def test_a_key_is_fit_for_s3_or_refused(text: str) -> None:
+    try:
+        key = clean_key(text)
+    except KeyRefused:
+        return
+    assert 0 < len(key.encode()) <= MAX_KEY_BYTES
+    assert all(segment not in ("", ".", "..") for segment in key.split("/"))
+    assert not any(character < " " for character in key)
+
+
+def test_bytes_that_are_no_utf8_are_written_as_such() -> None:
+    assert clean_key(b"caf\xe9/\n.txt".decode("utf-8", "surrogateescape")) == "caf%E9/%0A.txt"
+
+
+@pytest.mark.parametrize("text", ["", "//", "a/../b", "./a", "x" * 1025, "é" * 513])
+def test_keys_that_are_refused(text: str) -> None:
+    with pytest.raises(KeyRefused):
+        clean_key(text)
+
+
+@pytest.mark.parametrize(
+    ("key", "next_key"),
+    [
+        ("a/b.tar.gz", "a/b-2.tar.gz"),
+        ("b", "b-2"),
+        ("a.d/b", "a.d/b-2"),
+        ("a/.profile", "a/.profile-2"),
+    ],
+)
+def test_numbered_names(key: str, next_key: str) -> None:
+    assert numbered(key, 2) == next_key

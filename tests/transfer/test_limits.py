@@ -1,0 +1,127 @@
+"""Bandwidth and slots: limits that hold, can be changed, and are waited for in vain when told to stop."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from console.transfer.bandwidth import BandwidthLimit
+from console.transfer.errors import Stopped
+from console.transfer.slots import Slots
+
+from .doubles import Commands
+
+
+class FakeTime:
+    """A clock that `wait` moves on: a `Control` too."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.waits = 0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def check(self) -> None:
+        pass
+
+    def wait(self, seconds: float) -> None:
+        assert seconds > 0
+        self.waits += 1
+        self.now += seconds
+
+
+@given(st.integers(1000, 10**8), st.lists(st.integers(1, 300_000), min_size=1, max_size=60))
+def test_the_bandwidth_limit_holds(rate: int, chunks: list[int]) -> None:
+    time = FakeTime()
+    limit = BandwidthLimit(rate, clock=time)
+    for chunk in chunks:
+        limit.take(chunk, time)
+    # The last chunk leaves when those before it have; a tenth of a second's worth may go at once.
+    expected = max(0.0, sum(chunks[:-1]) / rate - 0.1)
+    assert time.now == pytest.approx(expected, abs=1e-6)
+    assert time.waits <= 4 * expected + len(chunks) + 1
+
+
+def test_an_idle_limit_saves_nothing_up() -> None:
+    time = FakeTime()
+    limit = BandwidthLimit(1000, clock=time)
+    limit.take(100, time)
+    time.now += 3600
+    start = time.now
+    for _ in range(11):
+        limit.take(100, time)
+    assert time.now - start == pytest.approx(0.9)
+
+
+def test_a_changed_limit_holds_for_those_who_wait() -> None:
+    time = FakeTime()
+    limit = BandwidthLimit(1000, clock=time)
+    limit.take(100_000, time)
+    real_wait = time.wait
+
+    def wait_and_change(seconds: float) -> None:
+        real_wait(seconds)
+        limit.change(0)
+
+    time.wait = wait_and_change  # type: ignore[method-assign]
+    limit.take(1, time)
+    assert time.now == 0.25
+
+
+def test_waiting_for_bandwidth_can_be_stopped() -> None:
+    limit = BandwidthLimit(1)
+    commands = Commands()
+    limit.take(1_000_000, commands)
+    threading.Timer(0.05, commands.stop).start()
+    with pytest.raises(Stopped):
+        limit.take(1, commands)
+
+
+def test_chunks_shrink_with_the_limit() -> None:
+    assert BandwidthLimit(0).chunk_size(1 << 20) == 1 << 20
+    assert BandwidthLimit(80_000).chunk_size(1 << 20) == 10_000
+    assert BandwidthLimit(10).chunk_size(1 << 20) == 4096
+
+
+def test_slots_can_be_resized() -> None:
+    slots = Slots(1)
+    assert slots.try_acquire()
+    assert not slots.try_acquire()
+    slots.resize(2)
+    assert slots.try_acquire()
+    slots.resize(1)
+    slots.release()
+    assert not slots.try_acquire()
+    slots.release()
+    assert slots.try_acquire()
+
+
+def test_a_waiting_thread_gets_a_slot_that_resize_made() -> None:
+    slots = Slots(1)
+    slots.acquire(Commands())
+    got = threading.Event()
+
+    def wait() -> None:
+        with slots.hold(Commands()):
+            got.set()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    slots.resize(2)
+    assert got.wait(10)
+    thread.join()
+    assert slots.used == 1
+
+
+def test_waiting_for_a_slot_can_be_stopped() -> None:
+    slots = Slots(1)
+    commands = Commands()
+    slots.acquire(commands)
+    commands.stop()
+    with pytest.raises(Stopped):
+        slots.acquire(commands)
+    assert slots.used == 1
