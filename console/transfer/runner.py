@@ -12,12 +12,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from bson import ObjectId
 from pymongo.errors import PyMongoError
 
-from console.models import Multipart, Requested, Upload
+from console.models import Requested, Upload, UploadStatus
+from console.records.connection import words
 from console.records.database import Records
 from console.records.progress import Progress
 from console.records.runners import HEARTBEAT_SECONDS, Limits
@@ -25,9 +26,10 @@ from console.records.transitions import Filter, completed, failed, stopped
 from console.records.writer import LEASE_SECONDS, RecordWriter
 from console.transfer.errors import Stopped, TransferError
 from console.transfer.identity import RunnerIdentity
-from console.transfer.job import Confirmation
 from console.transfer.orders import StopReason, TransferControl
 from console.transfer.record_journal import RecordJournal
+from console.transfer.sender_port import Sender
+from console.transfer.tidying import Tidier
 from console.transfer.verdicts import Verdict
 from console.transfer.wakeups import Wakeups
 
@@ -36,26 +38,6 @@ _LOOK_ANYWAY_SECONDS: Final = 1.0
 _ADOPT_SECONDS: Final = 5.0
 
 _log = logging.getLogger(__name__)
-
-
-class Sender(Protocol):
-    """Sends bytes; the real one is `transfer.sender.S3Sender`."""
-
-    def send(self, upload: Upload, journal: RecordJournal, control: TransferControl) -> Confirmation:
-        """Send the file. Raises `TransferError` or `Stopped`, nothing else."""
-        ...
-
-    def abort(self, upload: Upload, multipart: Multipart) -> None:
-        """Drop the parts that S3 holds. Raises `TransferError` where that failed."""
-        ...
-
-    def set_limits(self, limits: Limits) -> None:
-        """Bandwidth and parallel parts from now on."""
-        ...
-
-    def is_here(self, upload: Upload) -> bool:
-        """Whether the upload's file is seen at the same path, unchanged."""
-        ...
 
 
 @dataclass(slots=True)
@@ -106,6 +88,8 @@ class Runner:
         self._stopping = threading.Lock()
         self._stopped: bool | None = None
         self._due: dict[str, float] = {}
+        self._tidier = Tidier(records, sender, self.name, self._dead, lease_seconds)
+        self._settled_from = 0.0
         self._thread = threading.Thread(target=self._run, name="runner", daemon=True)
 
     @property
@@ -127,6 +111,7 @@ class Runner:
         """Begin to claim."""
         self._sender.set_limits(self._limits)
         self._wakeups.start()
+        self._tidier.start()
         self._thread.start()
 
     def drain(self) -> None:
@@ -161,16 +146,19 @@ class Runner:
         for active in waiting:
             self._let_go(active)
         if self._thread.is_alive():
-            self._thread.join(timeout)
-        settled = self.wait_idle(max(0.1, until - time.monotonic() - 0.5))
+            self._thread.join(timeout / 2)
+        # While it lives it may still be claiming.
+        settled = not self._thread.is_alive() and self.wait_idle(max(0.1, until - time.monotonic() - 0.5))
         written = self._writer.close(max(0.2, until - time.monotonic()))
-        if settled and written:
+        is_well = settled and written
+        self._tidier.close(max(0.0, until - time.monotonic()) if is_well else 0.0)
+        if is_well:
             try:
                 self._records.runners.leave(self.name)
             except PyMongoError as error:
-                _log.warning("the heartbeat stays behind: %s", error)
+                _log.warning("the heartbeat stays behind: %s", words(error))
             self._identity.release()
-        return settled and written
+        return is_well
 
     def _run(self) -> None:
         while not self._leaving.is_set():
@@ -178,11 +166,15 @@ class Runner:
                 self._beat()
                 self._obey()
                 self._claim()
-                self._tidy()
             except PyMongoError as error:
-                _log.warning("the runner waits for MongoDB: %s", error)
+                _log.warning("the runner waits for MongoDB: %s", words(error))
+                self._settled_from = time.monotonic() + self._lease_seconds / 3
                 self._leaving.wait(0.5)
-            self._wakeups.wait(_LOOK_ANYWAY_SECONDS)
+            except Exception:  # noqa: BLE001 - a runner that ended unnoticed would obey nobody any more
+                _log.exception("the runner goes on after a fault of its own")
+                self._leaving.wait(0.5)
+            if self._wakeups.wait(_LOOK_ANYWAY_SECONDS):
+                self._tidier.wake()
 
     def _is_due(self, what: str, every: float) -> bool:
         now = time.monotonic()
@@ -225,16 +217,31 @@ class Runner:
             slots=free,
             most_bytes_ahead=_BYTES_AHEAD,
             dead=dead,
-            only=self._only,
+            only=self._mine_to_take(),
             at_work=at_work,
         )
-        if not claimed and self._only is None and self._is_due("elsewhere", _ADOPT_SECONDS):
+        if (
+            not claimed
+            and self._only is None
+            and not self._is_unsettled()
+            and self._is_due("elsewhere", _ADOPT_SECONDS)
+        ):
             stalled = [upload for upload in uploads.stalled(self.host) if upload.id not in at_work]
             here = [upload.id for upload in stalled if self._sender.is_here(upload)]
             claimed = uploads.claim_elsewhere(self.name, here[:free], lease_seconds=self._lease_seconds)
         for upload in claimed:
             self._accept(upload)
         self._start_workers()
+
+    def _is_unsettled(self) -> bool:
+        """Just after an outage of MongoDB leases have run out of runners that live: they renew them first."""
+        return time.monotonic() < self._settled_from
+
+    def _mine_to_take(self) -> Filter | None:
+        if not self._is_unsettled():
+            return self._only
+        not_begun: Filter = {"status": {"$ne": UploadStatus.UPLOADING.value}}
+        return not_begun if self._only is None else {"$and": [self._only, not_begun]}
 
     def _dead(self) -> list[str]:
         named = [name for name in self._records.uploads.lease_holders(self.host) if isinstance(name, str)]
@@ -250,6 +257,8 @@ class Runner:
         with self._lock:
             self._active[upload.id] = active
             self._claimed.append(active)
+            if self._leaving.is_set():
+                control.stop(StopReason.LEAVING)
 
     def _start_workers(self) -> None:
         with self._lock:
@@ -285,21 +294,23 @@ class Runner:
             self._settle(active, fields)
 
     def _let_go(self, active: _Active) -> None:
-        """The transfer stopped: leave the document to whoever is next, or settle what was requested."""
-        if active.control.reason is StopReason.LOST:
-            self._forget(active)
-            return
-        gone = self._is_cancelled(active) and self._abort(active)
-        self._settle(active, stopped(leaving=self._leaving.is_set(), multipart_gone=gone))
+        """The transfer stopped: leave the document to whoever is next, or settle what was requested.
 
-    def _is_cancelled(self, active: _Active) -> bool:
-        if active.control.reason is not StopReason.REQUESTED:
-            return False
+        The parts of a cancelled upload are the tidier's: S3 may take its time.
+        """
+        if active.control.reason is StopReason.LOST:
+            self._drop_if_deleted(active)
+            self._forget(active)
+        else:
+            self._settle(active, stopped(leaving=self._leaving.is_set(), multipart_gone=False))
+
+    def _drop_if_deleted(self, active: _Active) -> None:
+        """Without a document nobody would ever know of the parts; with one they are its new runner's."""
         try:
-            requested = self._records.uploads.requested_of(self.name)
-        except PyMongoError:
-            return False  # the parts stay until some runner tidies the cancelled document
-        return requested.get(active.upload.id) is Requested.CANCEL
+            if not self._records.uploads.get([active.upload.id]):
+                self._abort(active)
+        except PyMongoError as error:
+            _log.warning("a sweep has to find what is left of %s: %s", active.upload.id, words(error))
 
     def _fail(self, active: _Active, error: TransferError) -> None:
         gone = error.verdict is Verdict.FINAL and self._abort(active)
@@ -310,7 +321,9 @@ class Runner:
         if active.journal.multipart is None:
             return True
         try:
-            self._sender.abort(active.upload, active.journal.multipart)
+            # Under the key where it was opened, which may be another one than claimed (duplicates: new_name).
+            upload = active.upload.model_copy(update={"key": active.journal.key})
+            self._sender.abort(upload, active.journal.multipart)
         except TransferError as error:
             _log.warning("the parts of %s stay in the bucket for now: %s", active.upload.id, error)
             return False
@@ -334,18 +347,3 @@ class Runner:
         if active is not None:
             _log.warning("upload %s is no longer ours", upload_id)
             active.control.stop(StopReason.LOST)
-
-    def _tidy(self) -> None:
-        """Settle what a runner that died was told to stop; abort what cancelled documents still hold in the bucket."""
-        if not self._is_due("tidy", _ADOPT_SECONDS):
-            return
-        self._records.uploads.settle(self._dead())
-        for upload in self._records.uploads.to_tidy(self.name, lease_seconds=self._lease_seconds):
-            is_gone = False
-            try:
-                if upload.multipart is not None:
-                    self._sender.abort(upload, upload.multipart)
-                is_gone = True
-            except TransferError as error:
-                _log.warning("the parts of %s stay in the bucket for now: %s", upload.id, error)
-            self._records.uploads.tidied(self.name, upload.id, is_gone=is_gone)

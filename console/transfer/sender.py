@@ -39,8 +39,8 @@ _PART_SECONDS: Final = 2.0
 class S3Sender:
     """Everything that is done to S3. Thread-safe; a context manager."""
 
-    def __init__(self, s3: S3Settings, transfer: TransferSettings) -> None:
-        """Set up; nothing is sent yet.
+    def __init__(self, s3: S3Settings, transfer: TransferSettings, *, retry: RetryPolicy | None = None) -> None:
+        """Set up; nothing is sent yet. `retry` replaces the policy made of `transfer.retries`.
 
         Raises:
             ConfigurationError: no credentials or region, or a wrong endpoint.
@@ -72,7 +72,7 @@ class S3Sender:
                 metadata=s3.metadata,
                 tags=s3.tags,
             ),
-            retry=RetryPolicy(retries=transfer.retries),
+            retry=retry or RetryPolicy(retries=transfer.retries),
         )
 
     @property

@@ -49,10 +49,11 @@ class Wakeups:
         """Let `wait` return."""
         self._woken.set()
 
-    def wait(self, seconds: float) -> None:
-        """Until woken, at most `seconds`."""
-        self._woken.wait(seconds)
+    def wait(self, seconds: float) -> bool:
+        """Until woken, at most `seconds`; whether it was."""
+        woken = self._woken.wait(seconds)
         self._woken.clear()
+        return woken
 
     def close(self) -> None:
         """Let the threads end; they are not waited for."""

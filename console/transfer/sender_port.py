@@ -1,0 +1,34 @@
+"""What a runner asks of S3: the one port between the two, so that a runner can be tested without S3.
+
+Owns the protocol; `sender.S3Sender` is the real one.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from console.models import Multipart, Upload
+from console.records.runners import Limits
+from console.transfer.job import Confirmation
+from console.transfer.orders import TransferControl
+from console.transfer.record_journal import RecordJournal
+
+
+class Sender(Protocol):
+    """Sends bytes, and drops those that nobody wants. Thread-safe."""
+
+    def send(self, upload: Upload, journal: RecordJournal, control: TransferControl) -> Confirmation:
+        """Send the file. Raises `TransferError` or `Stopped`, nothing else."""
+        ...
+
+    def abort(self, upload: Upload, multipart: Multipart) -> None:
+        """Drop the parts that S3 holds. Raises `TransferError` where that failed."""
+        ...
+
+    def set_limits(self, limits: Limits) -> None:
+        """Bandwidth and parallel parts from now on."""
+        ...
+
+    def is_here(self, upload: Upload) -> bool:
+        """Whether the upload's file is seen at the same path, unchanged."""
+        ...

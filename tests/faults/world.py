@@ -1,0 +1,336 @@
+"""The whole loop for a fault test: records, runners, S3 behind a proxy that breaks, and what must hold in the end.
+
+Owns the set-up and the one check that every fault test ends with (`World.check`). Not here: the faults (`proxy`,
+`gate`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from bson import ObjectId
+from pydantic import SecretStr
+
+from console.config import MongoSettings, S3Settings, TransferSettings
+from console.events.event import ChangeEvent
+from console.events.feed_items import FeedItem, Gap
+from console.models import Requested, Source, Upload, UploadStatus, read_upload
+from console.records.database import Records
+from console.records.feed import ChangeFeed
+from console.records.intents import request_all, retry_all
+from console.records.runners import Limits
+from console.transfer.identity import RunnerIdentity
+from console.transfer.intake import Intake
+from console.transfer.retrying import RetryPolicy
+from console.transfer.runner import Runner
+from console.transfer.sender import S3Sender
+from console.transfer.sweep import OpenMultipart, open_multiparts
+from console.transfer.verdicts import KNOWN_CODES, explain
+from tests.faults.proxy import FaultProxy
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+Document = dict[str, Any]
+
+MIB = 1024 * 1024
+HERE = "here"
+PATIENCE_SECONDS = 45.0
+QUICK = RetryPolicy(retries=5, first_wait_seconds=0.01, longest_wait_seconds=0.05)
+
+
+def wait_for(condition: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS) -> float:
+    """Wait until the condition holds; gives how long that took, in seconds."""
+    begun = time.monotonic()
+    while not condition():
+        if time.monotonic() - begun > seconds:
+            raise AssertionError(f"not within {seconds:.0f} s: {what}")
+        time.sleep(0.005)
+    return time.monotonic() - begun
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+class World:
+    """Records, S3 behind `proxy`, files, and any number of runners. A context manager; `check` in the end."""
+
+    def __init__(
+        self,
+        *,
+        mongodb_uri: str,
+        database: str,
+        bucket: str,
+        s3: S3Client,
+        proxy: FaultProxy,
+        folder: Path,
+        **transfer: Any,
+    ) -> None:
+        self.bucket = bucket
+        self.s3 = s3
+        self.proxy = proxy
+        self.folder = folder
+        self.locks = folder / "locks"
+        self.mongodb = MongoSettings(uri=SecretStr(mongodb_uri), database=database, timeout_seconds=5)
+        self.s3_settings = S3Settings(bucket=bucket, endpoint_url=proxy.url)
+        self.transfer = TransferSettings.model_validate(
+            {
+                "part_size": 5 * MIB,
+                "multipart_threshold": 5 * MIB,
+                "parallel_uploads": 3,
+                "parallel_parts": 4,
+                "connect_timeout_seconds": 5,
+                "read_timeout_seconds": 10,
+            }
+            | transfer
+        )
+        self._stack = ExitStack()
+        self._random = random.Random(int(hashlib.md5(str(folder.name).encode()).hexdigest(), 16))
+        self._bytes_added: dict[ObjectId, set[str]] = {}
+        self._items: list[FeedItem] = []
+        self.records = self.open_records()
+        self.elsewhere = self.open_records()
+        self._feed = ChangeFeed(self.records.uploads.collection, snapshot=lambda _: [])
+        self._feed.start()
+
+    def __enter__(self) -> Self:
+        self._stack.callback(self._feed.close)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
+    def open_records(self, **mongodb: Any) -> Records:
+        """A connection to MongoDB of its own, as another process or host has it."""
+        return self._stack.enter_context(Records.open(self.mongodb.model_copy(update=mongodb)))
+
+    def open_sender(self, retry: RetryPolicy = QUICK, **transfer: Any) -> S3Sender:
+        """S3 through the proxy, with retries that do not wait long."""
+        settings = TransferSettings.model_validate(self.transfer.model_dump() | transfer)
+        return self._stack.enter_context(S3Sender(self.s3_settings, settings, retry=retry))
+
+    def start_runner(
+        self,
+        host: str = HERE,
+        *,
+        records: Records | None = None,
+        sender: S3Sender | None = None,
+        locks: Path | None = None,
+        rate: int = 0,
+        **options: Any,
+    ) -> Runner:
+        """A runner at work, stopped at the end of the test. `rate` limits its bandwidth (bytes a second)."""
+        limits = Limits(rate, self.transfer.parallel_uploads, self.transfer.parallel_parts)
+        runner = Runner(
+            records or self.records,
+            sender or self.open_sender(),
+            limits,
+            kind="console",
+            identity=RunnerIdentity(host, locks or self.locks),
+            **options,
+        )
+        self._stack.callback(runner.stop, 5.0)
+        runner.start()
+        return runner
+
+    def file(self, size: int, name: str = "file.bin") -> Path:
+        """A file of random bytes (the same for the same test)."""
+        path = self.folder / "files" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(self._random.randbytes(size))
+        return path
+
+    def add(self, *paths: Path, host: str = HERE, bucket: str | None = None) -> list[ObjectId]:
+        """Pending documents for the files, as `upload --detach` makes them."""
+        settings = self.s3_settings.model_copy(update={"bucket": bucket or self.bucket})
+        intake = Intake(settings, self.transfer, host=host, source=Source.COMMAND)
+        ids: list[ObjectId] = []
+        for batch in intake.batches([os.fspath(path) for path in paths]):
+            added = self.records.uploads.add(batch)
+            ids += added
+            for upload_id, upload in zip(added, batch, strict=True):
+                self.expect(upload_id, Path(upload.path))
+        assert not intake.refusals
+        return ids
+
+    def expect(self, upload_id: ObjectId, path: Path) -> None:
+        """The upload's object may be what the file is now (besides what it was before)."""
+        self._bytes_added.setdefault(upload_id, set()).add(sha256(path.read_bytes()))
+
+    def document(self, upload_id: ObjectId) -> Document:
+        """The document as it is now."""
+        [document] = self.records.uploads.get([upload_id])
+        return document
+
+    def upload(self, upload_id: ObjectId) -> Upload:
+        """The same, read."""
+        upload = read_upload(self.document(upload_id))
+        assert isinstance(upload, Upload)
+        return upload
+
+    def statuses(self, ids: Sequence[ObjectId]) -> list[str]:
+        return [document["status"] for document in self.records.uploads.get(ids)]
+
+    def wait_status(self, ids: Sequence[ObjectId], *status: UploadStatus, seconds: float = PATIENCE_SECONDS) -> float:
+        """Wait until all have one of the statuses; the seconds that it took."""
+        try:
+            return wait_for(
+                lambda: set(self.statuses(ids)) <= {word.value for word in status}, f"all {status}", seconds
+            )
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {[self.document(upload_id) for upload_id in ids]}") from None
+
+    def wait_completed(self, ids: Sequence[ObjectId], seconds: float = PATIENCE_SECONDS) -> float:
+        return self.wait_status(ids, UploadStatus.COMPLETED, seconds=seconds)
+
+    def wait_bytes(self, at_least: int) -> None:
+        """Wait until so many bytes of bodies have come to the proxy."""
+        wait_for(lambda: self.proxy.body_bytes >= at_least, f"{at_least} bytes at the proxy")
+
+    def wait_parts(self, upload_id: ObjectId, at_least: int) -> None:
+        """Wait until S3 holds so many parts of the upload."""
+        wait_for(lambda: len(self.parts(upload_id)) >= at_least, f"{at_least} parts in S3")
+
+    def parts(self, upload_id: ObjectId) -> dict[int, int]:
+        """The parts that S3 holds for the upload: sizes by number."""
+        upload = self.upload(upload_id)
+        if upload.multipart is None:
+            return {}
+        try:
+            answer = self.s3.list_parts(Bucket=upload.bucket, Key=upload.key, UploadId=upload.multipart.upload_id)
+        except self.s3.exceptions.NoSuchUpload:
+            return {}
+        return {part["PartNumber"]: part["Size"] for part in answer.get("Parts", [])}
+
+    def open_multiparts(self) -> list[OpenMultipart]:
+        return list(open_multiparts(self.s3, self.bucket))
+
+    def object_hash(self, key: str) -> str:
+        return sha256(self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read())
+
+    def object_keys(self) -> set[str]:
+        return {item["Key"] for item in self.s3.list_objects_v2(Bucket=self.bucket).get("Contents", [])}
+
+    # What people do, from another connection than the runner's
+
+    def request(self, requested: Requested, *ids: ObjectId) -> None:
+        outcome = request_all(self.elsewhere.uploads, ids, requested)
+        assert not outcome.refused, outcome
+
+    def retry(self, *ids: ObjectId) -> None:
+        outcome = retry_all(self.elsewhere.uploads, ids)
+        assert not outcome.refused, outcome
+
+    def pause(self, *ids: ObjectId) -> float:
+        """Ask for a pause; the seconds until all are paused."""
+        self.request(Requested.PAUSE, *ids)
+        return self.wait_status(ids, UploadStatus.PAUSED)
+
+    def resume(self, *ids: ObjectId) -> None:
+        self.request(Requested.RUN, *ids)
+
+    def cancel(self, *ids: ObjectId) -> float:
+        """Cancel; the seconds until all are cancelled."""
+        self.request(Requested.CANCEL, *ids)
+        return self.wait_status(ids, UploadStatus.CANCELLED)
+
+    def wait_until_tidy(self, *ids: ObjectId) -> float:
+        """Wait until no multipart upload of theirs is known any more; the seconds that it took."""
+        return wait_for(lambda: all(self.document(i)["multipart"] is None for i in ids), "the parts are dropped")
+
+    # What must hold after every fault
+
+    def check(self, *, is_gap_allowed: bool = False, foreign: Sequence[str] = (), orphans: int = 0) -> None:
+        """Objects equal files, documents tell the truth, nothing is left in the bucket, no event is missing.
+
+        `foreign` are keys of objects that no upload made, `orphans` how many multipart uploads nobody can know of.
+        """
+        documents = {document["_id"]: document for document in self.records.uploads.find({})}
+        for document in documents.values():
+            self._check_document(document)
+        completed = {d["key"] for d in documents.values() if d["status"] == "completed" and d["bucket"] == self.bucket}
+        assert self.object_keys() == completed | set(foreign)
+        owned = {d["multipart"]["upload_id"] for d in documents.values() if d["multipart"]}
+        open_ones = {multipart.upload_id for multipart in self.open_multiparts()}
+        assert len(open_ones - owned) == orphans
+        self._check_events(documents, is_gap_allowed=is_gap_allowed)
+
+    def _check_document(self, document: Document) -> None:
+        upload = read_upload(document)
+        assert isinstance(upload, Upload), upload
+        assert upload.lease is None, document
+        assert upload.rate == 0, document
+        assert (upload.finished_at is not None) == upload.status.is_terminal, document
+        match upload.status:
+            case UploadStatus.COMPLETED:
+                assert upload.current == upload.size
+                assert upload.percentage == 100
+                assert upload.multipart is None
+                assert upload.checksum is not None
+                assert upload.checksum.confirmed in ("checksum", "etag")
+                assert upload.etag
+                assert self.object_hash(upload.key) in self._bytes_added[upload.id]
+            case UploadStatus.FAILED:
+                assert upload.error is not None
+                assert upload.error.code in KNOWN_CODES, upload.error
+                assert explain(upload.error.code).words
+                assert upload.error.message
+            case UploadStatus.CANCELLED:
+                assert upload.multipart is None
+            case UploadStatus.PENDING | UploadStatus.PAUSED:
+                assert upload.current < upload.size or not upload.size
+            case UploadStatus.UPLOADING:
+                raise AssertionError(f"nobody is at work on it any more: {document}")
+
+    def _check_events(self, documents: Mapping[ObjectId, Document], *, is_gap_allowed: bool) -> None:
+        """Each event's before-image is the after-image of the one before; the last is the document itself."""
+
+        def has_all() -> bool:
+            self._items += self._feed.take(0.02)
+            return self._last_images() == documents
+
+        wait_for(has_all, "the last event of every document", 20)
+        if not is_gap_allowed:
+            assert not [item for item in self._items if isinstance(item, Gap)]
+        images: dict[ObjectId, Mapping[str, Any] | None] = {}
+        for event in self.events():
+            assert event.before == images.get(event.document_id), event.raw
+            assert event.operation in ("insert", "update", "delete")
+            images[event.document_id] = event.after
+
+    def _last_images(self) -> dict[ObjectId, Mapping[str, Any]]:
+        last: dict[ObjectId, Mapping[str, Any] | None] = {}
+        for event in self.events():
+            last[event.document_id] = event.after
+        return {upload_id: image for upload_id, image in last.items() if image is not None}
+
+    def events(self, upload_id: ObjectId | None = None) -> Iterator[ChangeEvent]:
+        """Change events that came so far."""
+        self._items += self._feed.take(0)
+        for item in self._items:
+            if isinstance(item, ChangeEvent) and upload_id in (None, item.document_id):
+                yield item
+
+    def history(self, upload_id: ObjectId) -> list[str]:
+        """The statuses that the upload went through, as its events tell."""
+        words: list[str] = []
+        for event in self.events(upload_id):
+            if event.after is not None and event.after["status"] not in words[-1:]:
+                words.append(event.after["status"])
+        return words
+
+    def noted(self, upload_id: ObjectId) -> list[str]:
+        """The codes of the errors that its document showed one after the other."""
+        codes: list[str] = []
+        for event in self.events(upload_id):
+            if event.update is not None and "error" in event.update.get("updatedFields", {}) and event.after:
+                codes.append(event.after["error"]["code"])
+        return codes
