@@ -18,6 +18,7 @@ from console.ui import themes
 from console.ui.backend import Backend, Leave
 from console.ui.console_screen import ConsoleScreen
 from console.ui.help import HasKeySections, KeysScreen
+from console.ui.thrift import Thrift, thrifty_driver
 
 
 def utc_now() -> datetime:
@@ -33,6 +34,7 @@ class UploadConsole(App[Leave]):
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+c,ctrl+q", "leave", "Leave", show=False, priority=True, tooltip="Leave the console."),
+        Binding("ctrl+l", "redraw", "Redraw", show=False, tooltip="Draw everything again."),
     ]
 
     def __init__(
@@ -46,7 +48,8 @@ class UploadConsole(App[Leave]):
         notes: Sequence[str] = (),
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        super().__init__()
+        super().__init__(driver_class=thrifty_driver(thrift := Thrift()))
+        self._thrift = thrift
         self._notes = notes
         self.animation_level = "none"
         for known in themes.THEMES:
@@ -69,6 +72,11 @@ class UploadConsole(App[Leave]):
         screen = self.screen
         sections = screen.key_sections() if isinstance(screen, HasKeySections) else [("Keys", screen)]
         self.push_screen(KeysScreen(sections))
+
+    def action_redraw(self) -> None:
+        """Send all of the picture again, after something else has written to the terminal."""
+        self._thrift.forget()
+        self.screen.refresh()
 
     def action_leave(self) -> None:
         """Leave, from whatever screen."""

@@ -1,6 +1,6 @@
-"""A widget that is drawn line by line, and writes to the terminal only what differs from what it wrote before.
+"""A widget that is drawn line by line, and only those lines that differ from what is on the screen.
 
-Owns remembering what is on the screen and finding the difference. Not here: what the lines say.
+Owns remembering what is on the screen. Not here: what the lines say; which cells of a line are sent (`thrift`).
 """
 
 from __future__ import annotations
@@ -32,17 +32,14 @@ class LinesWidget(Widget):
         raise NotImplementedError
 
     def redraw(self) -> None:
-        """Draw the lines that differ from what is on the screen, each from its first to its last difference."""
+        """Draw the lines that differ from what is on the screen."""
         if not self.is_mounted or not self.size:
             return
         for y in range(self.size.height):
             new = self.make_line(y)
             old = self._lines.get(y)
-            if old is None:
+            if old != new:
                 self.refresh(Region(0, y, self.size.width, 1))
-            elif old != new:
-                start, end = difference(old, new)
-                self.refresh(Region(start, y, end - start, 1))
             self._lines[y] = new
 
     def render_line(self, y: int) -> Strip:
@@ -86,17 +83,3 @@ class LinesWidget(Widget):
             elif text:
                 segments.append(Segment(text, self.look(f"lines--{tone}", *over)))
         return Strip(segments).adjust_cell_length(self.size.width, self.look(f"lines--{Tone.PLAIN}", *over))
-
-
-def difference(old: Strip, new: Strip) -> tuple[int, int]:
-    """First and last cell (half-open) in which two lines of the same width differ, to whole segments."""
-    before, after = list(old), list(new)
-    start = 0
-    while before and after and before[0] == after[0]:
-        start += before.pop(0).cell_length
-        after.pop(0)
-    end = new.cell_length
-    while before and after and before[-1] == after[-1]:
-        end -= before.pop().cell_length
-        after.pop()
-    return start, max(start + 1, end)

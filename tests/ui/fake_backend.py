@@ -100,7 +100,7 @@ class FakeBackend:
         self._lock = threading.RLock()
         self._events = 0
         self._number = 900_000
-        self.bring(FeedState(True, "connected"))
+        self.bring(FeedState(True))
         self.bring(Snapshot([dict(doc) for doc in self.documents.values()]))
 
     # ---- what a test makes happen

@@ -117,7 +117,7 @@ async def test_a_link_is_made_for_the_time_asked_and_copied(opened: Opener) -> N
     async with opened(documents=[document(1, status="completed")]) as console:
         await console.press("2", "l")
         assert isinstance(console.app.screen, FormDialog)
-        await console.press(*["backspace"] * 10, *"9 days", "enter")
+        await console.press(*["backspace"] * 10, *"9d", "enter")
         await console.until(lambda: "S3 takes from 1s to 7d 00h" in console.text)
         await console.press(*["backspace"] * 10, *"2h", "enter")
         await console.until(lambda: isinstance(console.app.screen, LinkScreen))
