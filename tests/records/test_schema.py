@@ -1,0 +1,150 @@
+"""Setting the collection up: created, brought up to date, left alone."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from pymongo import ASCENDING, MongoClient
+from pymongo.errors import WriteError
+
+from console.errors import MongoUnsuitable
+from console.records.connection import WIRE_VERSION_4_4, WIRE_VERSION_6_0
+from console.records.schema import INDEXES, VALIDATOR, prepare
+from console.records.uploads import Uploads
+from tests.records.documents import add, new_upload
+from tests.records.servers import running_mongod
+
+
+def options(database, name="uploads"):
+    (found,) = database.list_collections(filter={"name": name})
+    return found["options"]
+
+
+def index_keys(database):
+    return [tuple(index["key"].items()) for index in database.uploads.list_indexes()]
+
+
+def test_the_collection_is_created_once(database):
+    assert prepare(database, "uploads", wire_version=WIRE_VERSION_6_0) == [
+        f"created the collection {database.name}.uploads"
+    ]
+    assert options(database)["changeStreamPreAndPostImages"] == {"enabled": True}
+    assert options(database)["validator"] == VALIDATOR
+    assert len(index_keys(database)) == len(INDEXES) + 1
+    assert prepare(database, "uploads", wire_version=WIRE_VERSION_6_0) == []
+
+
+def test_a_server_older_than_6_is_not_asked_for_images(database):
+    prepare(database, "uploads", wire_version=WIRE_VERSION_4_4)
+    assert "changeStreamPreAndPostImages" not in options(database)
+    assert prepare(database, "uploads", wire_version=WIRE_VERSION_6_0) == [
+        f"set pre- and post-images on {database.name}.uploads (collMod)"
+    ]
+
+
+def test_an_existing_collection_is_brought_up_to_date_and_its_documents_stay(database):
+    others = [{"_id": 1, "status": "done", "size": -5}, {"_id": 2, "anything": [None]}]
+    database.uploads.insert_many(others)
+    database.uploads.create_index([("host", ASCENDING), ("path", ASCENDING)], name="theirs")
+    assert prepare(database, "uploads", wire_version=WIRE_VERSION_6_0) == [
+        f"set validator and pre- and post-images on {database.name}.uploads (collMod)",
+        f"created 6 indexes on {database.name}.uploads",
+    ]
+    assert list(database.uploads.find()) == others
+    database.uploads.update_one({"_id": 1}, {"$set": {"status": "over"}})  # moderate: what was wrong may be changed
+    assert database.uploads.find_one({"_id": 1})["status"] == "over"
+    assert "theirs" in database.uploads.index_information()
+    assert prepare(database, "uploads", wire_version=WIRE_VERSION_6_0) == []
+
+
+def test_a_validator_of_others_stays(database):
+    theirs = {"_id": {"$ne": "forbidden"}}
+    database.create_collection("uploads", validator=theirs)
+    prepare(database, "uploads", wire_version=WIRE_VERSION_6_0)
+    assert options(database)["validator"] == theirs
+    assert options(database)["changeStreamPreAndPostImages"] == {"enabled": True}
+
+
+def test_an_older_validator_of_ours_is_replaced(database):
+    older = {"$jsonSchema": {"title": VALIDATOR["$jsonSchema"]["title"], "bsonType": "object"}}
+    database.create_collection("uploads", validator=older)
+    prepare(database, "uploads", wire_version=WIRE_VERSION_6_0)
+    assert options(database)["validator"] == VALIDATOR
+
+
+def test_the_validator_takes_what_we_write_and_refuses_what_we_would_not(database):
+    prepare(database, "uploads", wire_version=WIRE_VERSION_6_0)
+    uploads = Uploads(database.uploads)
+    (upload_id,) = add(uploads)
+    for wrong in ({"status": "done"}, {"requested": "later"}, {"size": "5"}, {"lease": {"runner": "a"}}):
+        with pytest.raises(WriteError):
+            database.uploads.update_one({"_id": upload_id}, {"$set": wrong})
+
+
+def test_consoles_that_start_at_once_do_not_stand_in_each_others_way(database):
+    start = threading.Barrier(6)
+    notes, errors = [], []
+
+    def console():
+        start.wait()
+        try:
+            notes.extend(prepare(database, "uploads", wire_version=WIRE_VERSION_6_0))
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=console) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert notes.count(f"created the collection {database.name}.uploads") == 1
+    assert len(index_keys(database)) == len(INDEXES) + 1
+
+
+def test_a_view_is_refused(database):
+    database.create_collection("uploads", viewOn="elsewhere", pipeline=[])
+    with pytest.raises(MongoUnsuitable, match=r"uploads is a view, not a collection"):
+        prepare(database, "uploads", wire_version=WIRE_VERSION_6_0)
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory):
+    """A mongod that asks for a password, and the client of its administrator."""
+    key = tmp_path_factory.mktemp("key") / "key"
+    key.write_text("0123456789abcdef" * 4)
+    key.chmod(0o600)
+    with running_mongod("--auth", "--keyFile", str(key)) as mongod:
+        mongod.client(directConnection=True).admin.command("createUser", "root", pwd="root", roles=["root"])
+        administrator = mongod.client(username="root", password="root")
+        for user, role in (("writer", "readWrite"), ("reader", "read")):
+            administrator.guarded.command("createUser", user, pwd="p", roles=[{"role": role, "db": "guarded"}])
+        yield mongod, administrator
+
+
+def as_user(mongod, name) -> MongoClient:
+    return mongod.client(username=name, password="p", authSource="guarded")
+
+
+def test_who_may_not_set_options_is_told_so_and_can_work(guarded):
+    mongod, administrator = guarded
+    administrator.guarded.uploads.insert_one({"_id": "old"})
+    database = as_user(mongod, "writer").guarded
+    notes = prepare(database, "uploads", wire_version=WIRE_VERSION_6_0)
+    assert notes == [
+        "no right to set validator and pre- and post-images on guarded.uploads (collMod): "
+        "the event log may lack documents",
+        "created 7 indexes on guarded.uploads",
+    ]
+    assert Uploads(database.uploads).add([new_upload()])
+
+
+def test_who_may_only_read_is_told_so(guarded):
+    mongod, administrator = guarded
+    administrator.guarded.other.insert_one({"_id": "old"})
+    notes = prepare(as_user(mongod, "reader").guarded, "other", wire_version=WIRE_VERSION_6_0)
+    assert [note.partition(" on ")[0] for note in notes] == [
+        "no right to set validator and pre- and post-images",
+        "no right to create indexes",
+    ]
