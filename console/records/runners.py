@@ -22,6 +22,7 @@ from console.records.transitions import NOW, literal
 HEARTBEAT_SECONDS: Final = 2.0
 LIVE_SECONDS: Final = 15.0
 _FORGOTTEN_SECONDS: Final = 7 * 86_400
+_AT_ONCE: Final = range(1, 257)  # as the settings have it
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +39,18 @@ class Limits:
         return cls(int(settings.bandwidth_limit), settings.parallel_uploads, settings.parallel_parts)
 
     @classmethod
-    def read(cls, document: Mapping[str, Any], otherwise: Limits) -> Limits:
+    def read(cls, stored: object, otherwise: Limits) -> Limits:
         """Limits of a document; what is missing or makes no sense stays as it was."""
+        document = stored if isinstance(stored, Mapping) else {}
 
-        def whole(name: str, least: int, current: int) -> int:
+        def whole(name: str, sensible: range, current: int) -> int:
             value = document.get(name)
-            return value if isinstance(value, int) and not isinstance(value, bool) and value >= least else current
+            return value if isinstance(value, int) and not isinstance(value, bool) and value in sensible else current
 
         return cls(
-            whole("bandwidth", 0, otherwise.bandwidth),
-            whole("uploads", 1, otherwise.uploads),
-            whole("parts", 1, otherwise.parts),
+            whole("bandwidth", range(2**63), otherwise.bandwidth),
+            whole("uploads", _AT_ONCE, otherwise.uploads),
+            whole("parts", _AT_ONCE, otherwise.parts),
         )
 
     def document(self) -> Document:
@@ -92,7 +94,7 @@ class Runners:
             upsert=True,
             return_document=ReturnDocument.AFTER,
         )
-        return Limits.read((document or {}).get("limits") or {}, limits)
+        return Limits.read((document or {}).get("limits"), limits)
 
     def set_limits(self, runner: str, limits: Limits) -> bool:
         """Change a runner's limits, from any host; False if there is no such runner."""
@@ -122,7 +124,7 @@ class Runners:
                 host=str(document.get("host", "")),
                 kind=str(document.get("kind", "")),
                 seen_at=document["seen_at"],
-                limits=Limits.read(document.get("limits") or {}, default),
+                limits=Limits.read(document.get("limits"), default),
                 details=document.get("details") or {},
             )
             for document in self.collection.find(wanted)
