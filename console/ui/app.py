@@ -1,24 +1,18 @@
 """The full-screen console as a Textual application.
 
-Owns the application: its themes, its screens, the keys that hold on every screen. It takes what it needs as
-arguments and reads no settings. Not here: panes and screens.
+Owns what it takes as arguments: it reads no settings. Not here: panes and screens.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import ClassVar
 
-from textual.app import App
-from textual.binding import Binding, BindingType
-
+from console.events.buffer import CAPACITY
 from console.ui import themes
 from console.ui.backend import Backend, Leave
+from console.ui.base_app import BaseApp
 from console.ui.console_screen import ConsoleScreen
-from console.ui.help import HasKeySections, KeysScreen
-from console.ui.thrift import Thrift, thrifty_driver
 
 
 def utc_now() -> datetime:
@@ -26,16 +20,10 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class UploadConsole(App[Leave]):
+class UploadConsole(BaseApp[Leave]):
     """The console on a backend. `run()` returns how the person left. `notes` are shown for a while at the start."""
 
     TITLE = "Upload console"
-    CSS_PATH = "app.tcss"
-    ENABLE_COMMAND_PALETTE = True
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+c,ctrl+q", "leave", "Leave", show=False, priority=True, tooltip="Leave the console."),
-        Binding("ctrl+l", "redraw", "Redraw", show=False, tooltip="Draw everything again."),
-    ]
 
     def __init__(
         self,
@@ -45,18 +33,20 @@ class UploadConsole(App[Leave]):
         host: str,
         theme: str = themes.DARK,
         show_hidden: bool = False,
+        event_capacity: int = CAPACITY,
         notes: Sequence[str] = (),
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        super().__init__(driver_class=thrifty_driver(thrift := Thrift()))
-        self._thrift = thrift
+        super().__init__(theme)
         self._notes = notes
-        self.animation_level = "none"
-        for known in themes.THEMES:
-            self.register_theme(known)
-        colours = self.console.color_system
-        self.theme = themes.suitable(theme, os.environ, 16 if colours in ("standard", "windows") else None)
-        self._console_screen = ConsoleScreen(backend, directory=directory, host=host, now=now, show_hidden=show_hidden)
+        self._console_screen = ConsoleScreen(
+            backend,
+            directory=directory,
+            host=host,
+            now=now,
+            show_hidden=show_hidden,
+            event_capacity=event_capacity,
+        )
 
     def get_default_screen(self) -> ConsoleScreen:
         """The main screen is the bottom one."""
@@ -67,19 +57,8 @@ class UploadConsole(App[Leave]):
         for note in self._notes:
             self.notify(note, timeout=10, markup=False)
 
-    def action_keys(self) -> None:
-        """Show all keys of the screen on top."""
-        screen = self.screen
-        sections = screen.key_sections() if isinstance(screen, HasKeySections) else [("Keys", screen)]
-        self.push_screen(KeysScreen(sections))
-
-    def action_redraw(self) -> None:
-        """Send all of the picture again, after something else has written to the terminal."""
-        self._thrift.forget()
-        self.screen.refresh()
-
     def action_leave(self) -> None:
-        """Leave, from whatever screen."""
+        """Leave, from whatever screen; the main one asks first while uploads run here."""
         while len(self.screen_stack) > 1:
             self.pop_screen()
         self._console_screen.action_leave()

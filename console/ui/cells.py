@@ -37,6 +37,11 @@ class Span(NamedTuple):
     tone: Tone = Tone.PLAIN
 
 
+def spans_length(spans: Iterable[Span]) -> int:
+    """How many cells spans take."""
+    return sum(cell_len(span.text) for span in spans)
+
+
 class Cut(StrEnum):
     """Where a text that is too long loses its letters."""
 
@@ -96,7 +101,7 @@ def fit_spans(spans: Sequence[Span], width: int, *, right: bool = False, cut: Cu
     """Spans in exactly `width` cells. Several spans are cut at their end, a single one as `cut` says."""
     if len(spans) == 1:
         return [Span(padded(spans[0].text, width, right=right, cut=cut), spans[0].tone)]
-    total = sum(cell_len(span.text) for span in spans)
+    total = spans_length(spans)
     if total > width:
         return _cut_end(spans, width)
     blank = Span(" " * (width - total))

@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from rich.cells import cell_len
 from textual.strip import Strip
 
 from console.formatting import byte_rate, byte_size, visible
 from console.models import UploadStatus
 from console.records.runners import Limits
 from console.ui.backend import Link, ServerHealth
-from console.ui.cells import Span, Tone, fit_spans
+from console.ui.cells import Span, Tone, fit_spans, spans_length
 from console.ui.lines import LinesWidget
 from console.ui.upload_cells import SIGNS
 
@@ -55,11 +54,11 @@ class StatusBar(LinesWidget):
         room = max(1, self.size.width - 2)
         forms = self._server_forms() if y == 0 else self._upload_forms()
         for left, right in forms:
-            free = room - _length(left) - _length(right)
+            free = room - spans_length(left) - spans_length(right)
             if free >= 1:
                 break
-        right = fit_spans(right, min(_length(right), room))
-        left = fit_spans(left, max(0, room - _length(right) - 1))
+        right = fit_spans(right, min(spans_length(right), room))
+        left = fit_spans(left, max(0, room - spans_length(right) - 1))
         return self.strip([Span(" "), *left, Span(" "), *right, Span(" ")])
 
     def _server_forms(self) -> Iterator[tuple[list[Span], list[Span]]]:
@@ -91,10 +90,6 @@ class StatusBar(LinesWidget):
         elif self.limits is not None and not short:
             spans.append(Span(" no limit", Tone.MUTED))
         return spans
-
-
-def _length(spans: Sequence[Span]) -> int:
-    return sum(cell_len(span.text) for span in spans)
 
 
 def _server(name: str, health: ServerHealth, detailed: bool) -> Sequence[Span]:

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 from rich.cells import cell_len
 from textual import events
 from textual.driver import Driver
-from textual.messages import Message
+from textual.message import Message
 
 # Sequences of ECMA-48: SGR (8.3.117) is a style, CUP (8.3.21) a position.
 _SEQUENCE: Final = re.compile(
@@ -246,7 +246,7 @@ def thrifty_driver(thrift: Thrift) -> type[Driver] | None:
         def start_application_mode(self) -> None:
             """The terminal may have been in other hands."""
             thrift.forget()
-            super().start_application_mode()
+            super().start_application_mode()  # type: ignore[no-untyped-call]
 
         def stop_application_mode(self) -> None:
             """Whoever writes next finds the terminal's own style."""

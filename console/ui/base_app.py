@@ -1,0 +1,83 @@
+"""What the console and the inspector have in common as applications.
+
+Owns themes, the frugal driver, the keys that hold on every screen, the command palette, and how a fault of the program
+itself ends: with a sentence and a report in a file, never with a traceback on the screen. Not here: screens.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, ClassVar, TypeVar
+
+from rich.text import Text
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.dom import DOMNode
+from textual.screen import Screen
+
+from console.ui import crash, themes
+from console.ui.help import HasKeySections, KeysScreen, bindings_of
+from console.ui.pane import Pane
+from console.ui.thrift import Thrift, thrifty_driver
+
+Result = TypeVar("Result")
+
+
+class BaseApp(App[Result]):
+    """An application of this program."""
+
+    CSS_PATH = "app.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+c,ctrl+q", "leave", "Leave", show=False, priority=True, tooltip="Leave."),
+        Binding("ctrl+p", "command_palette", "Commands", show=False, tooltip="Search all that can be done, by name."),
+        Binding("ctrl+l", "redraw", "Redraw", show=False, tooltip="Draw everything again."),
+    ]
+
+    def __init__(self, theme: str) -> None:
+        super().__init__(driver_class=thrifty_driver(thrift := Thrift()))
+        self._thrift = thrift
+        self.animation_level = "none"
+        for known in themes.THEMES:
+            self.register_theme(known)
+        colours = self.console.color_system
+        self.theme = themes.suitable(theme, os.environ, 16 if colours in ("standard", "windows") else None)
+
+    def action_keys(self) -> None:
+        """Show all keys of the screen on top."""
+        self.push_screen(KeysScreen(self._key_sections(self.screen)))
+
+    def _key_sections(self, screen: Screen[Any]) -> list[tuple[str, DOMNode]]:
+        sections = screen.key_sections() if isinstance(screen, HasKeySections) else [("Here", screen)]
+        return [*sections, ("Always", self)]
+
+    def action_redraw(self) -> None:
+        """Send all of the picture again, after something else has written to the terminal."""
+        self._thrift.forget()
+        self.screen.refresh()
+
+    def action_leave(self) -> None:
+        """Leave, from whatever screen."""
+        self.exit()
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """Everything that has a key, by name, and the choice of colours."""
+        yield SystemCommand("Theme", "Choose other colours", self.search_themes)
+        for title, node in self._key_sections(screen):
+            for binding, _ in bindings_of(node):
+                if binding.action != "command_palette":
+                    name = f"{title}: {binding.description}"
+                    yield SystemCommand(name, binding.tooltip, self._runner(node, binding.action))
+
+    def _runner(self, node: DOMNode, action: str) -> Callable[[], Awaitable[None]]:
+        async def run() -> None:
+            if isinstance(node, Pane):
+                node.focus_list()
+            await self.run_action(action, default_namespace=node)
+
+        return run
+
+    def _fatal_error(self) -> None:
+        """A fault of this program: say so in a sentence, and keep what is known of it in a file."""
+        self.bell()
+        self.panic(Text(crash.report()))

@@ -1,0 +1,37 @@
+"""The report of a fault of this program.
+
+Owns the file and the sentence that names it. The report has no values of variables: these may be somebody's documents.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+import traceback
+from datetime import UTC, datetime
+
+import platformdirs
+
+import console
+from console.formatting import visible
+
+
+def report() -> str:
+    """Keep the exception that is being handled in a file; returns what to tell the person."""
+    error = sys.exception()
+    words = f"The console met a fault of its own and ended: {type(error).__name__}: {visible(str(error))[:500]}"
+    uploads = "Uploads that ran here are paused, and go on from where they are when a console or `resume` takes them."
+    now = datetime.now(UTC)
+    path = platformdirs.user_state_path("upload-console") / f"fault-{now:%Y%m%d-%H%M%S}.txt"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(_text(error, now), encoding="utf-8", errors="backslashreplace")
+    except OSError as failure:
+        return f"{words}\n{uploads}\nNo report could be written to {path}: {failure.strerror}."
+    return f"{words}\n{uploads}\nPlease send the report with what you did last: {path}"
+
+
+def _text(error: BaseException | None, now: datetime) -> str:
+    lines = traceback.format_exception(error) if error is not None else ["no exception\n"]
+    about = f"upload-console {console.__version__}, Python {platform.python_version()}, {platform.platform()}"
+    return f"{now:%Y-%m-%d %H:%M:%S} UTC\n{about}\n\n{''.join(lines)}"

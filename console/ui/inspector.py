@@ -1,0 +1,135 @@
+"""The inspector: the event log full screen, on any feed of change events, live or replayed.
+
+Owns the application and its one screen. Everything it shows is shared with the console's event pane. Not here: where
+the events come from (an `EventSource`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import ClassVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.dom import DOMNode
+from textual.screen import Screen
+from textual.strip import Strip
+
+from console.events.buffer import CAPACITY
+from console.events.feed_items import FeedState
+from console.formatting import visible
+from console.ui import themes
+from console.ui.app import utc_now
+from console.ui.backend import EventSource
+from console.ui.base_app import BaseApp
+from console.ui.blocking import tell
+from console.ui.cells import Span, Tone, fit_spans, spans_length
+from console.ui.event_detail import EventDetail
+from console.ui.event_log import EventLog
+from console.ui.feed_pump import FeedArrived, FeedPump
+from console.ui.key_bar import KeyBar
+from console.ui.lines import LinesWidget
+
+
+class SourceBar(LinesWidget):
+    """What is watched, and how the feed is."""
+
+    def __init__(self, title: str) -> None:
+        super().__init__()
+        self._title = title
+        self.state = FeedState(connected=False)
+
+    def make_line(self, y: int) -> Strip:
+        """One line: what on the left, how on the right."""
+        state = self.state
+        if state.connected:
+            words = Span("● connected", Tone.GOOD)
+        elif state.ended:
+            words = Span(f"■ ended{': ' if state.message else ''}{visible(state.message)}", Tone.WARNING)
+        else:
+            words = Span(f"◌ connecting{': ' if state.message else ''}{visible(state.message)}", Tone.WARNING)
+        room = max(1, self.size.width - 2)
+        right = fit_spans([words], min(spans_length([words]), room // 2))
+        left = [Span("Change events", Tone.STRONG), Span(f" of {visible(self._title)}", Tone.MUTED)]
+        left = fit_spans(left, max(0, room - spans_length(right) - 1))
+        return self.strip([Span(" "), *left, Span(" "), *right, Span(" ")])
+
+
+class InspectorScreen(Screen[None]):
+    """A line about the source, the log, the keys."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("question_mark", "app.keys", "Keys", key_display="?", tooltip="Show all keys."),
+        Binding("q", "app.leave", "Leave", tooltip="Leave the inspector."),
+    ]
+
+    def __init__(self, source: EventSource, *, capacity: int, now: Callable[[], datetime]) -> None:
+        super().__init__()
+        self.bar = SourceBar(source.title)
+        self.log_pane = EventLog(now, capacity=capacity, id="events")
+        self._pump = FeedPump(source, self, self._feed_failed)
+
+    def compose(self) -> ComposeResult:
+        """From top to bottom."""
+        yield self.bar
+        yield self.log_pane
+        yield KeyBar()
+
+    def on_mount(self) -> None:
+        """Begin to read."""
+        self.log_pane.add_class("-zoomed")
+        self.log_pane.focus_list()
+        self._pump.start()
+
+    def on_unmount(self) -> None:
+        """Read no more."""
+        self._pump.stop()
+
+    def key_sections(self) -> list[tuple[str, DOMNode]]:
+        """What the list of keys tells about."""
+        return [("Events", self.log_pane), ("In every list", self.log_pane.rows), ("Everywhere", self)]
+
+    @on(FeedArrived)
+    def _arrived(self, message: FeedArrived) -> None:
+        message.stop()
+        for item in message.items:
+            if isinstance(item, FeedState):
+                self.bar.state = item
+        self.bar.redraw()
+        self.log_pane.add(message.items)
+        message.applied()
+
+    def _feed_failed(self, error: Exception) -> None:
+        tell(self.app, error)
+
+    def on_screen_resume(self, event: events.ScreenResume) -> None:
+        """Draw what happened meanwhile."""
+        self.log_pane.draw()
+
+    @on(EventLog.Opened)
+    def _opened(self, message: EventLog.Opened) -> None:
+        message.stop()
+        self.app.push_screen(EventDetail(message.number, self.log_pane.log_rows.buffer))
+
+
+class Inspector(BaseApp[None]):
+    """The inspector on a source."""
+
+    TITLE = "Change events"
+
+    def __init__(
+        self,
+        source: EventSource,
+        *,
+        theme: str = themes.DARK,
+        event_capacity: int = CAPACITY,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        super().__init__(theme)
+        self._inspector_screen = InspectorScreen(source, capacity=event_capacity, now=now)
+
+    def get_default_screen(self) -> InspectorScreen:
+        """The log is the bottom one."""
+        return self._inspector_screen
