@@ -181,6 +181,11 @@ class Uploads:
             found for doc in self.collection.find(wanted).limit(limit) if isinstance(found := read_upload(doc), Upload)
         ]
 
+    def expired(self, host: str, *, limit: int = 1_000) -> list[ObjectId]:
+        """Uploads of the host that somebody holds by a lease which was not renewed in time."""
+        wanted: Filter = {"host": host, **claimable_elsewhere()}
+        return [document["_id"] for document in self.collection.find(wanted, {"_id": 1}).limit(limit)]
+
     def settle(self, dead: Sequence[str] = ()) -> int:
         """Pause and cancel, on any host, what shall be and has nobody at work on it; gives how many those were.
 

@@ -8,17 +8,21 @@ A runner whose file is not here (another host, container or user) is judged by i
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import secrets
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 from urllib.parse import quote
 
 import platformdirs
 
 _SUFFIX: Final = ".lock"
+
+_log = logging.getLogger(__name__)
 
 
 def this_host() -> str:
@@ -38,10 +42,21 @@ class RunnerIdentity:
         self.host = host or this_host()
         self.name = f"{self.host}:{os.getpid()}:{secrets.token_hex(4)}"
         self._directory = directory or lock_directory()
-        self._directory.mkdir(parents=True, exist_ok=True)
         self._path = self._path_of(self.name)
-        self._file = self._path.open("w")
-        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._file = self._lock()
+
+    def _lock(self) -> IO[str] | None:
+        """Made under another name, so that nobody finds it before it is locked; None where none can be made."""
+        draft = self._path.with_suffix(".new")
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            file = draft.open("w")
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            draft.rename(self._path)
+        except OSError as error:
+            _log.warning("no lock file, so after a crash its lease has to run out: %s", error)
+            return None
+        return file
 
     def dead_among(self, runners: Iterable[str]) -> list[str]:
         """Those that are known to have ended: their lock file is here and nobody holds it."""
@@ -49,15 +64,18 @@ class RunnerIdentity:
 
     def forget(self, runners: Iterable[str]) -> None:
         """Remove the lock files of dead runners that no document names any more."""
-        for path in self._directory.glob(f"*{_SUFFIX}"):
-            runner = path.name.removesuffix(_SUFFIX)
-            if runner not in {quote(name, safe="") for name in runners} and _is_free(path):
-                path.unlink(missing_ok=True)
+        named = {self._path_of(runner) for runner in runners}
+        with suppress(OSError):  # somebody else may have tidied them meanwhile, or be the only one who may
+            for path in self._directory.glob(f"*{_SUFFIX}"):
+                if path not in named and _is_free(path):
+                    path.unlink(missing_ok=True)
 
     def release(self) -> None:
         """The runner has ended and holds nothing any more."""
-        self._path.unlink(missing_ok=True)
-        self._file.close()
+        if self._file is not None:
+            with suppress(OSError):
+                self._path.unlink(missing_ok=True)
+            self._file.close()
 
     def _is_dead(self, runner: str) -> bool:
         return _is_free(self._path_of(runner))
@@ -69,7 +87,8 @@ class RunnerIdentity:
 def _is_free(path: Path) -> bool:
     try:
         with path.open("r") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Shared, so that several who look at once do not take each other for the owner.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
         return False
     return True

@@ -17,13 +17,14 @@ from typing import Any, Final
 from bson import ObjectId
 from pymongo.errors import PyMongoError
 
-from console.models import Requested, Upload, UploadStatus
+from console.models import Requested, Upload
 from console.records.connection import words
 from console.records.database import Records
 from console.records.progress import Progress
 from console.records.runners import HEARTBEAT_SECONDS, Limits
 from console.records.transitions import Filter, completed, failed, stopped
 from console.records.writer import LEASE_SECONDS, RecordWriter
+from console.transfer.adoption import Adoption
 from console.transfer.errors import Stopped, TransferError
 from console.transfer.identity import RunnerIdentity
 from console.transfer.orders import StopReason, TransferControl
@@ -35,7 +36,6 @@ from console.transfer.wakeups import Wakeups
 
 _BYTES_AHEAD: Final = 32 * 1024 * 1024
 _LOOK_ANYWAY_SECONDS: Final = 1.0
-_ADOPT_SECONDS: Final = 5.0
 
 _log = logging.getLogger(__name__)
 
@@ -87,9 +87,9 @@ class Runner:
         self._leaving = threading.Event()
         self._stopping = threading.Lock()
         self._stopped: bool | None = None
-        self._due: dict[str, float] = {}
-        self._tidier = Tidier(records, sender, self.name, self._dead, lease_seconds)
-        self._settled_from = 0.0
+        self._next_beat = 0.0
+        self._adoption = Adoption(records.uploads, self._identity, sender.is_here, lease_seconds)
+        self._tidier = Tidier(records, sender, self.name, self._adoption.dead, lease_seconds)
         self._thread = threading.Thread(target=self._run, name="runner", daemon=True)
 
     @property
@@ -168,7 +168,6 @@ class Runner:
                 self._claim()
             except PyMongoError as error:
                 _log.warning("the runner waits for MongoDB: %s", words(error))
-                self._settled_from = time.monotonic() + self._lease_seconds / 3
                 self._leaving.wait(0.5)
             except Exception:  # noqa: BLE001 - a runner that ended unnoticed would obey nobody any more
                 _log.exception("the runner goes on after a fault of its own")
@@ -176,20 +175,15 @@ class Runner:
             if self._wakeups.wait(_LOOK_ANYWAY_SECONDS):
                 self._tidier.wake()
 
-    def _is_due(self, what: str, every: float) -> bool:
-        now = time.monotonic()
-        if now < self._due.get(what, 0.0):
-            return False
-        self._due[what] = now + every
-        return True
-
     def _beat(self) -> None:
-        if self._is_due("heartbeat", HEARTBEAT_SECONDS):
-            limits = self._records.runners.beat(self.name, self.host, self._kind, self._limits, self._details())
-            if limits != self._limits:
-                self._limits = limits
-                self._sender.set_limits(limits)
-                self._start_workers()
+        if time.monotonic() < self._next_beat:
+            return
+        limits = self._records.runners.beat(self.name, self.host, self._kind, self._limits, self._details())
+        self._next_beat = time.monotonic() + HEARTBEAT_SECONDS
+        if limits != self._limits:
+            self._limits = limits
+            self._sender.set_limits(limits)
+            self._start_workers()
 
     def _obey(self) -> None:
         """Stop what shall pause or be cancelled, and what is no longer ours."""
@@ -208,46 +202,23 @@ class Runner:
         free = self._limits.uploads - len(at_work)
         if self._draining or self._leaving.is_set() or free <= 0:
             return
-        uploads = self._records.uploads
-        dead = self._dead() if self._is_due("dead", _ADOPT_SECONDS) else ()
-        claimed = uploads.claim(
+        dead, takeable = self._adoption.takeable(at_work)
+        claimed = self._records.uploads.claim(
             self.name,
             self.host,
             lease_seconds=self._lease_seconds,
             slots=free,
             most_bytes_ahead=_BYTES_AHEAD,
             dead=dead,
-            only=self._mine_to_take(),
+            only=takeable if self._only is None else {"$and": [self._only, takeable]},
             at_work=at_work,
         )
-        if (
-            not claimed
-            and self._only is None
-            and not self._is_unsettled()
-            and self._is_due("elsewhere", _ADOPT_SECONDS)
-        ):
-            stalled = [upload for upload in uploads.stalled(self.host) if upload.id not in at_work]
-            here = [upload.id for upload in stalled if self._sender.is_here(upload)]
-            claimed = uploads.claim_elsewhere(self.name, here[:free], lease_seconds=self._lease_seconds)
+        if not claimed and self._only is None:
+            elsewhere = self._adoption.takeable_elsewhere(at_work)[:free]
+            claimed = self._records.uploads.claim_elsewhere(self.name, elsewhere, lease_seconds=self._lease_seconds)
         for upload in claimed:
             self._accept(upload)
         self._start_workers()
-
-    def _is_unsettled(self) -> bool:
-        """Just after an outage of MongoDB leases have run out of runners that live: they renew them first."""
-        return time.monotonic() < self._settled_from
-
-    def _mine_to_take(self) -> Filter | None:
-        if not self._is_unsettled():
-            return self._only
-        not_begun: Filter = {"status": {"$ne": UploadStatus.UPLOADING.value}}
-        return not_begun if self._only is None else {"$and": [self._only, not_begun]}
-
-    def _dead(self) -> list[str]:
-        named = [name for name in self._records.uploads.lease_holders(self.host) if isinstance(name, str)]
-        dead = self._identity.dead_among(named)
-        self._identity.forget(named)
-        return dead
 
     def _accept(self, upload: Upload) -> None:
         progress = Progress(upload.size, upload.current)

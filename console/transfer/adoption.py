@@ -1,0 +1,77 @@
+"""Which uploads a runner may take over from another one.
+
+Owns the three ways to know that a runner is gone: its lock file on this host is free; its lease ran out and was not
+renewed for a while; the same for another host's upload whose file is seen here too. Not here: taking them (`runner`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable
+from typing import Final
+
+from bson import ObjectId
+
+from console.models import Upload, UploadStatus
+from console.records.transitions import Filter
+from console.records.uploads import Uploads
+from console.transfer.identity import RunnerIdentity
+
+_LOOK_SECONDS: Final = 2.0
+
+
+class Adoption:
+    """What a runner asks before it claims. For one thread, but for `dead`."""
+
+    def __init__(
+        self, uploads: Uploads, identity: RunnerIdentity, is_here: Callable[[Upload], bool], lease_seconds: float
+    ) -> None:
+        self._uploads = uploads
+        self._identity = identity
+        self._is_here = is_here
+        # Leases of all runners run out during an outage of MongoDB; those that live renew them once it is over.
+        self._grace_seconds = lease_seconds / 3
+        self._overdue: dict[ObjectId, float] = {}
+        self._overdue_elsewhere: dict[ObjectId, float] = {}
+        self._dead: list[str] = []
+        self._next_look = 0.0
+        self._next_look_elsewhere = 0.0
+
+    def dead(self) -> list[str]:
+        """Runners of this host that are known to have ended, among those that documents name."""
+        named = [name for name in self._uploads.lease_holders(self._identity.host) if isinstance(name, str)]
+        dead = self._identity.dead_among(named)
+        self._identity.forget(named)
+        return dead
+
+    def takeable(self, at_work: Collection[ObjectId]) -> tuple[list[str], Filter]:
+        """Dead runners, and a filter for documents of this host that are new, theirs, or long overdue."""
+        if time.monotonic() >= self._next_look:
+            self._next_look = time.monotonic() + _LOOK_SECONDS
+            self._dead = self.dead()
+        overdue = [upload_id for upload_id in self._uploads.expired(self._identity.host) if upload_id not in at_work]
+        ripe = self._ripe(overdue, self._overdue)
+        return self._dead, {
+            "$or": [
+                {"status": {"$ne": UploadStatus.UPLOADING.value}},
+                {"lease.runner": {"$in": self._dead}},
+                {"_id": {"$in": ripe}},
+            ]
+        }
+
+    def takeable_elsewhere(self, at_work: Collection[ObjectId]) -> list[ObjectId]:
+        """Long overdue uploads of other hosts whose files are seen here; looks only now and then."""
+        if time.monotonic() < self._next_look_elsewhere:
+            return []
+        self._next_look_elsewhere = time.monotonic() + min(_LOOK_SECONDS, self._grace_seconds)
+        stalled = {upload.id: upload for upload in self._uploads.stalled(self._identity.host)}
+        ripe = self._ripe(stalled.keys() - set(at_work), self._overdue_elsewhere)
+        return [upload_id for upload_id in ripe if self._is_here(stalled[upload_id])]
+
+    def _ripe(self, overdue: Iterable[ObjectId], since: dict[ObjectId, float]) -> list[ObjectId]:
+        """Those that were found overdue at every look for the length of the grace."""
+        now = time.monotonic()
+        seen = {upload_id: since.get(upload_id, now) for upload_id in overdue}
+        since.clear()
+        since.update(seen)
+        return [upload_id for upload_id, first in seen.items() if now - first >= self._grace_seconds]
