@@ -8,20 +8,27 @@ Exit codes: 0 done, 1 an upload failed, 2 wrong usage or configuration, 3 a serv
 
 from __future__ import annotations
 
-import functools
-import inspect
-import os
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from console import __version__
-
-if TYPE_CHECKING:
-    from console.config import Settings
+from console.flags import (
+    AsJson,
+    Bucket,
+    Chosen,
+    ConfigFile,
+    Detach,
+    Directory,
+    Ids,
+    Match,
+    MongoUri,
+    S3Endpoint,
+    Shared,
+    Status,
+    with_flags,
+)
 
 app = typer.Typer(
     name="upload-console",
@@ -31,63 +38,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="Configuration file (TOML).", metavar="FILE")]
-MongoUri = Annotated[str | None, typer.Option("--mongodb-uri", help="MongoDB, as PyMongo takes it.", metavar="URI")]
-S3Endpoint = Annotated[str | None, typer.Option("--s3-endpoint", help="S3 endpoint; AWS if none.", metavar="URL")]
-Bucket = Annotated[str | None, typer.Option("--bucket", help="Bucket to upload to.", metavar="NAME")]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON lines instead of text.")]
-Ids = Annotated[list[str] | None, typer.Argument(help="Upload ids, or their unambiguous ends.", metavar="[ID]...")]
-All = Annotated[bool, typer.Option("--all", help="Every upload that the command applies to.")]
-Status = Annotated[list[str] | None, typer.Option("--status", help="Only uploads of this status.", metavar="STATUS")]
-Match = Annotated[str | None, typer.Option("--match", help="Only documents that match.", metavar="JSON")]
-Detach = Annotated[
-    bool, typer.Option("--detach", help="Only record the intent; some runner of the host carries it out.")
-]
-Directory = Annotated[Path | None, typer.Option("--dir", help="Keep the servers' data in this folder.", metavar="DIR")]
-
-
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """The flags that every command has."""
-
-    config: Path | None
-    mongodb_uri: str | None
-    s3_endpoint: str | None
-    bucket: str | None
-
-    def settings(self, **flags: Any) -> Settings:
-        """Settings from file, environment and flags; `flags` as `section__key=value`."""
-        from console.config import FILE_VARIABLE, find_file, load
-
-        named = self.config or (Path(value) if (value := os.environ.get(FILE_VARIABLE)) else None)
-        given = {name.replace("__", "."): value for name, value in flags.items()}
-        shared = {
-            "mongodb.uri": self.mongodb_uri,
-            "s3.endpoint_url": self.s3_endpoint,
-            "s3.bucket": self.bucket,
-        }
-        return load(find_file(named), os.environ, {**shared, **given})
-
-
-def _shared_flags(function: Callable[..., int]) -> Callable[..., None]:
-    """Add the shared flags to a command, which gets them as its first argument; its result is the exit code."""
-    own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
-    flags = {"config": ConfigFile, "mongodb_uri": MongoUri, "s3_endpoint": S3Endpoint, "bucket": Bucket}
-    added = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-        for name, annotation in flags.items()
-    ]
-
-    @functools.wraps(function)
-    def command(**values: Any) -> None:
-        shared = Shared(**{name: values.pop(name) for name in flags})
-        raise typer.Exit(function(shared, **values))
-
-    keyword_only = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
-    command.__signature__ = inspect.Signature([*keyword_only, *added])  # type: ignore[attr-defined]
-    command.__annotations__ = {parameter.name: parameter.annotation for parameter in (*keyword_only, *added)}
-    return command
 
 
 def _show_version(wanted: bool) -> None:
@@ -134,7 +84,7 @@ def services(directory: Directory = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
-@_shared_flags
+@with_flags
 def upload(
     shared: Shared,
     paths: Annotated[list[Path], typer.Argument(help="Files and folders.", metavar="PATH...")],
@@ -149,7 +99,7 @@ def upload(
 
 
 @app.command()
-@_shared_flags
+@with_flags
 def events(
     shared: Shared,
     namespace: Annotated[
@@ -188,7 +138,7 @@ def events(
 
 
 @app.command(name="list")
-@_shared_flags
+@with_flags
 def list_uploads(
     shared: Shared,
     ids: Ids = None,
@@ -204,105 +154,63 @@ def list_uploads(
     return run(shared.settings(), Selection(ids or (), status or (), match, all=True), limit=limit, as_json=as_json)
 
 
-def _intent(shared: Shared, name: str, ids: Ids, everything: bool, status: Status, match: Match, **more: Any) -> int:
+def _intent(shared: Shared, name: str, chosen: Chosen, **more: Any) -> int:
     from console.commands.intents import Intent, run
-    from console.commands.selection import Selection
 
-    return run(shared.settings(), Intent(name), Selection(ids or (), status or (), match, all=everything), **more)
+    return run(shared.settings(), Intent(name), chosen.selection, **more)
 
 
 @app.command()
-@_shared_flags
-def pause(
-    shared: Shared,
-    ids: Ids = None,
-    everything: All = False,
-    status: Status = None,
-    match: Match = None,
-    as_json: AsJson = False,
-) -> int:
+@with_flags
+def pause(shared: Shared, chosen: Chosen, as_json: AsJson = False) -> int:
     """Pause uploads, on whichever host they run; parts that arrived are kept."""
-    return _intent(shared, "pause", ids, everything, status, match, as_json=as_json)
+    return _intent(shared, "pause", chosen, as_json=as_json)
 
 
 @app.command()
-@_shared_flags
-def resume(
-    shared: Shared,
-    ids: Ids = None,
-    everything: All = False,
-    status: Status = None,
-    match: Match = None,
-    detach: Detach = False,
-    as_json: AsJson = False,
-) -> int:
+@with_flags
+def resume(shared: Shared, chosen: Chosen, detach: Detach = False, as_json: AsJson = False) -> int:
     """Resume paused uploads behind the parts that arrived."""
-    return _intent(shared, "resume", ids, everything, status, match, detach=detach, as_json=as_json)
+    return _intent(shared, "resume", chosen, detach=detach, as_json=as_json)
 
 
 @app.command()
-@_shared_flags
-def cancel(
-    shared: Shared,
-    ids: Ids = None,
-    everything: All = False,
-    status: Status = None,
-    match: Match = None,
-    as_json: AsJson = False,
-) -> int:
+@with_flags
+def cancel(shared: Shared, chosen: Chosen, as_json: AsJson = False) -> int:
     """Cancel uploads and drop the parts that arrived."""
-    return _intent(shared, "cancel", ids, everything, status, match, as_json=as_json)
+    return _intent(shared, "cancel", chosen, as_json=as_json)
 
 
 @app.command()
-@_shared_flags
-def retry(
-    shared: Shared,
-    ids: Ids = None,
-    everything: All = False,
-    status: Status = None,
-    match: Match = None,
-    detach: Detach = False,
-    as_json: AsJson = False,
-) -> int:
+@with_flags
+def retry(shared: Shared, chosen: Chosen, detach: Detach = False, as_json: AsJson = False) -> int:
     """Start failed and cancelled uploads again."""
-    return _intent(shared, "retry", ids, everything, status, match, detach=detach, as_json=as_json)
+    return _intent(shared, "retry", chosen, detach=detach, as_json=as_json)
 
 
 @app.command()
-@_shared_flags
+@with_flags
 def delete(
     shared: Shared,
-    ids: Ids = None,
-    everything: All = False,
-    status: Status = None,
-    match: Match = None,
+    chosen: Chosen,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: AsJson = False,
 ) -> int:
     """Remove objects from S3 and their records; asks first."""
-    return _intent(shared, "delete", ids, everything, status, match, yes=yes, as_json=as_json)
+    return _intent(shared, "delete", chosen, yes=yes, as_json=as_json)
 
 
 @app.command()
-@_shared_flags
-def verify(
-    shared: Shared,
-    ids: Ids = None,
-    everything: All = False,
-    status: Status = None,
-    match: Match = None,
-    as_json: AsJson = False,
-) -> int:
+@with_flags
+def verify(shared: Shared, chosen: Chosen, as_json: AsJson = False) -> int:
     """Compare objects and files again, byte for byte through their checksums."""
-    from console.commands.selection import Selection
     from console.commands.verify import run
 
-    return run(shared.settings(), Selection(ids or (), status or (), match, all=everything), as_json=as_json)
+    return run(shared.settings(), chosen.selection, as_json=as_json)
 
 
 @app.command()
-@_shared_flags
+@with_flags
 def sweep(
     shared: Shared,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
@@ -315,7 +223,7 @@ def sweep(
 
 
 @app.command()
-@_shared_flags
+@with_flags
 def doctor(shared: Shared, as_json: AsJson = False) -> int:
     """Check MongoDB, change streams, rights, bucket, checksums and terminal; each finding with its mend."""
     from console.commands.doctor import run

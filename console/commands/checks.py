@@ -29,9 +29,10 @@ from console.formatting import visible
 from console.records.connection import WIRE_VERSION_6_0, Connection, check, connect, explain
 from console.records.database import Records
 from console.records.feed import ChangeFeed
-from console.transfer.client import ClientOptions, make_client
+from console.transfer.client import make_client
 from console.transfer.errors import TransferError, classify
 from console.transfer.probe import probe_bucket
+from console.transfer.sender import client_options
 
 _EVENT_SECONDS: Final = 10.0
 _CLOCK_SECONDS: Final = 300  # AWS refuses requests more than 15 minutes off; warn long before
@@ -138,17 +139,7 @@ def check_s3(s3: S3Settings, transfer: TransferSettings) -> Iterator[Finding]:
         yield _bad("bucket", ConsoleError("s3.bucket is not set", advice="Set it in the configuration, or --bucket."))
         return
     try:
-        client = make_client(
-            ClientOptions(
-                endpoint_url=s3.endpoint_url,
-                region=s3.region,
-                profile=s3.profile,
-                addressing_style=s3.addressing_style,
-                ca_bundle=s3.ca_bundle,
-                connect_timeout_seconds=transfer.connect_timeout_seconds,
-                read_timeout_seconds=transfer.read_timeout_seconds,
-            )
-        )
+        client = make_client(client_options(s3, transfer))
     except ConsoleError as error:
         yield _bad("S3", error)
         return

@@ -36,6 +36,19 @@ from console.transfer.verify import Comparison, verify_upload
 _PART_SECONDS: Final = 2.0
 
 
+def client_options(s3: S3Settings, transfer: TransferSettings) -> ClientOptions:
+    """Where S3 is and how it is reached, from the settings."""
+    return ClientOptions(
+        endpoint_url=s3.endpoint_url,
+        region=s3.region,
+        profile=s3.profile,
+        addressing_style=s3.addressing_style,
+        ca_bundle=s3.ca_bundle,
+        connect_timeout_seconds=transfer.connect_timeout_seconds,
+        read_timeout_seconds=transfer.read_timeout_seconds,
+    )
+
+
 class S3Sender:
     """Everything that is done to S3. Thread-safe; a context manager."""
 
@@ -48,15 +61,7 @@ class S3Sender:
         self._bucket = s3.bucket
         self._prefix = s3.prefix.strip("/")
         self._transport = open_transport(
-            ClientOptions(
-                endpoint_url=s3.endpoint_url,
-                region=s3.region,
-                profile=s3.profile,
-                addressing_style=s3.addressing_style,
-                ca_bundle=s3.ca_bundle,
-                connect_timeout_seconds=transfer.connect_timeout_seconds,
-                read_timeout_seconds=transfer.read_timeout_seconds,
-            ),
+            client_options(s3, transfer),
             parts=transfer.parallel_parts,
             bytes_per_second=int(transfer.bandwidth_limit),
             checksum=transfer.checksum,
