@@ -25,9 +25,9 @@ from console.ui.pane import Pane, PaneRows
 from console.ui.rows import Key, RowsView
 
 COLUMNS: Final = (
-    Column("name", "Name", 10, 400, rank=0, share=1, cut=Cut.MIDDLE),
+    Column("name", "Name", 14, 400, rank=0, share=3, cut=Cut.MIDDLE),
     Column("size", "Size", 8, 8, rank=1, right=True),
-    Column("modified", "Modified", 16, 16, rank=2),
+    Column("modified", "Modified", 11, 16, rank=2, share=1),
 )
 
 
@@ -73,8 +73,16 @@ class FileRows:
             return _name(entry)
         if column == "size":
             return [Span(byte_size(entry.size) if entry.kind is Kind.FILE else "", Tone.PLAIN)]
-        moment = datetime.fromtimestamp(entry.mtime, UTC).astimezone() if entry.mtime else None
-        return [Span(f"{moment:%Y-%m-%d %H:%M}" if moment else "", Tone.MUTED)]
+        return [Span(_time(entry.mtime, width) if entry.mtime else "", Tone.MUTED)]
+
+
+def _time(mtime: float, width: int) -> str:
+    """Local time; where it is narrow without the year, and for other years without the time."""
+    moment = datetime.fromtimestamp(mtime, UTC).astimezone()
+    if width >= 16:
+        return f"{moment:%Y-%m-%d %H:%M}"
+    this_year = moment.year == datetime.now(UTC).astimezone().year
+    return f"{moment:%m-%d %H:%M}" if this_year else f"{moment:%Y-%m-%d}"
 
 
 def _name(entry: Entry) -> list[Span]:
@@ -192,10 +200,13 @@ class FileBrowser(Pane):
     @on(PaneRows.MarksChanged)
     def _marks_changed(self, event: PaneRows.MarksChanged) -> None:
         event.stop()
+        self._gather_marked()
+        self._tell()
+
+    def _gather_marked(self) -> None:
         entries = {entry.path: entry for entry in self._shown_entries()} | self._marked
         marked = sorted((str(path) for path in self.rows.marks if path in entries), key=natural)
         self._marked = {path: entries[path] for path in marked}
-        self._tell()
 
     def _entry(self, key: Key | None) -> Entry | None:
         place = self.rows.source.index_of(key) if key is not None else None
@@ -220,8 +231,8 @@ class FileBrowser(Pane):
             self.open(parent, cursor=self.directory)
 
     def _leave_filter(self) -> None:
-        with self.prevent(type(self.filter_line).Changed):
-            self.filter_line.action_clear()
+        if self.filter_line.text:
+            self.filter_line.show("")
 
     def action_sort(self) -> None:
         """Sort by the next of name, size, time."""
@@ -240,6 +251,7 @@ class FileBrowser(Pane):
 
     def action_upload(self) -> None:
         """Ask for the upload of what is marked, or of the row under the cursor."""
+        self._gather_marked()
         paths = tuple(self._marked)
         if not paths:
             entry = self._entry(self.rows.cursor_key)

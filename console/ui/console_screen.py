@@ -17,6 +17,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.dom import DOMNode
 from textual.screen import Screen
+from textual.widgets import Input
 
 from console.events.buffer import CAPACITY
 from console.events.event import ChangeEvent
@@ -51,11 +52,13 @@ class ConsoleScreen(Screen[None]):
     """Three panes on one backend."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("tab", "next_pane(1)", "Next pane", show=False, tooltip="Go to the next pane."),
-        Binding("shift+tab", "next_pane(-1)", "Pane before", show=False, tooltip="Go to the pane before."),
-        Binding("1", "pane('files')", "Files", show=False, tooltip="Go to the files."),
-        Binding("2", "pane('uploads')", "Uploads", show=False, tooltip="Go to the uploads."),
-        Binding("3", "pane('events')", "Events", show=False, tooltip="Go to the events."),
+        Binding("tab", "next_pane(1)", "Next pane", show=False, priority=True, tooltip="Go to the next pane."),
+        Binding(
+            "shift+tab", "next_pane(-1)", "Pane before", show=False, priority=True, tooltip="Go to the pane before."
+        ),
+        Binding("1", "pane('files')", "Files", show=False, priority=True, tooltip="Go to the files."),
+        Binding("2", "pane('uploads')", "Uploads", show=False, priority=True, tooltip="Go to the uploads."),
+        Binding("3", "pane('events')", "Events", show=False, priority=True, tooltip="Go to the events."),
         Binding("z", "zoom", "Zoom", tooltip="Give the pane the whole screen, or put it back."),
         Binding("b", "limits", "Limits", show=False, tooltip="Bandwidth, uploads and parts at the same time."),
         Binding("o", "sweep", "Sweep", show=False, tooltip="Find multipart uploads in the bucket that nobody owns."),
@@ -231,6 +234,10 @@ class ConsoleScreen(Screen[None]):
         while node is not None and not isinstance(node, Pane):
             node = node.parent
         return node
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Numbers are typed into an input, and go to a pane everywhere else; at once, for the keys that follow."""
+        return action != "pane" or not isinstance(self.focused, Input)
 
     def action_pane(self, name: str) -> None:
         """Go to a pane; a zoomed one gives way to it."""

@@ -38,7 +38,7 @@ class EventLog(Pane):
     FILTER_HINT = "op:update key:… field:status text, -not, or a match expression {…}"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "hold", "Hold", tooltip="Hold the view still, while events go on being read; again to go on."),
-        Binding("f", "find", "Find", tooltip="Look for an event without hiding the others."),
+        Binding("f", "find", "Find", priority=True, tooltip="Look for an event without hiding the others."),
         Binding("n", "search(1)", "Next", show=False, tooltip="Next event found, further down."),
         Binding("N", "search(-1)", "Previous", show=False, tooltip="Previous event found, further up."),
         Binding(
@@ -56,7 +56,7 @@ class EventLog(Pane):
     def __init__(self, now: Callable[[], datetime], *, capacity: int = CAPACITY, id: str | None = None) -> None:
         self.log_rows = LogRows(capacity)
         super().__init__(self.log_rows, follow=True, id=id)
-        self.find_line = FilterLine("words to look for, or a filter", sign="find")
+        self.find_line = FilterLine("words to look for, or a filter", self._find_typed, self._find, sign="find")
         self._now = now
         self._pace = Pace(self, self.draw, DRAW_SECONDS)
         self._seen = 0
@@ -142,7 +142,7 @@ class EventLog(Pane):
 
     def action_clear_filter(self) -> None:
         """Show everything."""
-        self.filter_line.action_clear()
+        self.filter_line.clear()
 
     def action_only_document(self) -> None:
         """Stack a clause for the document under the cursor on the filter."""
@@ -163,27 +163,17 @@ class EventLog(Pane):
         """Type what to look for."""
         self.find_line.open()
 
-    @on(FilterLine.Changed)
-    def _line_changed(self, message: FilterLine.Changed) -> None:
-        if message.line is self.find_line:
-            message.stop()
-            message.prevent_default()
-            self.find_line.complain("")
-
-    @on(FilterLine.Left)
-    def _line_left(self, message: FilterLine.Left) -> None:
-        if message.line is not self.find_line:
-            return
-        message.stop()
-        message.prevent_default()
+    def _find_typed(self, text: str) -> None:
         try:
-            self._searched = parse_filter(self.find_line.text)
+            self._searched = parse_filter(text)
         except FilterError as error:
             self.find_line.complain(error.message)
-            self.find_line.open()
-            return
+        else:
+            self.find_line.complain("")
+
+    def _find(self) -> None:
         self.focus_list()
-        if self._searched:
+        if self.find_line.text:
             # The newest is at the bottom: the first one found is the last that happened.
             self.action_search(-1)
 

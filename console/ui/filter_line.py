@@ -1,55 +1,63 @@
 """The line under a list in which a filter is typed.
 
 Owns the input and its keys. It is hidden while it is empty and nobody types. Not here: what is filtered.
+
+Over a slow line keys arrive in bunches: `/foo`, enter and the key of an action, say. So the line tells of its text by
+calls and not by messages, which would be handled behind the keys that follow.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Callable
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.content import Content
-from textual.message import Message
 from textual.widgets import Input, Label
 
 from console.formatting import visible
 
 
+class _Typing(Input):
+    """The input: enter and down leave it, escape empties it."""
+
+    def __init__(self, hint: str, keep: Callable[[], None], clear: Callable[[], None]) -> None:
+        super().__init__(placeholder=hint, compact=True, select_on_focus=False)
+        self.cursor_blink = False
+        self._keep = keep
+        self._clear = clear
+
+    def on_key(self, event: events.Key) -> None:
+        """Keys that were sent here before the focus moved on are sent anew, to where it is now."""
+        if self.screen.focused is not self:
+            event.stop()
+            event.prevent_default()
+            self.app.post_message(events.Key(event.key, event.character))
+        elif event.key in ("enter", "down", "escape"):
+            event.stop()
+            event.prevent_default()
+            (self._clear if event.key == "escape" else self._keep)()
+
+
 class FilterLine(Horizontal):
-    """`/ words`, with what is wrong about them at the right."""
+    """`/ words`, with what is wrong about them at the right.
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter,down", "keep", "Keep filter", tooltip="Keep the filter and go back to the list."),
-        Binding("escape", "clear", "Clear filter", tooltip="Show everything again."),
-    ]
+    `typed` is called with every new text, `left` when the person goes back to the list.
+    """
 
-    @dataclass
-    class Changed(Message):
-        """The text is another one."""
-
-        line: FilterLine
-        text: str
-
-    @dataclass
-    class Left(Message):
-        """The person is done typing."""
-
-        line: FilterLine
-
-    def __init__(self, hint: str, *, sign: str = "/") -> None:
+    def __init__(self, hint: str, typed: Callable[[str], None], left: Callable[[], None], *, sign: str = "/") -> None:
         super().__init__()
-        self._sign = sign
+        self._typed = typed
+        self._left = left
+        self._told = ""
+        self._sign = Label(sign, classes="filter--sign", markup=False)
         self._complaint = Label("", classes="filter--complaint")
-        self.input = Input(placeholder=hint, compact=True, select_on_focus=False)
-        self.input.cursor_blink = False
+        self.input = _Typing(hint, self.keep, self.clear)
 
     def compose(self) -> ComposeResult:
-        """A slash, and the input."""
-        yield Label(self._sign, classes="filter--sign", markup=False)
+        """A sign, and the input."""
+        yield self._sign
         yield self.input
         yield self._complaint
 
@@ -60,12 +68,13 @@ class FilterLine(Horizontal):
     def open(self) -> None:
         """Show the line and type into it."""
         self.display = True
-        self.input.focus()
+        self.screen.set_focus(self.input)
 
     def show(self, text: str) -> None:
         """Show another text, without typing it."""
         self.input.value = text
         self.display = bool(text)
+        self._tell()
 
     def complain(self, words: str) -> None:
         """Say what is wrong with the text; nothing for all is well."""
@@ -76,23 +85,23 @@ class FilterLine(Horizontal):
         """What is filtered by."""
         return self.input.value
 
+    def keep(self) -> None:
+        """Leave the text as it is, and go back."""
+        self._tell()
+        self.display = bool(self.text)
+        self._left()
+
+    def clear(self) -> None:
+        """Empty the text, and go back."""
+        self.show("")
+        self._left()
+
     @on(Input.Changed)
     def _changed(self, event: Input.Changed) -> None:
         event.stop()
-        self.post_message(self.Changed(self, event.value))
+        self._tell()
 
-    @on(Input.Submitted)
-    def _submitted(self, event: Input.Submitted) -> None:
-        event.stop()
-        self.action_keep()
-
-    def action_keep(self) -> None:
-        """Leave the text as it is."""
-        self.display = bool(self.text)
-        self.post_message(self.Left(self))
-
-    def action_clear(self) -> None:
-        """Empty the text."""
-        self.input.value = ""
-        self.display = False
-        self.post_message(self.Left(self))
+    def _tell(self) -> None:
+        if self.text != self._told:
+            self._told = self.text
+            self._typed(self.text)

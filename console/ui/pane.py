@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from textual import events, on
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
+from textual.widgets import Input
 
 from console.ui.filter_line import FilterLine
 from console.ui.rows import RowSource, RowsView
@@ -70,7 +71,7 @@ class Pane(Vertical):
     NAME: ClassVar[str] = ""
     FILTER_HINT: ClassVar[str] = "words to look for"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "filter", "Filter", tooltip="Show only rows that have all the words, as you type."),
+        Binding("slash", "filter", "Filter", priority=True, tooltip="Show only rows with all the words, as you type."),
         Binding("escape", "back", "Clear", show=False, tooltip="Clear the filter; then the marks."),
     ]
 
@@ -78,7 +79,7 @@ class Pane(Vertical):
         super().__init__(id=id)
         self.rows = self.make_rows(source, follow)
         self.title_line = TitleLine(self.NAME)
-        self.filter_line = FilterLine(self.FILTER_HINT)
+        self.filter_line = FilterLine(self.FILTER_HINT, self.filter_changed, self.focus_list)
 
     def make_rows(self, source: RowSource, follow: bool) -> RowsView:
         """The list widget of this pane."""
@@ -104,8 +105,12 @@ class Pane(Vertical):
         self.title_line.remove_class("-focused")
 
     def focus_list(self) -> None:
-        """Put the focus where keys act on rows."""
-        self.rows.focus()
+        """Put the focus where keys act on rows; at once, for the keys that follow."""
+        self.screen.set_focus(self.rows)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys that open a line come before all others, but where they are typed into one."""
+        return action not in ("filter", "find") or not isinstance(self.screen.focused, Input)
 
     def action_filter(self) -> None:
         """Type a filter."""
@@ -114,23 +119,13 @@ class Pane(Vertical):
     def action_back(self) -> None:
         """Undo the last narrowing: the filter first, then the marks."""
         if self.filter_line.text:
-            self.filter_line.action_clear()
+            self.filter_line.clear()
         elif isinstance(self.rows, PaneRows):
             self.rows.clear_marks()
 
     def filter_changed(self, text: str) -> None:
         """The filter is another one."""
         raise NotImplementedError
-
-    @on(FilterLine.Changed)
-    def _filter_changed(self, event: FilterLine.Changed) -> None:
-        event.stop()
-        self.filter_changed(event.text)
-
-    @on(FilterLine.Left)
-    def _filter_left(self, event: FilterLine.Left) -> None:
-        event.stop()
-        self.focus_list()
 
     def on_click(self, event: events.Click) -> None:
         """A click on the frame means the list."""

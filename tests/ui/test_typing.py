@@ -1,0 +1,58 @@
+"""Keys that arrive in a bunch, as they do over a slow line, mean the same as one by one."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from textual import events
+from textual.keys import _character_to_key
+
+from console.models import Requested
+
+from .conftest import Console, Opener
+from .fake_backend import document
+from .test_console import key
+
+NAMED = {"\r": "enter", "\x1b": "escape", "\t": "tab"}
+
+
+def bunch(console: Console, keys: str) -> None:
+    """All keys at once, as a terminal delivers what was typed meanwhile."""
+    for character in keys:
+        name = NAMED.get(character) or _character_to_key(character)
+        event = events.Key(name, character)
+        event.set_sender(console.app)
+        console.app.post_message(event)
+
+
+async def test_marking_and_uploading(opened: Opener, photos: Path) -> None:
+    async with opened(documents=[]) as console:
+        bunch(console, "j  u")
+        await console.until(lambda: console.backend.asked)
+        assert console.backend.asked[0] == ("add_uploads", (str(photos / "2026"), str(photos / "a.jpg")))
+
+
+async def test_going_to_a_pane_and_acting_there(opened: Opener) -> None:
+    async with opened(documents=[document(1, status="uploading")]) as console:
+        bunch(console, "2p")
+        await console.until(lambda: ("request", (key(1),), Requested.PAUSE) in console.backend.asked)
+
+
+async def test_entering_a_directory_leaves_the_focus_where_it_went(opened: Opener) -> None:
+    async with opened() as console:
+        bunch(console, "h3")
+        await console.until(lambda: console.screen.focused_pane is console.screen.log_pane)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert console.screen.focused_pane is console.screen.log_pane
+
+
+@pytest.mark.parametrize("keys", ["2/0002\rp", "2/0002 1\x1b/0002\rp"])
+async def test_filtering_and_acting_on_what_is_left(opened: Opener, keys: str) -> None:
+    async with opened(documents=[document(n, status="uploading") for n in range(1, 5)]) as console:
+        bunch(console, keys)
+        await console.until(lambda: console.backend.asked)
+        assert console.backend.asked == [("request", (key(2),), Requested.PAUSE)]
+        assert console.screen.table.filter_line.text == "0002"
