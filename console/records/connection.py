@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote_plus
 
-from pymongo import MongoClient, WriteConcern
+from pymongo import MongoClient, WriteConcern, timeout
 from pymongo.errors import (
     ConfigurationError as PyMongoConfigurationError,
 )
@@ -46,6 +46,7 @@ NOT_A_REPLICA_SET: Final = 40573
 # end, instead of a call that never returns.
 MAJORITY: Final = WriteConcern("majority", wtimeout=10_000)
 
+_FAREWELL_SECONDS: Final = 0.5
 _NO_SET_ADVICE: Final = "Start mongod with --replSet rs0 and run once: mongosh --eval 'rs.initiate()'."
 _GHOST: Final = "RSGhost"  # server discovery specification: started with --replSet, and not (yet) in a set
 _SECRET_OPTION: Final = re.compile(r"(?i)(?<=[?&;])(\w*password|authmechanismproperties)=[^&;]*")
@@ -66,7 +67,9 @@ class Connection:
 
     def close(self) -> None:
         """End the client and its monitor threads."""
-        self.client.close()
+        # PyMongo tells the server that the sessions end, and would look for one as long as for any command.
+        with timeout(_FAREWELL_SECONDS):
+            self.client.close()
 
 
 def connect(settings: MongoSettings) -> Connection:

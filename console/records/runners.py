@@ -125,7 +125,7 @@ class Runners:
                 kind=str(document.get("kind", "")),
                 seen_at=document["seen_at"],
                 limits=Limits.read(document.get("limits"), default),
-                details=document.get("details") or {},
+                details=details if isinstance(details := document.get("details"), Mapping) else {},
             )
             for document in self.collection.find(wanted)
             if isinstance(document.get("seen_at"), datetime)

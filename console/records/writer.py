@@ -268,7 +268,13 @@ class RecordWriter:
                 if was_held:
                     del self._held[upload_id]
             if was_held:
-                self._on_lost(upload_id)
+                self._report(upload_id)
+
+    def _report(self, upload_id: ObjectId) -> None:
+        try:
+            self._on_lost(upload_id)
+        except Exception:  # noqa: BLE001 - the writes of all other uploads go on
+            _log.exception("nobody took note that upload %s is lost", upload_id)
 
     def _read_back(self, ids: Iterable[ObjectId]) -> dict[ObjectId, Document]:
         wanted = {"_id": {"$in": list(ids)}}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from pymongo import MongoClient
+from pymongo import MongoClient, timeout
 from pymongo.errors import OperationFailure, PyMongoError
 
 from console.embedded.lifetime import LOOPBACK, ServiceFolder, SupervisedProcess, free_port, wait_until
@@ -78,8 +78,9 @@ class Mongod:
         self.initiate()
 
     def close(self) -> None:
-        for client in self._clients:
-            client.close()
+        with timeout(0.1):  # for clients that have not noticed yet that it runs again
+            for client in self._clients:
+                client.close()
         self.process.stop()
 
 

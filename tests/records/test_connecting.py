@@ -9,6 +9,8 @@ import pytest
 from bson import DatetimeMS
 from bson.raw_bson import RawBSONDocument
 from pydantic import SecretStr
+from pymongo import timeout
+from pymongo.errors import ServerSelectionTimeoutError
 
 from console.config import MongoSettings
 from console.embedded.lifetime import LOOPBACK, ServiceFolder, free_port
@@ -140,3 +142,14 @@ def test_the_connection_knows_when_the_server_is_away():
         with pytest.raises(ServerUnreachable):
             check(connection)
         assert not connection.is_connected
+
+
+def test_closing_does_not_wait_for_a_server_that_is_away():
+    """It would for `timeout_seconds`, and the test's own time limit ends before those."""
+    with running_mongod() as mongod:
+        chosen = MongoSettings(uri=SecretStr(f"mongodb://{mongod.address}"), timeout_seconds=3600)
+        records = Records.open(chosen)
+        mongod.process.kill()
+        with timeout(1), pytest.raises(ServerSelectionTimeoutError):
+            records.uploads.counts()
+        records.close()

@@ -46,8 +46,10 @@ def test_limits_set_from_elsewhere_reach_the_runner_and_stay(runners):
 def test_limits_that_make_no_sense_change_nothing(runners, database, nonsense):
     runners.beat("a", "here", "console", LIMITS, {})
     database.uploads_runners.update_one({"_id": "a"}, {"$set": {"limits": nonsense}})
+    assert runners.known()[0].limits.uploads == 1
     assert runners.beat("a", "here", "console", LIMITS, {}) == LIMITS
-    assert runners.live()[0].runner == "a"
+    database.uploads_runners.update_one({"_id": "a"}, {"$set": {"details": nonsense}})
+    assert isinstance(runners.live()[0].details, dict)
 
 
 def test_the_limits_of_the_settings():
