@@ -29,7 +29,7 @@ from pydantic_core import PydanticKnownError
 from console.complaints import Layer, complaint
 from console.errors import ConfigurationError
 from console.formatting import visible
-from console.watch.rules import WatchRule
+from console.watch.rules import WatchRule, WatchRules
 
 ENVIRONMENT_PREFIX: Final = "UPLOAD_CONSOLE_"
 FILE_VARIABLE: Final = f"{ENVIRONMENT_PREFIX}CONFIG"
@@ -117,6 +117,7 @@ class TransferSettings(_Section):
     multipart_threshold: Size = Field(ByteSize(16 * MEBIBYTE), ge=0, le=5 * GIBIBYTE)
     bandwidth_limit: Size = Field(ByteSize(0), ge=0)
     checksum: Literal["auto", "crc64nvme", "crc32c", "crc32", "sha256", "md5"] = "auto"
+    engine: Literal["auto", "crt", "boto3"] = "auto"
     duplicates: Literal["overwrite", "skip_identical", "new_name", "fail"] = "overwrite"
     retries: Count = Field(8, ge=0, le=100)
     connect_timeout_seconds: Seconds = 10.0
@@ -139,7 +140,7 @@ class Settings(_Section):
     s3: S3Settings = S3Settings()
     transfer: TransferSettings = TransferSettings()
     ui: UiSettings = UiSettings()
-    watch: tuple[WatchRule, ...] = ()
+    watch: WatchRules = ()
 
 
 _SECTIONS: Final[Mapping[str, type[BaseModel]]] = {

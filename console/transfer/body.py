@@ -45,6 +45,10 @@ class Body(io.RawIOBase):
         """True: a client may start over."""
         return True
 
+    def check(self) -> None:
+        """Raises a `Stopped` when the transfer must stop."""
+        self._control.check()
+
     def tell(self) -> int:
         """Position from the beginning of the part."""
         return self._position

@@ -41,19 +41,24 @@ class ClientOptions:
     connections: int = 256
 
 
-def make_client(options: ClientOptions) -> S3Client:
-    """A client without retries of its own (`retrying` does that, and can be interrupted).
-
-    Raises:
-        ConfigurationError: no region for AWS, no credentials, an unknown profile, a wrong endpoint.
-    """
+def open_session(options: ClientOptions) -> boto3.Session:
+    """Where credentials and settings of AWS come from. Raises `ConfigurationError`: an unknown profile."""
     try:
-        session = boto3.Session(profile_name=options.profile, region_name=options.region)
+        return boto3.Session(profile_name=options.profile, region_name=options.region)
     except aws.ProfileNotFound:
         raise ConfigurationError(
             f"s3.profile: there is no AWS profile {visible(repr(options.profile))}",
             advice=f"Known profiles: {_known_profiles()}. `aws configure --profile NAME` makes one.",
         ) from None
+
+
+def make_client(options: ClientOptions, session: boto3.Session | None = None) -> S3Client:
+    """A client without retries of its own (`retrying` does that, and can be interrupted).
+
+    Raises:
+        ConfigurationError: no region for AWS, no credentials, an unknown profile, a wrong endpoint.
+    """
+    session = session or open_session(options)
     region = session.region_name or (_ENDPOINT_REGION if options.endpoint_url else None)
     if region is None:
         raise ConfigurationError(

@@ -65,6 +65,7 @@ class S3Sender:
             parts=transfer.parallel_parts,
             bytes_per_second=int(transfer.bandwidth_limit),
             checksum=transfer.checksum,
+            engine=transfer.engine,
         )
         self._options = SendOptions(
             part_size=int(transfer.part_size),

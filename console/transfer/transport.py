@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from console.transfer.bandwidth import BandwidthLimit
-from console.transfer.boto3_engine import Boto3Engine
-from console.transfer.client import ClientOptions, is_aws, make_client
+from console.transfer.client import ClientOptions, is_aws, make_client, open_session
 from console.transfer.engine import Engine
+from console.transfer.engine_choice import EngineChoice, choose_engine
 from console.transfer.pool import WorkerPool
 from console.transfer.server import ChecksumPolicy, ServerTraits
 
@@ -34,18 +34,25 @@ class Transport:
 
 
 def open_transport(
-    options: ClientOptions, *, parts: int = 8, bytes_per_second: int = 0, checksum: ChecksumPolicy = "auto"
+    options: ClientOptions,
+    *,
+    parts: int = 8,
+    bytes_per_second: int = 0,
+    checksum: ChecksumPolicy = "auto",
+    engine: EngineChoice = "auto",
 ) -> Transport:
     """A transport with at most `parts` parts under way, and a bandwidth limit (0 for none).
 
     Raises:
         ConfigurationError: the client cannot be made.
     """
-    s3 = make_client(options)
+    session = open_session(options)
+    s3 = make_client(options, session)
+    bandwidth = BandwidthLimit(bytes_per_second)
     return Transport(
         s3=s3,
-        engine=Boto3Engine(s3),
+        engine=choose_engine(engine, s3, session, options, bandwidth),
         pool=WorkerPool(parts),
-        bandwidth=BandwidthLimit(bytes_per_second),
+        bandwidth=bandwidth,
         server=ServerTraits(is_aws=is_aws(s3), policy=checksum),
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from console.transfer.client import ClientOptions
+from console.transfer.engine_choice import EngineChoice
 from console.transfer.transport import Transport, open_transport
 from tests.faults.proxy import FaultProxy
 
@@ -29,10 +30,17 @@ def make_file(tmp_path: Path) -> MakeFile:
     return make
 
 
+@pytest.fixture(params=["crt", "boto3"])
+def engine(request: pytest.FixtureRequest) -> EngineChoice:
+    """Every transfer is tested with both."""
+    choice: EngineChoice = request.param
+    return choice
+
+
 @pytest.fixture
-def transport(services: EmbeddedServices) -> Iterator[Transport]:
+def transport(services: EmbeddedServices, engine: EngineChoice) -> Iterator[Transport]:
     """To the real S3 server."""
-    transport = open_transport(ClientOptions(endpoint_url=services.s3_endpoint), parts=4)
+    transport = open_transport(ClientOptions(endpoint_url=services.s3_endpoint), parts=4, engine=engine)
     yield transport
     transport.close()
 
@@ -45,9 +53,9 @@ def proxy(services: EmbeddedServices) -> Iterator[FaultProxy]:
 
 
 @pytest.fixture
-def faulty(proxy: FaultProxy) -> Iterator[Transport]:
+def faulty(proxy: FaultProxy, engine: EngineChoice) -> Iterator[Transport]:
     """To the real S3 server through the proxy."""
     options = ClientOptions(endpoint_url=proxy.url, read_timeout_seconds=5, connect_timeout_seconds=5)
-    transport = open_transport(options, parts=4)
+    transport = open_transport(options, parts=4, engine=engine)
     yield transport
     transport.close()

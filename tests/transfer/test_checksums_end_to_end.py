@@ -11,6 +11,7 @@ import pytest
 
 from console.transfer.client import ClientOptions
 from console.transfer.engine import ObjectSettings
+from console.transfer.engine_choice import EngineChoice
 from console.transfer.errors import TransferError
 from console.transfer.objects import delete_object, head_object
 from console.transfer.send import Confirmation, send
@@ -27,7 +28,7 @@ Connect = Callable[..., tuple[StrictS3, FaultProxy, Transport]]
 
 
 @pytest.fixture
-def connect() -> Iterator[Connect]:
+def connect(engine: EngineChoice) -> Iterator[Connect]:
     """A strict server, a proxy before it and a transport through that."""
     with ExitStack() as stack:
 
@@ -38,6 +39,7 @@ def connect() -> Iterator[Connect]:
                 ClientOptions(endpoint_url=proxy.url, read_timeout_seconds=5),
                 parts=4,
                 checksum=checksum,  # type: ignore[arg-type]
+                engine=engine,
             )
             stack.callback(transport.close)
             return strict, proxy, transport
