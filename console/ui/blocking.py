@@ -9,6 +9,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from textual.app import App
@@ -55,14 +56,22 @@ def _later(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> Non
         loop.call_soon_threadsafe(callback)
 
 
-def ask(app: App[Any], call: Callable[[], T], then: Callable[[T], None] | None = None) -> None:
-    """Run a blocking call in a thread; `then` gets its result on the event loop, a failure becomes a notice."""
+def ask(
+    app: App[Any],
+    call: Callable[[], T],
+    then: Callable[[T], None] | None = None,
+    failed: Callable[[Exception], None] | None = None,
+) -> None:
+    """Run a blocking call in a thread; `then` gets its result on the event loop.
+
+    A failure becomes a notice, or goes to `failed` where one is given: for questions that nobody has asked by hand.
+    """
 
     async def work() -> None:
         try:
             result = await in_thread(call)
         except Exception as error:  # noqa: BLE001 - every failure of such a call is told here, and nowhere else
-            tell(app, error)
+            (failed or partial(tell, app))(error)
         else:
             if then is not None:
                 then(result)

@@ -6,10 +6,10 @@ wish (`requests`), how it reaches the servers (`backend`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -22,10 +22,11 @@ from textual.widgets import Input
 from console.events.buffer import CAPACITY
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Snapshot
+from console.events.text import json_text
 from console.formatting import count
 from console.models import Upload, UploadStatus
 from console.ui import leaving
-from console.ui.backend import Backend, Leave, Link, PageQuery, ServerHealth, Servers
+from console.ui.backend import Backend, Leave
 from console.ui.blocking import ask, tell
 from console.ui.browser import FileBrowser
 from console.ui.event_detail import EventDetail
@@ -35,17 +36,19 @@ from console.ui.key_bar import KeyBar
 from console.ui.leaving import Answer
 from console.ui.pace import Pace
 from console.ui.pane import Pane
+from console.ui.polls import Polls
 from console.ui.requests import Requests
+from console.ui.rows import Key
 from console.ui.status_bar import StatusBar
+from console.ui.text_screen import TextScreen
 from console.ui.upload_cells import is_stalled
-from console.ui.upload_detail import UploadDetail
+from console.ui.upload_detail import record_lines
 from console.ui.upload_rows import UploadRows
 from console.ui.uploads import UploadsPane
+from console.ui.watches import WatchesScreen
 
 DRAW_SECONDS: Final = 0.125
 TICK_SECONDS: Final = 1.0
-HEALTH_SECONDS: Final = 5.0
-COUNT_SECONDS: Final = 1.0
 
 
 class ConsoleScreen(Screen[None]):
@@ -62,6 +65,7 @@ class ConsoleScreen(Screen[None]):
         Binding("z", "zoom", "Zoom", tooltip="Give the pane the whole screen, or put it back."),
         Binding("b", "limits", "Limits", show=False, tooltip="Bandwidth, uploads and parts at the same time."),
         Binding("o", "sweep", "Sweep", show=False, tooltip="Find multipart uploads in the bucket that nobody owns."),
+        Binding("w", "watches", "Watches", show=False, tooltip="Watched folders of every host."),
         Binding("question_mark", "app.keys", "Keys", key_display="?", tooltip="Show all keys."),
         Binding("q", "leave", "Leave", tooltip="Leave the console; asks first while uploads run here."),
     ]
@@ -87,10 +91,8 @@ class ConsoleScreen(Screen[None]):
         self.requests = Requests(self, backend, self.uploads)
         self._pump = FeedPump(backend, self, self._feed_failed)
         self._pace = Pace(self, self._draw, DRAW_SECONDS)
-        self._count_pace = Pace(self, self._ask_counts, COUNT_SECONDS)
-        self._feed_state = FeedState(False, "connecting")
+        self._polls = Polls(self, backend, self.status, self.uploads, self._pace.mark)
         self._zoomed: Pane | None = None
-        self._paging = False
         self._finishing = False
 
     def compose(self) -> ComposeResult:
@@ -107,9 +109,7 @@ class ConsoleScreen(Screen[None]):
         self.files.focus_list()
         self._pump.start()
         self.set_interval(TICK_SECONDS, self._pace.mark)
-        self.set_interval(HEALTH_SECONDS, self._ask_health)
-        self._ask_health()
-        ask(self.app, self.backend.limits, self._limits_known)
+        self._polls.ask_health()
 
     def on_unmount(self) -> None:
         """End the feed."""
@@ -123,10 +123,9 @@ class ConsoleScreen(Screen[None]):
         for item in event.items:
             self.uploads.apply(item)
             if isinstance(item, FeedState):
-                self._feed_state = item
-                self._link_changed()
+                self._polls.feed_changed(item)
             elif isinstance(item, Snapshot) or _changes_status(item):
-                self._count_pace.mark()
+                self._polls.count_soon()
         self.log_pane.add(event.items)
         event.applied()
         self._pace.mark()
@@ -136,6 +135,8 @@ class ConsoleScreen(Screen[None]):
 
     def _draw(self) -> None:
         """Everything that shows uploads. Skipped while another screen is on top; it is made good on return."""
+        if self._finishing:
+            self._finish_if_done()
         if not self.is_current:
             return
         now = self.now()
@@ -146,68 +147,18 @@ class ConsoleScreen(Screen[None]):
             if isinstance(row, Upload) and row.status is UploadStatus.UPLOADING and not is_stalled(row, now)
         )
         self.status.redraw()
-        self._ask_page()
-        if self._finishing:
-            self._finish_if_done()
+        self._polls.ask_page(self.table.rows.cursor)
 
     def on_screen_resume(self, event: events.ScreenResume) -> None:
         """Draw what happened meanwhile."""
         self._pace.mark()
         self.log_pane.draw()
 
-    # ---- servers, counts, pages
-
-    def _ask_health(self) -> None:
-        ask(self.app, self.backend.servers, self._health_known)
-
-    def _health_known(self, servers: Servers) -> None:
-        self.status.mongodb, self.status.s3 = servers.mongodb, servers.s3
-        self._link_changed()
-
-    def _link_changed(self) -> None:
-        """The feed knows sooner than the next question whether MongoDB is there."""
-        health = self.status.mongodb
-        state = self._feed_state
-        if state.connected:
-            self.status.mongodb = ServerHealth(Link.CONNECTED, health.address)
-        elif state.ended or health.link is Link.CONNECTED:
-            link = Link.LOST if state.ended else Link.RECONNECTING
-            self.status.mongodb = ServerHealth(link, health.address, state.message)
-        self.status.redraw()
-
-    def _ask_counts(self) -> None:
-        ask(self.app, self.backend.counts, self._counts_known)
-
-    def _counts_known(self, counts: Mapping[UploadStatus, int]) -> None:
-        self.status.counts = counts
-        self.status.redraw()
-
-    def _limits_known(self, limits: Any) -> None:
-        self.status.limits = limits
-        self.status.redraw()
-
-    def _ask_page(self) -> None:
-        query = self.uploads.wanted_page(self.table.rows.cursor)
-        if query is not None and not self._paging:
-            self._paging = True
-            ask(self.app, partial(self.backend.page, query), partial(self._page_known, query))
-
-    def _page_known(self, query: PageQuery, documents: list[Any]) -> None:
-        self._paging = False
-        self.uploads.extend(query, documents)
-        self._pace.mark()
+    # ---- what the panes ask for
 
     @on(UploadsPane.FilterChanged)
     def _filter_changed(self, event: UploadsPane.FilterChanged) -> None:
-        for query in self.uploads.wanted_matches():
-            ask(self.app, partial(self.backend.page, query), partial(self._matches_known, query))
-
-    def _matches_known(self, query: PageQuery, documents: list[Any]) -> None:
-        if query.text == self.uploads.text:
-            self.uploads.extend(query, documents)
-            self._pace.mark()
-
-    # ---- what the panes ask for
+        self._polls.ask_matches()
 
     @on(FileBrowser.UploadAsked)
     def _upload_asked(self, event: FileBrowser.UploadAsked) -> None:
@@ -219,7 +170,14 @@ class ConsoleScreen(Screen[None]):
 
     @on(UploadsPane.Opened)
     def _upload_opened(self, event: UploadsPane.Opened) -> None:
-        self.app.push_screen(UploadDetail(self.uploads, event.key, self.now))
+        self.app.push_screen(TextScreen("Upload", partial(self._record, event.key), partial(self._json, event.key)))
+
+    def _record(self, key: Key) -> list[tuple[str, str]]:
+        row = self.uploads.row(key)
+        return list(record_lines(row, self.now())) if row is not None else [("", "deleted")]
+
+    def _json(self, key: Key) -> str:
+        return json_text(self.uploads.document(key), relaxed=True)
 
     @on(EventLog.Opened)
     def _event_opened(self, event: EventLog.Opened) -> None:
@@ -266,6 +224,10 @@ class ConsoleScreen(Screen[None]):
     def action_limits(self) -> None:
         """Change the limits."""
         self.requests.change_limits()
+
+    def action_watches(self) -> None:
+        """Show the watched folders."""
+        self.app.push_screen(WatchesScreen(self.backend, self.now))
 
     def action_sweep(self) -> None:
         """Find multipart uploads without an owner."""

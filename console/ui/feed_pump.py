@@ -17,7 +17,7 @@ from textual.widget import Widget
 from console.events.feed_items import FeedItem
 
 TAKE_SECONDS: Final = 0.5
-BATCH: Final = 500
+BATCH: Final = 200
 
 
 class Feed(Protocol):

@@ -134,9 +134,14 @@ class Requests:
     def _ask_limits(self, limits: Limits) -> None:
         def answered(values: Mapping[str, Any] | None) -> None:
             if values is not None:
-                ask(self._screen.app, partial(self._backend.set_limits, read_limits(values)))
+                limits = read_limits(values)
+                ask(self._screen.app, partial(self._backend.set_limits, limits), lambda _: self._limits_set(limits))
 
         self._screen.app.push_screen(FormDialog("Limits", limit_fields(limits)), answered)
+
+    def _limits_set(self, limits: Limits) -> None:
+        rate = f"{byte_size(limits.bandwidth)}/s" if limits.bandwidth else "no bandwidth limit"
+        self._say(f"{rate}, {count(limits.uploads, 'upload')} and {count(limits.parts, 'part')} at once", "Limits")
 
     def sweep(self) -> None:
         """Look for multipart uploads that nobody owns, and abort them if the person says so."""

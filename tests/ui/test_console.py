@@ -15,7 +15,7 @@ from console.ui.backend import Leave, Limits, Link, Orphan, Refusal, ServerHealt
 from console.ui.dialogs import ChoiceDialog, FormDialog
 from console.ui.help import KeysScreen
 from console.ui.link_screen import LinkScreen
-from console.ui.upload_detail import UploadDetail
+from console.ui.text_screen import TextScreen
 
 from .conftest import SIZES, Opener
 from .fake_backend import NOW, document, unreachable
@@ -178,7 +178,7 @@ async def test_the_header_says_how_the_servers_are_in_words(opened: Opener) -> N
         await console.until(lambda: "● MongoDB connected" in console.text)
         lost = ServerHealth(Link.LOST, "s3.example.com", "connection refused")
         console.backend.health = Servers(console.backend.health.mongodb, lost)
-        console.screen._ask_health()
+        console.screen._polls.ask_health()
         await console.until(lambda: "✗ S3 lost: connection refused" in console.text)
 
 
@@ -192,7 +192,7 @@ async def test_the_record_is_shown_in_full_with_its_error(opened: Opener) -> Non
     error = {"code": "AccessDenied", "message": "User is not authorized \x1b[2J to perform: s3:PutObject", "at": NOW}
     async with opened(size=(80, 24), documents=[document(8, status="failed", error=error)]) as console:
         await console.press("2", "enter")
-        assert isinstance(console.app.screen, UploadDetail)
+        assert isinstance(console.app.screen, TextScreen)
         await console.until(lambda: "User is not authorized" in console.text)
         assert r"\x1b[2J" in console.text
         await console.press("escape")

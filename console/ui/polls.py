@@ -1,0 +1,133 @@
+"""What the main screen asks by itself: how the servers are, how many uploads there are, what the table lacks.
+
+Owns when each question is asked, never twice at once, and where the answers go. A question that fails is asked again
+later and makes no notice: the header says how the servers are. Not here: what people ask for (`requests`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from textual.screen import Screen
+
+from console.events.feed_items import FeedState
+from console.records.runners import Limits
+from console.ui.backend import Backend, Document, Link, PageQuery, ServerHealth, Servers
+from console.ui.blocking import ask
+from console.ui.pace import Pace
+from console.ui.status_bar import StatusBar
+from console.ui.upload_rows import UploadRows
+
+HEALTH_SECONDS: Final = 5.0
+COUNT_SECONDS: Final = 1.0
+
+
+class Polls:
+    """Questions on behalf of one screen; `changed` is called when the table has other rows."""
+
+    def __init__(
+        self, screen: Screen[Any], backend: Backend, status: StatusBar, uploads: UploadRows, changed: Callable[[], None]
+    ) -> None:
+        self._screen = screen
+        self._backend = backend
+        self._status = status
+        self._uploads = uploads
+        self._changed = changed
+        self._feed = FeedState(connected=False)
+        self._counts = Pace(screen, self._ask_counts, COUNT_SECONDS)
+        self._counting = self._again = self._paging = False
+
+    # ---- servers and limits
+
+    def ask_health(self) -> None:
+        """Ask how the servers are, and again some seconds after the answer."""
+        ask(self._screen.app, self._backend.servers, self._health_known, self._health_unknown)
+        ask(self._screen.app, self._backend.limits, self._limits_known, lambda _: None)
+
+    def _health_known(self, servers: Servers) -> None:
+        self._status.mongodb, self._status.s3 = servers.mongodb, servers.s3
+        self._tell_link()
+        self._screen.set_timer(HEALTH_SECONDS, self.ask_health)
+
+    def _health_unknown(self, error: Exception) -> None:
+        self._screen.set_timer(HEALTH_SECONDS, self.ask_health)
+
+    def _limits_known(self, limits: Limits) -> None:
+        self._status.limits = limits
+        self._status.redraw()
+
+    def feed_changed(self, state: FeedState) -> None:
+        """The feed was connected or lost: it knows sooner than the next answer."""
+        self._feed = state
+        self._tell_link()
+
+    def _tell_link(self) -> None:
+        health = self._status.mongodb
+        if self._feed.connected:
+            self._status.mongodb = ServerHealth(Link.CONNECTED, health.address)
+        elif self._feed.ended:
+            self._status.mongodb = ServerHealth(Link.LOST, health.address, self._feed.message)
+        elif health.link is Link.CONNECTED:
+            self._status.mongodb = ServerHealth(Link.RECONNECTING, health.address, self._feed.message)
+        self._status.redraw()
+
+    # ---- how many there are
+
+    def count_soon(self) -> None:
+        """An upload came, went or changed its status."""
+        self._counts.mark()
+
+    def _ask_counts(self) -> None:
+        if self._counting:
+            self._again = True
+            return
+        self._counting = True
+        ask(self._screen.app, self._backend.counts, self._counts_known, lambda _: self._counts_known(None))
+
+    def _counts_known(self, counts: Any) -> None:
+        self._counting = False
+        if self._again:
+            self._again = False
+            self._counts.mark()
+        if counts is not None:
+            self._status.counts = counts
+            self._status.redraw()
+
+    # ---- what the table lacks
+
+    def ask_page(self, cursor: int) -> None:
+        """Ask for what follows the rows held, where the cursor comes near their end."""
+        query = self._uploads.wanted_page(cursor)
+        if query is not None and not self._paging:
+            self._paging = True
+            ask(
+                self._screen.app,
+                partial(self._backend.page, query),
+                partial(self._page_known, query),
+                self._page_unknown,
+            )
+
+    def _page_known(self, query: PageQuery, documents: list[Document]) -> None:
+        self._paging = False
+        self._uploads.extend(query, documents)
+        self._changed()
+
+    def _page_unknown(self, error: Exception) -> None:
+        self._paging = False
+
+    def ask_matches(self) -> None:
+        """Ask for rows that match the filter and are not held."""
+        for query in self._uploads.wanted_matches():
+            ask(
+                self._screen.app,
+                partial(self._backend.page, query),
+                partial(self._matches_known, query),
+                lambda _: None,
+            )
+
+    def _matches_known(self, query: PageQuery, documents: list[Document]) -> None:
+        if query.text == self._uploads.text:
+            self._uploads.extend(query, documents)
+            self._changed()
