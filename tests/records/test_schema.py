@@ -46,10 +46,10 @@ def test_a_server_older_than_6_is_not_asked_for_images(database):
 def test_an_existing_collection_is_brought_up_to_date_and_its_documents_stay(database):
     others = [{"_id": 1, "status": "done", "size": -5}, {"_id": 2, "anything": [None]}]
     database.uploads.insert_many(others)
-    database.uploads.create_index([("host", ASCENDING), ("path", ASCENDING)], name="theirs")
+    database.uploads.create_index([("watch.digest", ASCENDING)], name="theirs", unique=True, sparse=True)
     assert prepare(database, "uploads", wire_version=WIRE_VERSION_6_0) == [
         f"set validator and pre- and post-images on {database.name}.uploads (collMod)",
-        f"created 6 indexes on {database.name}.uploads",
+        f"created 8 indexes on {database.name}.uploads",
     ]
     assert list(database.uploads.find()) == others
     database.uploads.update_one({"_id": 1}, {"$set": {"status": "over"}})  # moderate: what was wrong may be changed
