@@ -121,6 +121,12 @@ def completed(*, key: str, checksum: Checksum | None, etag: str | None, version_
     }
 
 
+def let_go_since(attempt: int) -> Filter:
+    """Somebody paused, resumed or cancelled it after the lease had run out, and nobody has claimed it since."""
+    settled = [UploadStatus.PENDING.value, UploadStatus.PAUSED.value, UploadStatus.CANCELLED.value]
+    return {"status": {"$in": settled}, "attempts": attempt}
+
+
 def failed(code: str, message: str, *, multipart_gone: bool) -> Fields:
     """It cannot go on without a person, or not at all. Where it shall be cancelled, that is what it becomes."""
     return {

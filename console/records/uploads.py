@@ -19,9 +19,20 @@ from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.read_concern import ReadConcern
 
-from console.models import TERMINAL, Requested, Source, UnreadableUpload, Upload, UploadStatus, read_upload
+from console.models import (
+    TERMINAL,
+    Requested,
+    Source,
+    Storage,
+    UnreadableUpload,
+    Upload,
+    UploadStatus,
+    Watched,
+    read_upload,
+)
 from console.records.connection import MAJORITY, Document
 from console.records.transitions import (
+    Fields,
     Filter,
     claim,
     claimable,
@@ -29,6 +40,7 @@ from console.records.transitions import (
     failed,
     held_by,
     lease_until,
+    let_go_since,
     stopped,
     tidied,
     unsettled,
@@ -62,6 +74,8 @@ class NewUpload:
     source: Source
     priority: int = 0
     batch: ObjectId | None = None
+    watch: Watched | None = None
+    storage: Storage | None = None
 
     def document(self, now: datetime, status: UploadStatus = UploadStatus.PENDING) -> Document:
         """The document that is inserted for it."""
@@ -71,6 +85,8 @@ class NewUpload:
             "path": self.path,
             **({"path_bytes": self.path_bytes} if self.path_bytes is not None else {}),
             **({"batch": self.batch} if self.batch is not None else {}),
+            **({"watch": self.watch.model_dump()} if self.watch is not None else {}),
+            **({"storage": self.storage.model_dump(exclude_none=True)} if self.storage is not None else {}),
             "host": self.host,
             "size": Int64(self.size),
             "mtime_ns": Int64(self.mtime_ns),
@@ -193,6 +209,14 @@ class Uploads:
         """
         ends = stopped(leaving=False, multipart_gone=False)
         return self.collection.update_many(unsettled(dead), [{"$set": ends}]).modified_count
+
+    def complete_late(self, upload_id: ObjectId, attempt: int, fields: Fields) -> bool:
+        """The object is there, though the upload was taken from its runner meanwhile; False if another one has it now.
+
+        `attempt` is the document's `attempts` as the claim left it. The truth is told also where somebody cancelled.
+        """
+        wanted: Filter = {"_id": upload_id, **let_go_since(attempt)}
+        return self.collection.update_one(wanted, [{"$set": fields}]).matched_count == 1
 
     def lease_holders(self, host: str) -> list[Any]:
         """Which runners the host's running uploads name."""

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ from console.records.connection import words
 from console.records.database import Records
 from console.records.progress import Progress
 from console.records.runners import HEARTBEAT_SECONDS, Limits
-from console.records.transitions import Filter, completed, failed, stopped
+from console.records.transitions import Fields, Filter, completed, failed, stopped
 from console.records.writer import LEASE_SECONDS, RecordWriter
 from console.transfer.adoption import Adoption
 from console.transfer.errors import Stopped, TransferError
@@ -262,7 +263,7 @@ class Runner:
             self._fail(active, TransferError("InternalError", f"{type(error).__name__}: {error}", Verdict.PERSON))
         else:
             fields = completed(key=sent.key, checksum=sent.checksum, etag=sent.etag, version_id=sent.version_id)
-            self._settle(active, fields)
+            self._complete(active, fields)
 
     def _let_go(self, active: _Active) -> None:
         """The transfer stopped: leave the document to whoever is next, or settle what was requested.
@@ -300,7 +301,25 @@ class Runner:
             return False
         return True
 
-    def _settle(self, active: _Active, fields: dict[str, Any]) -> None:
+    def _complete(self, active: _Active, fields: Fields) -> None:
+        def settled(outcome: Future[bool]) -> None:
+            is_refused = not outcome.cancelled() and outcome.exception() is None and not outcome.result()
+            if is_refused:  # asks the server, so not on the writer's thread
+                threading.Thread(target=self._complete_late, args=(active, fields), name="late", daemon=True).start()
+            else:
+                self._forget(active)
+
+        self._writer.write(active.upload.id, fields, lets_go=True).add_done_callback(settled)
+
+    def _complete_late(self, active: _Active, fields: Fields) -> None:
+        try:
+            if self._records.uploads.complete_late(active.upload.id, active.upload.attempts, fields):
+                _log.warning("upload %s was taken from us, but its object is complete", active.upload.id)
+        except PyMongoError as error:
+            _log.warning("whoever has %s now will find its object: %s", active.upload.id, words(error))
+        self._forget(active)
+
+    def _settle(self, active: _Active, fields: Fields) -> None:
         outcome = self._writer.write(active.upload.id, fields, lets_go=True)
         outcome.add_done_callback(lambda _: self._forget(active))
 

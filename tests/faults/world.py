@@ -93,9 +93,10 @@ class World:
             | transfer
         )
         self._stack = ExitStack()
+        self._senders: list[S3Sender] = []
         self._random = random.Random(int(hashlib.md5(str(folder.name).encode()).hexdigest(), 16))
         self._bytes_added: dict[ObjectId, set[str]] = {}
-        self._items: list[FeedItem] = []
+        self.items: list[FeedItem] = []
         self.records = self.open_records()
         self.elsewhere = self.open_records()
         self._feed = ChangeFeed(self.records.uploads.collection, snapshot=lambda _: [])
@@ -129,17 +130,26 @@ class World:
     ) -> Runner:
         """A runner at work, stopped at the end of the test. `rate` limits its bandwidth (bytes a second)."""
         limits = Limits(rate, self.transfer.parallel_uploads, self.transfer.parallel_parts)
+        sender = sender or self.open_sender()
+        self._senders.append(sender)
+        identity = RunnerIdentity(host, locks or self.locks)
+        self._stack.callback(identity.release)
         runner = Runner(
             records or self.records,
-            sender or self.open_sender(),
+            sender,
             limits,
             kind="console",
-            identity=RunnerIdentity(host, locks or self.locks),
+            identity=identity,
             **options,
         )
         self._stack.callback(runner.stop, 5.0)
         runner.start()
         return runner
+
+    def hurry(self) -> None:
+        """No bandwidth limit any more: what was to happen in the middle has happened."""
+        for sender in self._senders:
+            sender.set_limits(Limits(0, self.transfer.parallel_uploads, self.transfer.parallel_parts))
 
     def file(self, size: int, name: str = "file.bin") -> Path:
         """A file of random bytes (the same for the same test)."""
@@ -294,12 +304,12 @@ class World:
         """Each event's before-image is the after-image of the one before; the last is the document itself."""
 
         def has_all() -> bool:
-            self._items += self._feed.take(0.02)
+            self.items += self._feed.take(0.02)
             return self._last_images() == documents
 
         wait_for(has_all, "the last event of every document", 20)
         if not is_gap_allowed:
-            assert not [item for item in self._items if isinstance(item, Gap)]
+            assert not [item for item in self.items if isinstance(item, Gap)]
         images: dict[ObjectId, Mapping[str, Any] | None] = {}
         for event in self.events():
             assert event.before == images.get(event.document_id), event.raw
@@ -314,8 +324,8 @@ class World:
 
     def events(self, upload_id: ObjectId | None = None) -> Iterator[ChangeEvent]:
         """Change events that came so far."""
-        self._items += self._feed.take(0)
-        for item in self._items:
+        self.items += self._feed.take(0)
+        for item in self.items:
             if isinstance(item, ChangeEvent) and upload_id in (None, item.document_id):
                 yield item
 
