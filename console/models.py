@@ -101,6 +101,27 @@ class Lease(_Part):
     expires_at: Moment
 
 
+class Watched(_Part):
+    """Which watch asked for the upload. `scope` is the host, or what several hosts call a folder that they share.
+
+    `digest` stands for the file as it was found; it is unique, so that of several watchers only one adds it.
+    """
+
+    rule: str
+    scope: str
+    digest: str
+
+
+class Storage(_Part):
+    """How the object is kept, where that is not as the settings have it. Names and values as S3 has them."""
+
+    storage_class: str | None = None
+    server_side_encryption: str | None = None
+    kms_key_id: str | None = None
+    metadata: dict[str, str] | None = None
+    tags: dict[str, str] | None = None
+
+
 class Upload(BaseModel):
     """One document of the collection. Sizes in bytes, `rate` in bytes per second, times in UTC."""
 
@@ -131,6 +152,8 @@ class Upload(BaseModel):
     etag: str | None = None
     version_id: str | None = None
     lease: Lease | None = None
+    watch: Watched | None = None
+    storage: Storage | None = None
     created_at: Moment
     started_at: Moment | None = None
     updated_at: Moment

@@ -65,6 +65,8 @@ VALIDATOR: Final[Document] = {
             "error": _optional(_record(code=_TEXT, message=_TEXT, at=_MOMENT)),
             "checksum": _optional(_record(algorithm=_TEXT, value=_TEXT)),
             "lease": _optional(_record(runner=_TEXT, expires_at=_MOMENT)),
+            "watch": _optional(_record(rule=_TEXT, scope=_TEXT, digest=_TEXT)),
+            "storage": _optional({"bsonType": "object"}),
         },
     }
 }
@@ -76,7 +78,16 @@ INDEXES: Final = (
     IndexModel([("host", ASCENDING), ("status", ASCENDING), *_WAITING]),  # claim
     IndexModel([("status", ASCENDING), *_WAITING]),  # the table: what waits
     IndexModel([("status", ASCENDING), ("finished_at", DESCENDING), ("_id", DESCENDING)]),  # the table: what is done
-    IndexModel([("host", ASCENDING), ("path", ASCENDING)]),  # what was sent already
+    IndexModel(  # watches: of all that find a file, one adds it
+        [("watch.digest", ASCENDING)], unique=True, partialFilterExpression={"watch.digest": {"$exists": True}}
+    ),
+    IndexModel(  # watches: what was sent already
+        [("watch.scope", ASCENDING), ("path", ASCENDING)], partialFilterExpression={"watch.scope": {"$exists": True}}
+    ),
+    IndexModel(  # watches: what was sent already, under another name
+        [("watch.scope", ASCENDING), ("fingerprint", ASCENDING)],
+        partialFilterExpression={"watch.scope": {"$exists": True}},
+    ),
     IndexModel(
         [("lease.runner", ASCENDING), ("requested", ASCENDING)],
         partialFilterExpression={"lease.runner": {"$exists": True}},

@@ -6,6 +6,7 @@ parts. The steps are in `duplicates`, `put` and `multipart`.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from console.formatting import visible
@@ -46,7 +47,7 @@ def send(
         # The attempt that is beginning now is counted already.
         begun_before=upload.attempts > 1 or upload.multipart is not None,
         transport=transport,
-        options=options,
+        options=_kept_as_wanted(options, upload),
         journal=journal,
         control=control,
     )
@@ -61,11 +62,23 @@ def send(
         job.close_source()
 
 
+def _kept_as_wanted(options: SendOptions, upload: Upload) -> SendOptions:
+    """The options with what the upload itself says about how its object is kept."""
+    if upload.storage is None:
+        return options
+    return replace(options, settings=replace(options.settings, **upload.storage.model_dump(exclude_none=True)))
+
+
 def _look_at_file(job: Job, upload: Upload) -> None:
-    """A file that is another one by now is sent as it is now, from its beginning."""
+    """A file that is another one by now is sent as it is now, from its beginning.
+
+    But not where a watch asked for it: the file is being written, and its watch asks again once it is at rest.
+    """
     state = job.source.state
     if state.fingerprint == upload.fingerprint:
         return
+    if upload.watch is not None:
+        raise TransferError("FileChanged", f"{visible(upload.path)} changed: its watch sends it once it is at rest")
     job.journal.noted(
         "FileChanged",
         f"{visible(upload.path)} changed since it was added ({upload.size} bytes then, {state.size} now): starts anew",

@@ -1,18 +1,193 @@
 """What a `[[watch]]` table says about one folder.
 
-Owns the rule as a setting. Not here: seeing files come to rest, or what was already sent.
+Owns the rule as a setting: its keys, defaults and what is wrong with a wrong one. Not here: what its patterns match
+(`patterns`), where its files go (`destination`), or the watching itself.
 """
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict
+from pathspec import GitIgnoreSpec
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, ValidationInfo
+from pydantic import field_validator as checks
+from pydantic_core import PydanticKnownError
+
+from console.errors import ConfigurationError
+from console.formatting import visible
+from console.transfer.keys import KeyTemplate
+
+_HOUR: Final = 3600.0
+_DAY: Final = 86_400.0
+
+CompleteWhen = Literal["quiet", "renamed", "marked"]
+After = Literal["keep", "move", "delete"]
+Changed = Literal["upload", "version", "ignore"]
+Renamed = Literal["ignore", "upload"]
+Order = Literal["oldest", "newest"]
+Mode = Literal["auto", "events", "polling"]
+
+
+def _absolute(path: Path) -> Path:
+    """`~` is the home folder; what is relative is so to the folder in which the program was started."""
+    return Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 - resolve() would follow links: names stay as written
+
+
+def _pattern(line: str) -> str:
+    try:
+        GitIgnoreSpec.from_lines([line])
+    except ValueError:
+        raise ValueError("expected a pattern as in .gitignore") from None
+    if not line.strip() or line.startswith("#"):
+        raise ValueError("expected a pattern as in .gitignore, not an empty line or a comment")
+    return line
+
+
+def _suffix(extension: str) -> str:
+    if not extension.strip(".") or "/" in extension:
+        raise ValueError("expected the end of a file's name, such as .pdf")
+    return f".{extension.lstrip('.').lower()}"
+
+
+def _media_type(pattern: str) -> str:
+    kind, slash, subtype = pattern.partition("/")
+    if not (kind and slash and subtype) or "/" in subtype:
+        raise ValueError("expected a MIME type such as application/pdf or image/*")
+    return pattern.lower()
+
+
+def _destination(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme != "s3" or not parts.netloc or parts.query or parts.fragment:
+        raise ValueError("expected s3://bucket or s3://bucket/prefix")
+    return url
+
+
+def _template(text: str) -> str:
+    try:
+        KeyTemplate.parse(text, "key_template")
+    except ConfigurationError as error:
+        said = error.message.removeprefix(f"key_template: {visible(text)}: ")
+        raise ValueError(f"{said}. {error.advice}".rstrip(". ")) from None
+    return text
+
+
+def _ending(suffix: str) -> str:
+    if not suffix or "/" in suffix:
+        raise ValueError("expected what is put behind a file's name, such as .done")
+    return suffix
+
+
+def _size_of_bytes(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise PydanticKnownError("int_type")
+    return value
+
+
+def _several(value: Any) -> Any:
+    if isinstance(value, str):
+        raise ValueError('expected a list, such as ["*.pdf"]')
+    return value
+
+
+Folder = Annotated[Path, Field(strict=False), AfterValidator(_absolute)]
+Patterns = Annotated[tuple[Annotated[str, AfterValidator(_pattern)], ...], BeforeValidator(_several), Field(strict=False)]
+Suffixes = Annotated[tuple[Annotated[str, AfterValidator(_suffix)], ...], BeforeValidator(_several), Field(strict=False)]
+MediaTypes = Annotated[tuple[Annotated[str, AfterValidator(_media_type)], ...], BeforeValidator(_several), Field(strict=False)]
 
 
 class WatchRule(BaseModel):
-    """One watched folder."""
+    """One watched folder. Durations in seconds, sizes in bytes; docs/watch.md explains every key."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    folder: Path
+    folder: Folder
+    name: str = ""
+    recursive: bool = True
+    include: Patterns = ()
+    exclude: Patterns = ()
+    ignore_temporary: bool = True
+    follow_symlinks: bool = False
+
+    to: Annotated[str, AfterValidator(_destination)] | None = None
+    key_template: Annotated[str, AfterValidator(_template)] | None = None
+    storage_class: str | None = None
+    server_side_encryption: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = None
+    kms_key_id: str | None = None
+    metadata: dict[str, str] | None = None
+    tags: dict[str, str] | None = None
+    priority: int = Field(0, ge=-1000, le=1000)
+
+    complete_when: CompleteWhen = "quiet"
+    quiet_seconds: float = Field(5.0, gt=0, le=_HOUR)
+    marker_suffix: Annotated[str, AfterValidator(_ending)] = ".done"
+    minimum_age_seconds: float = Field(0.0, ge=0, le=365 * _DAY)
+
+    after: After = "keep"
+    move_to: Folder | None = None
+    changed: Changed = "upload"
+    renamed: Renamed = "ignore"
+
+    extensions: Suffixes = ()
+    content_types: MediaTypes = ()
+    max_size: Annotated[ByteSize, BeforeValidator(_size_of_bytes), Field(ge=0)] | None = None
+
+    order: Order = "oldest"
+    mode: Mode = "auto"
+    poll_seconds: float = Field(10.0, ge=0.1, le=_HOUR)
+    rescan_seconds: float = Field(300.0, ge=1, le=_DAY)
+    retry_failed_seconds: float = Field(900.0, ge=0, le=_DAY)
+    shared_as: str = Field("", max_length=200)
+
+    @checks("move_to", mode="after")
+    @classmethod
+    def _only_to_move(cls, target: Path | None, info: ValidationInfo) -> Path | None:
+        if target is not None and info.data.get("after") not in ("move", None):
+            raise ValueError('is only used with after = "move"')
+        if target is not None and target == info.data.get("folder"):
+            raise ValueError("is the watched folder itself")
+        return target
+
+    @checks("after", mode="after")
+    @classmethod
+    def _not_with_links(cls, after: After, info: ValidationInfo) -> After:
+        if after != "keep" and info.data.get("follow_symlinks"):
+            raise ValueError("with follow_symlinks files are only kept: they may belong to somebody else")
+        return after
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Raises where two settings need each other."""
+        if self.after == "move" and self.move_to is None:
+            raise ValueError('after = "move" needs move_to, the folder for files that were sent')
+
+    @property
+    def title(self) -> str:
+        """The rule's name as people see it, and by which other hosts pause it: unique on its host."""
+        return self.name or visible(str(self.folder))
+
+    @property
+    def destination(self) -> tuple[str, str] | None:
+        """Bucket and prefix, or None where those of the `[s3]` table are meant."""
+        if self.to is None:
+            return None
+        parts = urlsplit(self.to)
+        return parts.netloc, parts.path.strip("/")
+
+
+def _distinct(rules: tuple[WatchRule, ...]) -> tuple[WatchRule, ...]:
+    seen: set[str] = set()
+    for rule in rules:
+        if rule.title in seen:
+            raise ValueError(f"two rules are called {visible(rule.title)}: give them different names (name = …)")
+        seen.add(rule.title)
+    return rules
+
+
+WatchRules = Annotated[tuple[WatchRule, ...], AfterValidator(_distinct)]
+"""All rules of a configuration; their titles differ."""

@@ -135,7 +135,7 @@ def test_who_may_not_set_options_is_told_so_and_can_work(guarded):
     assert notes == [
         "no right to set validator and pre- and post-images on guarded.uploads (collMod): "
         "the event log may lack documents",
-        "created 7 indexes on guarded.uploads",
+        "created 9 indexes on guarded.uploads",
     ]
     assert Uploads(database.uploads).add([new_upload()])
 

@@ -1,0 +1,145 @@
+"""When a file is complete: size and times still for the quiet time, or the sign that its writer gives.
+
+Owns that decision and the files that are waited for. Pure: files are told to it as they are seen, the clocks are
+handed in. Not here: looking at the disk (`scanning`), or whether somebody has a file open (`open_files`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from console.watch.rules import CompleteWhen
+
+MOST_WAITING: Final = 20_000
+_NANO: Final = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A regular file as it was seen. `path` as `open()` takes it, `relative` to the watched folder with `/`.
+
+    Size in bytes, times in nanoseconds since the epoch. `identity` is device and inode.
+    """
+
+    path: str
+    relative: str
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    identity: tuple[int, int]
+
+
+@dataclass(slots=True)
+class _Waiting:
+    state: Found
+    still_since: float
+    due: float
+
+
+class AtRest:
+    """The files of one folder that are not complete yet, at most `capacity` of them.
+
+    `trusts_times`: the file system's clock is this host's, so that a file whose times are old enough has been still
+    for that long. Otherwise (network file systems) it has to be seen twice. Files that would have to wait longer than
+    `horizon_seconds` are not kept: the next scan finds them.
+    """
+
+    def __init__(
+        self,
+        *,
+        complete_when: CompleteWhen = "quiet",
+        quiet_seconds: float = 5.0,
+        minimum_age_seconds: float = 0.0,
+        trusts_times: bool = True,
+        horizon_seconds: float = 300.0,
+        capacity: int = MOST_WAITING,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._complete_when = complete_when
+        self._quiet = quiet_seconds
+        self._minimum_age = minimum_age_seconds
+        self._trusts_times = trusts_times
+        self._horizon = horizon_seconds
+        self._capacity = capacity
+        self._clock = clock
+        self._wall_ns = wall_clock_ns
+        self._waiting: dict[str, _Waiting] = {}
+        self.has_overflowed = False
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def look(self, file: Found, marker_mtime_ns: int | None = None) -> bool:
+        """Whether the file, as it is now, is complete; if not, it is waited for where waiting can help.
+
+        `marker_mtime_ns` is the time of its marker, where it has one.
+        """
+        now = self._clock()
+        still_since = self._still_since(file, now)
+        complete_at = max(self._complete_at(file, still_since, marker_mtime_ns, now), self._old_enough_at(file, now))
+        if complete_at <= now:
+            self.forget(file.path)
+            return True
+        self._wait(file, still_since, complete_at, now)
+        return False
+
+    def again(self, file: Found, seconds: float | None = None) -> None:
+        """The file is not complete after all (somebody has it open, say): look once more, after the quiet time."""
+        now = self._clock()
+        self._wait(file, now, now + (self._quiet if seconds is None else seconds), now)
+
+    def forget(self, path: str) -> None:
+        """The file is gone, or taken care of."""
+        self._waiting.pop(path, None)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._waiting.clear()
+
+    def due(self) -> list[str]:
+        """Files to look at again now, in the order in which they came."""
+        now = self._clock()
+        return [path for path, waiting in self._waiting.items() if waiting.due <= now]
+
+    def next_due(self) -> float | None:
+        """Seconds until the next file is due; None where none is waited for."""
+        if not self._waiting:
+            return None
+        return max(0.0, min(waiting.due for waiting in self._waiting.values()) - self._clock())
+
+    def take_overflow(self) -> bool:
+        """Whether files were let go because there were too many: a scan has to find them again."""
+        overflowed, self.has_overflowed = self.has_overflowed, False
+        return overflowed
+
+    def _still_since(self, file: Found, now: float) -> float:
+        """Since when, on our clock, the file is known to be as it is."""
+        known = self._waiting.get(file.path)
+        since = known.still_since if known is not None and known.state == file else now
+        # The kernel alone sets the time of the last status change: a copy that keeps its source's mtime does not
+        # look older by it, and a rename makes it new.
+        age = (self._wall_ns() - max(file.mtime_ns, file.ctime_ns)) / _NANO
+        return min(since, now - age) if self._trusts_times and age > 0 else since
+
+    def _complete_at(self, file: Found, still_since: float, marker_mtime_ns: int | None, now: float) -> float:
+        if self._complete_when == "renamed":
+            return now
+        if self._complete_when == "marked":
+            # A marker older than the file is one for an earlier file of that name.
+            return now if marker_mtime_ns is not None and marker_mtime_ns >= file.mtime_ns else float("inf")
+        return still_since + self._quiet
+
+    def _old_enough_at(self, file: Found, now: float) -> float:
+        return now + self._minimum_age - (self._wall_ns() - file.mtime_ns) / _NANO if self._minimum_age else now
+
+    def _wait(self, file: Found, still_since: float, due: float, now: float) -> None:
+        if due - now > self._horizon:
+            self.forget(file.path)
+        elif file.path in self._waiting or len(self._waiting) < self._capacity:
+            self._waiting[file.path] = _Waiting(file, still_since, due)
+        else:
+            self.has_overflowed = True

@@ -1,0 +1,152 @@
+"""That something happened below a watched folder: the port, and which implementation a folder gets.
+
+Owns the values and the choice. Events only say where to look; what is there is seen by looking (`scanning`). Not
+here: how the system tells (`inotify`, `notifications`).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Protocol
+
+from console.watch.rules import Mode
+
+_NETWORK: Final = frozenset(
+    {
+        *("nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "afs", "9p", "virtiofs", "vboxsf", "prl_fs"),
+        *("ceph", "glusterfs", "lustre", "gpfs", "beegfs", "ocfs2", "gfs2", "orangefs", "pvfs2"),
+    }
+)
+"""File systems that other hosts write to: the kernel tells nobody here of that."""
+
+
+@dataclass(slots=True)
+class Changes:
+    """What happened since the last time: paths of files, and folders that are new.
+
+    `lost`: events were dropped, so everything has to be looked at. `moved`: the watched folder itself has gone.
+    """
+
+    files: set[str] = field(default_factory=set)
+    folders: set[str] = field(default_factory=set)
+    lost: bool = False
+    moved: bool = False
+
+    def add(self, later: Changes, most: int) -> None:
+        """Join what happened later; more than `most` paths are let go, as if the system had dropped them."""
+        self.files |= later.files
+        self.folders |= later.folders
+        self.lost |= later.lost
+        self.moved |= later.moved
+        if len(self.files) + len(self.folders) > most:
+            self.files.clear()
+            self.folders.clear()
+            self.lost = True
+
+
+class FolderEvents(Protocol):
+    """Events of one watched folder. `take` is for one thread, `wake` for any."""
+
+    is_polling: bool
+    """Whether nothing is told, and looking regularly has to do."""
+
+    def enter(self, folder: str) -> None:
+        """Tell of this folder from now on, too.
+
+        Raises:
+            WatchesUsedUp: the system watches no more folders for this user.
+        """
+        ...
+
+    def take(self, timeout: float) -> Changes:
+        """What happened, waiting up to `timeout` seconds for the first of it or for `wake`."""
+        ...
+
+    def wake(self) -> None:
+        """Let `take` return."""
+        ...
+
+    def close(self) -> None:
+        """End; nothing is told any more."""
+        ...
+
+
+class WatchesUsedUp(OSError):
+    """The system watches no more folders for this user (Linux: fs.inotify.max_user_watches or max_user_instances)."""
+
+
+class Silence:
+    """No events: for polling. A `FolderEvents`."""
+
+    is_polling = True
+
+    def __init__(self) -> None:
+        self._woken = threading.Event()
+
+    def enter(self, folder: str) -> None:
+        """Nothing to do."""
+
+    def take(self, timeout: float) -> Changes:
+        """Waits."""
+        self._woken.wait(timeout)
+        self._woken.clear()
+        return Changes()
+
+    def wake(self) -> None:
+        """Let `take` return."""
+        self._woken.set()
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+def open_events(folder: str, mode: Mode, *, recursive: bool) -> FolderEvents:
+    """Events for a folder; `auto` polls where other hosts may write to it.
+
+    Raises:
+        OSError: the folder cannot be watched; WatchesUsedUp where polling would do.
+    """
+    if mode == "polling" or (mode == "auto" and is_on_network(folder)):
+        return Silence()
+    if sys.platform == "linux":
+        from console.watch.inotify import InotifyEvents
+
+        return InotifyEvents(folder)
+    from console.watch.notifications import NotifiedEvents
+
+    return NotifiedEvents(folder, recursive=recursive)
+
+
+def is_on_network(path: str, mounts: Path = Path("/proc/self/mountinfo")) -> bool:
+    """Whether a path is on a file system that other hosts may write to, as far as Linux tells."""
+    return file_system_of(path, mounts) in _NETWORK
+
+
+def file_system_of(path: str, mounts: Path = Path("/proc/self/mountinfo")) -> str:
+    """The type of the file system that holds a path, as in proc(5); empty where nobody tells."""
+    try:
+        lines = mounts.read_bytes().splitlines()
+    except OSError:
+        return ""
+    real = os.fsencode(os.path.realpath(path))
+    best, kind = b"", b""
+    for line in lines:
+        before, _, after = line.partition(b" - ")
+        fields, described = before.split(), after.split()
+        if len(fields) < 5 or not described:
+            continue
+        point = _unescaped(fields[4])
+        holds = real == point or real.startswith(point.rstrip(b"/") + b"/")
+        if holds and len(point) >= len(best):  # of two at the same place the later covers the earlier
+            best, kind = point, described[0]
+    return kind.decode("ascii", "replace")
+
+
+def _unescaped(field_: bytes) -> bytes:
+    for code in (b" ", b"\t", b"\n", b"\\"):
+        field_ = field_.replace(b"\\%03o" % code[0], code)
+    return field_

@@ -1,0 +1,259 @@
+"""Looking at a watched folder: every file below it, or one path.
+
+Owns the walk and what it refuses: links that lead out, loops, special files, what cannot be read. Memory is bounded
+by the folders that are still to be entered, and by `HELD` files where their order matters. Not here: whether a file
+is complete (`at_rest`) or was sent (`sent`).
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from console.transfer.selection import Refusal
+from console.watch.at_rest import Found
+from console.watch.patterns import Patterns
+from console.watch.rules import Order
+
+HELD: Final = 32_768
+"""How many files a pass holds to bring them into order; about 10 MB."""
+_PULSE_EVERY: Final = 500
+
+_KINDS: Final[tuple[tuple[Callable[[int], bool], str], ...]] = (
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISBLK, "a block device"),
+    (stat.S_ISCHR, "a character device"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Above:
+    """The folders that hold one, innermost first: device and inode of each."""
+
+    identity: tuple[int, int]
+    next: _Above | None
+
+    def __contains__(self, identity: tuple[int, int]) -> bool:
+        above: _Above | None = self
+        while above is not None:
+            if above.identity == identity:
+                return True
+            above = above.next
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    path: str
+    relative: str
+    above: _Above | None
+
+
+@dataclass(slots=True)
+class Progress:
+    """What a walk has seen so far."""
+
+    folders: int = 0
+    files: int = 0
+
+
+def _nothing(*_: object) -> None:
+    pass
+
+
+class Scanner:
+    """Walks one watched folder. `folder` is absolute and as `open()` takes it.
+
+    `entering` is called with each folder before it is read: events of it are asked for first, so that no file can come
+    between. `refused` gets what cannot be sent. `pulse` is called every few hundred entries and may raise to end a
+    walk. `left_out` gets what the patterns leave out.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        patterns: Patterns,
+        *,
+        recursive: bool = True,
+        follow_symlinks: bool = False,
+        entering: Callable[[str], None] = _nothing,
+        refused: Callable[[Refusal], None] = _nothing,
+        left_out: Callable[[str, str], None] = _nothing,
+        pulse: Callable[[], None] = _nothing,
+    ) -> None:
+        self.folder = folder
+        self.progress = Progress()
+        self._patterns = patterns
+        self._recursive = recursive
+        self._follows = follow_symlinks
+        self._entering = entering
+        self._refused = refused
+        self._left_out = left_out
+        self._pulse = pulse
+        self._top = folder.rstrip("/") + "/"
+
+    def files(self) -> Iterator[Found]:
+        """Every regular file that is meant, folder by folder, in the order in which the system lists them.
+
+        Raises:
+            OSError: the watched folder itself cannot be read.
+        """
+        self.progress = Progress()
+        os.stat(self.folder)  # noqa: PTH116 - raises where it is missing
+        return self._walk(_Folder(self.folder, "", None), is_top=True)
+
+    def below(self, path: str) -> Iterator[Found]:
+        """As `files`, for a folder below the watched one; nothing where it is gone or not meant."""
+        relative = self._relative(path)
+        if relative is None or not self._recursive or self._is_left_out(relative, path):
+            return iter(())
+        return self._walk(_Folder(path, relative, None))
+
+    def look(self, path: str) -> Found | None:
+        """One path as it is now; None where it is gone, not meant, a folder, or refused."""
+        relative = self._relative(path)
+        if not relative or ("/" in relative and not self._recursive) or self._is_left_out(relative, path):
+            return None
+        try:
+            status = os.lstat(path)
+        except OSError:
+            return None
+        if stat.S_ISDIR(status.st_mode):
+            return None
+        return self._file(path, relative, status)
+
+    def is_folder(self, path: str) -> bool:
+        """Whether the path is a folder now, not through a link."""
+        try:
+            return stat.S_ISDIR(os.lstat(path).st_mode)
+        except OSError:
+            return False
+
+    def _relative(self, path: str) -> str | None:
+        if path == self.folder:
+            return ""
+        return path.removeprefix(self._top) if path.startswith(self._top) else None
+
+    def _is_left_out(self, relative: str, path: str) -> bool:
+        """By itself or by a folder that holds it."""
+        steps = [position for position, character in enumerate(relative) if character == "/"]
+        if any(self._patterns.leaves_out(relative[:step], is_folder=True) for step in steps):
+            return True
+        is_folder = self.is_folder(path)
+        return bool(relative) and bool(self._patterns.leaves_out(relative, is_folder=is_folder))
+
+    def _walk(self, start: _Folder, *, is_top: bool = False) -> Iterator[Found]:
+        waiting = [start]
+        while waiting:
+            folder = waiting.pop()
+            self._pulse()
+            try:
+                status = os.stat(folder.path)  # noqa: PTH116
+                identity = (status.st_dev, status.st_ino)
+                if folder.above is not None and identity in folder.above:
+                    self._refused(Refusal(folder.path, "a folder that contains itself"))
+                    continue
+                self._entering(folder.path)
+                self.progress.folders += 1
+                yield from self._entries(folder, _Above(identity, folder.above), waiting)
+            except OSError as error:
+                if is_top and folder is start:
+                    raise
+                self._refused(Refusal(folder.path, _words(error)))
+
+    def _entries(self, folder: _Folder, above: _Above, waiting: list[_Folder]) -> Iterator[Found]:
+        with os.scandir(folder.path) as entries:
+            for number, entry in enumerate(entries, 1):
+                if number % _PULSE_EVERY == 0:
+                    self._pulse()
+                relative = f"{folder.relative}/{entry.name}" if folder.relative else entry.name
+                try:
+                    found = self._entry(entry, relative, above, waiting)
+                except OSError as error:
+                    if not isinstance(error, FileNotFoundError):  # gone since it was listed
+                        self._refused(Refusal(entry.path, _words(error)))
+                    continue
+                if found is not None:
+                    self.progress.files += 1
+                    yield found
+
+    def _entry(
+        self, entry: os.DirEntry[str], relative: str, above: _Above, waiting: list[_Folder]
+    ) -> Found | None:
+        is_folder = entry.is_dir(follow_symlinks=False)
+        if words := self._patterns.leaves_out(relative, is_folder=is_folder):
+            self._left_out(entry.path, words)
+            return None
+        if is_folder:
+            if self._recursive:
+                waiting.append(_Folder(entry.path, relative, above))
+            return None
+        if self._follows and entry.is_symlink() and entry.is_dir():
+            if self._recursive:
+                waiting.append(_Folder(entry.path, relative, above))
+            return None
+        return self._file(entry.path, relative, entry.stat(follow_symlinks=False))
+
+    def _file(self, path: str, relative: str, status: os.stat_result) -> Found | None:
+        if stat.S_ISLNK(status.st_mode):
+            target = self._target(path)
+            if isinstance(target, str):
+                self._refused(Refusal(path, target))
+                return None
+            status = target
+        if not stat.S_ISREG(status.st_mode):
+            kind = next((words for is_kind, words in _KINDS if is_kind(status.st_mode)), "not a regular file")
+            self._refused(Refusal(path, kind))
+            return None
+        identity = (status.st_dev, status.st_ino)
+        return Found(path, relative, status.st_size, status.st_mtime_ns, status.st_ctime_ns, identity)
+
+    def _target(self, path: str) -> os.stat_result | str:
+        """What a symbolic link leads to, or why it is not followed."""
+        try:
+            status = os.stat(path)  # noqa: PTH116
+        except OSError:
+            return "a symbolic link that leads nowhere"
+        if self._follows:
+            return status
+        if stat.S_ISDIR(status.st_mode):
+            return "a symbolic link to a folder"
+        inside = os.path.realpath(self.folder).rstrip("/") + "/"
+        if not os.path.realpath(path).startswith(inside):
+            return "a symbolic link that leads out of the folder"
+        return status
+
+
+def in_order(walk: Callable[[], Iterator[Found]], order: Order, *, held: int = HELD) -> Iterator[Found]:
+    """Files by their time of change, holding at most `held` at once: the folder is walked once for each `held` files.
+
+    A file that changes meanwhile may come twice or not at all: its change is an event of its own.
+    """
+    last: tuple[int, str] | None = None
+    while True:
+        portion = heapq.nsmallest(held, _behind(last, walk(), order))
+        yield from (file for _, file in portion)
+        if len(portion) < held:
+            return
+        last = portion[-1][0]
+
+
+def _behind(
+    last: tuple[int, str] | None, files: Iterator[Found], order: Order
+) -> Iterator[tuple[tuple[int, str], Found]]:
+    sign = 1 if order == "oldest" else -1
+    for file in files:
+        key = (sign * file.mtime_ns, file.path)
+        if last is None or key > last:
+            yield key, file
+
+
+def _words(error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return "may not be read by this user"
+    return error.strerror or str(error)
