@@ -128,8 +128,10 @@ class _Sending:
         try:
             return self._send(part, digests)
         except TransferError as error:
-            if error.code == "NotImplemented" and (listed is not None or part.number in self._tried):
-                # rclone cannot replace what it holds of a part by other bytes.
+            is_there = listed is not None or part.number in self._tried or self._job.begun_before
+            if error.code == "NotImplemented" and is_there:
+                # rclone cannot replace what it holds of a part by other bytes; it may have stored what an earlier
+                # run left behind only after it listed its parts.
                 raise TransferError("InvalidPart", error.message) from error
             self._tried.add(part.number)
             raise
