@@ -55,8 +55,9 @@ class FileRows:
         return self._places.get(key) if isinstance(key, str) else None
 
     def whole(self, index: int) -> Sequence[Span] | None:
-        """All rows have columns."""
-        return None
+        """What is wrong with the directory itself goes across; all else has columns."""
+        entry = self.entries[index]
+        return None if entry.name else [Span(entry.problem, Tone.BAD)]
 
     def may_mark(self, index: int) -> bool:
         """What can be uploaded."""
@@ -162,15 +163,15 @@ class FileBrowser(Pane):
 
     def _show(self, cursor: Key | None) -> None:
         entries = chosen(self._entries, hidden=self.show_hidden, text=self.filter_line.text)
-        words = self._listing.problem or ("nothing matches" if self.filter_line.text else "empty directory")
+        if self._listing.problem:
+            entries.append(Entry(self.directory, "", Kind.SPECIAL, problem=self._listing.problem))
+        words = "nothing matches" if self.filter_line.text else "empty directory"
         self.rows.show(FileRows(entries, words), cursor=cursor)
         self._tell()
 
     def _tell(self) -> None:
         shown = sum(entry.kind is not Kind.PARENT for entry in self._shown_entries())
-        parts = [f"{shown:,}"]
-        if self._listing.problem:
-            parts = [self._listing.problem]
+        parts = [] if self._listing.problem else [f"{shown:,}"]
         if self.sort is not Sort.NAME:
             parts.append(f"by {self.sort}")
         if self._marked:

@@ -27,7 +27,7 @@ SIDE_BY_SIDE: Final = (
     Column("after", "After", 20, 2_000, rank=0, share=5),
 )
 ONE_UNDER_THE_OTHER: Final = (_SIGN, _FIELD, Column("value", "Value", 20, 2_000, rank=0, share=6))
-NO_BEFORE: Final = "The document before did not come: pre-images are off for this collection, or this one has expired."
+NO_BEFORE: Final = "The document before did not come: the collection keeps no pre-images, or this one has expired."
 NO_AFTER: Final = "The document after did not come: it has been changed or deleted since, and post-images are off."
 
 _SIGNS: Final[Mapping[RowKind, tuple[str, Tone]]] = {
@@ -137,8 +137,12 @@ class CompareRows:
 
 
 def _notes(event: ChangeEvent) -> list[str]:
-    notes = [NO_BEFORE] if event.lacks_before else []
-    return [*notes, NO_AFTER] if event.lacks_after else notes
+    notes = [*([NO_BEFORE] if event.lacks_before else []), *([NO_AFTER] if event.lacks_after else [])]
+    collection = event.namespace.partition(".")[2]
+    if notes and collection:
+        options = "changeStreamPreAndPostImages: {enabled: true}"
+        notes.append(f"To have them from now on: db.runCommand({{collMod: {json_text(collection)}, {options}}})")
+    return notes
 
 
 def _row_cell(row: Row, side: str, column: str) -> Sequence[Span]:

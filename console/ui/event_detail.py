@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from textual import on
 from textual.app import ComposeResult
@@ -35,6 +35,8 @@ from console.ui.rows import GUTTER, RowsView
 from console.ui.tab_line import TabLine
 from console.ui.text_rows import TextRows
 from console.ui.title_line import TitleLine
+
+TITLE_SECONDS: Final = 1.0
 
 
 class Tab(Enum):
@@ -93,8 +95,9 @@ class EventDetail(Screen[None]):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """Keys act on the list."""
+        """Keys act on the list; the history may grow."""
         self._rows.focus()
+        self.set_interval(TITLE_SECONDS, self._grow)
 
     def on_resize(self) -> None:
         """Side by side or one under the other, and lines wrapped, for this width."""
@@ -104,15 +107,7 @@ class EventDetail(Screen[None]):
 
     def refresh_rows(self) -> None:
         """Show the event on the tab."""
-        history = self._buffer.history(self.event)
-        place = history.index(self.number) + 1 if self.number in history else 0
-        sign, _ = operation_sign(self.event)
-        moment = event_time(self.event)
-        where = f" in {visible(self.event.namespace)}" if self.event.namespace else ""
-        name = f"{sign} {visible(self.event.operation)} {document_name(self.event)}{where}"
-        time = f"{moment:%Y-%m-%d %H:%M:%S.%f}"[:-3] if moment is not None else ""
-        self._title.show(name, f"{time} · {place} of {len(history)}" if place else time)
-        self._tabs.show(list(Tab).index(self.tab))
+        history = self._tell()
         cursor = self._rows.cursor_key if self._shown_tab is self.tab else None
         self._shown_tab = self.tab
         match self.tab:
@@ -126,6 +121,26 @@ class EventDetail(Screen[None]):
                 self._rows.show(self._text(self.event.update, "this event has no update description"), cursor=cursor)
             case Tab.HISTORY:
                 self._rows.show(HistoryRows(self._buffer, history), cursor=self.number)
+
+    def _grow(self) -> None:
+        """Take in events of the document that came meanwhile."""
+        history = self._tell()
+        if self.tab is Tab.HISTORY and len(history) != len(self._rows.source):
+            self._rows.source = HistoryRows(self._buffer, history)
+            self._rows.reload()
+
+    def _tell(self) -> list[int]:
+        """Say in the title which event of how many this is. Returns the history's numbers."""
+        history = self._buffer.history(self.event)
+        place = history.index(self.number) + 1 if self.number in history else 0
+        sign, _ = operation_sign(self.event)
+        moment = event_time(self.event)
+        name = f"{sign} {visible(self.event.operation)} {document_name(self.event)}"
+        time = f"{moment:%Y-%m-%d %H:%M:%S.%f}"[:-3] if moment is not None else ""
+        counts = f"{time} · {place} of {len(history)}" if place else time
+        self._title.show(name, counts, f"in {visible(self.event.namespace)}" if self.event.namespace else "")
+        self._tabs.show(list(Tab).index(self.tab))
+        return history
 
     def _text(self, value: Mapping[str, Any] | None, words: str = "") -> TextRows:
         text = json_text(value, relaxed=self.relaxed) if value is not None else ""

@@ -9,9 +9,11 @@ calls and not by messages, which would be handled behind the keys that follow.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 from textual import events, on
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets import Input, Label
@@ -20,13 +22,18 @@ from console.formatting import visible
 
 
 class _Typing(Input):
-    """The input: enter and down leave it, escape empties it."""
+    """The input: enter and down leave it, escape empties it. The bindings are for the line of keys; see `on_key`."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down", "keep", "Keep the filter", key_display="⏎"),
+        Binding("escape", "clear", "Clear it", key_display="esc"),
+    ]
 
     def __init__(self, hint: str, keep: Callable[[], None], clear: Callable[[], None]) -> None:
         super().__init__(placeholder=hint, compact=True, select_on_focus=False)
         self.cursor_blink = False
-        self._keep = keep
-        self._clear = clear
+        self.action_keep = keep
+        self.action_clear = clear
 
     def on_key(self, event: events.Key) -> None:
         """Keys that were sent here before the focus moved on are sent anew, to where it is now."""
@@ -37,7 +44,7 @@ class _Typing(Input):
         elif event.key in ("enter", "down", "escape"):
             event.stop()
             event.prevent_default()
-            (self._clear if event.key == "escape" else self._keep)()
+            (self.action_clear if event.key == "escape" else self.action_keep)()
 
 
 class FilterLine(Horizontal):

@@ -45,14 +45,19 @@ class KeysScreen(ModalScreen[None]):
         with VerticalScroll(classes="dialog keys") as dialog:
             dialog.border_title = "Keys"
             dialog.border_subtitle = "escape closes"
+            told: set[tuple[str, str]] = set()
             for title, node in self._sections:
-                lines = list(self._lines(node))
+                lines = list(self._lines(node, told))
                 if lines:
                     yield Static(Content(title), classes="keys--section")
                     yield Static(Content("\n").join(lines), classes="keys--lines")
 
-    def _lines(self, node: DOMNode) -> Iterator[Content]:
+    def _lines(self, node: DOMNode, told: set[tuple[str, str]]) -> Iterator[Content]:
+        """A line for each key that was not told already: what several panes share is said once."""
         for binding, keys in bindings_of(node):
+            if (binding.key, binding.tooltip) in told:
+                continue
+            told.add((binding.key, binding.tooltip))
             names = " ".join(self.app.get_key_display(key) for key in keys)
             yield Content.assemble((f"{names:<14} ", "bold"), binding.tooltip)
 
@@ -64,7 +69,7 @@ class KeysScreen(ModalScreen[None]):
 def bindings_of(node: DOMNode) -> Iterator[tuple[Binding, list[Binding]]]:
     """The bindings declared by a widget's classes of this program, with a sentence, one for each action."""
     actions: dict[str, list[Binding]] = {}
-    for binding in _declared(node):
+    for binding in declared(node):
         if binding.tooltip and node.check_action(binding.action.partition("(")[0], ()) is not False:
             actions.setdefault(binding.action, []).append(binding)
     for keys in actions.values():
@@ -73,7 +78,8 @@ def bindings_of(node: DOMNode) -> Iterator[tuple[Binding, list[Binding]]]:
         yield keys[0], shown
 
 
-def _declared(node: DOMNode) -> Iterator[Binding]:
+def declared(node: DOMNode) -> Iterator[Binding]:
+    """All bindings that the classes of this program declare for a widget, one for each key."""
     for owner in type(node).__mro__:
         if owner.__module__.startswith("console.") and "BINDINGS" in vars(owner):
             yield from Binding.make_bindings(vars(owner)["BINDINGS"])

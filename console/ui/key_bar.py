@@ -12,6 +12,7 @@ from rich.segment import Segment
 from textual.binding import ActiveBinding, Binding
 from textual.screen import Screen
 from textual.strip import Strip
+from textual.widgets import Input
 
 from console.ui.lines import LinesWidget
 from console.ui.rows import RowsView
@@ -56,7 +57,8 @@ def shown_bindings(screen: Screen[object]) -> list[Binding]:
     """The bindings that the line names, nearest to the focus first, one for each action."""
     seen: dict[str, ActiveBinding] = {}
     for active in screen.active_bindings.values():
-        if active.binding.show and active.enabled:
+        is_typed = isinstance(screen.focused, Input) and active.node is not screen.focused
+        if active.binding.show and active.enabled and not is_typed:
             seen.setdefault(active.binding.action, active)
     # What a pane can do, before what every list can.
     return [active.binding for active in sorted(seen.values(), key=lambda active: isinstance(active.node, RowsView))]

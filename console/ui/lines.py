@@ -72,8 +72,13 @@ class LinesWidget(Widget):
             self._looks[names] = style
         return style
 
-    def strip(self, spans: Iterable[Span], *over: str) -> Strip:
-        """Spans as a line, as wide as the widget; `over` are component classes on top of the tones."""
+    def strip(self, spans: Iterable[Span]) -> Strip:
+        """Spans as a line, as wide as the widget."""
+        line = Strip(self.segments(spans))
+        return line.adjust_cell_length(self.size.width, self.look(f"lines--{Tone.PLAIN}"))
+
+    def segments(self, spans: Iterable[Span], *over: str) -> list[Segment]:
+        """Spans with their looks; `over` are component classes on top of the tones."""
         segments: list[Segment] = []
         for text, tone in spans:
             # Blanks show no colour: joined to what is before them they cost no escape sequence of their own.
@@ -82,4 +87,4 @@ class LinesWidget(Widget):
                 segments.append(Segment(last.text + text, last.style))
             elif text:
                 segments.append(Segment(text, self.look(f"lines--{tone}", *over)))
-        return Strip(segments).adjust_cell_length(self.size.width, self.look(f"lines--{Tone.PLAIN}", *over))
+        return segments

@@ -98,11 +98,15 @@ class Pane(Vertical):
 
     def on_descendant_focus(self) -> None:
         """The frame shows where the keys go."""
-        self.title_line.add_class("-focused")
+        self._show_focus()
 
     def on_descendant_blur(self) -> None:
-        """Keys go elsewhere."""
-        self.title_line.remove_class("-focused")
+        """Keys go elsewhere, or to another part of this pane."""
+        self._show_focus()
+
+    def _show_focus(self) -> None:
+        focused = self.screen.focused
+        self.title_line.set_class(focused is not None and self in focused.ancestors, "-focused")
 
     def focus_list(self) -> None:
         """Put the focus where keys act on rows; at once, for the keys that follow."""

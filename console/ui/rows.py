@@ -248,7 +248,7 @@ class RowsView(LinesWidget, can_focus=True):
         """One line of the screen: the heading, a row, or nothing."""
         index = self.top + y - 1
         if y == 0:
-            return self.strip([*self._head(), self._scrollbar(y)], "rows--head")
+            return Strip(self.segments([*self._head(), Span(" ")], "rows--head"))
         if index >= len(self.source):
             words = self.source.empty_words() if y == 2 and not len(self.source) else ""
             return self.strip([Span(padded("  " + words, self.size.width), Tone.MUTED)])
@@ -256,7 +256,7 @@ class RowsView(LinesWidget, can_focus=True):
             *(["rows--marked"] if self.source.key(index) in self.marks else []),
             *(["rows--cursor" if self.has_focus else "rows--blurred"] if index == self.cursor else []),
         ]
-        return self.strip([*self._row(index), self._scrollbar(y)], *over)
+        return Strip([*self.segments(self._row(index), *over), *self.segments([self._scrollbar(y)])])
 
     def _head(self) -> list[Span]:
         words = (padded(column.title, width, right=column.right) for column, _, width in self._fitted)
@@ -265,7 +265,7 @@ class RowsView(LinesWidget, can_focus=True):
     def _row(self, index: int) -> list[Span]:
         on_cursor = index == self.cursor and self.has_focus
         marked = self.source.key(index) in self.marks
-        spans = [Span((CURSOR_SIGN if on_cursor else " ") + (MARK_SIGN if marked else " "), Tone.ACCENT)]
+        spans = [Span(CURSOR_SIGN if on_cursor else " ", Tone.ACCENT), Span(MARK_SIGN if marked else " ", Tone.WARNING)]
         whole = self.source.whole(index)
         if whole is not None:
             return [*spans, *fit_spans(whole, max(0, self.size.width - GUTTER - 1))]
@@ -281,7 +281,7 @@ class RowsView(LinesWidget, can_focus=True):
 
     def _scrollbar(self, y: int) -> Span:
         count = len(self.source)
-        if y == 0 or not self._scrolls:
+        if not self._scrolls:
             return Span(" ")
         rows = self.page_rows
         length = max(1, rows * rows // count)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from rich.cells import cell_len
+
 from console.ui.cells import Span, head
 from console.ui.columns import Column
 from console.ui.rows import Key
@@ -51,6 +53,20 @@ class TextRows:
     def cell(self, index: int, column: str, width: int) -> Sequence[Span]:
         """The line."""
         return [Span(self._lines[index])]
+
+
+def folded(text: str, width: int) -> Iterator[str]:
+    """The lines of a text, broken at blanks where there are any, in at most `width` cells."""
+    for line in text.split("\n"):
+        rest = line
+        while cell_len(rest) > width:
+            part = head(rest, width) or rest[:1]
+            blank = part.rfind(" ")
+            if blank > 0 and not rest[len(part) :].startswith(" "):
+                part = part[:blank]
+            yield part
+            rest = rest[len(part) :].removeprefix(" ")
+        yield rest
 
 
 def wrapped(text: str, width: int) -> Iterator[str]:

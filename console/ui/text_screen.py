@@ -5,7 +5,7 @@ Owns the screen. What it shows is asked for again now and then, so that a record
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, Final, TypeAlias
 
 from textual.app import ComposeResult
@@ -15,7 +15,11 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from console.ui.text_rows import folded
+
 REFRESH_SECONDS: Final = 0.5
+
+LABEL: Final = 13
 
 Lines: TypeAlias = Sequence[tuple[str, str]]
 
@@ -35,7 +39,7 @@ class TextScreen(ModalScreen[None]):
         self._title = title
         self._lines = lines if callable(lines) else lambda: lines
         self._copied = copied
-        self._shown: Lines = ()
+        self._shown: tuple[Lines, int] = ((), 0)
         self._labels = Static(classes="text--labels", markup=False)
 
     def compose(self) -> ComposeResult:
@@ -50,12 +54,15 @@ class TextScreen(ModalScreen[None]):
         self._show()
         self.set_interval(REFRESH_SECONDS, self._show)
 
+    def on_resize(self) -> None:
+        """Wrap anew."""
+        self.call_after_refresh(self._show)
+
     def _show(self) -> None:
-        lines = self._lines()
-        if lines != self._shown:
-            self._shown = lines
-            parts = [Content.assemble((f"{label:<13}", "$muted"), value) for label, value in lines]
-            self._labels.update(Content("\n").join(parts))
+        lines, width = self._lines(), self._labels.size.width
+        if (lines, width) != self._shown and width > LABEL:
+            self._shown = (lines, width)
+            self._labels.update(Content("\n").join(_laid_out(lines, width - LABEL)))
 
     def action_scroll(self, lines: int) -> None:
         """Scroll by lines."""
@@ -63,6 +70,14 @@ class TextScreen(ModalScreen[None]):
 
     def action_copy(self) -> None:
         """Copy what is shown, or the record behind it."""
-        text = self._copied() if self._copied is not None else "\n".join(" ".join(line).strip() for line in self._shown)
+        text = (
+            self._copied() if self._copied is not None else "\n".join(" ".join(line).strip() for line in self._shown[0])
+        )
         self.app.copy_to_clipboard(text)
         self.notify(f"{len(text):,} characters", title="Copied", markup=False)
+
+
+def _laid_out(lines: Lines, width: int) -> Iterator[Content]:
+    for label, value in lines:
+        for number, part in enumerate(folded(value, width)):
+            yield Content.assemble((f"{label if number == 0 else '':<{LABEL}}", "$muted"), part)

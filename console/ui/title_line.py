@@ -6,7 +6,7 @@ repaints the whole pane, and a count changes often.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -14,6 +14,9 @@ from textual.strip import Strip
 
 from console.ui.cells import Cut, shorten
 from console.ui.lines import LinesWidget
+
+
+LEAST_WHERE: Final = 8
 
 
 class TitleLine(LinesWidget):
@@ -44,8 +47,9 @@ class TitleLine(LinesWidget):
         )
         space = room - (cell_len(counts) + 3 if counts else 0)
         title = shorten(self.title, space)
-        if self.where:
-            title += f" {shorten(self.where, max(0, space - cell_len(title) - 1), Cut.START)}"
+        beside = space - cell_len(title) - 1
+        if self.where and beside >= min(LEAST_WHERE, cell_len(self.where)):
+            title += f" {shorten(self.where, beside, Cut.START)}"
         used = cell_len(title) + 4 + (cell_len(counts) + 3 if counts else 1)
         frame = self.look()
         segments = [

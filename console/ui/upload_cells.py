@@ -19,15 +19,15 @@ from console.ui.upload_rows import Row
 
 COLUMNS: Final = (
     Column("sign", "", 1, 1, rank=0),
-    Column("name", "Name", 12, 48, rank=0, share=3, cut=Cut.MIDDLE),
-    Column("destination", "Destination", 18, 72, rank=7, share=3, cut=Cut.MIDDLE),
+    Column("name", "Name", 12, 48, rank=0, share=4, cut=Cut.MIDDLE),
+    Column("destination", "Destination", 14, 72, rank=4, share=3, cut=Cut.MIDDLE),
     Column("status", "Status", 12, 24, rank=1, share=2),
-    Column("percent", "%", 4, 4, rank=2, right=True),
+    Column("percent", "%", 4, 4, rank=1, right=True),
     Column("size", "Size", 8, 8, rank=6, right=True),
-    Column("rate", "Rate", 10, 10, rank=3, right=True),
-    Column("left", "Left", 7, 7, rank=4, right=True),
+    Column("rate", "Rate", 10, 10, rank=2, right=True),
+    Column("left", "Left", 7, 7, rank=3, right=True),
     Column("source", "From", 7, 7, rank=8),
-    Column("host", "Host", 8, 20, rank=9, share=1),
+    Column("host", "Host", 8, 20, rank=7, share=1),
     Column("age", "Age", 4, 4, rank=5, right=True),
 )
 
@@ -140,7 +140,10 @@ def _name(upload: Upload, width: int, now: datetime) -> Sequence[Span]:
 
 
 def _destination(upload: Upload, width: int, now: datetime) -> Sequence[Span]:
-    return [Span(visible(f"{upload.bucket}/{upload.key}"), Tone.MUTED)]
+    """Where it goes; without the last part of the key, where that is the name that stands beside it."""
+    folder, slash, name = upload.key.rpartition("/")
+    key = f"{folder}{slash}" if name == upload.filename else upload.key
+    return [Span(visible(f"{upload.bucket}/{key}"), Tone.MUTED)]
 
 
 def _size(upload: Upload, width: int, now: datetime) -> Sequence[Span]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -13,8 +14,11 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
+from console.events.feed_items import FeedItem, FeedState
 from console.ui.app import UploadConsole
 from console.ui.console_screen import ConsoleScreen
+from console.ui.event_log import EventLog
+from console.ui.inspector import Inspector, InspectorScreen
 
 from .fake_backend import HOST, NOW, FakeBackend
 from .samples import some_uploads
@@ -63,8 +67,9 @@ Opener = Callable[..., AbstractAsyncContextManager[Console]]
 
 
 @pytest.fixture(autouse=True)
-def _fixed_surroundings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name, value in (("TZ", "UTC"), ("COLORTERM", "truecolor"), ("TERM", "xterm-256color")):
+def _fixed_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    surroundings = {"TZ": "UTC", "COLORTERM": "truecolor", "TERM": "xterm-256color", "HOME": str(tmp_path)}
+    for name, value in surroundings.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("NO_COLOR", raising=False)
     time.tzset()
@@ -81,6 +86,8 @@ def photos(tmp_path: Path) -> Path:
     for name, size in (("a.jpg", 10), ("b.jpg", 2_000), ("part-9.bin", 5), ("part-10.bin", 0), (".hidden", 1)):
         (directory / name).write_bytes(b"x" * size)
     (directory / "2026" / "inner.txt").write_text("inner")
+    for path in (directory, *directory.rglob("*")):
+        os.utime(path, (1_600_000_000, 1_600_000_000))
     return directory
 
 
@@ -102,3 +109,53 @@ def opened(photos: Path) -> Opener:
             yield console
 
     return open_console
+
+
+class Events:
+    """A source of events for the inspector."""
+
+    title = "shop on db.example.com"
+
+    def __init__(self) -> None:
+        self.backend = FakeBackend()
+        self.backend.feed_take(0)
+        self.feed_take = self.backend.feed_take
+
+
+@dataclass
+class Inspecting:
+    """A running inspector."""
+
+    app: Inspector
+    pilot: Pilot[Any]
+    source: Events
+    until = Console.until
+    press = Console.press
+    lines = Console.lines
+    text = Console.text
+
+    @property
+    def log_pane(self) -> EventLog:
+        screen = self.app.screen_stack[0]
+        assert isinstance(screen, InspectorScreen)
+        return screen.log_pane
+
+
+@pytest.fixture
+def inspected() -> Callable[..., AbstractAsyncContextManager[Inspecting]]:
+    """Opens the inspector: `async with inspected(size=(80, 24)) as inspecting`."""
+
+    @asynccontextmanager
+    async def open_inspector(
+        *items: FeedItem, size: tuple[int, int] = (120, 36), capacity: int = 1_000
+    ) -> AsyncIterator[Inspecting]:
+        source = Events()
+        source.backend.bring(FeedState(True), *items)
+        app = Inspector(source, event_capacity=capacity, now=lambda: NOW)
+        async with app.run_test(size=size, notifications=True) as pilot:
+            inspecting = Inspecting(app, pilot, source)
+            await inspecting.until(lambda: inspecting.log_pane.log_rows.buffer.total == len(items) + 1)
+            await inspecting.until(lambda: "connected" in inspecting.text)
+            yield inspecting
+
+    return open_inspector

@@ -1,0 +1,151 @@
+"""The file browser: going about, marking, filtering, odd names, huge directories."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from console.ui.help import declared
+from console.ui.listing import Sort
+
+from .conftest import Console, Opener
+
+
+def names(console: Console) -> list[str]:
+    """The names shown, in their order."""
+    return [entry.name for entry in console.screen.files._shown_entries()]
+
+
+async def settled(console: Console, directory: Path) -> None:
+    files = console.screen.files
+    await console.until(lambda: files.directory == str(directory) == files._listing.directory)
+
+
+async def test_directories_are_entered_and_left_with_the_cursor_where_one_was(opened: Opener, photos: Path) -> None:
+    async with opened() as console:
+        await console.press("down", "enter")
+        await settled(console, photos / "2026")
+        assert names(console) == ["..", "inner.txt"]
+        await console.press("backspace")
+        await settled(console, photos)
+        assert console.screen.files.rows.cursor_key == str(photos / "2026")
+        assert names(console) == ["..", "2026", "a.jpg", "b.jpg", "part-9.bin", "part-10.bin"]
+
+
+async def test_marks_stay_from_directory_to_directory_and_are_counted(opened: Opener, photos: Path) -> None:
+    async with opened(size=(200, 50)) as console:
+        await console.press("end", "up", "space", "home", "down", "enter")
+        await settled(console, photos / "2026")
+        await console.press("down", "space")
+        await console.until(lambda: "2 marked 10 B" in console.text)
+        await console.press("h")
+        await settled(console, photos)
+        assert console.screen.files.rows.marks == {str(photos / "part-9.bin"), str(photos / "2026" / "inner.txt")}
+        await console.press("u")
+        await console.until(lambda: console.backend.asked)
+        assert console.backend.asked[0][1] == (str(photos / "2026" / "inner.txt"), str(photos / "part-9.bin"))
+
+
+async def test_the_parent_cannot_be_marked_and_escape_forgets_marks(opened: Opener) -> None:
+    async with opened() as console:
+        await console.press("home", "space", "asterisk")
+        await console.until(lambda: len(console.screen.files.rows.marks) == 5)
+        await console.press("asterisk")
+        assert not console.screen.files.rows.marks
+        await console.press("home", "down", "space", "escape")
+        assert not console.screen.files.rows.marks
+
+
+async def test_the_filter_narrows_as_one_types_and_escape_ends_it(opened: Opener) -> None:
+    async with opened() as console:
+        await console.press("slash", "p", "a", "r")
+        await console.until(lambda: names(console) == ["..", "part-9.bin", "part-10.bin"])
+        await console.press("space", "1", "0")
+        await console.until(lambda: names(console) == ["..", "part-10.bin"])
+        await console.press("enter")
+        assert console.screen.focused is console.screen.files.rows
+        await console.press("escape")
+        await console.until(lambda: len(names(console)) == 6)
+
+
+async def test_hidden_files_and_orders_have_a_key(opened: Opener) -> None:
+    async with opened() as console:
+        await console.press("full_stop")
+        assert ".hidden" in names(console)
+        await console.press("full_stop", "s")
+        assert names(console) == ["..", "2026", "b.jpg", "a.jpg", "part-9.bin", "part-10.bin"]
+        assert console.screen.files.sort is Sort.SIZE
+        await console.until(lambda: "by size" in console.text)
+
+
+async def test_what_is_new_is_shown_when_read_again(opened: Opener, photos: Path) -> None:
+    async with opened() as console:
+        (photos / "c.jpg").touch()
+        await console.press("ctrl+r")
+        await console.until(lambda: "c.jpg" in names(console))
+
+
+async def test_names_that_would_harm_the_terminal_are_shown_as_data(opened: Opener, tmp_path: Path) -> None:
+    directory = tmp_path / "odd"
+    directory.mkdir()
+    odd = [b"caf\xe9.txt", b"\x1b[2Jwiped", b"two\nlines", b"[bold]x", "right\u202eto-left".encode()]
+    for name in odd:
+        (directory / os.fsdecode(name)).touch()
+    async with opened(size=(120, 36), directory=str(directory)) as console:
+        for shown in (r"caf\xe9.txt", r"\x1b[2Jwiped", r"two\nlines", "[bold]x", r"right\u202eto-left"):
+            assert shown in console.text, shown
+        await console.press("asterisk", "u")
+        await console.until(lambda: console.backend.asked)
+        assert {os.fsencode(Path(path).name) for path in console.backend.asked[0][1]} == set(odd)
+
+
+async def test_a_directory_that_cannot_be_read_says_why(opened: Opener, tmp_path: Path) -> None:
+    async with opened(directory=str(tmp_path / "gone")) as console:
+        await console.until(lambda: "No such file or directory" in console.text)
+        await console.press("backspace")
+        await settled(console, tmp_path)
+
+
+async def test_what_cannot_be_uploaded_is_refused_with_the_reason(opened: Opener, photos: Path) -> None:
+    os.mkfifo(photos / "pipe")
+    async with opened() as console:
+        await console.until(lambda: "named pipe" in console.text)
+        await console.press("end", "space", "u")
+        await console.until(lambda: "pipe: named pipe" in console.text)
+        assert console.backend.asked == []
+
+
+async def test_fifty_thousand_entries_are_listed_filtered_and_walked(
+    opened: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from console.ui import browser
+    from console.ui.listing import Entry, Kind, Listing
+
+    entries = tuple(Entry(f"/huge/file-{n}", f"file-{n}", Kind.FILE, n) for n in range(50_000))
+    monkeypatch.setattr(browser, "read_directory", lambda directory, stopped: Listing(directory, entries))
+    drawn = 0
+    cell = browser.FileRows.cell
+
+    def counted(self: browser.FileRows, index: int, column: str, width: int) -> object:
+        nonlocal drawn
+        drawn += 1
+        return cell(self, index, column, width)
+
+    monkeypatch.setattr(browser.FileRows, "cell", counted)
+    async with opened(size=(80, 24)) as console:
+        await console.until(lambda: "50,000" in console.text)
+        drawn = 0
+        await console.press("end")
+        await console.until(lambda: "file-49999" in console.text)
+        assert drawn < 1_000, "only what is visible may be drawn"
+        await console.press("slash", *"4999")
+        await console.until(lambda: len(names(console)) == 15)
+
+
+async def test_every_key_of_every_pane_has_a_sentence(opened: Opener) -> None:
+    async with opened() as console:
+        for _, node in console.app._key_sections(console.screen):
+            for binding in declared(node):
+                assert binding.tooltip.endswith("."), binding

@@ -1,0 +1,147 @@
+"""An event in full: what changed, raw, its history; copied and saved."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bson import Int64, ObjectId
+from bson.json_util import loads
+
+from console.events.feed_items import FeedItem
+from console.ui.event_detail import EventDetail, Tab
+
+from .conftest import Inspecting
+from .fake_backend import FakeBackend
+from .test_event_log import Inspected, events
+
+KEY = ObjectId("65f000000000000000000001")
+
+
+def an_update(**changes: Any) -> FeedItem:
+    before = {"_id": KEY, "name": "Ann", "age": 41, "tags": ["a", "b"], **{f"same{n}": n for n in range(8)}}
+    after = before | {"age": Int64(42), "tags": ["a", "c", "b"]} | changes
+    update = {"updatedFields": {"age": Int64(42), "tags": after["tags"]}, "removedFields": []}
+    return FakeBackend().event("update", KEY, before, after, update, ("shop", "people"))
+
+
+def detail(inspecting: Inspecting) -> EventDetail:
+    screen = inspecting.app.screen
+    assert isinstance(screen, EventDetail)
+    return screen
+
+
+def line_with(inspecting: Inspecting, *words: str) -> bool:
+    return any(all(word in line for word in words) for line in inspecting.lines)
+
+
+async def test_before_and_after_stand_side_by_side_where_there_is_room(inspected: Inspected) -> None:
+    async with inspected(an_update(), size=(120, 36)) as inspecting:
+        await inspecting.press("enter")
+        await inspecting.until(lambda: line_with(inspecting, "~ age", "41", "42"))
+        assert line_with(inspecting, "Int32", "Int64")
+        assert line_with(inspecting, "+", "[1]", '"c"')
+        assert line_with(inspecting, "unchanged")
+        assert not line_with(inspecting, "same7")
+
+
+async def test_one_stands_under_the_other_where_it_is_narrow(inspected: Inspected) -> None:
+    async with inspected(an_update(), size=(80, 24)) as inspecting:
+        await inspecting.press("enter")
+        await inspecting.until(lambda: line_with(inspecting, "- age", "41"))
+        assert line_with(inspecting, "+", "42", "Int64")
+        await inspecting.pilot.resize_terminal(120, 36)
+        await inspecting.until(lambda: line_with(inspecting, "~ age", "41", "42"))
+
+
+async def test_what_is_folded_opens_by_enter_or_all_at_once(inspected: Inspected) -> None:
+    async with inspected(an_update()) as inspecting:
+        await inspecting.press("enter")
+        await inspecting.until(lambda: line_with(inspecting, "unchanged"))
+        await inspecting.press("f")
+        await inspecting.until(lambda: line_with(inspecting, "same7"))
+        await inspecting.press("f", "end", "enter")
+        await inspecting.until(lambda: line_with(inspecting, "same7"))
+
+
+async def test_the_raw_event_is_valid_json_relaxed_and_canonical_and_copied_whole(inspected: Inspected) -> None:
+    async with inspected(an_update(note="x" * 500 + "\x1b[2J")) as inspecting:
+        await inspecting.press("enter", "2")
+        await inspecting.until(lambda: line_with(inspecting, '"operationType": "update"'))
+        await inspecting.press("y")
+        assert json.loads(inspecting.app.clipboard)["fullDocument"]["age"] == 42
+        await inspecting.press("t", "y")
+        assert '"$numberLong": "42"' in inspecting.app.clipboard
+        assert loads(inspecting.app.clipboard)["fullDocument"]["note"].endswith("\x1b[2J")
+        assert "\x1b" not in inspecting.text
+
+
+async def test_the_value_under_the_cursor_is_copied(inspected: Inspected) -> None:
+    async with inspected(an_update()) as inspecting:
+        await inspecting.press("enter")
+        await inspecting.until(lambda: line_with(inspecting, "~ age"))
+        await inspecting.press("y")
+        assert inspecting.app.clipboard == "42"
+        await inspecting.press("Y")
+        assert loads(inspecting.app.clipboard)["documentKey"]["_id"] == KEY
+
+
+async def test_one_steps_through_the_history_of_a_document_while_it_grows(inspected: Inspected) -> None:
+    async with inspected(*events(30)) as inspecting:
+        await inspecting.press("enter")
+        await inspecting.until(lambda: "3 of 3" in inspecting.lines[0])
+        await inspecting.press("left_square_bracket")
+        await inspecting.until(lambda: "2 of 3" in inspecting.lines[0] and line_with(inspecting, "n", "9", "19"))
+        inspecting.source.backend.bring(*events(10, start=30))
+        await inspecting.until(lambda: "2 of 4" in inspecting.lines[0])
+        await inspecting.press("4")
+        await inspecting.until(lambda: line_with(inspecting, "n 29→39") and line_with(inspecting, "n -1→9"))
+        await inspecting.press("end", "enter")
+        await inspecting.until(lambda: "4 of 4" in inspecting.lines[0])
+        assert detail(inspecting).tab is Tab.COMPARE
+
+
+async def test_tabs_are_walked_by_tab_and_clicked(inspected: Inspected) -> None:
+    async with inspected(an_update()) as inspecting:
+        await inspecting.press("enter", "tab", "tab")
+        await inspecting.until(lambda: line_with(inspecting, '"updatedFields"'))
+        assert detail(inspecting).tab is Tab.UPDATE
+        await inspecting.press("tab", "tab", "shift+tab")
+        assert detail(inspecting).tab is Tab.HISTORY
+        await inspecting.pilot.click(offset=(6, 1))
+        assert detail(inspecting).tab is Tab.COMPARE
+
+
+async def test_an_image_that_did_not_come_is_said_with_what_turns_it_on(inspected: Inspected) -> None:
+    update = {"updatedFields": {"age": 42}, "removedFields": []}
+    bare = FakeBackend().event("update", KEY, None, None, update, ("shop", "people"))
+    async with inspected(bare, size=(120, 36)) as inspecting:
+        await inspecting.press("enter")
+        await inspecting.until(lambda: line_with(inspecting, "The document before did not come"))
+        assert line_with(inspecting, "changeStreamPreAndPostImages")
+        assert line_with(inspecting, "age", "42")
+
+
+async def test_events_of_no_document_show_what_there_is(inspected: Inspected) -> None:
+    raw = {"operationType": "dropDatabase", "ns": {"db": "shop"}, "_id": {"_data": "00"}}
+    from console.events.event import ChangeEvent
+
+    async with inspected(ChangeEvent.from_raw(raw)) as inspecting:
+        await inspecting.press("enter")
+        await inspecting.until(lambda: line_with(inspecting, "dropDatabase is not about a document"))
+        await inspecting.press("4")
+        await inspecting.until(lambda: line_with(inspecting, "not about one document"))
+
+
+@pytest.mark.parametrize("name", ["event.json", "there.json"])
+async def test_saving_writes_a_new_file_and_never_over_one(inspected: Inspected, tmp_path: Path, name: str) -> None:
+    (tmp_path / "there.json").write_text("mine")
+    async with inspected(an_update()) as inspecting:
+        await inspecting.press("enter", "s", "ctrl+u", *str(tmp_path / name), "enter")
+        await inspecting.until(lambda: "Saved" in inspecting.text or "Nothing was written" in inspecting.text)
+    if name == "there.json":
+        assert (tmp_path / name).read_text() == "mine"
+    else:
+        assert loads((tmp_path / name).read_text())["fullDocument"]["_id"] == KEY

@@ -1,0 +1,145 @@
+"""The event log: follow, hold, filter, find; in the console and in the inspector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from bson import ObjectId
+
+from console.events.event import ChangeEvent
+from console.events.feed_items import FeedItem, FeedState, Gap
+from console.ui.rows import RowsView
+
+from .conftest import Inspecting
+from .fake_backend import NOW, FakeBackend
+
+Inspected = Callable[..., AbstractAsyncContextManager[Inspecting]]
+
+
+def events(number: int, *, start: int = 0, namespace: tuple[str, str] = ("shop", "orders")) -> list[FeedItem]:
+    """Updates of ten documents in turn, each with a number of its own."""
+    backend = FakeBackend()
+    made: list[FeedItem] = []
+    for n in range(start, start + number):
+        key = ObjectId(f"{n % 10:024x}")
+        before, after = {"_id": key, "n": n - 10, "state": "old"}, {"_id": key, "n": n, "state": "old"}
+        update = {"updatedFields": {"n": n}, "removedFields": []}
+        made.append(backend.event("update", key, before, after, update, namespace))
+    return made
+
+
+def rows(inspecting: Inspecting) -> RowsView:
+    return inspecting.log_pane.rows
+
+
+async def test_the_log_follows_its_end_until_one_scrolls_up_and_counts_what_is_new(inspected: Inspected) -> None:
+    async with inspected(*events(100), size=(80, 24)) as inspecting:
+        await inspecting.until(lambda: "n 89→99" in inspecting.text)
+        assert rows(inspecting).following
+        await inspecting.press("pageup")
+        top = rows(inspecting).top
+        inspecting.source.backend.bring(*events(28, start=100))
+        await inspecting.until(lambda: "+28 new" in inspecting.text)
+        assert rows(inspecting).top == top
+        await inspecting.press("end")
+        await inspecting.until(lambda: "n 117→127" in inspecting.text and "new" not in inspecting.lines[1])
+
+
+async def test_holding_stops_the_view_and_not_the_reading(inspected: Inspected) -> None:
+    async with inspected(*events(5)) as inspecting:
+        await inspecting.press("space")
+        await inspecting.until(lambda: "held" in inspecting.text)
+        inspecting.source.backend.bring(*events(3, start=5))
+        await inspecting.until(lambda: "held · +3 new" in inspecting.text)
+        assert "n -3→7" not in inspecting.text
+        await inspecting.press("space")
+        await inspecting.until(lambda: "n -3→7" in inspecting.text and "held" not in inspecting.text)
+
+
+async def test_the_filter_hides_the_rest_and_x_clears_it(inspected: Inspected) -> None:
+    backend = FakeBackend()
+    other = backend.event("insert", 7, None, {"_id": 7, "state": "fresh"}, None, ("shop", "orders"))
+    async with inspected(*events(2_000), other, capacity=5_000) as inspecting:
+        await inspecting.press("slash", *"op:insert", "enter")
+        await inspecting.until(lambda: "fresh" in inspecting.text and "n 1,989" not in inspecting.text)
+        await inspecting.until(lambda: inspecting.log_pane.log_rows.scan() == 0)
+        await inspecting.until(lambda: "2 of 2,002" in inspecting.text)
+        await inspecting.press("x")
+        await inspecting.until(lambda: "n 1989→1999" in inspecting.text)
+
+
+async def test_a_filter_that_is_none_yet_says_what_is_wrong_and_keeps_the_last(inspected: Inspected) -> None:
+    async with inspected(*events(20)) as inspecting:
+        await inspecting.press("slash", *"n", "space", *'"open')
+        await inspecting.until(lambda: "a quote that nothing closes" in inspecting.text)
+        assert "n 9→19" in inspecting.text
+
+
+async def test_only_the_document_under_the_cursor(inspected: Inspected) -> None:
+    async with inspected(*events(30)) as inspecting:
+        await inspecting.press("up", "i")
+        await inspecting.until(lambda: "4 of 31" in inspecting.text)
+        assert 'key:"000000000000000000000008"' in inspecting.text
+        await inspecting.press("escape")
+        await inspecting.until(lambda: "n 9→19" in inspecting.text)
+
+
+async def test_finding_goes_up_first_then_on_and_back_and_says_when_there_is_no_more(inspected: Inspected) -> None:
+    async with inspected(*events(1_000), size=(80, 24)) as inspecting:
+
+        def found(number: int) -> bool:
+            key = rows(inspecting).cursor_key
+            entry = inspecting.log_pane.log_rows.entry(key) if isinstance(key, int) else None
+            return isinstance(entry, ChangeEvent) and entry.after is not None and entry.after["n"] == number
+
+        await inspecting.press("f", *'{"fullDocument.n": {"$in": [50, 500]}}', "enter")
+        await inspecting.until(lambda: found(500))
+        await inspecting.press("N")
+        await inspecting.until(lambda: found(50))
+        await inspecting.press("n")
+        await inspecting.until(lambda: found(500))
+        await inspecting.press("n")
+        await inspecting.until(lambda: "nothing below" in inspecting.text)
+
+
+async def test_memory_is_bounded_and_what_went_is_counted(inspected: Inspected) -> None:
+    async with inspected(capacity=50) as inspecting:
+        inspecting.source.backend.bring(*events(120))
+        await inspecting.until(lambda: "71 older gone" in inspecting.text)
+        assert len(inspecting.log_pane.log_rows) == 50
+
+
+async def test_the_view_stays_on_its_event_while_the_oldest_go(inspected: Inspected) -> None:
+    async with inspected(*events(60), size=(80, 24), capacity=100) as inspecting:
+        await inspecting.press("up", "up")
+        key, line = rows(inspecting).cursor_key, rows(inspecting).cursor - rows(inspecting).top
+        inspecting.source.backend.bring(*events(80, start=60))
+        await inspecting.until(lambda: "+80 new" in inspecting.text)
+        assert (rows(inspecting).cursor_key, rows(inspecting).cursor - rows(inspecting).top) == (key, line)
+
+
+async def test_the_namespace_is_shown_where_there_are_several(inspected: Inspected) -> None:
+    async with inspected(*events(2)) as inspecting:
+        assert "Namespace" not in inspecting.text
+        inspecting.source.backend.bring(*events(1, start=2, namespace=("shop", "customers")))
+        await inspecting.until(lambda: "Namespace" in inspecting.text and "shop.customers" in inspecting.text)
+
+
+async def test_gaps_and_connections_are_lines_and_the_end_of_a_feed_is_said(inspected: Inspected) -> None:
+    async with inspected(*events(1)) as inspecting:
+        inspecting.source.backend.bring(Gap("the oplog no longer has it", NOW, None))
+        inspecting.source.backend.bring(FeedState(False, "primary stepped down"), FeedState(True))
+        await inspecting.until(lambda: "! gap  the oplog no longer has it (12:00:00 to ?)" in inspecting.text)
+        assert "◌ reconnecting  primary stepped down" in inspecting.text
+        inspecting.source.backend.bring(FeedState(False, "end of the recording", ended=True))
+        await inspecting.until(lambda: "■ ended: end of the recording" in inspecting.lines[0])
+
+
+async def test_a_burst_is_shown_whole(inspected: Inspected) -> None:
+    async with inspected(capacity=50_000) as inspecting:
+        inspecting.source.backend.bring(*events(5_000))
+        await inspecting.press("up")
+        await inspecting.until(lambda: inspecting.log_pane.log_rows.buffer.total == 5_001)
+        await inspecting.press("end")
+        await inspecting.until(lambda: "n 4989→4999" in inspecting.text)
