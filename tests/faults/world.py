@@ -26,6 +26,7 @@ from console.records.database import Records
 from console.records.feed import ChangeFeed
 from console.records.intents import request_all, retry_all
 from console.records.runners import Limits
+from console.records.writer import LEASE_SECONDS
 from console.transfer.identity import RunnerIdentity
 from console.transfer.intake import Intake
 from console.transfer.retrying import RetryPolicy
@@ -33,6 +34,7 @@ from console.transfer.runner import Runner
 from console.transfer.sender import S3Sender
 from console.transfer.sweep import OpenMultipart, open_multiparts
 from console.transfer.verdicts import KNOWN_CODES, explain
+from tests.faults.driver import Orders, RunnerProcess
 from tests.faults.proxy import FaultProxy
 
 if TYPE_CHECKING:
@@ -145,6 +147,24 @@ class World:
         self._stack.callback(runner.stop, 5.0)
         runner.start()
         return runner
+
+    def start_process(
+        self, host: str = HERE, *, locks: Path | None = None, rate: int = 0, lease_seconds: float = LEASE_SECONDS
+    ) -> RunnerProcess:
+        """A runner at work in a process of its own, ended with the test at the latest."""
+        orders = Orders(
+            mongodb=self.mongodb,
+            s3=self.s3_settings,
+            transfer=self.transfer,
+            host=host,
+            locks=locks or self.locks,
+            rate=rate,
+            lease_seconds=lease_seconds,
+            credentials={name: os.environ[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")},
+        )
+        process = RunnerProcess(orders)
+        self._stack.callback(process.kill)
+        return process
 
     def hurry(self) -> None:
         """No bandwidth limit any more: what was to happen in the middle has happened."""
