@@ -15,7 +15,6 @@ from textual.strip import Strip
 from console.ui.cells import Cut, shorten
 from console.ui.lines import LinesWidget
 
-
 LEAST_WHERE: Final = 8
 
 
