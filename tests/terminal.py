@@ -114,8 +114,9 @@ class Terminal:
 
     def _read(self, seconds: float) -> bool:
         try:
-            readable, _, _ = select.select([self._master], [], [], seconds)
-            data = os.read(self._master, 65536) if readable else b""
+            poll = select.poll()  # `select` fails from the 1,024th open file on
+            poll.register(self._master, select.POLLIN)
+            data = os.read(self._master, 65536) if poll.poll(seconds * 1000) else b""
         except OSError:  # EIO: the program has closed its side
             return False
         self.received += len(data)

@@ -5,6 +5,7 @@ Owns setting it up. Importing this module imports the runtime, which not every p
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import ssl
@@ -35,7 +36,6 @@ def make_crt_client(
     Raises:
         OSError: `ca_file` cannot be read. RuntimeError: the runtime refuses it.
     """
-    loops = EventLoopGroup(min(_MOST_LOOPS, os.cpu_count() or 1))
     tls = None
     if is_tls:
         options = TlsContextOptions()
@@ -43,7 +43,7 @@ def make_crt_client(
             options.override_default_trust_store_from_path(None, ca_file)
         tls = ClientTlsContext(options).new_connection_options()
     return S3Client(
-        bootstrap=ClientBootstrap(loops, DefaultHostResolver(loops)),
+        bootstrap=_bootstrap(),
         region=region,
         tls_mode=S3RequestTlsMode.ENABLED if is_tls else S3RequestTlsMode.DISABLED,
         tls_connection_options=tls,
@@ -52,6 +52,13 @@ def make_crt_client(
         retry_config=S3RetryConfig(retry_mode=S3RetryMode.NONE),
         connect_timeout_ms=int(connect_timeout_seconds * 1000),
     )
+
+
+@functools.cache
+def _bootstrap() -> ClientBootstrap:
+    """The process's event loops: threads and files that clients share and that no client's end gives back at once."""
+    loops = EventLoopGroup(min(_MOST_LOOPS, os.cpu_count() or 1))
+    return ClientBootstrap(loops, DefaultHostResolver(loops))
 
 
 class Signing:
