@@ -28,6 +28,7 @@ FORMS: Final = "15m, 2h, 3d, 2026-01-02, 2026-01-02T03:04 (local time, or with Z
 _AGO: Final = re.compile(r"(\d{1,9})\s*([smhdw])", re.IGNORECASE)
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _TOKEN: Final = re.compile(r"8[0-9A-Fa-f]{21,}")  # a timestamp (type 0x82) and more, as keystring in hexadecimal
+_DATED: Final = re.compile(r"82[0-9A-Fa-f]{16}")
 _SECONDS: Final = range(1, 2**32)  # of a BSON timestamp
 
 
@@ -37,6 +38,11 @@ class Start:
 
     token: Mapping[str, Any] | None = None
     at: Timestamp | None = None
+
+    @property
+    def time(self) -> Timestamp | None:
+        """The cluster time of that place; None for now, and where the token does not tell."""
+        return self.at if self.token is None else token_time(self.token)
 
 
 def parse_since(text: str, now: datetime) -> Start:
@@ -69,6 +75,18 @@ def parse_token(text: str) -> Mapping[str, Any]:
     if not isinstance(token, Mapping) or not token.get("_data"):
         raise UsageError("no resume token: it has no _data", advice=_EXAMPLE)
     return token
+
+
+def token_time(token: Mapping[str, Any]) -> Timestamp | None:
+    """The cluster time that a resume token begins with; None where it has another form than servers since 4.2 write.
+
+    `_data` is a keystring in hexadecimal: the type, then seconds and increment, four bytes each, big-endian (server:
+    src/mongo/db/pipeline/resume_token.h, src/mongo/db/storage/key_string.cpp). Sharded clusters write the same.
+    """
+    data = token.get("_data")
+    if not isinstance(data, str) or not _DATED.match(data):
+        return None
+    return Timestamp(int(data[2:10], 16), int(data[10:18], 16))
 
 
 def _moment(text: str, now: datetime, direction: int, option: str, forms: str) -> datetime:

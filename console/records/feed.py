@@ -10,9 +10,11 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from enum import IntEnum
+from typing import Any, Final, cast
 
 from bson import Timestamp
+from bson.errors import BSONError
 from pymongo import MongoClient
 from pymongo.change_stream import ChangeStream
 from pymongo.client_session import ClientSession
@@ -20,25 +22,22 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import OperationFailure, PyMongoError
 
-from console.events.event import ChangeEvent
+from console.events.event import EVENT_CODEC, ChangeEvent, join_fragments
 from console.events.feed_items import FeedItem, FeedState, Gap, Snapshot
 from console.events.since import Start
+from console.events.text import value_text
 from console.formatting import visible
-from console.records.connection import (
-    AUTHENTICATION_FAILED,
-    NOT_A_REPLICA_SET,
-    UNAUTHORIZED,
-    WIRE_VERSION_6_0,
-    Document,
-    words,
-)
+from console.records.connection import AUTHENTICATION_FAILED, NOT_A_REPLICA_SET, UNAUTHORIZED, Document, words
+from console.records.history import history
+from console.records.stream_options import Abilities, image_options
 
 FeedTarget = Collection[Document] | Database[Document] | MongoClient[Document]
 
 # Server error codes: https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
 # CloseChangeStream, InvalidResumeToken, ChangeStreamFatalError (a token that this stream cannot find),
 # ChangeStreamHistoryLost: behind the last token there is nothing to be had.
-_HISTORY_LOST: Final = frozenset({222, 260, 280, 286})
+_HISTORY_TOO_SHORT: Final = 286
+_HISTORY_LOST: Final = frozenset({222, 260, 280, _HISTORY_TOO_SHORT})
 _FATAL: Final = frozenset({UNAUTHORIZED, AUTHENTICATION_FAILED, NOT_A_REPLICA_SET})
 # MaxTimeMSExpired, FailedToSatisfyReadPreference, ReadConcernMajorityNotAvailableYet, KeyNotFound,
 # ExceededTimeLimit: a server that is just starting says these, too.
@@ -50,18 +49,19 @@ _BATCH: Final = 1000
 _FIRST_PAUSE: Final = 0.1  # seconds between attempts, doubled each time …
 _LONGEST_PAUSE: Final = 2.0  # … up to this
 
+# What an event has that may be too large, or no valid BSON: all but who it is.
+_DOCUMENTS: Final = ["fullDocument", "fullDocumentBeforeChange", "updateDescription"]
+
 SnapshotReader = Callable[[ClientSession], Sequence[Mapping[str, Any]]]
 
 
-def image_options(wire_version: int) -> dict[str, str]:
-    """What a stream is asked for so that events carry their documents.
+class _Care(IntEnum):
+    """How carefully the stream is read: a step more each time that an event cannot be read, none behind it."""
 
-    `updateLookup` gives a document as it is now, not as the event left it: only where there is nothing better.
-    `whenAvailable` and not `required`, which ends the stream at the first image that has expired.
-    """
-    if wire_version < WIRE_VERSION_6_0:
-        return {"full_document": "updateLookup"}
-    return {"full_document": "whenAvailable", "full_document_before_change": "whenAvailable"}
+    NONE = 0
+    ONE_BY_ONE = 1
+    WITHOUT_IMAGES = 2
+    KEY_ONLY = 3
 
 
 class ChangeFeed:
@@ -69,7 +69,10 @@ class ChangeFeed:
 
     `snapshot` reads the documents that the events begin with, in the session that it is given. `capacity` bounds the
     items that wait to be taken; when they are not, the reader waits and the server keeps the events, as far as its
-    oplog reaches. `images=False` asks for no documents, which is a third of the cost.
+    oplog reaches. `images=False` asks for no documents, which is a third of the cost; `expanded` asks for the events
+    of collections and indexes that are made and changed as well (6.0 and later). Events over 16 MiB come whole from
+    servers that can split them (6.0.9, 7.0), from others without their documents, followed by a `Gap` that says so.
+    Without a snapshot, a feed whose place the oplog has let go of begins again with the oldest that there is.
     `error` is what ended the feed for good; its last item then is a `FeedState` that has `ended`.
     """
 
@@ -81,13 +84,15 @@ class ChangeFeed:
         start: Start | None = None,
         snapshot: SnapshotReader | None = None,
         images: bool = True,
+        expanded: bool = False,
         capacity: int = 20_000,
     ) -> None:
-        self._target = target
+        self._target = _with_codec(target)
         self._client = _client_of(target)
         self._pipeline = [dict(stage) for stage in pipeline]
         self._snapshot = snapshot
         self._images = images
+        self._expanded = expanded
         self._capacity = capacity
         self.error: PyMongoError | None = None
         self._read = start or Start()
@@ -98,8 +103,9 @@ class ChangeFeed:
         self._has_opened = False
         self._told: FeedState | None = None
         self._pause = _FIRST_PAUSE
-        self._batch = _BATCH
-        self._spares_images = False
+        self._care = _Care.NONE
+        self._unreadable = ""
+        self._may_split = images
         self._last_seen: datetime | None = None
         self._thread = threading.Thread(target=self._run, name="change-feed", daemon=True)
 
@@ -160,13 +166,18 @@ class ChangeFeed:
         while not self._closing.is_set():
             try:
                 self._follow()
-            except PyMongoError as error:
+            except (PyMongoError, BSONError) as error:
                 if self._closing.is_set():
                     return
-                if self._is_fatal(error):
+                if isinstance(error, BSONError) or _code(error) == _EVENT_TOO_LARGE:
+                    self._take_care(error)
+                elif not self._is_fatal(error):
+                    self._recover(error)
+                elif self._may_split and _code(error) not in _FATAL:
+                    self._may_split = False  # a server that should know the stage, and perhaps does not
+                else:
                     self._end(error, words(error))
                     return
-                self._recover(error)
             except Exception as error:  # noqa: BLE001 - of the snapshot's reader, say: nobody else would ever hear of it
                 message = visible(f"{type(error).__name__}: {error}")
                 self._end(PyMongoError(message), message)
@@ -174,7 +185,7 @@ class ChangeFeed:
 
     def _is_fatal(self, error: PyMongoError) -> bool:
         """The server will go on refusing: it does so by nature, or did from the start (a wrong pipeline, say)."""
-        if not isinstance(error, OperationFailure) or error.code in _HISTORY_LOST | _PASSING | {_EVENT_TOO_LARGE}:
+        if not isinstance(error, OperationFailure) or error.code in _HISTORY_LOST | _PASSING:
             return False
         return error.code in _FATAL or not (self._has_opened or error.has_error_label("ResumableChangeStreamError"))
 
@@ -184,19 +195,34 @@ class ChangeFeed:
 
     def _recover(self, error: PyMongoError) -> None:
         """Decide where to go on, and wait a moment."""
-        code = error.code if isinstance(error, OperationFailure) else None
-        if code == _EVENT_TOO_LARGE and self._images and not self._spares_images:
-            # One by one up to the event, then the event without its documents.
-            self._spares_images = self._batch == 1
-            self._batch = 1
-            return
-        if code in _HISTORY_LOST or code == _EVENT_TOO_LARGE:
-            self._put(Gap(words(error), since=self._last_seen, until=datetime.now(UTC)), Start())
-            self._read, self._spares_images, self._batch = Start(), False, _BATCH
+        if _code(error) in _HISTORY_LOST:
+            lost = Gap(words(error), since=self._last_seen, until=datetime.now(UTC))
+            self._put(lost, self._oldest() if _code(error) == _HISTORY_TOO_SHORT else Start())
+            self._care = _Care.NONE
         else:
             self._put_state(connected=False, message=words(error))
         self._closing.wait(self._pause)
         self._pause = min(_LONGEST_PAUSE, self._pause * 2)
+
+    def _oldest(self) -> Start:
+        """Where to begin when the place is lost: with a new snapshot, or with the oldest event that there is."""
+        known = history(self._client) if self._snapshot is None else None
+        if known is None or (self._read.time is not None and known.reaches(self._read.time)):
+            return Start()
+        return Start(at=known.begins)
+
+    def _take_care(self, error: PyMongoError | BSONError) -> None:
+        """One by one up to the event that cannot be read, then it without its documents."""
+        self._unreadable = (
+            "of over 16 MiB" if isinstance(error, PyMongoError) else f"that is no valid BSON ({visible(str(error))})"
+        )
+        if self._care < _Care.KEY_ONLY:
+            self._care = _Care(self._care + 1)
+            return
+        reason = f"an event {self._unreadable}, and others with it: it cannot be passed by"
+        self._put(Gap(reason, since=self._last_seen, until=datetime.now(UTC)), Start())
+        self._care = _Care.NONE
+        self._closing.wait(_LONGEST_PAUSE)
 
     def _follow(self) -> None:
         """Open the stream and read it until it breaks, ends (invalidate) or the feed is closed."""
@@ -205,19 +231,32 @@ class ChangeFeed:
         with self._open() as stream:
             self._has_opened = True
             self._put_state(connected=True)
-            while stream.alive and not self._closing.is_set():
+            fragments: list[Mapping[str, Any]] = []
+            begun_with = self._care
+            if (token := stream.resume_token) is not None:
+                self._advance(Start(token=token))
+            while stream.alive and not self._closing.is_set() and self._care == begun_with:
                 raw = stream.try_next()
                 self._pause = _FIRST_PAUSE
-                if raw is None:
+                if raw is not None:
+                    fragments.append(raw)
+                    if _is_whole(raw):
+                        self._put_event(ChangeEvent.from_raw(join_fragments(fragments)))
+                        fragments.clear()
+                elif not fragments:
+                    self._care = _Care.NONE
                     if (token := stream.resume_token) is not None:
                         self._advance(Start(token=token))
-                    continue
-                event = ChangeEvent.from_raw(raw)
-                self._last_seen = event.time or self._last_seen
-                self._put(event, Start(token=event.token))
-                if self._spares_images:
-                    self._spares_images, self._batch = False, _BATCH
-                    return
+
+    def _put_event(self, event: ChangeEvent) -> None:
+        self._last_seen = event.time or self._last_seen
+        place = Start(token=event.token)
+        self._put(event, place)
+        if self._care >= _Care.WITHOUT_IMAGES:
+            key = value_text(event.document_id) if event.document_key is not None else ""
+            name = " ".join(filter(None, (event.operation, visible(event.namespace), key)))
+            self._put(Gap(f"an event {self._unreadable}, shown without its documents: {name}"), place)
+            self._care = _Care.NONE
 
     def _take_snapshot(self) -> None:
         """Read the documents after noting the operation time, so that the stream begins before any later change."""
@@ -234,15 +273,41 @@ class ChangeFeed:
                 self._put(Snapshot(self._snapshot(session)), behind)
 
     def _open(self) -> ChangeStream[Document]:
-        options: dict[str, Any] = {"max_await_time_ms": _AWAIT_MILLISECONDS, "batch_size": self._batch}
-        if self._images and not self._spares_images:
-            options |= image_options(self._client.admin.command("hello").get("maxWireVersion", 0))
+        can = Abilities.of(self._client)
+        pipeline = [*self._pipeline]
+        batch = _BATCH if self._care == _Care.NONE else 1
+        options: dict[str, Any] = {"max_await_time_ms": _AWAIT_MILLISECONDS, "batch_size": batch}
+        if self._images and self._care < _Care.WITHOUT_IMAGES:
+            options |= image_options(can.wire_version)
+        if self._care == _Care.KEY_ONLY:
+            pipeline.append({"$unset": _DOCUMENTS})
+        if self._may_split and can.splits:
+            pipeline.append({"$changeStreamSplitLargeEvent": {}})  # it has to be the last stage
+        if self._expanded and can.expands:
+            options["show_expanded_events"] = True
         if self._read.token is not None:
             # `startAfter` takes every token, `resumeAfter` all but that of an invalidate event (manual, "Resume").
             options["start_after"] = self._read.token
         else:
             options["start_at_operation_time"] = self._read.at
-        return self._target.watch(self._pipeline, **options)
+        return self._target.watch(pipeline, **options)
+
+
+def _is_whole(raw: Mapping[str, Any]) -> bool:
+    """Whether this is a whole event, or the last fragment of one (manual, "$changeStreamSplitLargeEvent")."""
+    part = raw.get("splitEvent")
+    return not isinstance(part, Mapping) or part.get("fragment") == part.get("of")
+
+
+def _code(error: PyMongoError) -> int | None:
+    return error.code if isinstance(error, OperationFailure) else None
+
+
+def _with_codec(target: FeedTarget) -> FeedTarget:
+    """The target, read so that no value of BSON raises. A client has its own codec, which `connect` sees to."""
+    if isinstance(target, MongoClient):
+        return target
+    return cast(FeedTarget, target.with_options(codec_options=EVENT_CODEC))
 
 
 def _client_of(target: FeedTarget) -> MongoClient[Document]:

@@ -17,7 +17,7 @@ from pymongo.errors import ConfigurationError as TooOldForPyMongo
 from console.config import MongoSettings
 from console.errors import ConfigurationError, MongoUnsuitable, ServerUnreachable
 from console.records.connection import Connection, check, connect, explain, words
-from console.records.feed import image_options
+from console.records.stream_options import image_options
 
 SECRET = "s3cr3t-pass"
 
