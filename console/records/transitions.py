@@ -152,6 +152,14 @@ def stopped(*, leaving: bool, multipart_gone: bool) -> Fields:
     }
 
 
+def may_become(status: Any) -> frozenset[str]:
+    """The states that a transition's `status` may come to: itself, or either branch of a condition."""
+    if isinstance(status, str):
+        return frozenset({status})
+    _, so, otherwise = status["$cond"]
+    return may_become(so) | may_become(otherwise)
+
+
 def multipart_opened(multipart: Multipart) -> Fields:
     """S3 gave an upload id; it is in the record before the first part is sent."""
     return {"multipart": literal(multipart.model_dump()), "updated_at": NOW}

@@ -23,7 +23,7 @@ from pymongo.errors import BulkWriteError, ConnectionFailure, OperationFailure, 
 from console.models import UploadStatus
 from console.records.connection import MAJORITY, Document, words
 from console.records.progress import Progress
-from console.records.transitions import NOW, Fields, Filter, held_by, lease_until
+from console.records.transitions import NOW, Fields, Filter, held_by, lease_until, may_become
 
 LEASE_SECONDS: Final = 30.0
 TICK_SECONDS: Final = 0.5
@@ -220,13 +220,15 @@ class RecordWriter:
         return is_same_claim and document.get("status") == UploadStatus.UPLOADING
 
     def _took_place(self, item: _Transition, document: Mapping[str, Any] | None) -> bool:
-        """After a write whose answer was lost its repetition matches nothing: look whether its effect is there."""
+        """After a write whose answer was lost its repetition matches nothing: look whether its effect is there.
+
+        Where a person settled the upload meanwhile just as the transition would have, that is as good.
+        """
         if document is None or not item.lets_go:
             return document is not None and self._is_mine(document, item.attempt)
         if _runner_of(document) is not None or document.get("attempts") != item.attempt:
             return False
-        target = item.fields["status"]
-        return not isinstance(target, str) or document.get("status") == target
+        return document.get("status") in may_become(item.fields["status"])
 
     def _write_progress(self) -> None:
         """One bulk for all uploads: what changed of their progress, and the leases that are due."""
