@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Final
@@ -23,6 +23,7 @@ from console.config import Settings
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Snapshot
 from console.models import Requested, Upload, UploadStatus, read_upload
+from console.records.connection import words
 from console.records.database import Records
 from console.records.feed import ChangeFeed
 from console.records.intents import request_all
@@ -32,9 +33,10 @@ from console.transfer.identity import this_host
 from console.transfer.runner import Runner
 from console.transfer.sender import S3Sender
 
-INTERRUPTED: Final = 130
 _LOOK_FOR_RUNNER_SECONDS: Final = 3.0
-_STOP_SECONDS: Final = 4.0
+# Together less than five seconds, which is what a system that shuts down may be relied on to give.
+_TELL_SECONDS: Final = 1.5
+_STOP_SECONDS: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +68,11 @@ class Carrier:
         self._wanted = wanted
         self._report = report
         self._runner: Runner | None = None
-        self._interrupted = threading.Event()
+        self._signal: signal.Signals | None = None
         self._states: dict[Any, Upload | None] = {}
 
     def run(self) -> int:
-        """Carry them out; gives the exit code: 0 if all completed, 1 if not, 130 if interrupted."""
+        """Carry them out; gives the exit code: 0 if all completed, 1 if not, 128 + number if ended by a signal."""
         feed = ChangeFeed(
             self._records.uploads.collection,
             pipeline=[{"$match": self._wanted.events}],
@@ -80,23 +82,25 @@ class Carrier:
         try:
             with self._interruptible():
                 self._follow(feed)
+                if self._signal is not None:
+                    self._leave(self._signal)
         finally:
-            feed.close(timeout=0)
             if self._runner is not None:
                 self._runner.stop(_STOP_SECONDS)
-        unfinished = [upload for upload in self._states.values() if upload is not None and _is_open(upload)]
-        self._report.ended(list(filter(None, self._states.values())))
-        if self._interrupted.is_set():
-            return INTERRUPTED
-        failed = any(
-            upload is not None and upload.status is not UploadStatus.COMPLETED for upload in self._states.values()
-        )
-        return 1 if failed or unfinished else 0
+            feed.close(timeout=0)
+        with suppress(OSError):  # the terminal may be gone
+            for item in feed.take(0):
+                self._apply(item)
+            self._report.ended(list(filter(None, self._states.values())))
+        if self._signal is not None:
+            return 128 + self._signal
+        is_done = all(upload is None or upload.status is UploadStatus.COMPLETED for upload in self._states.values())
+        return 0 if is_done else 1
 
     def _follow(self, feed: ChangeFeed) -> None:
         look_at = 0.0
         seen_all = False
-        while not self._interrupted.is_set():
+        while self._signal is None:
             for item in feed.take(0.1):
                 seen_all = seen_all or isinstance(item, Snapshot)
                 self._apply(item)
@@ -108,7 +112,6 @@ class Carrier:
                 self._start_runner_if_needed()
                 look_at = time.monotonic() + _LOOK_FOR_RUNNER_SECONDS
             self._report.tick()
-        self._pause()
 
     def _apply(self, item: FeedItem) -> None:
         if isinstance(item, Snapshot):
@@ -142,19 +145,28 @@ class Carrier:
         )
         self._runner.start()
 
-    def _pause(self) -> None:
-        """Interrupted: what is not done yet waits for somebody to resume it, also from other consoles."""
+    def _leave(self, number: signal.Signals) -> None:
+        """Ctrl+C: what is not done waits for somebody to resume it. Another signal is nobody's wish for a pause: what
+        our runner has to let go of goes on with the next one of this host."""
         ids = [upload.id for upload in self._states.values() if upload is not None and _is_open(upload)]
+        if number is signal.SIGINT:
+            # In a thread, as MongoDB may be away.
+            telling = threading.Thread(target=self._request_pause, args=(ids,), name="pause", daemon=True)
+            telling.start()
+            telling.join(_TELL_SECONDS)
+        with suppress(OSError):
+            self._report.interrupted(ids, number)
+
+    def _request_pause(self, ids: list[ObjectId]) -> None:
         try:
             request_all(self._records.uploads, ids, Requested.PAUSE)
         except PyMongoError as error:
-            self._report.connection(connected=False, message=str(error))
-        self._report.interrupted(ids)
+            self._report.connection(connected=False, message=words(error))
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
-        def interrupt(_: int, __: FrameType | None) -> None:
-            self._interrupted.set()
+        def interrupt(number: int, _: FrameType | None) -> None:
+            self._signal = self._signal or signal.Signals(number)
 
         numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         before = {number: signal.signal(number, interrupt) for number in numbers}

@@ -5,6 +5,7 @@ Owns the looks. It is told of documents as they change; it asks nothing.
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -55,8 +56,8 @@ class Report(Protocol):
         """MongoDB is lost or found again."""
         ...
 
-    def interrupted(self, ids: Sequence[ObjectId]) -> None:
-        """A person ended it; these are not done."""
+    def interrupted(self, ids: Sequence[ObjectId], number: signal.Signals) -> None:
+        """A signal ended it; these are not done."""
         ...
 
     def tick(self) -> None:
@@ -97,9 +98,9 @@ class JsonReport:
         if not connected:
             sys.stderr.write(f"MongoDB: reconnecting: {visible(message)}\n")
 
-    def interrupted(self, ids: Sequence[ObjectId]) -> None:
+    def interrupted(self, ids: Sequence[ObjectId], number: signal.Signals) -> None:
         """On standard error."""
-        sys.stderr.write(_paused_words(ids))
+        sys.stderr.write(_ended_words(ids, number))
 
     def tick(self) -> None:
         """Nothing."""
@@ -192,9 +193,9 @@ class TerminalReport:
         if not connected:
             self._say(f"MongoDB    reconnecting: {visible(message)}", "yellow")
 
-    def interrupted(self, ids: Sequence[ObjectId]) -> None:
+    def interrupted(self, ids: Sequence[ObjectId], number: signal.Signals) -> None:
         """How to go on."""
-        self._say(_paused_words(ids).rstrip("\n"), "yellow")
+        self._say(_ended_words(ids, number).rstrip("\n"), "yellow")
 
     def tick(self) -> None:
         """Move the bar of all bytes."""
@@ -249,8 +250,13 @@ class TerminalReport:
         self._progress.console.print(Text(line, style=style), soft_wrap=True)
 
 
-def _paused_words(ids: Sequence[ObjectId]) -> str:
+def _ended_words(ids: Sequence[ObjectId], number: signal.Signals) -> str:
     if not ids:
         return "Interrupted.\n"
+    if number is not signal.SIGINT:
+        return (
+            f"Ended by {number.name}; {count(len(ids), 'upload')} not done. "
+            "They go on with the next console, watch or resume on this host.\n"
+        )
     which = str(ids[0]) if len(ids) == 1 else "--status paused"
     return f"Interrupted; {count(len(ids), 'upload')} paused. To go on: upload-console resume {which}\n"

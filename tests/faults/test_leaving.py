@@ -1,0 +1,166 @@
+"""Programs that are told to end while they send: uploads are paused in time, and nothing that arrived is sent again."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from console.models import UploadStatus
+from console.transfer.identity import lock_directory, this_host
+from tests.faults.conftest import MakeWorld
+from tests.faults.gate import Gate
+from tests.faults.world import MIB, World, wait_for
+from tests.terminal import Terminal
+
+PROGRAM = (sys.executable, "-m", "console")
+SIZE = 60 * MIB
+RATE = 20 * MIB
+IN_FLIGHT = 4 * 5 * MIB
+IN_TIME = 5.0
+PAUSED = UploadStatus.PAUSED
+
+
+def environment(world: World, **others: Any) -> dict[str, str]:
+    settings = {
+        "MONGODB__URI": world.mongodb.uri.get_secret_value(),
+        "MONGODB__DATABASE": world.mongodb.database,
+        "S3__ENDPOINT_URL": world.proxy.url,
+        "S3__BUCKET": world.bucket,
+        "TRANSFER__PART_SIZE": 5 * MIB,
+        "TRANSFER__PARALLEL_PARTS": 4,
+        "TRANSFER__BANDWIDTH_LIMIT": RATE,
+        "UI__DIRECTORY": world.folder / "files",
+        **others,
+    }
+    return {f"UPLOAD_CONSOLE_{name}": str(value) for name, value in settings.items()}
+
+
+def at_work(world: World) -> Any:
+    """Wait until the only upload is on its way; its id."""
+    wait_for(lambda: [d for d in world.records.uploads.find({}) if d["multipart"]], "an upload at work")
+    [document] = world.records.uploads.find({})
+    world.expect(document["_id"], world.folder / "files" / "file.bin")
+    world.wait_parts(document["_id"], 1)
+    return document["_id"]
+
+
+@contextmanager
+def upload_command(world: World, **others: Any) -> Iterator[subprocess.Popen[str]]:
+    """`upload --json` as a script starts it."""
+    command = [*PROGRAM, "upload", str(world.folder / "files" / "file.bin"), "--json"]
+    with subprocess.Popen(
+        command,
+        env={**os.environ, **environment(world, **others)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def goes_on(world: World, upload_id: Any) -> None:
+    """The next runner of this host goes on with it, behind what arrived."""
+    world.start_runner(this_host(), locks=lock_directory())
+    world.wait_completed([upload_id])
+    assert world.proxy.passed_bytes <= SIZE + IN_FLIGHT
+    world.check()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_pauses_what_the_upload_command_sends(world: World, number: signal.Signals) -> None:
+    world.file(SIZE)
+    with upload_command(world) as process:
+        upload_id = at_work(world)
+        process.send_signal(number)
+        seconds = world.wait_status([upload_id], PAUSED)
+        _, told = process.communicate(timeout=20)
+    print(f"paused {seconds:.2f} s after {number.name}")
+    assert seconds < IN_TIME
+    assert process.returncode == 128 + number
+    assert number.name in told
+    document = world.document(upload_id)
+    assert document["requested"] == "run"
+    assert sum(world.parts(upload_id).values()) >= 5 * MIB
+    world.check()
+    goes_on(world, upload_id)
+
+
+def test_ctrl_c_pauses_and_says_how_to_go_on(world: World) -> None:
+    world.file(SIZE)
+    command = [*PROGRAM, "upload", str(world.folder / "files" / "file.bin")]
+    with Terminal(command, columns=120, lines=24, environment=environment(world)) as terminal:
+        upload_id = at_work(world)
+        terminal.press("ctrl+c")
+        seconds = world.wait_status([upload_id], PAUSED)
+        code = terminal.wait_end(20)
+        text = terminal.text
+    print(f"paused {seconds:.2f} s after Ctrl+C")
+    assert seconds < IN_TIME
+    assert code == 130
+    assert world.document(upload_id)["requested"] == "pause"
+    found = re.search(r"upload-console (resume .*\S)", text)
+    assert found, text
+    world.check()
+    resumed = subprocess.run(
+        [*PROGRAM, *shlex.split(found[1])],
+        env={**os.environ, **environment(world, TRANSFER__BANDWIDTH_LIMIT=0)},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert resumed.returncode == 0, resumed.stderr
+    assert world.proxy.passed_bytes <= SIZE + IN_FLIGHT
+    world.check()
+
+
+@pytest.mark.parametrize("end", ["SIGTERM", "SIGHUP", "terminal closed"])
+def test_the_console_pauses_what_it_sends(world: World, end: str) -> None:
+    path = world.file(SIZE)
+    [upload_id] = world.add(path, host=this_host())
+    with Terminal(PROGRAM, columns=120, lines=36, environment=environment(world)) as terminal:
+        terminal.wait_for("file.bin")
+        world.wait_parts(upload_id, 1)
+        if end == "terminal closed":
+            terminal.hang_up()
+        else:
+            terminal.signal(signal.Signals[end])
+        seconds = world.wait_status([upload_id], PAUSED)
+        terminal.process.wait(20)
+    print(f"paused {seconds:.2f} s after {end}")
+    assert seconds < IN_TIME
+    assert world.document(upload_id)["requested"] == "run"
+    assert sum(world.parts(upload_id).values()) >= 5 * MIB
+    world.check()
+    goes_on(world, upload_id)
+
+
+def test_a_signal_while_mongodb_says_nothing(make_world: MakeWorld, services: Any) -> None:
+    """The pause cannot be written; the program ends all the same, and the next runner adopts the upload at once."""
+    with Gate(services.replica_set.members[0].address) as gate:
+        world = make_world()
+        world.file(SIZE)
+        uri = f"mongodb://{gate.address}/?directConnection=true"
+        with upload_command(world, MONGODB__URI=uri) as process:
+            upload_id = at_work(world)
+            gate.freeze()
+            begun = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=30)
+            seconds = time.monotonic() - begun
+    print(f"ended {seconds:.2f} s after SIGTERM, without MongoDB")
+    assert process.returncode == 128 + signal.SIGTERM
+    assert world.statuses([upload_id]) == ["uploading"]
+    goes_on(world, upload_id)
