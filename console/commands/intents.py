@@ -8,18 +8,21 @@ from enum import StrEnum
 
 from bson import ObjectId
 from pydantic import BaseModel
+from pymongo.errors import PyMongoError
 
 from console.commands.carry import Carrier, Wanted
 from console.commands.report import make_report
 from console.commands.selection import Selection
 from console.config import Settings
-from console.errors import UsageError
+from console.errors import ConfigurationError, UsageError
 from console.formatting import count, visible
 from console.models import Requested
 from console.records.database import Records
 from console.records.intents import Outcome, request_all, retry_all
 from console.transfer.deletion import delete_all
+from console.transfer.identity import RunnerIdentity
 from console.transfer.sender import S3Sender
+from console.transfer.tidying import tidy
 
 
 class Intent(StrEnum):
@@ -74,6 +77,8 @@ def run(
             outcome = retry_all(records.uploads, ids)
         else:
             outcome = request_all(records.uploads, ids, _REQUESTED[intent])
+            if intent is not Intent.RESUME:
+                _settle_abandoned(settings, records)
         _tell(intent, outcome, as_json=as_json, is_quiet=selection.all)
         code = 1 if outcome.refused and not selection.all else 0
         followers = [upload_id for upload_id in ids if upload_id not in outcome.refused]
@@ -82,6 +87,21 @@ def run(
                 carried = Carrier(records, sender, settings, Wanted.ids(followers), make_report(as_json=as_json)).run()
             return carried or code
         return code
+
+
+def _settle_abandoned(settings: Settings, records: Records) -> None:
+    """Do what runners would do, if there were any: also for those that died, where this host knows that they did."""
+    identity = RunnerIdentity()
+    try:
+        dead = identity.dead_among(records.uploads.lease_holders(identity.host))
+        records.uploads.settle(dead)
+        if records.uploads.has_untidy():
+            with S3Sender(settings.s3, settings.transfer) as sender:
+                tidy(records, sender, identity.name, dead=dead)
+    except (ConfigurationError, PyMongoError) as error:
+        sys.stderr.write(f"Parts may stay in S3 until a console or `watch` runs: {visible(str(error))}\n")
+    finally:
+        identity.release()
 
 
 def _agreed(number: int) -> bool:

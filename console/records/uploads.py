@@ -228,6 +228,10 @@ class Uploads:
         wanted: Filter = {"lease.runner": runner, "requested": {"$in": others}}
         return {doc["_id"]: Requested(doc["requested"]) for doc in self.collection.find(wanted, {"requested": 1})}
 
+    def has_untidy(self) -> bool:
+        """Whether a cancelled upload has an open multipart upload that nobody is aborting right now."""
+        return self.collection.find_one(untidy(), {"_id": 1}) is not None
+
     def to_tidy(self, runner: str, *, lease_seconds: float, limit: int = 10) -> list[Upload]:
         """Take cancelled uploads that still have an open multipart upload, to abort those."""
         ids = [document["_id"] for document in self.collection.find(untidy(), {"_id": 1}).limit(limit)]

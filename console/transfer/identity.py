@@ -58,9 +58,13 @@ class RunnerIdentity:
             return None
         return file
 
-    def dead_among(self, runners: Iterable[str]) -> list[str]:
+    def dead_among(self, runners: Iterable[object]) -> list[str]:
         """Those that are known to have ended: their lock file is here and nobody holds it."""
-        return [runner for runner in runners if runner != self.name and self._is_dead(runner)]
+        return [
+            runner
+            for runner in runners
+            if isinstance(runner, str) and runner != self.name and _is_free(self._path_of(runner))
+        ]
 
     def forget(self, runners: Iterable[str]) -> None:
         """Remove the lock files of dead runners that no document names any more."""
@@ -76,9 +80,6 @@ class RunnerIdentity:
             with suppress(OSError):
                 self._path.unlink(missing_ok=True)
             self._file.close()
-
-    def _is_dead(self, runner: str) -> bool:
-        return _is_free(self._path_of(runner))
 
     def _path_of(self, runner: str) -> Path:
         return self._directory / f"{quote(runner, safe='')}{_SUFFIX}"
