@@ -19,9 +19,9 @@ LONGEST_LINK_SECONDS: Final = 7 * 86_400
 DEFAULT_LINK_SECONDS: Final = 3_600
 MOST_PARALLEL: Final = 256
 
-_SIZE: Final = re.compile(r"(\d+(?:[.,]\d+)?)\s*([kmgt]?)(i?b?)(?:/s)?", re.IGNORECASE)
+_SIZE: Final = re.compile(r"(\d+(?:[.,]\d+)?)\s*([kmgt]?)(i?b?)(?:/s)?", re.IGNORECASE | re.ASCII)
 _POWERS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
-_TIME: Final = re.compile(r"(\d+)\s*([smhdw])", re.IGNORECASE)
+_TIME: Final = re.compile(r"(\d+)\s*([smhdw])", re.IGNORECASE | re.ASCII)
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
@@ -51,7 +51,7 @@ def read_seconds(text: str) -> int:
 def read_parallel(text: str) -> int:
     """How many at once: 1 to 256."""
     words = text.strip()
-    if not words.isdecimal() or not 1 <= int(words) <= MOST_PARALLEL:
+    if not (words.isascii() and words.isdecimal()) or not 1 <= int(words) <= MOST_PARALLEL:
         raise UsageError(f"expected a number from 1 to {MOST_PARALLEL}: {text}")
     return int(words)
 

@@ -39,11 +39,10 @@ class PaneRows(RowsView):
     def action_mark(self) -> None:
         """Mark the row under the cursor, or unmark it, and move on."""
         key = self.cursor_key
-        if key is None or not self.source.may_mark(self.cursor):
-            self.action_move(1)
-            return
-        self.marks ^= {key}
-        self.post_message(self.MarksChanged(self))
+        place = self.source.index_of(key) if key is not None else None
+        if key is not None and place is not None and self.source.may_mark(place):
+            self.marks ^= {key}
+            self.post_message(self.MarksChanged(self))
         self.action_move(1)
         self.redraw()
 

@@ -112,14 +112,18 @@ class RowsView(LinesWidget, can_focus=True):
         self.following = follow
         self._follows = follow
         self._cursor_key: Key | None = None
+        self._keys: dict[int, Key] = {}
         self._fitted: list[Fitted] = []
 
     # ---- what others ask of the list
 
     @property
     def cursor_key(self) -> Key | None:
-        """The key of the row under the cursor, None where there is no row."""
-        return self.source.key(self.cursor) if self.cursor < len(self.source) else None
+        """The key of the row that is seen under the cursor, None where there is none.
+
+        The source may have changed since it was drawn: what a key press means is the row that the person sees.
+        """
+        return self._cursor_key
 
     @property
     def page_rows(self) -> int:
@@ -128,14 +132,10 @@ class RowsView(LinesWidget, can_focus=True):
 
     def reload(self) -> None:
         """The source changed: find the cursor's row again and draw what differs."""
-        count = len(self.source)
-        place = self.source.index_of(self._cursor_key) if self._cursor_key is not None else None
         if self.following:
-            self.cursor = max(0, count - 1)
-        elif place is not None:
-            if self.top > 0:
-                self.top += place - self.cursor
-            self.cursor = place
+            self.cursor = max(0, len(self.source) - 1)
+        else:
+            self._find_again()
         self._settle()
 
     def show(self, source: RowSource, *, cursor: Key | None = None) -> None:
@@ -159,10 +159,12 @@ class RowsView(LinesWidget, can_focus=True):
 
     def action_move(self, rows: int) -> None:
         """Move the cursor by rows."""
+        self._find_again()
         self.move_to(self.cursor + rows)
 
     def action_page(self, pages: int) -> None:
         """Move the cursor by pages."""
+        self._find_again()
         self.move_to(self.cursor + pages * max(1, self.page_rows - 1))
 
     def action_first(self) -> None:
@@ -196,13 +198,22 @@ class RowsView(LinesWidget, can_focus=True):
             share = event.y / max(1, self.size.height - 1)
             self.move_to(round(share * (len(self.source) - 1)))
             return
-        index = self.top + event.y - 1
-        if event.y >= 1 and index < len(self.source):
+        key = self._keys.get(event.y)
+        index = self.source.index_of(key) if key is not None else None
+        if index is not None:
             self.move_to(index)
             if event.chain == 2:
                 self.action_activate()
 
     # ---- inside
+
+    def _find_again(self) -> None:
+        """Put the cursor where its row is now, and the view along with it."""
+        place = self.source.index_of(self._cursor_key) if self._cursor_key is not None else None
+        if place is not None:
+            if self.top > 0:
+                self.top += place - self.cursor
+            self.cursor = place
 
     @property
     def _scrolls(self) -> bool:
@@ -229,7 +240,7 @@ class RowsView(LinesWidget, can_focus=True):
         self.cursor = max(0, min(self.cursor, count - 1))
         self.top = max(self.cursor - self.page_rows + 1, min(self.top, self.cursor))
         self.top = max(0, min(self.top, count - self.page_rows))
-        key = self.cursor_key
+        key = self.source.key(self.cursor) if count else None
         if key != self._cursor_key:
             self._cursor_key = key
             self.post_message(self.CursorMoved(self))
@@ -249,11 +260,13 @@ class RowsView(LinesWidget, can_focus=True):
         index = self.top + y - 1
         if y == 0:
             return Strip(self.segments([*self._head(), Span(" ")], "rows--head"))
+        self._keys.pop(y, None)
         if index >= len(self.source):
             words = self.source.empty_words() if y == 2 and not len(self.source) else ""
             return self.strip([Span(padded("  " + words, self.size.width), Tone.MUTED)])
+        key = self._keys[y] = self.source.key(index)
         over = [
-            *(["rows--marked"] if self.source.key(index) in self.marks else []),
+            *(["rows--marked"] if key in self.marks else []),
             *(["rows--cursor" if self.has_focus else "rows--blurred"] if index == self.cursor else []),
         ]
         return Strip([*self.segments(self._row(index), *over), *self.segments([self._scrollbar(y)])])

@@ -1,0 +1,155 @@
+"""The list: the cursor is always on a row in view, whatever is pressed, clicked or taken away."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import pytest
+from textual.app import App, ComposeResult
+
+from console.ui.cells import Span
+from console.ui.columns import Column
+from console.ui.rows import Key, RowsView
+from console.ui.themes import DARK, THEMES
+
+COLUMNS = (Column("text", "Text", 4, 40, rank=0, share=1), Column("right", "Right", 5, 5, rank=1, right=True))
+
+
+class Numbers:
+    """Rows that are numbers."""
+
+    columns: Sequence[Column] = COLUMNS
+
+    def __init__(self, numbers: list[int]) -> None:
+        self.numbers = numbers
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def key(self, index: int) -> Key:
+        return self.numbers[index]
+
+    def index_of(self, key: Key) -> int | None:
+        return self.numbers.index(key) if key in self.numbers else None
+
+    def whole(self, index: int) -> Sequence[Span] | None:
+        return None
+
+    def may_mark(self, index: int) -> bool:
+        return True
+
+    def empty_words(self) -> str:
+        return "nothing"
+
+    def cell(self, index: int, column: str, width: int) -> Sequence[Span]:
+        return [Span(f"row {self.numbers[index]}")]
+
+
+class Listing(App[None]):
+    """One list."""
+
+    CSS = "RowsView { width: 1fr; height: 1fr; }"
+
+    def __init__(self, numbers: list[int], *, follow: bool = False) -> None:
+        super().__init__()
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = DARK
+        self.source = Numbers(numbers)
+        self.rows = RowsView(self.source, follow=follow)
+        self.activated: list[Key] = []
+
+    def compose(self) -> ComposeResult:
+        yield self.rows
+
+    def on_rows_view_activated(self, message: RowsView.Activated) -> None:
+        self.activated.append(message.key)
+
+
+def consistent(rows: RowsView) -> None:
+    count = len(rows.source)
+    assert 0 <= rows.cursor <= max(0, count - 1)
+    assert 0 <= rows.top <= max(0, count - rows.page_rows)
+    if count:
+        assert rows.top <= rows.cursor < rows.top + rows.page_rows
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("follow", [False, True])
+async def test_the_cursor_is_always_on_a_row_in_view(seed: int, follow: bool) -> None:
+    chance = random.Random(seed)
+    app = Listing(list(range(40)), follow=follow)
+    async with app.run_test(size=(30, 10)) as pilot:
+        for _ in range(150):
+            numbers = app.source.numbers
+            match chance.randrange(6):
+                case 0:
+                    numbers.append(max(numbers, default=0) + 1)
+                case 1:
+                    del numbers[: chance.randrange(5)]
+                case 2:
+                    chance.shuffle(numbers)
+                case 3:
+                    app.rows.move_to(chance.randrange(-5, 60))
+                case 4:
+                    app.rows.action_page(chance.choice([-1, 1]))
+                case 5:
+                    app.rows._scroll(chance.choice([-3, 3]))
+            key = app.rows.cursor_key
+            app.rows.reload()
+            consistent(app.rows)
+            if key in numbers and not app.rows.following:
+                assert app.rows.cursor_key == key
+        await pilot.pause()
+
+
+async def test_the_mouse_chooses_opens_and_scrolls() -> None:
+    app = Listing(list(range(100)))
+    async with app.run_test(size=(30, 11)) as pilot:
+        await pilot.click(offset=(5, 4))
+        assert app.rows.cursor == 3
+        await pilot.click(offset=(5, 6), times=2)
+        await pilot.pause()
+        assert app.activated == [5]
+        app.rows._scroll(3)
+        assert (app.rows.top, app.rows.cursor) == (3, 5)
+        await pilot.click(offset=(29, 10))
+        assert app.rows.cursor == 99
+        await pilot.click(offset=(29, 0))
+        assert app.rows.cursor == 0
+
+
+async def test_only_lines_that_differ_are_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = Listing(list(range(100)))
+    async with app.run_test(size=(30, 11)) as pilot:
+        await pilot.pause()
+        refreshed: list[int] = []
+        monkeypatch.setattr(app.rows, "refresh", lambda *regions, **_: refreshed.extend(r.y for r in regions))
+        app.rows.reload()
+        assert refreshed == []
+        app.rows.action_move(1)
+        assert refreshed == [1, 2]
+
+
+async def test_a_list_that_follows_stops_and_starts_again() -> None:
+    app = Listing(list(range(50)), follow=True)
+    async with app.run_test(size=(30, 11)):
+        app.rows.reload()
+        assert app.rows.cursor == 49
+        app.rows.action_move(-1)
+        app.source.numbers.append(50)
+        app.rows.reload()
+        assert (app.rows.following, app.rows.cursor_key) == (False, 48)
+        app.rows.action_last()
+        app.source.numbers.append(51)
+        app.rows.reload()
+        assert (app.rows.following, app.rows.cursor_key) == (True, 51)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (5, 2), (12, 4)])
+async def test_the_smallest_terminals_do_no_harm(size: tuple[int, int]) -> None:
+    app = Listing(list(range(9)))
+    async with app.run_test(size=size) as pilot:
+        await pilot.press("end", "pageup", "space")
+        consistent(app.rows)
