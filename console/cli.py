@@ -202,6 +202,40 @@ def delete(
 
 @app.command()
 @with_flags
+def watch(
+    shared: Shared,
+    folders: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Folders; without any, the [[watch]] tables of the configuration.", metavar="[DIR]..."),
+    ] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", help="s3://bucket/prefix, for these folders.", metavar="URL")
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="Send what is there, and end.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent, and why not.")] = False,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Serve /metrics (OpenMetrics) and /healthz.", metavar="PORT")
+    ] = None,
+    metrics_host: Annotated[str, typer.Option(help="Address for --metrics-port.", metavar="HOST")] = "127.0.0.1",
+    as_json: AsJson = False,
+) -> int:
+    """Upload what comes to rest in folders, without a screen; SIGHUP reads the rules again."""
+    from console.commands.watch import WatchOptions, run
+
+    options = WatchOptions(
+        folders=folders or (),
+        to=to,
+        once=once,
+        dry_run=dry_run,
+        as_json=as_json,
+        metrics_port=metrics_port,
+        metrics_host=metrics_host,
+    )
+    return run(shared.settings, options)
+
+
+@app.command()
+@with_flags
 def verify(shared: Shared, chosen: Chosen, as_json: AsJson = False) -> int:
     """Compare objects and files again, byte for byte through their checksums."""
     from console.commands.verify import run
@@ -213,13 +247,19 @@ def verify(shared: Shared, chosen: Chosen, as_json: AsJson = False) -> int:
 @with_flags
 def sweep(
     shared: Shared,
+    older_than: Annotated[
+        float,
+        typer.Option(
+            "--older-than", help="Leave younger ones: their records may be on their way.", metavar="SECONDS", min=0
+        ),
+    ] = 300.0,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: AsJson = False,
 ) -> int:
     """List multipart uploads in the bucket that no record owns, and abort them after asking."""
     from console.commands.sweep import run
 
-    return run(shared.settings(), yes=yes, as_json=as_json)
+    return run(shared.settings(), older_than=older_than, yes=yes, as_json=as_json)
 
 
 @app.command()

@@ -86,8 +86,8 @@ class Intake:
         raw = os.fsencode(candidate.path)
         is_utf8 = not any("\udc80" <= character <= "\udcff" for character in candidate.path)
         return NewUpload(
-            filename=_text(os.path.basename(candidate.path)),  # noqa: PTH119
-            path=_text(candidate.path),
+            filename=as_text(os.path.basename(candidate.path)),  # noqa: PTH119
+            path=as_text(candidate.path),
             path_bytes=None if is_utf8 else raw,
             host=self._host,
             size=state.size,
@@ -101,7 +101,7 @@ class Intake:
         )
 
 
-def _text(name: str) -> str:
+def as_text(name: str) -> str:
     """A name as BSON takes it: as it is where it is UTF-8, else escaped (`path_bytes` has the bytes)."""
     try:
         name.encode()

@@ -14,6 +14,8 @@ from typing import Final
 from console.watch.rules import CompleteWhen
 
 MOST_WAITING: Final = 20_000
+NETWORK_SKEW_SECONDS: Final = 600.0
+"""How far the clock of a file server may be from ours before files that are being written look old."""
 _NANO: Final = 1_000_000_000
 
 
@@ -42,9 +44,9 @@ class _Waiting:
 class AtRest:
     """The files of one folder that are not complete yet, at most `capacity` of them.
 
-    `trusts_times`: the file system's clock is this host's, so that a file whose times are old enough has been still
-    for that long. Otherwise (network file systems) it has to be seen twice. Files that would have to wait longer than
-    `horizon_seconds` are not kept: the next scan finds them.
+    A file whose times are old enough has been still for that long, and need not be seen twice. `skew_seconds` is how
+    far the file system's clock may be from this host's (on a network share it is another host's). Files that would
+    have to wait longer than `horizon_seconds` are not kept: the next scan finds them.
     """
 
     def __init__(
@@ -53,7 +55,7 @@ class AtRest:
         complete_when: CompleteWhen = "quiet",
         quiet_seconds: float = 5.0,
         minimum_age_seconds: float = 0.0,
-        trusts_times: bool = True,
+        skew_seconds: float = 0.0,
         horizon_seconds: float = 300.0,
         capacity: int = MOST_WAITING,
         clock: Callable[[], float] = time.monotonic,
@@ -62,7 +64,7 @@ class AtRest:
         self._complete_when = complete_when
         self._quiet = quiet_seconds
         self._minimum_age = minimum_age_seconds
-        self._trusts_times = trusts_times
+        self._skew = skew_seconds
         self._horizon = horizon_seconds
         self._capacity = capacity
         self._clock = clock
@@ -100,6 +102,10 @@ class AtRest:
         """Forget all."""
         self._waiting.clear()
 
+    def waiting(self) -> list[Found]:
+        """All that are waited for, as they were last seen."""
+        return [waiting.state for waiting in self._waiting.values()]
+
     def due(self) -> list[str]:
         """Files to look at again now, in the order in which they came."""
         now = self._clock()
@@ -122,8 +128,8 @@ class AtRest:
         since = known.still_since if known is not None and known.state == file else now
         # The kernel alone sets the time of the last status change: a copy that keeps its source's mtime does not
         # look older by it, and a rename makes it new.
-        age = (self._wall_ns() - max(file.mtime_ns, file.ctime_ns)) / _NANO
-        return min(since, now - age) if self._trusts_times and age > 0 else since
+        age = (self._wall_ns() - max(file.mtime_ns, file.ctime_ns)) / _NANO - self._skew
+        return min(since, now - age) if age > 0 else since
 
     def _complete_at(self, file: Found, still_since: float, marker_mtime_ns: int | None, now: float) -> float:
         if self._complete_when == "renamed":

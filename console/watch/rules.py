@@ -96,10 +96,11 @@ def _several(value: Any) -> Any:
     return value
 
 
+_LIST: Final = (BeforeValidator(_several), Field(strict=False))
 Folder = Annotated[Path, Field(strict=False), AfterValidator(_absolute)]
-Patterns = Annotated[tuple[Annotated[str, AfterValidator(_pattern)], ...], BeforeValidator(_several), Field(strict=False)]
-Suffixes = Annotated[tuple[Annotated[str, AfterValidator(_suffix)], ...], BeforeValidator(_several), Field(strict=False)]
-MediaTypes = Annotated[tuple[Annotated[str, AfterValidator(_media_type)], ...], BeforeValidator(_several), Field(strict=False)]
+Patterns = Annotated[tuple[Annotated[str, AfterValidator(_pattern)], ...], *_LIST]
+Suffixes = Annotated[tuple[Annotated[str, AfterValidator(_suffix)], ...], *_LIST]
+MediaTypes = Annotated[tuple[Annotated[str, AfterValidator(_media_type)], ...], *_LIST]
 
 
 class WatchRule(BaseModel):

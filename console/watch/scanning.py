@@ -17,7 +17,7 @@ from typing import Final
 from console.transfer.selection import Refusal
 from console.watch.at_rest import Found
 from console.watch.patterns import Patterns
-from console.watch.rules import Order
+from console.watch.rules import Order, WatchRule
 
 HELD: Final = 32_768
 """How many files a pass holds to bring them into order; about 10 MB."""
@@ -182,9 +182,7 @@ class Scanner:
                     self.progress.files += 1
                     yield found
 
-    def _entry(
-        self, entry: os.DirEntry[str], relative: str, above: _Above, waiting: list[_Folder]
-    ) -> Found | None:
+    def _entry(self, entry: os.DirEntry[str], relative: str, above: _Above, waiting: list[_Folder]) -> Found | None:
         is_folder = entry.is_dir(follow_symlinks=False)
         if words := self._patterns.leaves_out(relative, is_folder=is_folder):
             self._left_out(entry.path, words)
@@ -227,6 +225,16 @@ class Scanner:
         if not os.path.realpath(path).startswith(inside):
             return "a symbolic link that leads out of the folder"
         return status
+
+
+def marker_time(rule: WatchRule, file: Found) -> int | None:
+    """When the file's marker was written, in nanoseconds since the epoch; None where it has none, or needs none."""
+    if rule.complete_when != "marked":
+        return None
+    try:
+        return os.lstat(file.path + rule.marker_suffix).st_mtime_ns
+    except OSError:
+        return None
 
 
 def in_order(walk: Callable[[], Iterator[Found]], order: Order, *, held: int = HELD) -> Iterator[Found]:

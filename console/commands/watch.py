@@ -1,0 +1,278 @@
+"""`watch`: folders that upload themselves, without a screen: as a service, once (for cron), or as a dry run.
+
+Owns signals, readiness and exit codes. Not here: the watching (`watch`), the sending (`transfer`).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from pymongo.errors import PyMongoError
+
+from console.commands.watch_report import make_listener
+from console.config import Settings
+from console.errors import ConsoleError, UsageError
+from console.formatting import count, visible
+from console.records.connection import explain
+from console.records.database import Records
+from console.records.runners import Limits
+from console.transfer.identity import RunnerIdentity, this_host
+from console.transfer.runner import Runner
+from console.transfer.sender import S3Sender
+from console.watch.dry_run import DryRun
+from console.watch.metrics import MetricsServer, WatchReading
+from console.watch.notes import Listener
+from console.watch.once import WatchOnce
+from console.watch.rule_parts import Surroundings
+from console.watch.rules import WatchRule
+from console.watch.service import WatchService
+from console.watch.systemd import Notifier
+from console.watch.watcher import State
+
+INTERRUPTED: Final = 130
+_STOP_SECONDS: Final = 10.0
+_TICK_SECONDS: Final = 1.0
+_WORKING: Final = frozenset({State.STARTING, State.SCANNING, State.WATCHING, State.POLLING})
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class WatchOptions:
+    """How `watch` was called. `folders` and `to` as typed; without folders the rules of the configuration hold."""
+
+    folders: Sequence[Path] = ()
+    to: str | None = None
+    once: bool = False
+    dry_run: bool = False
+    as_json: bool = False
+    metrics_port: int | None = None
+    metrics_host: str = "127.0.0.1"
+
+
+def run(read_settings: Callable[[], Settings], options: WatchOptions) -> int:
+    """Watch until told to stop; `read_settings` is called again on SIGHUP.
+
+    Returns the exit code: 0 after SIGTERM, 130 after Ctrl+C; with `once` 0 if all that was sent completed, else 1.
+    Must be called in the main thread: signals are its business until it returns.
+
+    Raises:
+        ConsoleError: a rule or setting is wrong, a folder of a single run is missing, or a server is away.
+    """
+    settings = read_settings()
+    rules = rules_of(settings, options)
+    tell = make_listener(as_json=options.as_json)
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    with S3Sender(settings.s3, settings.transfer) as sender, Records.open(settings.mongodb) as records:
+        try:
+            if options.dry_run:
+                return _run_dry(records, sender, settings, rules, tell)
+            if options.once:
+                return _run_once(records, sender, settings, rules, tell)
+            return _Service(records, sender, settings, read_settings, options, tell).run(rules)
+        except PyMongoError as error:
+            raise explain(error, records.connection) from error
+
+
+def rules_of(settings: Settings, options: WatchOptions) -> list[WatchRule]:
+    """The rules for the folders on the command line, or all of the configuration.
+
+    A folder that has a rule in the configuration is watched by it.
+
+    Raises:
+        UsageError: there is nothing to watch.
+    """
+    if not options.folders:
+        if options.to is not None:
+            raise UsageError("--to is for folders on the command line; each rule of the configuration has its own `to`")
+        if not settings.watch:
+            raise UsageError(
+                "there is nothing to watch", advice="Name folders, or write [[watch]] tables: see docs/watch.md."
+            )
+        return list(settings.watch)
+    configured = {rule.folder: rule for rule in settings.watch}
+    rules: dict[str, WatchRule] = {}
+    for folder in options.folders:
+        typed = _typed_rule(folder, options.to)
+        rule = configured.get(typed.folder, typed) if options.to is None else typed
+        rules[rule.title] = rule
+    return list(rules.values())
+
+
+def _typed_rule(folder: Path, to: str | None) -> WatchRule:
+    try:
+        return WatchRule(folder=folder, to=to)
+    except ValueError:
+        raise UsageError(f"--to: {visible(str(to))} is no s3://bucket/prefix") from None
+
+
+def _surroundings(records: Records, sender: S3Sender, settings: Settings, tell: Listener) -> Surroundings:
+    return Surroundings(
+        records.uploads,
+        settings.s3,
+        settings.transfer,
+        this_host(),
+        sender,
+        tell,
+        lambda host: bool(records.runners.live(host)),
+    )
+
+
+def _require_folders(rules: Sequence[WatchRule]) -> None:
+    missing = [rule for rule in rules if not rule.folder.is_dir()]
+    if missing:
+        raise UsageError(f"{visible(str(missing[0].folder))} is not there, or no folder")
+
+
+def _run_dry(records: Records, sender: S3Sender, settings: Settings, rules: Sequence[WatchRule], tell: Listener) -> int:
+    _require_folders(rules)
+    around = _surroundings(records, sender, settings, tell)
+    for rule in rules:
+        try:
+            DryRun(rule, around).run()
+        except OSError as error:
+            raise UsageError(f"{visible(str(rule.folder))}: {error.strerror}") from None
+    return 0
+
+
+def _run_once(
+    records: Records, sender: S3Sender, settings: Settings, rules: Sequence[WatchRule], tell: Listener
+) -> int:
+    _require_folders(rules)
+    interrupted = _Signals()
+    single = WatchOnce(records, _surroundings(records, sender, settings, tell), rules)
+    runner = Runner(records, sender, Limits.of(settings.transfer), kind="command", only=single.uploads)
+    with interrupted.handled():
+        runner.start()
+        try:
+            single.run(interrupted.ending)
+        finally:
+            runner.stop(_STOP_SECONDS)
+    if interrupted.ending.is_set():
+        return INTERRUPTED
+    return 1 if single.failed() else 0
+
+
+@dataclass(slots=True)
+class _Signals:
+    """SIGTERM and SIGINT end, SIGHUP reloads; all wake the main thread."""
+
+    ending: threading.Event = field(default_factory=threading.Event)
+    woken: threading.Event = field(default_factory=threading.Event)
+    shall_reload: bool = False
+    received: int = 0
+
+    @contextmanager
+    def handled(self) -> Iterator[None]:
+        """For the length of a `with` block, in the main thread."""
+        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        before = {number: signal.signal(number, self._handle) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _handle(self, number: int, _: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            self.shall_reload = True
+        else:
+            self.received = number
+            self.ending.set()
+        self.woken.set()
+
+
+class _Service:
+    """The headless service: a runner, the watches, and what the system wants to know of them."""
+
+    def __init__(
+        self,
+        records: Records,
+        sender: S3Sender,
+        settings: Settings,
+        read_settings: Callable[[], Settings],
+        options: WatchOptions,
+        tell: Listener,
+    ) -> None:
+        self._read_settings = read_settings
+        self._options = options
+        self._notifier = Notifier(os.environ)
+        identity = RunnerIdentity()
+        self._runner = Runner(records, sender, Limits.of(settings.transfer), kind="watch", identity=identity)
+        self._watches = WatchService(
+            records, sender, settings.s3, settings.transfer, host=identity.host, holder=identity.name, tell=tell
+        )
+
+    def run(self, rules: Sequence[WatchRule]) -> int:
+        """Until a signal; gives the exit code."""
+        signals = _Signals()
+        with signals.handled(), ExitStack() as stack:
+            if self._options.metrics_port is not None:
+                server = MetricsServer(
+                    self._options.metrics_host, self._options.metrics_port, read=self._read, health=self._health
+                )
+                stack.callback(server.close)
+            stack.callback(self._runner.stop, _STOP_SECONDS)
+            stack.callback(self._watches.stop, _STOP_SECONDS)
+            self._watches.start(rules)
+            self._runner.start()
+            self._notifier.ready(self._health()[1])
+            self._wait(signals)
+            self._notifier.stopping()
+        return INTERRUPTED if signals.received == signal.SIGINT else 0
+
+    def _wait(self, signals: _Signals) -> None:
+        while not signals.ending.is_set():
+            signals.woken.wait(self._tick_seconds())
+            signals.woken.clear()
+            if signals.shall_reload:
+                signals.shall_reload = False
+                self._reload()
+            is_well, line = self._health()
+            if is_well:
+                self._notifier.alive(line)
+
+    def _tick_seconds(self) -> float:
+        watchdog = self._notifier.watchdog_seconds
+        return _TICK_SECONDS if watchdog is None else min(_TICK_SECONDS, watchdog / 3)
+
+    def _reload(self) -> None:
+        """Rules alone: what is wrong in the new ones is said, and the old ones hold."""
+        self._notifier.reloading()
+        try:
+            self._watches.follow(rules_of(self._read_settings(), self._options))
+        except (ConsoleError, PyMongoError) as error:
+            message = error.message if isinstance(error, ConsoleError) else str(error)
+            _log.error("the rules stay as they are: %s", message)
+        self._notifier.ready(self._health()[1])
+
+    def _health(self) -> tuple[bool, str]:
+        """Whether every watch has its thread, and a line that tells how they are."""
+        watchers = self._watches.watchers()
+        working = sum(watcher.state in _WORKING for watcher in watchers)
+        queued = sum(watcher.counters.queued for watcher in watchers)
+        line = f"{working} of {count(len(watchers), 'folder')} watched, {count(queued, 'upload')} queued"
+        return all(watcher.is_alive for watcher in watchers), line
+
+    def _read(self) -> list[WatchReading]:
+        return [
+            WatchReading(
+                watcher.rule.title,
+                self._watches.last_heartbeat(watcher),
+                watcher.state in _WORKING,
+                watcher.counters.queued,
+                watcher.counters.overflows,
+                watcher.counters.scans,
+                watcher.counters.scan_seconds,
+            )
+            for watcher in self._watches.watchers()
+        ]

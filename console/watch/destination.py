@@ -1,0 +1,91 @@
+"""Where the files of a watched folder go: bucket, key, and how the object is kept.
+
+Owns what a rule changes of the settings, the keys of versions, and the digest by which a find is known. Nothing is
+sent or written here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import posixpath
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Final
+
+from bson import ObjectId
+
+from console.config import S3Settings, TransferSettings
+from console.formatting import visible
+from console.models import Source, Storage, Watched
+from console.records.uploads import NewUpload
+from console.transfer.intake import Intake
+from console.transfer.keys import KeyRefused, clean_key
+from console.transfer.selection import Candidate, Refusal
+from console.watch.at_rest import Found
+from console.watch.rules import WatchRule
+
+_DIGEST_BYTES: Final = 16
+_STORAGE: Final = ("storage_class", "server_side_encryption", "kms_key_id", "metadata", "tags")
+
+
+class Destination:
+    """Makes uploads of the files that a rule finds on this host."""
+
+    def __init__(
+        self,
+        rule: WatchRule,
+        s3: S3Settings,
+        transfer: TransferSettings,
+        *,
+        host: str,
+        batch: ObjectId | None = None,
+    ) -> None:
+        """Raises ConfigurationError where neither rule nor settings name a bucket."""
+        if (named := rule.destination) is not None:
+            s3 = s3.model_copy(update={"bucket": named[0], "prefix": named[1]})
+        if rule.key_template is not None:
+            transfer = transfer.model_copy(update={"key_template": rule.key_template})
+        self._intake = Intake(s3, transfer, host=host, source=Source.WATCH, batch=batch)
+        self.bucket = s3.bucket
+        self.scope = rule.shared_as or host
+        self.words = visible(f"s3://{s3.bucket}/{s3.prefix.strip('/')}".rstrip("/"))
+        self._rule = rule.title
+        self._priority = rule.priority
+        chosen = {name: value for name in _STORAGE if (value := getattr(rule, name)) is not None}
+        self._storage = Storage(**chosen) if chosen else None
+
+    def upload(self, file: Found) -> NewUpload | Refusal:
+        """The upload of a file as it is now, or why there can be none."""
+        taken = self._intake.take(Candidate(file.path, file.relative, file.size, file.mtime_ns))
+        if isinstance(taken, Refusal):
+            return taken
+        return self.claimed(replace(taken, priority=self._priority, storage=self._storage), "")
+
+    def claimed(self, upload: NewUpload, predecessor: str) -> NewUpload:
+        """The upload with the digest of its file in this state, coming after the record `predecessor` (its id).
+
+        Without the predecessor a file that is changed back to an earlier state could not be sent again.
+        """
+        path = upload.path_bytes if upload.path_bytes is not None else os.fsencode(upload.path)
+        parts = (self.scope, self.bucket, upload.size, upload.mtime_ns, upload.fingerprint, predecessor)
+        text = b"\0".join([path, *(str(part).encode("utf-8", "surrogateescape") for part in parts)])
+        digest = hashlib.blake2b(text, digest_size=_DIGEST_BYTES).hexdigest()
+        return replace(upload, watch=Watched(rule=self._rule, scope=self.scope, digest=digest))
+
+    def versioned(self, upload: NewUpload) -> NewUpload | Refusal:
+        """The upload under a key of its own: that of the file with the time of its change in it."""
+        try:
+            return replace(upload, key=clean_key(version_key(upload.key, upload.mtime_ns)))
+        except KeyRefused as error:
+            return Refusal(upload.path, error.message)
+
+
+def version_key(key: str, mtime_ns: int) -> str:
+    """`dir/name.tar.gz` as `dir/name.20261124T030000.000000000Z.tar.gz`: sorts by time, and no two changes share it."""
+    folder, name = posixpath.split(key)
+    stem, dot, suffixes = name.lstrip(".").partition(".")
+    stem = name[: len(name) - len(name.lstrip("."))] + stem
+    moment = datetime.fromtimestamp(mtime_ns // 1_000_000_000, UTC)
+    stamp = f"{moment:%Y%m%dT%H%M%S}.{mtime_ns % 1_000_000_000:09d}Z"
+    return posixpath.join(folder, f"{stem}.{stamp}{dot}{suffixes}")

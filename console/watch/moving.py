@@ -1,0 +1,80 @@
+"""Moving a file that was sent out of the watched folder: nothing is ever overwritten, nor lost half-way.
+
+Owns the move, within a file system and across. Not here: whether it may be moved (`aftercare`).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+_MOST_NAMES: Final = 10_000
+_COPY_CHUNK: Final = 1024 * 1024
+
+
+def move(source: str, target: str) -> str:
+    """Move a file to `target`, or to a numbered name where that is taken; gives the path where it is now.
+
+    Its folders are created. Across file systems it is copied, forced to the disk and compared in size before the
+    source goes; where the disk is full nothing is left at the target, and the source stays.
+
+    Raises:
+        OSError: it could not be moved, or was written to meanwhile. The source is where it was.
+    """
+    Path(target).parent.mkdir(parents=True, exist_ok=True)
+    place = _reserved(target)
+    try:
+        try:
+            os.replace(source, place)  # noqa: PTH105 - over the empty file that was reserved
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            _copy_over(source, place)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(place)  # noqa: PTH108
+        raise
+    return place
+
+
+def _reserved(target: str) -> str:
+    """An empty file of the wanted name, or of a numbered one, that is ours."""
+    folder, name = os.path.split(target)
+    stem, dot, suffixes = name.lstrip(".").partition(".")
+    hidden = name[: len(name) - len(name.lstrip("."))]
+    for number in range(1, _MOST_NAMES + 1):
+        numbered = name if number == 1 else f"{hidden}{stem}-{number}{dot}{suffixes}"
+        path = os.path.join(folder, numbered)  # noqa: PTH118 - names stay as the system has them
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            return path
+    raise FileExistsError(errno.EEXIST, f"{_MOST_NAMES} files of that name are there already", target)
+
+
+def _copy_over(source: str, place: str) -> None:
+    temporary = f"{os.path.dirname(place)}/.{secrets.token_hex(6)}.part"  # noqa: PTH120
+    try:
+        with open(source, "rb") as reader, open(temporary, "xb") as writer:  # noqa: PTH123
+            before = os.fstat(reader.fileno())
+            shutil.copyfileobj(reader, writer, _COPY_CHUNK)
+            writer.flush()
+            os.fsync(writer.fileno())
+            shutil.copystat(source, temporary)
+            after = os.stat(source)  # noqa: PTH116
+            if _state(before) != _state(after) or os.fstat(writer.fileno()).st_size != before.st_size:
+                raise OSError(errno.EBUSY, "the file was written to while it was being moved", source)
+        os.replace(temporary, place)  # noqa: PTH105
+        os.unlink(source)  # noqa: PTH108
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)  # noqa: PTH108
+        raise
+
+
+def _state(status: os.stat_result) -> tuple[int, int, int, int]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

@@ -1,0 +1,255 @@
+"""All watches of a process: started, held, told apart by rule, and seen by other hosts.
+
+    from console.watch.service import WatchService
+    with WatchService(records, sender, settings, host="me", holder="me:1") as service: ...
+
+Owns the watchers, their heartbeats and what the change feed tells them. It sends nothing: a runner of this host does
+(`transfer.runner`), in this process or in another.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, Final, Self
+
+from bson import ObjectId
+from pymongo.errors import PyMongoError
+
+from console.config import S3Settings, TransferSettings
+from console.events.event import ChangeEvent
+from console.events.feed_items import FeedItem, FeedState, Gap
+from console.formatting import visible
+from console.models import TERMINAL, Upload, UploadStatus, read_upload
+from console.records.connection import words
+from console.records.database import Records
+from console.records.feed import ChangeFeed
+from console.watch.aftercare import Verifier
+from console.watch.notes import Kind, Listener, Note, nobody
+from console.watch.presence import HEARTBEAT_SECONDS, Presence, WatchHeartbeat
+from console.watch.rule_parts import Surroundings
+from console.watch.rules import WatchRule
+from console.watch.sent import count_failed, count_open, count_sent, require_claims
+from console.watch.watcher import State, Watcher
+
+_HOSTS_KNOWN_SECONDS: Final = 10.0
+_COUNTED_AT_MOST: Final = 10_000
+STOP_SECONDS: Final = 5.0
+_ENDED: Final = (UploadStatus.COMPLETED, UploadStatus.FAILED)
+
+_log = logging.getLogger(__name__)
+
+
+class WatchService:
+    """Runs a watcher for each rule. `holder` names the process, as a runner's name does. Thread-safe."""
+
+    def __init__(
+        self,
+        records: Records,
+        verifier: Verifier,
+        s3: S3Settings,
+        transfer: TransferSettings,
+        *,
+        host: str,
+        holder: str,
+        tell: Listener = nobody,
+    ) -> None:
+        """Raises MongoUnsuitable where files could be sent twice."""
+        require_claims(records.uploads)
+        self._records = records
+        self._host = host
+        self._holder = holder
+        self._tell = tell
+        self.presence = Presence.of(records.uploads)
+        self._around = Surroundings(records.uploads, s3, transfer, host, verifier, tell, self._is_host_alive)
+        self._lock = threading.RLock()
+        self._watchers: dict[str, Watcher] = {}
+        self._sent: Counter[str] = Counter()
+        self._told: dict[str, WatchHeartbeat] = {}
+        self._must_count = True
+        self._closing = threading.Event()
+        self._hosts: tuple[float, frozenset[str]] = (0.0, frozenset())
+        self._feed = ChangeFeed(records.uploads.collection, pipeline=ended_uploads(host))
+        self._threads = [
+            threading.Thread(target=self._beat_regularly, name="watch-heartbeat", daemon=True),
+            threading.Thread(target=self._listen, name="watch-feed", daemon=True),
+        ]
+
+    def start(self, rules: Iterable[WatchRule]) -> None:
+        """Begin to watch.
+
+        Raises:
+            ConfigurationError: a rule has no bucket. PyMongoError: the records cannot be reached.
+        """
+        self._feed.start()
+        self.follow(rules)
+        for thread in self._threads:
+            thread.start()
+
+    def follow(self, rules: Iterable[WatchRule]) -> None:
+        """Watch by these rules from now on; those that are as before go on undisturbed. Raises as `start`."""
+        wanted = {rule.title: rule for rule in rules}
+        # Made first: where one of them cannot be, all stays as it is.
+        new = {
+            title: Watcher(rule, self._around)
+            for title, rule in wanted.items()
+            if title not in self._watchers or self._watchers[title].rule != rule
+        }
+        for watcher in new.values():
+            self._told[watcher.rule.title] = self._heartbeat(watcher)
+        with self._lock:
+            old = {title: watcher for title, watcher in self._watchers.items() if wanted.get(title) != watcher.rule}
+            self._watchers = {title: watcher for title, watcher in self._watchers.items() if title not in old} | new
+        self._end(old.values(), timeout=STOP_SECONDS)
+        self._must_count = True
+        for watcher in new.values():
+            self._beat(watcher)
+            watcher.start()
+
+    def stop(self, timeout: float = STOP_SECONDS) -> bool:
+        """End all watches; False if some were still at work after `timeout` seconds."""
+        self._closing.set()
+        self._feed.close(timeout=0)
+        with self._lock:
+            watchers = list(self._watchers.values())
+        return self._end(watchers, timeout)
+
+    def watchers(self) -> list[Watcher]:
+        """The watches of this process, by name."""
+        with self._lock:
+            return [self._watchers[title] for title in sorted(self._watchers)]
+
+    def last_heartbeat(self, watcher: Watcher) -> WatchHeartbeat:
+        """How a watch was when that was last told: at most a few seconds ago, while MongoDB is there."""
+        return self._told[watcher.rule.title]
+
+    def _heartbeat(self, watcher: Watcher) -> WatchHeartbeat:
+        title = watcher.rule.title
+        uploads, counters = self._records.uploads, watcher.counters
+        return WatchHeartbeat(
+            folder=str(watcher.rule.folder),
+            destination=watcher.destination,
+            state=watcher.state.value,
+            pending=count_open(uploads, self._host, title, limit=_COUNTED_AT_MOST),
+            sent=self._sent[title],
+            failed=count_failed(uploads, self._host, title, limit=_COUNTED_AT_MOST),
+            waiting=watcher.waiting,
+            refused=watcher.refusals.total,
+            refused_by_reason=watcher.refusals.by_reason(),
+            last_refusals=tuple(watcher.refusals.latest()),
+            last_error=counters.last_error,
+            last_error_at=counters.last_error_at,
+        )
+
+    def _end(self, watchers: Iterable[Watcher], timeout: float) -> bool:
+        ended = list(watchers)
+        until = time.monotonic() + timeout
+        for watcher in ended:
+            watcher.stop()
+        is_well = sum(not watcher.join(max(0.1, until - time.monotonic())) for watcher in ended) == 0
+        for watcher in ended:
+            try:
+                self.presence.leave(self._host, watcher.rule.title, self._holder, State.STOPPED.value)
+            except PyMongoError as error:
+                _log.warning("the heartbeat of %s stays behind: %s", watcher.rule.title, words(error))
+        return is_well
+
+    def _beat_regularly(self) -> None:
+        while not self._closing.wait(HEARTBEAT_SECONDS):
+            try:
+                if self._must_count:
+                    self._count()
+                for watcher in self.watchers():
+                    self._beat(watcher)
+            except PyMongoError as error:
+                _log.warning("the heartbeat of the watches waits for MongoDB: %s", words(error))
+            except Exception:  # noqa: BLE001 - without heartbeats another process would take over
+                _log.exception("the heartbeat of the watches goes on after a fault of its own")
+
+    def _beat(self, watcher: Watcher) -> None:
+        title = watcher.rule.title
+        self._told[title] = self._heartbeat(watcher)
+        answer = self.presence.beat(self._host, title, self._holder, self._told[title])
+        if answer.is_paused:
+            watcher.hold(State.PAUSED)
+        else:
+            watcher.hold(None if answer.is_ours else State.STANDBY)
+
+    def _count(self) -> None:
+        """How many files were ever sent by each rule; from then on the feed counts."""
+        self._must_count = False
+        titles = [watcher.rule.title for watcher in self.watchers()]
+        self._sent = Counter(count_sent(self._records.uploads, self._host, titles))
+
+    def _listen(self) -> None:
+        while not self._closing.is_set():
+            for item in self._feed.take(1.0):
+                try:
+                    self._apply(item)
+                except PyMongoError as error:
+                    _log.warning("an upload's end was missed: %s", words(error))
+                    self._look_again()
+                except Exception:  # noqa: BLE001 - the other uploads' ends are to be heard
+                    _log.exception("the watches go on after a fault of their own")
+
+    def _apply(self, item: FeedItem) -> None:
+        if isinstance(item, Gap):
+            self._look_again()
+        elif isinstance(item, FeedState) and item.ended:
+            _log.error("the watches hear no more of their uploads, and look for themselves: %s", item.message)
+        elif isinstance(item, ChangeEvent) and isinstance(item.document_id, ObjectId):
+            documents = [item.after] if item.after is not None else self._records.uploads.get([item.document_id])
+            for upload in map(read_upload, documents):
+                if isinstance(upload, Upload) and upload.watch is not None:
+                    self._ended(upload, upload.watch.rule)
+
+    def _ended(self, upload: Upload, rule: str) -> None:
+        with self._lock:
+            watcher = self._watchers.get(rule)
+        if watcher is None or watcher.is_held:
+            return
+        watcher.wake()
+        if upload.status is UploadStatus.COMPLETED:
+            self._sent[rule] += 1
+            watcher.completed(upload.id)
+        if upload.status in _ENDED:
+            self._tell(_note(upload, rule))
+
+    def _look_again(self) -> None:
+        self._must_count = True
+        for watcher in self.watchers():
+            watcher.look_again()
+
+    def _is_host_alive(self, host: str) -> bool:
+        """Whether a runner of the host lives; what is known of that may be some seconds old."""
+        until, alive = self._hosts
+        if time.monotonic() >= until:
+            alive = frozenset(runner.host for runner in self._records.runners.live())
+            self._hosts = (time.monotonic() + _HOSTS_KNOWN_SECONDS, alive)
+        return host in alive
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def ended_uploads(host: str) -> list[dict[str, Any]]:
+    """Events of a host's watched uploads that are at their end; also those that came without their document."""
+    is_watched = {"fullDocument.host": host, "fullDocument.watch.digest": {"$exists": True}}
+    ended = {"updateDescription.updatedFields.status": {"$in": sorted(status.value for status in TERMINAL)}}
+    return [{"$match": {"operationType": "update", **ended, "$or": [is_watched, {"fullDocument": None}]}}]
+
+
+def _note(upload: Upload, rule: str) -> Note:
+    is_failed = upload.status is UploadStatus.FAILED
+    said = f"{upload.error.code}: {upload.error.message}" if is_failed and upload.error is not None else ""
+    kind = Kind.FAILED if is_failed else Kind.COMPLETED
+    return Note(kind, rule, upload.os_path, said, visible(upload.destination), upload.size, str(upload.id))
