@@ -35,7 +35,10 @@ class BaseApp(App[Result]):
     ]
 
     def __init__(self, theme: str) -> None:
-        super().__init__(driver_class=thrifty_driver(thrift := Thrift()))
+        # With NO_COLOR Textual would turn the theme's colours into greys, and the terminal's own into black on black.
+        super().__init__(
+            driver_class=thrifty_driver(thrift := Thrift()), ansi_color=True if os.environ.get("NO_COLOR") else None
+        )
         self._thrift = thrift
         self.animation_level = "none"
         for known in themes.THEMES:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from textual.color import Color
 from textual.command import CommandPalette
 
 from console.ui import themes
@@ -114,6 +115,24 @@ def test_few_colours_mean_the_terminals_own(
     theme: str, environment: dict[str, str], colours: int | None, expected: str
 ) -> None:
     assert themes.suitable(theme, environment, colours) == expected
+
+
+async def test_without_colours_nothing_has_one_and_the_cursor_is_still_seen(
+    opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with opened(size=(80, 24)) as console:
+        await console.press("2")
+        strips = [
+            strip.apply_filter(line_filter, Color.parse("black"))
+            for strip in console.app.screen._compositor.render_strips()
+            for line_filter in console.app._filters
+            if line_filter.enabled
+        ]
+        styles = [style for strip in strips for _, style, _ in strip if style is not None]
+        assert all(style.color is None or style.color.is_default for style in styles)
+        assert all(style.bgcolor is None or style.bgcolor.is_default for style in styles)
+        assert any(style.reverse for style in styles)
 
 
 @pytest.mark.parametrize("theme", [theme.name for theme in themes.THEMES])
