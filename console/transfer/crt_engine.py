@@ -149,12 +149,7 @@ class CrtEngine:
         return not self._bandwidth.bytes_per_second and self._address(bucket) is not None
 
     def begin_put(self, request: PutRequest, content: bytes, done: Done) -> Callable[[], None]:
-        """Begin to send a small object and return at once; gives what cancels it. `done` gets the answer, or an
-        exception for `errors.classify`, on a thread of the runtime: it must be quick, and not raise.
-
-        Raises:
-            Exception: credentials could not be had. TransferError: the bucket is none for `begin_put`.
-        """
+        """Begin to send a small object and return at once."""
         address = self._address(request.bucket)
         if address is None:
             raise TransferError("NotImplemented", f"{visible(request.bucket)} is not for this engine")

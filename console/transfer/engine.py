@@ -6,9 +6,9 @@ come. They send one request each, without retries of their own, and verify nothi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from console.transfer.body import Body
 from console.transfer.checksums import Algorithm, Digests
@@ -71,4 +71,23 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """End connections and threads."""
+        ...
+
+
+@runtime_checkable
+class PipeliningEngine(Engine, Protocol):
+    """An engine that can also send without a thread waiting for each request."""
+
+    def takes_at_once(self, bucket: str) -> bool:
+        """Whether `begin_put` may be used for this bucket now."""
+        ...
+
+    def begin_put(
+        self, request: PutRequest, content: bytes, done: Callable[[Answer | BaseException], None]
+    ) -> Callable[[], None]:
+        """Begin to send a small object and return at once; gives what cancels it.
+
+        `done` gets the answer, or what `errors.classify` knows, on a thread of the engine: it must be quick, and not
+        raise. Raises what keeps the request from being sent at all; `done` is not called then.
+        """
         ...

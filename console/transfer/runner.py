@@ -11,8 +11,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any, Final
 
 from bson import ObjectId
@@ -23,29 +21,26 @@ from console.records.connection import words
 from console.records.database import Records
 from console.records.progress import Progress
 from console.records.runners import HEARTBEAT_SECONDS, Limits
-from console.records.transitions import Fields, Filter, completed, failed, stopped
+from console.records.transitions import Filter
 from console.records.writer import LEASE_SECONDS, RecordWriter
 from console.transfer.adoption import Adoption
 from console.transfer.errors import Stopped, TransferError
 from console.transfer.identity import RunnerIdentity
+from console.transfer.job import Confirmation
 from console.transfer.orders import StopReason, TransferControl
 from console.transfer.record_journal import RecordJournal
 from console.transfer.sender_port import Sender
+from console.transfer.settling import Active, Settling
 from console.transfer.tidying import Tidier
 from console.transfer.verdicts import Verdict
-from console.transfer.wakeups import Wakeups
+from console.transfer.wakeups import Wakeup, Wakeups
 
 _BYTES_AHEAD: Final = 32 * 1024 * 1024
+_FEW_WAITING: Final = 256
+"""Small files are claimed some hundreds at a time, and again before these run out."""
 _LOOK_ANYWAY_SECONDS: Final = 1.0
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class _Active:
-    upload: Upload
-    control: TransferControl
-    journal: RecordJournal
 
 
 class Runner:
@@ -78,13 +73,15 @@ class Runner:
         self._writer = RecordWriter(
             records.uploads.collection, self.name, on_lost=self._lost, lease_seconds=lease_seconds
         )
+        self._settling = Settling(records.uploads, sender, self._writer, self._forget)
         self._wakeups = Wakeups(records, self.host)
         self._lock = threading.Lock()
-        self._active: dict[ObjectId, _Active] = {}
-        self._claimed: deque[_Active] = deque()
+        self._active: dict[ObjectId, Active] = {}
+        self._claimed: deque[Active] = deque()
         self._workers = 0
         self._idle = threading.Condition(self._lock)
         self._draining = False
+        self._may_find_more = True
         self._leaving = threading.Event()
         self._stopping = threading.Lock()
         self._stopped: bool | None = None
@@ -145,9 +142,14 @@ class Runner:
             for active in self._active.values():
                 active.control.stop(StopReason.LEAVING)
         for active in waiting:
-            self._let_go(active)
+            self._settling.let_go(active, leaving=self._leaving.is_set())
         if self._thread.is_alive():
             self._thread.join(timeout / 2)
+        if not self.wait_idle(timeout / 4):
+            with self._lock:
+                under_way = list(self._active.values())
+            for active in under_way:
+                active.stop(StopReason.LEAVING)
         # While it lives it may still be claiming.
         settled = not self._thread.is_alive() and self.wait_idle(max(0.1, until - time.monotonic() - 0.5))
         written = self._writer.close(max(0.2, until - time.monotonic()))
@@ -162,10 +164,13 @@ class Runner:
         return is_well
 
     def _run(self) -> None:
+        woken_by = Wakeup.INTENT
         while not self._leaving.is_set():
             try:
                 self._beat()
-                self._obey()
+                if woken_by is not Wakeup.CALL:
+                    self._may_find_more = True
+                    self._obey()
                 self._claim()
             except PyMongoError as error:
                 _log.warning("the runner waits for MongoDB: %s", words(error))
@@ -173,7 +178,8 @@ class Runner:
             except Exception:  # noqa: BLE001 - a runner that ended unnoticed would obey nobody any more
                 _log.exception("the runner goes on after a fault of its own")
                 self._leaving.wait(0.5)
-            if self._wakeups.wait(_LOOK_ANYWAY_SECONDS):
+            woken_by = self._wakeups.wait(_LOOK_ANYWAY_SECONDS)
+            if woken_by is Wakeup.INTENT:
                 self._tidier.wake()
 
     def _beat(self) -> None:
@@ -195,21 +201,23 @@ class Runner:
         requested = self._records.uploads.requested_of(self.name)
         for upload_id, entry in active.items():
             if requested.get(upload_id, Requested.RUN) is not Requested.RUN:
-                entry.control.stop(StopReason.REQUESTED)
+                entry.stop(StopReason.REQUESTED)
 
     def _claim(self) -> None:
         with self._lock:
-            at_work = set(self._active)
-        free = self._limits.uploads - len(at_work)
-        if self._draining or self._leaving.is_set() or free <= 0:
+            at_work = {upload_id: entry.upload for upload_id, entry in self._active.items()}
+            waiting = len(self._claimed)
+        small = [upload.size for upload in at_work.values() if self._sender.takes(upload)]
+        free = self._limits.uploads - (len(at_work) - len(small))
+        if self._draining or self._leaving.is_set() or not self._may_find_more or free <= 0 or waiting > _FEW_WAITING:
             return
         dead, takeable = self._adoption.takeable(at_work)
         claimed = self._records.uploads.claim(
             self.name,
             self.host,
             lease_seconds=self._lease_seconds,
-            slots=free,
-            most_bytes_ahead=_BYTES_AHEAD,
+            slots=0 if waiting else free,
+            most_bytes_ahead=max(0, _BYTES_AHEAD - sum(small)),
             dead=dead,
             only=takeable if self._only is None else {"$and": [self._only, takeable]},
             at_work=at_work,
@@ -217,6 +225,7 @@ class Runner:
         if not claimed and self._only is None:
             elsewhere = self._adoption.takeable_elsewhere(at_work)[:free]
             claimed = self._records.uploads.claim_elsewhere(self.name, elsewhere, lease_seconds=self._lease_seconds)
+        self._may_find_more = bool(claimed) or waiting > 0
         for upload in claimed:
             self._accept(upload)
         self._start_workers()
@@ -224,7 +233,7 @@ class Runner:
     def _accept(self, upload: Upload) -> None:
         progress = Progress(upload.size, upload.current)
         control = TransferControl()
-        active = _Active(upload, control, RecordJournal(upload, self._writer, progress, control))
+        active = Active(upload, control, RecordJournal(upload, self._writer, progress, control))
         self._writer.hold(upload.id, progress, upload.attempts)
         with self._lock:
             self._active[upload.id] = active
@@ -243,97 +252,66 @@ class Runner:
         while (active := self._next()) is not None:
             self._carry_out(active)
 
-    def _next(self) -> _Active | None:
+    def _next(self) -> Active | None:
         with self._lock:
             if self._workers > self._limits.uploads or not self._claimed:
                 self._workers -= 1
                 return None
-            return self._claimed.popleft()
+            active = self._claimed.popleft()
+            is_time = len(self._claimed) <= _FEW_WAITING and len(self._claimed) % 64 == 0
+        if is_time:
+            self._wakeups.wake()
+        return active
 
-    def _carry_out(self, active: _Active) -> None:
+    def _carry_out(self, active: Active) -> None:
         try:
             active.control.check()
+            if self._begin(active):
+                return
             sent = self._sender.send(active.upload, active.journal, active.control)
         except Stopped:
-            self._let_go(active)
+            self._settling.let_go(active, leaving=self._leaving.is_set())
         except TransferError as error:
-            self._fail(active, error)
+            self._settling.fail(active, error)
         except Exception as error:  # noqa: BLE001 - a fault of ours must not leave an upload that nobody ends
             _log.exception("sending %s", active.upload.id)
-            self._fail(active, TransferError("InternalError", f"{type(error).__name__}: {error}", Verdict.PERSON))
+            self._settling.fail(
+                active, TransferError("InternalError", f"{type(error).__name__}: {error}", Verdict.PERSON)
+            )
         else:
-            fields = completed(key=sent.key, checksum=sent.checksum, etag=sent.etag, version_id=sent.version_id)
-            self._complete(active, fields)
+            self._settling.complete(active, sent)
 
-    def _let_go(self, active: _Active) -> None:
-        """The transfer stopped: leave the document to whoever is next, or settle what was requested.
-
-        The parts of a cancelled upload are the tidier's: S3 may take its time.
-        """
-        if active.control.reason is StopReason.LOST:
-            self._drop_if_deleted(active)
-            self._forget(active)
-        else:
-            self._settle(active, stopped(leaving=self._leaving.is_set(), multipart_gone=False))
-
-    def _drop_if_deleted(self, active: _Active) -> None:
-        """Without a document nobody would ever know of the parts; with one they are its new runner's."""
-        try:
-            if not self._records.uploads.get([active.upload.id]):
-                self._abort(active)
-        except PyMongoError as error:
-            _log.warning("a sweep has to find what is left of %s: %s", active.upload.id, words(error))
-
-    def _fail(self, active: _Active, error: TransferError) -> None:
-        gone = error.verdict is Verdict.FINAL and self._abort(active)
-        self._settle(active, failed(error.code, error.message, multipart_gone=gone))
-
-    def _abort(self, active: _Active) -> bool:
-        """Whether nothing is left in the bucket."""
-        if active.journal.multipart is None:
-            return True
-        try:
-            # Under the key where it was opened, which may be another one than claimed (duplicates: new_name).
-            upload = active.upload.model_copy(update={"key": active.journal.key})
-            self._sender.abort(upload, active.journal.multipart)
-        except TransferError as error:
-            _log.warning("the parts of %s stay in the bucket for now: %s", active.upload.id, error)
+    def _begin(self, active: Active) -> bool:
+        """Whether it is on its way without a thread of its own."""
+        if active.was_begun or not self._sender.takes(active.upload):
             return False
-        return True
+        active.was_begun = True
 
-    def _complete(self, active: _Active, fields: Fields) -> None:
-        def settled(outcome: Future[bool]) -> None:
-            is_refused = not outcome.cancelled() and outcome.exception() is None and not outcome.result()
-            if is_refused:  # asks the server, so not on the writer's thread
-                threading.Thread(target=self._complete_late, args=(active, fields), name="late", daemon=True).start()
-            else:
-                self._forget(active)
+        def ended(sent: Confirmation | None) -> None:
+            if sent is not None:
+                self._settling.complete(active, sent)
+                return
+            with self._lock:
+                self._claimed.appendleft(active)
+            self._start_workers()
 
-        self._writer.write(active.upload.id, fields, lets_go=True).add_done_callback(settled)
+        active.cancel = self._sender.begin(active.upload, active.journal, active.control, ended)
+        return active.cancel is not None
 
-    def _complete_late(self, active: _Active, fields: Fields) -> None:
-        try:
-            if self._records.uploads.complete_late(active.upload.id, active.upload.attempts, fields):
-                _log.warning("upload %s was taken from us, but its object is complete", active.upload.id)
-        except PyMongoError as error:
-            _log.warning("whoever has %s now will find its object: %s", active.upload.id, words(error))
-        self._forget(active)
-
-    def _settle(self, active: _Active, fields: Fields) -> None:
-        outcome = self._writer.write(active.upload.id, fields, lets_go=True)
-        outcome.add_done_callback(lambda _: self._forget(active))
-
-    def _forget(self, active: _Active) -> None:
+    def _forget(self, active: Active) -> None:
         with self._idle:
             # The same runner may already have claimed it anew.
             if self._active.get(active.upload.id) is active:
                 del self._active[active.upload.id]
-            self._idle.notify_all()
-        self._wakeups.wake()
+            is_time = self._may_find_more and not self._claimed
+            if not self._active:
+                self._idle.notify_all()
+        if is_time:
+            self._wakeups.wake()
 
     def _lost(self, upload_id: ObjectId) -> None:
         with self._lock:
             active = self._active.get(upload_id)
         if active is not None:
             _log.warning("upload %s is no longer ours", upload_id)
-            active.control.stop(StopReason.LOST)
+            active.stop(StopReason.LOST)

@@ -25,10 +25,11 @@ from console.transfer.errors import TransferError
 from console.transfer.job import Confirmation, SendOptions
 from console.transfer.multipart import abort
 from console.transfer.objects import delete_object
-from console.transfer.orphans import Orphan, abort_orphans, find_orphans
+from console.transfer.orphans import YOUNGEST_SECONDS, Orphan, abort_orphans, find_orphans
 from console.transfer.presign import presign_download
 from console.transfer.retrying import RetryPolicy, ask
 from console.transfer.send import send
+from console.transfer.small_files import Cancel, Ended, SmallFiles
 from console.transfer.source import SourceFile
 from console.transfer.transport import open_transport
 from console.transfer.verify import Comparison, verify_upload
@@ -80,6 +81,7 @@ class S3Sender:
             ),
             retry=retry or RetryPolicy(retries=transfer.retries),
         )
+        self._small_files = SmallFiles(self._transport, self._options)
 
     @property
     def endpoint(self) -> str:
@@ -89,6 +91,14 @@ class S3Sender:
     def send(self, upload: Upload, journal: Journal, control: Control) -> Confirmation:
         """Send one upload, start to confirmed end. Raises `TransferError` or `Stopped`."""
         return send(upload, transport=self._transport, options=self._options, journal=journal, control=control)
+
+    def takes(self, upload: Upload) -> bool:
+        """Whether `begin` may be tried with it."""
+        return self._small_files.takes(upload)
+
+    def begin(self, upload: Upload, journal: Journal, control: Control, ended: Ended) -> Cancel | None:
+        """Begin to send a small file; see `SmallFiles.begin`."""
+        return self._small_files.begin(upload, journal, control, ended)
 
     def abort(self, upload: Upload, multipart: Multipart) -> None:
         """Drop the parts of an open multipart upload. Raises `TransferError`."""
@@ -119,9 +129,9 @@ class S3Sender:
         """See that the bucket answers. Raises `TransferError`."""
         ask(lambda: self._transport.s3.head_bucket(Bucket=self._bucket))
 
-    def orphans(self, uploads: Uploads) -> list[Orphan]:
+    def orphans(self, uploads: Uploads, *, youngest_seconds: float = YOUNGEST_SECONDS) -> list[Orphan]:
         """Multipart uploads under our prefix that no document owns. Raises `TransferError`."""
-        return find_orphans(self._transport.s3, uploads, self._bucket, self._prefix)
+        return find_orphans(self._transport.s3, uploads, self._bucket, self._prefix, youngest_seconds=youngest_seconds)
 
     def abort_orphans(self, uploads: Uploads, orphans: Sequence[Orphan]) -> int:
         """Abort them; how many were. Raises `TransferError`."""

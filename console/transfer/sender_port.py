@@ -5,6 +5,7 @@ Owns the protocol; `sender.S3Sender` is the real one.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from console.models import Multipart, Upload
@@ -19,6 +20,23 @@ class Sender(Protocol):
 
     def send(self, upload: Upload, journal: RecordJournal, control: TransferControl) -> Confirmation:
         """Send the file. Raises `TransferError` or `Stopped`, nothing else."""
+        ...
+
+    def takes(self, upload: Upload) -> bool:
+        """Whether `begin` may be tried with it."""
+        ...
+
+    def begin(
+        self,
+        upload: Upload,
+        journal: RecordJournal,
+        control: TransferControl,
+        ended: Callable[[Confirmation | None], None],
+    ) -> Callable[[], None] | None:
+        """Begin to send a small file and return, with what cancels it; None where nothing was begun.
+
+        `ended` hears, on another thread, what S3 confirmed, or None: then `send` has to do it. Raises `Stopped`.
+        """
         ...
 
     def abort(self, upload: Upload, multipart: Multipart) -> None:

@@ -6,6 +6,7 @@ Owns only the waking; the runner reads the documents themselves, and also looks 
 from __future__ import annotations
 
 import threading
+from enum import Enum, auto
 from typing import Any
 
 from console.models import Requested, UploadStatus
@@ -31,12 +32,21 @@ def intents_pipeline(host: str) -> list[dict[str, Any]]:
     ]
 
 
+class Wakeup(Enum):
+    """Why `wait` returned: somebody wants something, `wake` was called, or nothing but time passed."""
+
+    INTENT = auto()
+    CALL = auto()
+    TIME = auto()
+
+
 class Wakeups:
     """An event that intents in MongoDB set. Thread-safe."""
 
     def __init__(self, records: Records, host: str) -> None:
         self._feed = ChangeFeed(records.uploads.collection, pipeline=intents_pipeline(host), images=False)
         self._woken = threading.Event()
+        self._has_intent = threading.Event()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._listen, name="wakeups", daemon=True)
 
@@ -49,11 +59,14 @@ class Wakeups:
         """Let `wait` return."""
         self._woken.set()
 
-    def wait(self, seconds: float) -> bool:
-        """Until woken, at most `seconds`; whether it was."""
-        woken = self._woken.wait(seconds)
+    def wait(self, seconds: float) -> Wakeup:
+        """Until woken, at most `seconds`."""
+        is_woken = self._woken.wait(seconds)
         self._woken.clear()
-        return woken
+        if self._has_intent.is_set():
+            self._has_intent.clear()
+            return Wakeup.INTENT
+        return Wakeup.CALL if is_woken else Wakeup.TIME
 
     def close(self) -> None:
         """Let the threads end; they are not waited for."""
@@ -64,4 +77,5 @@ class Wakeups:
     def _listen(self) -> None:
         while not self._closed.is_set():
             if self._feed.take(1.0):
+                self._has_intent.set()
                 self.wake()
