@@ -106,18 +106,23 @@ def events(
         str | None, typer.Option(help="db or db.collection; '*' for the whole deployment.", metavar="NAME")
     ] = None,
     since: Annotated[str | None, typer.Option(help="15m, 2h, a date, or a resume token.", metavar="WHEN")] = None,
-    until: Annotated[str | None, typer.Option(help="End at this time: a date, or 5m from now.", metavar="WHEN")] = None,
-    match: Match = None,
+    until: Annotated[
+        str | None, typer.Option(help="End before this time: a date, or 5m from now.", metavar="WHEN")
+    ] = None,
+    match: Annotated[
+        str | None, typer.Option(help="Only events that match: a filter line, or JSON.", metavar="FILTER")
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="End after so many events.")] = None,
     resume_file: Annotated[
         Path | None, typer.Option(help="Keep the place in this file and go on from there.", metavar="FILE")
     ] = None,
-    record: Annotated[Path | None, typer.Option(help="Write all events to this file.", metavar="FILE")] = None,
+    record: Annotated[Path | None, typer.Option(help="Write all events to this file as well.", metavar="FILE")] = None,
     replay: Annotated[
         Path | None, typer.Option(help="Show a recorded file instead of a server.", metavar="FILE")
     ] = None,
     speed: Annotated[float, typer.Option(min=0, help="Of a replay: 1 as it was, 0 as fast as possible.")] = 0.0,
     as_json: AsJson = False,
+    canonical: Annotated[bool, typer.Option("--canonical", help="JSON lines in which every type is named.")] = False,
 ) -> int:
     """Inspect change events of any namespace: full screen, or extended-JSON lines with --json."""
     from console.commands.events import EventOptions, run
@@ -133,6 +138,7 @@ def events(
         replay=replay,
         speed=speed,
         as_json=as_json,
+        canonical=canonical,
     )
     return run(shared.settings(), options)
 
@@ -206,7 +212,7 @@ def watch(
     shared: Shared,
     folders: Annotated[
         list[Path] | None,
-        typer.Argument(help="Folders; without any, the [[watch]] tables of the configuration.", metavar="[DIR]..."),
+        typer.Argument(help="Folders; without any, those of the configuration.", metavar="[DIR]..."),
     ] = None,
     to: Annotated[
         str | None, typer.Option("--to", help="s3://bucket/prefix, for these folders.", metavar="URL")

@@ -25,12 +25,12 @@ class OrphanLine(BaseModel):
     aborted: bool
 
 
-def run(settings: Settings, *, yes: bool, as_json: bool) -> int:
-    """List orphans; abort them if a person agrees or `yes` was given."""
+def run(settings: Settings, *, older_than: float, yes: bool, as_json: bool) -> int:
+    """List orphans opened more than `older_than` seconds ago; abort them if a person agrees or `yes` was given."""
     if not settings.s3.bucket:
         raise UsageError("no bucket is set", advice="Set s3.bucket or give --bucket.")
     with Records.open(settings.mongodb) as records, S3Sender(settings.s3, settings.transfer) as sender:
-        orphans = sender.orphans(records.uploads)
+        orphans = sender.orphans(records.uploads, youngest_seconds=older_than)
         if not as_json:
             _tell(settings.s3.bucket, orphans)
         agreed = bool(orphans) and (yes or (not as_json and _agreed(len(orphans))))

@@ -16,6 +16,7 @@ from console.transfer.job import Confirmation, Job
 from console.transfer.multipart import close_multipart
 
 _MOST_NAMES: Final = 1000
+_LOOK_AGAIN_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,11 @@ def settle_duplicate(job: Job) -> GoAhead | Confirmation:
     may_be_ours = job.begun_before and job.multipart is None
     if policy == "overwrite" and not may_be_ours:
         return GoAhead(if_absent=False)
+    if policy != "overwrite":
+        while not job.take_key():
+            if policy == "new_name":
+                return _under_another_name(job)
+            job.control.wait(_LOOK_AGAIN_SECONDS)  # what becomes of it decides what becomes of this one
     stored = job.head()
     if stored is None:
         return GoAhead(if_absent=policy != "overwrite")
@@ -46,9 +52,8 @@ def settle_duplicate(job: Job) -> GoAhead | Confirmation:
     if policy == "fail":
         raise exists_already(job)
     if policy == "new_name":
-        close_multipart(job)  # it would complete under the old name
-        _choose_free_key(job)
-    return GoAhead(if_absent=policy == "new_name")
+        return _under_another_name(job)
+    return GoAhead(if_absent=False)
 
 
 def exists_already(job: Job) -> TransferError:
@@ -63,11 +68,17 @@ def numbered(key: str, number: int) -> str:
     return posixpath.join(folder, f"{stem}-{number}{dot}{suffixes}")
 
 
+def _under_another_name(job: Job) -> GoAhead:
+    close_multipart(job)  # it would complete under the old name
+    _choose_free_key(job)
+    return GoAhead(if_absent=True)
+
+
 def _choose_free_key(job: Job) -> None:
     wanted = job.key
     for number in range(2, _MOST_NAMES + 1):
         job.key = numbered(wanted, number)
-        if job.head() is None:
+        if job.take_key() and job.head() is None:
             job.journal.key_chosen(job.key)
             return
     job.key = wanted

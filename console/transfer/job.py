@@ -116,6 +116,10 @@ class Job:
         """A body over a stretch of the file."""
         return Body(self.source, part, bandwidth=self.transport.bandwidth, journal=self.journal, control=control)
 
+    def take_key(self) -> bool:
+        """Whether no other upload of this process is at work on the key; it is this one's until `send` ends."""
+        return self.transport.keys.take(self.bucket, self.key, self)
+
     def head(self) -> StoredObject | None:
         """The object that is under the key now."""
         return self.ask(lambda: head_object(self.transport.s3, self.bucket, self.key))

@@ -59,6 +59,7 @@ def send(
             _give_up(job)
         raise
     finally:
+        transport.keys.release(job)
         job.close_source()
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from console.transfer.bandwidth import BandwidthLimit
 from console.transfer.client import ClientOptions, is_aws, make_client, open_session
 from console.transfer.engine import Engine
 from console.transfer.engine_choice import EngineChoice, choose_engine
+from console.transfer.keys_in_use import KeysInUse
 from console.transfer.pool import WorkerPool
 from console.transfer.server import ChecksumPolicy, ServerTraits
 
@@ -25,6 +26,7 @@ class Transport:
     pool: WorkerPool
     bandwidth: BandwidthLimit
     server: ServerTraits
+    keys: KeysInUse = field(default_factory=KeysInUse)
 
     def close(self) -> None:
         """End threads and connections."""

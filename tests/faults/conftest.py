@@ -40,7 +40,13 @@ def make_world(
     """Makes the whole loop, with settings of `transfer` or another MongoDB."""
     with ExitStack() as stack:
 
-        def make(*, mongodb_uri: str = mongodb_uri, **transfer: Any) -> World:
+        def make(
+            *,
+            mongodb_uri: str = mongodb_uri,
+            proxy: FaultProxy = proxy,
+            s3: S3Client = s3,
+            **transfer: Any,
+        ) -> World:
             world = World(
                 mongodb_uri=mongodb_uri,
                 database=database.name,
