@@ -1,32 +1,37 @@
-"""What `events` reads: a change stream of any namespace, or a recording, as one source of feed items.
+"""A change stream of any namespace as a source of feed items, as `events` reads it.
 
-Owns opening either from the command's options. Not here: lines and screens (`events`).
+Owns opening it from the command's options, the filter that is applied here, the recording, and what is said when the
+server refuses. Not here: recordings that are replayed (`event_replay`), lines and screens (`events`).
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final, Protocol
 
-from pymongo.errors import PyMongoError
+from bson import Timestamp
+from pymongo.errors import OperationFailure, PyMongoError
 
-from console.commands.selection import read_match
+from console.commands.event_match import read_server_match
 from console.config import Settings
-from console.errors import UsageError
-from console.events.event import EVENT_CODEC, ChangeEvent
+from console.errors import ConsoleError, MongoUnsuitable, UsageError
+from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Gap
-from console.events.recording import BadLine, Recorder, replay
+from console.events.recording import Recorder
 from console.events.since import Start, parse_since
 from console.formatting import visible
-from console.records.connection import Connection, check, connect, explain
+from console.records.connection import NOT_A_REPLICA_SET, UNAUTHORIZED, Connection, check, connect, explain, words
 from console.records.feed import ChangeFeed, FeedTarget
+from console.records.history import history
+from console.records.images import ImagesOf, enable, images_of
 
 ALL: Final = "*"
-_CHUNK: Final = 500
+_HISTORY_ADVICE: Final = "Give a later time, or enlarge the oplog (replSetResizeOplog)."
 
 
 class Source(Protocol):
@@ -34,12 +39,17 @@ class Source(Protocol):
 
     @property
     def title(self) -> str:
-        """What is watched, for people."""
+        """What is read, for people."""
         ...
 
     @property
     def position(self) -> Start:
         """Behind all that `feed_take` gave."""
+        ...
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether all was given that will ever come."""
         ...
 
     def feed_take(self, timeout_seconds: float) -> list[FeedItem]:
@@ -50,15 +60,22 @@ class Source(Protocol):
         """End it; a second time nothing happens."""
         ...
 
+    def is_past(self, moment: datetime) -> bool:
+        """Whether everything before that moment was given, also where nothing has happened since."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What is to be read: `namespace` is "db", "db.collection" or "*" (None: the collection of uploads)."""
+    """What is to be read: `namespace` is "db", "db.collection" or "*" (None: the collection of uploads).
+
+    `token` is the place that an earlier reader left; it goes before `since`. `match` decides what is read at all.
+    """
 
     namespace: str | None = None
     since: str | None = None
     match: str | None = None
-    token: Any = None
+    token: Mapping[str, Any] | None = None
     record: Path | None = None
 
 
@@ -72,22 +89,29 @@ class LiveSource:
             ConsoleError: the server is away or has no change streams; an option makes no sense; the oplog does not
                 reach back far enough.
         """
-        start = Start(token=watched.token) if watched.token is not None else None
-        if start is None and watched.since is not None:
-            start = parse_since(watched.since, datetime.now(UTC))
-        pipeline = [{"$match": read_match(watched.match)}] if watched.match else []
-        self._connection = connect(settings.mongodb)
-        self._recorder = Recorder(watched.record) if watched.record else None
-        try:
+        self._name = watched.namespace or f"{settings.mongodb.database}.{settings.mongodb.collection}"
+        stages, self._filter = read_server_match(watched.match)
+        self._has_match = bool(stages)
+        start = parse_since(watched.since, datetime.now(UTC)) if watched.since is not None else None
+        self._is_dated = watched.token is None and start is not None
+        self._has_opened = False
+        self._is_connected = False
+        self._recording = Lock()  # a screen takes in a thread of its own
+        with ExitStack() as stack:
+            self._connection = connect(settings.mongodb)
+            stack.callback(self._connection.close)
+            target = _target(self._connection, self._name)
             check(self._connection)
-            if start is not None:
+            if watched.token is not None:
+                start = Start(token=watched.token)
+            elif start is not None:
                 start = _within_history(self._connection, start)
-            name = watched.namespace or f"{settings.mongodb.database}.{settings.mongodb.collection}"
-            self._feed = ChangeFeed(_target(self._connection, name), pipeline=pipeline, start=start)
-        except BaseException:
-            self._connection.close()
-            raise
-        self.title = f"{visible('all databases' if name == ALL else name)} on {self._connection.address}"
+            self._recorder = stack.enter_context(Recorder(watched.record)) if watched.record else None
+            self._feed = ChangeFeed(target, pipeline=stages, start=start, expanded=True)
+            self._opened = stack.pop_all()
+        what = visible("all databases" if self._name == ALL else self._name)
+        only = f", only {visible(watched.match)}" if watched.match else ""
+        self.title = f"{what} on {self._connection.address}{only}"
         self._feed.start()
 
     @property
@@ -95,76 +119,93 @@ class LiveSource:
         """Behind all that was taken."""
         return self._feed.position
 
+    @property
+    def is_at_end(self) -> bool:
+        """A change stream has none."""
+        return False
+
     def feed_take(self, timeout_seconds: float) -> list[FeedItem]:
-        """What came; recorded before anybody sees it."""
-        items = self._feed.take(timeout_seconds)
-        if not items and self._feed.error is not None:
-            raise explain(self._feed.error, self._connection)
+        """What came and passes; recorded before anybody sees it."""
+        taken = self._feed.take(timeout_seconds)
+        if not taken and self._feed.error is not None:
+            raise self._explain(self._feed.error)
+        for item in taken:
+            self._note(item)
+        items = [item for item in taken if not isinstance(item, ChangeEvent) or self._filter.matches(item)]
         if self._recorder is not None:
-            self._recorder.write(item for item in items if isinstance(item, ChangeEvent | Gap))
+            with self._recording:
+                self._recorder.write(item for item in items if isinstance(item, ChangeEvent | Gap))
         return items
 
     def feed_close(self) -> None:
-        """End the stream and the connection."""
+        """End the stream, the recording and the connection."""
         self._feed.close(timeout=0)
-        self._connection.close()
-        if self._recorder is not None:
-            self._recorder.close()
+        with self._recording:
+            self._opened.close()
 
+    def is_past(self, moment: datetime) -> bool:
+        """Whether the stream has been read up to that time of the server's clock.
 
-class ReplaySource:
-    """A recording, at `speed` times its own pace; 0 as fast as it is taken."""
+        Its place tells once anything at all has happened since (an idle server writes into its oplog every ten
+        seconds). Sooner than that: nothing that happens from now on is before the server's clock, and everything
+        that has happened is read when the place is at its last write.
+        """
+        reached = self._feed.position.time
+        if reached is None:
+            return False
+        if reached.time >= moment.timestamp():
+            return True
+        if not self._is_connected or datetime.now(UTC) < moment:
+            return False
+        try:
+            hello = self._connection.client.admin.command("hello")
+        except PyMongoError:
+            return False
+        written = hello.get("lastWrite", {}).get("opTime", {}).get("ts")  # not of a sharded cluster
+        clock = hello.get("localTime")
+        if not isinstance(written, Timestamp) or not isinstance(clock, datetime):
+            return False
+        return clock >= moment + timedelta(seconds=1) and reached >= written
 
-    def __init__(self, path: Path, speed: float = 0.0) -> None:
-        self.title = f"recording {visible(str(path))}"
-        self._items = _paced(replay(path), speed)
-        self._waiting: tuple[float, FeedItem] | None = None
-        self._ended = False
+    def images_of(self, namespace: str) -> ImagesOf:
+        """Whether pre- and post-images are kept. Raises `ConsoleError`."""
+        try:
+            return images_of(self._connection.client, namespace)
+        except PyMongoError as error:
+            raise self._explain(error) from error
 
-    @property
-    def position(self) -> Start:
-        """A recording has none."""
-        return Start()
+    def enable_images(self, namespace: str) -> None:
+        """Turn them on, after a person has agreed. Raises `ConsoleError`."""
+        try:
+            enable(self._connection.client, namespace)
+        except PyMongoError as error:
+            raise self._explain(error, f"change options of {visible(namespace)}", "dbAdmin") from error
 
-    def feed_take(self, timeout_seconds: float) -> list[FeedItem]:
-        """What is due; at the end a `FeedState` that says so, then nothing."""
-        until = time.monotonic() + timeout_seconds
-        taken: list[FeedItem] = []
-        while not self._ended and len(taken) < _CHUNK:
-            due, item = self._waiting or next(self._items, None) or (0.0, None)
-            if item is None:
-                self._ended = True
-                taken.append(FeedState(connected=False, message="end of the recording", ended=True))
-                break
-            wait = due - time.monotonic()
-            if wait > 0 and (taken or due > until):
-                self._waiting = (due, item)
-                if not taken:
-                    time.sleep(max(0.0, until - time.monotonic()))
-                break
-            time.sleep(max(0.0, wait))
-            self._waiting = None
-            taken.append(item)
-        if self._ended and not taken:
-            time.sleep(timeout_seconds)
-        return taken
+    def _note(self, item: FeedItem) -> None:
+        if isinstance(item, FeedState):
+            self._is_connected = item.connected
+            self._has_opened = self._has_opened or item.connected
+        elif isinstance(item, Gap) and self._is_dated and not self._has_opened:
+            raise UsageError(f"--since: {visible(item.reason)}", advice=_HISTORY_ADVICE)
 
-    def feed_close(self) -> None:
-        """Nothing more comes."""
-        self._ended = True
+    def _explain(self, error: PyMongoError, deed: str = "", role: str = "read") -> ConsoleError:
+        if not isinstance(error, OperationFailure):
+            return explain(error, self._connection)
+        if error.code == UNAUTHORIZED and "requires authentication" not in str(error):
+            return self._no_right(error, deed or f"watch {visible(self._name)}", role)
+        if self._has_match and not self._has_opened and error.code not in (UNAUTHORIZED, NOT_A_REPLICA_SET):
+            return UsageError(f"--match: {words(error)}")
+        return explain(error, self._connection)
 
-
-def _paced(items: Iterator[ChangeEvent | Gap | BadLine], speed: float) -> Iterator[tuple[float, FeedItem]]:
-    """Each item with the moment (monotonic) at which it is due."""
-    begun = time.monotonic()
-    first: datetime | None = None
-    due = begun
-    for item in items:
-        moment = item.time if isinstance(item, ChangeEvent) else None
-        if speed and moment is not None:
-            first = first or moment
-            due = max(due, begun + (moment - first).total_seconds() / speed)
-        yield due, Gap(str(item)) if isinstance(item, BadLine) else item
+    def _no_right(self, error: OperationFailure, deed: str, role: str) -> MongoUnsuitable:
+        database = self._name.partition(".")[0]
+        grant = (
+            "{role: 'readAnyDatabase', db: 'admin'}" if self._name == ALL else f"{{role: '{role}', db: '{database}'}}"
+        )
+        return MongoUnsuitable(
+            f"The user may not {deed} at {self._connection.address}: {words(error)}",
+            advice=f"Let an administrator run: db.grantRolesToUser(USER, [{visible(grant)}]).",
+        )
 
 
 def _target(connection: Connection, name: str) -> FeedTarget:
@@ -172,11 +213,14 @@ def _target(connection: Connection, name: str) -> FeedTarget:
     if name == ALL:
         return connection.client
     database, dot, collection = name.partition(".")
-    if not database or (dot and not collection):
-        raise UsageError(f"--namespace: {visible(name)} is none", advice="Expected db, db.collection, or '*' for all.")
-    if not dot:
-        return connection.client.get_database(database, codec_options=EVENT_CODEC)
-    return connection.client[database].get_collection(collection, codec_options=EVENT_CODEC)
+    try:
+        if database and not dot:
+            return connection.client[database]
+        if database and collection:
+            return connection.client[database][collection]
+    except PyMongoError as error:
+        raise UsageError(f"--namespace {visible(name)}: {words(error)}") from error
+    raise UsageError(f"--namespace: {visible(name)} is none", advice="Expected db, db.collection, or '*' for all.")
 
 
 def _within_history(connection: Connection, start: Start) -> Start:
@@ -184,17 +228,11 @@ def _within_history(connection: Connection, start: Start) -> Start:
 
     A deployment younger than that has all its history: then it begins at its first entry.
     """
-    if start.at is None:
+    known = history(connection.client) if start.time is not None else None
+    if known is None or start.time is None or known.begins <= start.time:
         return start
-    try:
-        oldest = connection.client.local["oplog.rs"].find_one(sort=[("$natural", 1)])
-    except PyMongoError:
-        return start
-    if oldest is None or oldest["ts"] <= start.at:
-        return start
-    if oldest.get("o", {}).get("msg") == "initiating set":
-        return Start(at=oldest["ts"])
-    raise UsageError(
-        f"--since: the server's history begins at {oldest['ts'].as_datetime():%Y-%m-%dT%H:%M:%SZ}",
-        advice="Give a later time, or enlarge the oplog (replSetResizeOplog).",
-    )
+    if known.is_whole and start.token is None:
+        return Start(at=known.begins)
+    # The next whole second, so that it can be typed.
+    oldest = Timestamp(known.begins.time + 1, 0).as_datetime()
+    raise UsageError(f"--since: the server's history begins at {oldest:%Y-%m-%dT%H:%M:%SZ}", advice=_HISTORY_ADVICE)

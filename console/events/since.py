@@ -21,6 +21,7 @@ from bson.errors import BSONError
 from bson.timestamp import Timestamp
 
 from console.errors import UsageError
+from console.events.event import ChangeEvent
 from console.events.text import CANONICAL
 from console.formatting import visible
 
@@ -87,6 +88,17 @@ def token_time(token: Mapping[str, Any]) -> Timestamp | None:
     if not isinstance(data, str) or not _DATED.match(data):
         return None
     return Timestamp(int(data[2:10], 16), int(data[10:18], 16))
+
+
+def is_before(event: ChangeEvent, until: datetime) -> bool:
+    """Whether an event is before the moment at which a stream shall end.
+
+    By the second of the cluster time, which orders events as the server's clocks do not; so that what one stream read
+    up to a moment and another one from then on is everything, once.
+    """
+    if event.cluster_time is not None:
+        return event.cluster_time.time < until.timestamp()
+    return event.time is None or event.time < until
 
 
 def _moment(text: str, now: datetime, direction: int, option: str, forms: str) -> datetime:

@@ -1,0 +1,26 @@
+"""Signals of a program that wants to end in its own way.
+
+Owns installing handlers and putting back what was there. Not here: what a command does when it is told to end.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+TERMINATION: Final = (signal.SIGTERM, signal.SIGHUP)
+INTERRUPTED: Final = 130
+"""Exit code after Ctrl+C."""
+
+
+@contextmanager
+def handling(numbers: tuple[signal.Signals, ...], handler: Callable[[signal.Signals], None]) -> Iterator[None]:
+    """Call `handler` in the main thread whenever one of the signals comes. For the main thread only."""
+    before = {number: signal.signal(number, lambda got, _: handler(signal.Signals(got))) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, former in before.items():
+            signal.signal(number, former)
