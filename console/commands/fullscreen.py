@@ -53,6 +53,7 @@ def run(settings: Settings, *, hints: Sequence[str] = ()) -> int:
             host=runner.host,
             theme=settings.ui.theme,
             show_hidden=settings.ui.show_hidden,
+            event_capacity=settings.ui.event_buffer,
             notes=(*records.notes, *hints),
         )
         runner.start()

@@ -6,23 +6,26 @@ directories (`listing`), uploading (the screen asks the backend).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Final
 
-from textual import on, work
+from textual import on
 from textual.binding import Binding, BindingType
 from textual.message import Message
-from textual.worker import get_current_worker
 
 from console.formatting import byte_size, count, visible
+from console.ui.blocking import ask
 from console.ui.cells import Cut, Span, Tone
 from console.ui.columns import Column
-from console.ui.listing import Entry, Kind, Listing, Sort, chosen, in_order, natural, read_directory
+from console.ui.listing import Entry, Kind, Listing, Sort, changed_at, chosen, in_order, natural, read_directory
 from console.ui.pane import Pane, PaneRows
 from console.ui.rows import Key, RowsView
+
+LOOK_SECONDS: Final = 2.0
 
 COLUMNS: Final = (
     Column("name", "Name", 14, 400, rank=0, share=3, cut=Cut.MIDDLE),
@@ -77,6 +80,11 @@ class FileRows:
         return [Span(_time(entry.mtime, width) if entry.mtime else "", Tone.MUTED)]
 
 
+def _read_in_order(directory: str, sort: Sort, stopped: Callable[[], bool]) -> tuple[Listing, list[Entry]]:
+    listing = read_directory(directory, stopped)
+    return listing, in_order(listing.entries, sort)
+
+
 def _time(mtime: float, width: int) -> str:
     """Local time; where it is narrow without the year, and for other years without the time."""
     moment = datetime.fromtimestamp(mtime, UTC).astimezone()
@@ -120,12 +128,6 @@ class FileBrowser(Pane):
 
         paths: tuple[str, ...]
 
-    @dataclass
-    class _Listed(Message):
-        listing: Listing
-        entries: list[Entry]
-        cursor: str | None
-
     def __init__(self, directory: str, *, show_hidden: bool = False, id: str | None = None) -> None:
         super().__init__(FileRows(words="reading…"), id=id)
         self.directory = directory
@@ -134,39 +136,56 @@ class FileBrowser(Pane):
         self._listing = Listing(directory, ())
         self._entries: list[Entry] = []
         self._marked: dict[str, Entry] = {}
+        self._reads = 0
+        self._looking = False
 
     def on_mount(self) -> None:
-        """Read the first directory."""
+        """Read the first directory, and look now and then whether it is still the same."""
         self.open(self.directory)
+        self.set_interval(LOOK_SECONDS, self._look)
 
     def open(self, directory: str, cursor: str | None = None) -> None:
-        """Show a directory, with the cursor on that path."""
+        """Show a directory, with the cursor on that path. Keys mean nothing until it has been read."""
         self.directory = directory
+        self._listing, self._entries = Listing(directory, ()), []
+        self.rows.show(FileRows(words="reading…"))
         self._tell()
-        self._read(directory, self.sort, cursor)
+        self._read(cursor)
 
-    @work(thread=True, exclusive=True, group="listing", exit_on_error=False)
-    def _read(self, directory: str, sort: Sort, cursor: str | None) -> None:
-        worker = get_current_worker()
-        listing = read_directory(directory, lambda: worker.is_cancelled)
-        entries = in_order(listing.entries, sort)
-        if not worker.is_cancelled:
-            self.post_message(self._Listed(listing, entries, cursor))
+    def _read(self, cursor: Key | None) -> None:
+        self._reads += 1
+        number = self._reads
+        call = partial(_read_in_order, self.directory, self.sort, lambda: number != self._reads)
+        ask(self.app, call, partial(self._known, number, cursor))
 
-    @on(_Listed)
-    def _listed(self, event: _Listed) -> None:
-        event.stop()
-        if event.listing.directory != self.directory:
-            return
-        self._listing, self._entries = event.listing, event.entries
-        self._show(event.cursor)
+    def _known(self, number: int, cursor: Key | None, read: tuple[Listing, list[Entry]]) -> None:
+        if number == self._reads:
+            is_first = not self._entries
+            self._listing, self._entries = read
+            self._show(cursor if is_first else None)
 
-    def _show(self, cursor: Key | None) -> None:
+    def _look(self) -> None:
+        """Read again if something came or went; a file system that hangs is asked only once."""
+        if not self._looking and self._entries:
+            self._looking = True
+            ask(self.app, partial(changed_at, self.directory), self._looked, self._looked)
+
+    def _looked(self, moment: int | Exception) -> None:
+        self._looking = False
+        if moment != self._listing.changed_at and self._entries:
+            self._read(None)
+
+    def _show(self, cursor: Key | None = None) -> None:
+        """Show what passes the filter; without a cursor it stays on its row, and the view where it is."""
         entries = chosen(self._entries, hidden=self.show_hidden, text=self.filter_line.text)
         if self._listing.problem:
             entries.append(Entry(self.directory, "", Kind.SPECIAL, problem=self._listing.problem))
-        words = "nothing matches" if self.filter_line.text else "empty directory"
-        self.rows.show(FileRows(entries, words), cursor=cursor)
+        source = FileRows(entries, "nothing matches" if self.filter_line.text else "empty directory")
+        if cursor is not None:
+            self.rows.show(source, cursor=cursor)
+        else:
+            self.rows.source = source
+            self.rows.reload()
         self._tell()
 
     def _tell(self) -> None:
@@ -187,7 +206,7 @@ class FileBrowser(Pane):
 
     def filter_changed(self, text: str) -> None:
         """Show what matches."""
-        self._show(self.rows.cursor_key)
+        self._show()
 
     @on(RowsView.Activated)
     def _activated(self, event: RowsView.Activated) -> None:
@@ -239,16 +258,16 @@ class FileBrowser(Pane):
         """Sort by the next of name, size, time."""
         self.sort = self.sort.next
         self._entries = in_order(self._entries, self.sort)
-        self._show(self.rows.cursor_key)
+        self._show()
 
     def action_hidden(self) -> None:
         """Show or hide dot files."""
         self.show_hidden = not self.show_hidden
-        self._show(self.rows.cursor_key)
+        self._show()
 
     def action_reread(self) -> None:
         """Read the directory again."""
-        self.open(self.directory, cursor=str(self.rows.cursor_key))
+        self._read(None)
 
     def action_upload(self) -> None:
         """Ask for the upload of what is marked, or of the row under the cursor."""

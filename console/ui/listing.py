@@ -45,11 +45,12 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A directory as it was read. `problem` says why it could not be."""
+    """A directory as it was read. `problem` says why it could not be; `changed_at` is its mtime in nanoseconds."""
 
     directory: str
     entries: tuple[Entry, ...]
     problem: str = ""
+    changed_at: int = 0
 
 
 class Sort(StrEnum):
@@ -80,6 +81,7 @@ def read_directory(directory: str, stopped: Callable[[], bool] = lambda: False) 
     `stopped` is asked now and then; once it is true the rest is left unread (nobody waits for it any more).
     """
     entries: list[Entry] = []
+    changed = changed_at(directory)
     parent = str(Path(directory).parent)
     if parent != directory:
         entries.append(Entry(parent, "..", Kind.PARENT))
@@ -90,8 +92,16 @@ def read_directory(directory: str, stopped: Callable[[], bool] = lambda: False) 
                     break
                 entries.append(_entry(item))
     except OSError as error:
-        return Listing(directory, tuple(entries), reason(error))
-    return Listing(directory, tuple(entries))
+        return Listing(directory, tuple(entries), reason(error), changed)
+    return Listing(directory, tuple(entries), changed_at=changed)
+
+
+def changed_at(directory: str) -> int:
+    """When an entry came or went last, in nanoseconds since 1970; 0 where that cannot be told."""
+    try:
+        return Path(directory).stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def reason(error: OSError) -> str:

@@ -80,6 +80,18 @@ async def test_hidden_files_and_orders_have_a_key(opened: Opener) -> None:
         await console.until(lambda: "by size" in console.text)
 
 
+async def test_what_comes_and_goes_is_seen_by_itself_and_the_cursor_stays(opened: Opener, photos: Path) -> None:
+    async with opened() as console:
+        await console.press("end")
+        (photos / "c.jpg").touch()
+        console.screen.files._look()
+        await console.until(lambda: "c.jpg" in names(console))
+        assert console.screen.files.rows.cursor_key == str(photos / "part-10.bin")
+        (photos / "part-10.bin").unlink()
+        console.screen.files._look()
+        await console.until(lambda: "part-10.bin" not in names(console))
+
+
 async def test_what_is_new_is_shown_when_read_again(opened: Opener, photos: Path) -> None:
     async with opened() as console:
         (photos / "c.jpg").touch()
