@@ -1,0 +1,118 @@
+"""Files that were sent are moved without overwriting, losing or halving any."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from console.watch import moving
+from console.watch.moving import move
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "in" / "name.tar.gz"
+    path.parent.mkdir()
+    path.write_bytes(b"content")
+    os.utime(path, ns=(5, 1_234_567_890_123_456_789))
+    return path
+
+
+@pytest.fixture
+def another_file_system(tmp_path: Path) -> Iterator[Path]:
+    """A real one, of 1 MiB."""
+    folder = tmp_path / "mounted"
+    folder.mkdir()
+    try:
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", folder], capture_output=True)
+    except OSError:
+        pytest.skip("there is no mount program")
+    if mounted.returncode:
+        pytest.skip("this user may not mount")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_move_within_a_file_system_makes_the_folders_it_needs(file: Path, tmp_path: Path) -> None:
+    identity = file.stat().st_ino
+    place = Path(move(str(file), str(tmp_path / "sent" / "deep" / "name.tar.gz")))
+    assert (place.read_bytes(), place.stat().st_ino) == (b"content", identity)
+    assert not file.exists()
+
+
+def test_nothing_is_overwritten(file: Path, tmp_path: Path) -> None:
+    target = tmp_path / "sent"
+    target.mkdir()
+    (target / "name.tar.gz").write_bytes(b"earlier")
+    (target / "name-2.tar.gz").write_bytes(b"also earlier")
+    assert move(str(file), str(target / "name.tar.gz")) == str(target / "name-3.tar.gz")
+    assert (target / "name.tar.gz").read_bytes() == b"earlier"
+
+
+def test_a_move_to_another_file_system_keeps_content_and_time(file: Path, another_file_system: Path) -> None:
+    place = Path(move(str(file), str(another_file_system / file.name)))
+    assert (place.read_bytes(), place.stat().st_mtime_ns) == (b"content", 1_234_567_890_123_456_789)
+    assert not file.exists()
+
+
+def test_a_full_disk_leaves_the_source_and_nothing_else(file: Path, another_file_system: Path) -> None:
+    file.write_bytes(bytes(2 * 1024 * 1024))
+    with pytest.raises(OSError) as caught:  # noqa: PT011 - its number is what counts
+        move(str(file), str(another_file_system / file.name))
+    assert caught.value.errno == errno.ENOSPC
+    assert file.stat().st_size == 2 * 1024 * 1024
+    assert list(another_file_system.iterdir()) == []
+
+
+@pytest.fixture
+def as_if_across(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first replace of each move is refused as between file systems."""
+    real = os.replace
+
+    def replace(source: str, target: str) -> None:
+        if not os.path.basename(source).endswith(".part"):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        real(source, target)
+
+    monkeypatch.setattr(moving.os, "replace", replace)
+
+
+@pytest.mark.usefixtures("as_if_across")
+def test_a_disk_that_fills_up_where_nobody_may_mount(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(moving.os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        move(str(file), str(tmp_path / "sent" / file.name))
+    assert file.read_bytes() == b"content"
+    assert list((tmp_path / "sent").iterdir()) == []
+
+
+@pytest.mark.usefixtures("as_if_across")
+def test_a_file_that_is_written_to_meanwhile_stays(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        real(descriptor)
+        with file.open("ab") as stream:
+            stream.write(b" and more")
+
+    monkeypatch.setattr(moving.os, "fsync", fsync)
+    with pytest.raises(OSError, match="written to while it was being moved"):
+        move(str(file), str(tmp_path / "sent" / file.name))
+    assert file.read_bytes() == b"content and more"
+    assert list((tmp_path / "sent").iterdir()) == []
+
+
+def test_a_file_that_is_gone_leaves_no_trace(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        move(str(tmp_path / "gone"), str(tmp_path / "sent" / "gone"))
+    assert list((tmp_path / "sent").iterdir()) == []
