@@ -28,6 +28,7 @@ from console.transfer.orphans import Orphan
 from console.transfer.runner import Runner
 from console.transfer.sender import S3Sender
 from console.ui import backend as port
+from console.watch.presence import KnownWatch, Presence
 
 T = TypeVar("T")
 
@@ -41,6 +42,7 @@ class ConsoleBackend:
         self._runner = runner
         self._settings = settings
         self._feed = records.feed()
+        self._presence = Presence.of(records.uploads)
         self._found: dict[str, Orphan] = {}
         self._found_lock = threading.Lock()
 
@@ -162,11 +164,12 @@ class ConsoleBackend:
 
     def watches(self) -> list[port.WatchState]:
         """Every watch rule of every host."""
-        return []
+        return [_watch_state(watch) for watch in self._asked(self._presence.known)]
 
     def pause_watch(self, host: str, rule: str, paused: bool) -> None:
         """Pause or resume a rule."""
-        raise UsageError(f"there is no watch rule {visible(rule)} on {visible(host)}")
+        if not self._asked(lambda: self._presence.pause(host, rule, paused=paused)):
+            raise UsageError(f"there is no watch rule {visible(rule)} on {visible(host)}")
 
     def _completed(self, upload_id: ObjectId) -> Upload:
         documents = self._asked(lambda: self._records.uploads.get([upload_id]))
@@ -183,3 +186,21 @@ class ConsoleBackend:
             return question()
         except PyMongoError as error:
             raise explain(error, self._records.connection) from error
+
+
+def _watch_state(watch: KnownWatch) -> port.WatchState:
+    told = watch.heartbeat
+    return port.WatchState(
+        host=watch.host,
+        rule=watch.rule,
+        folder=told.folder,
+        destination=told.destination,
+        state=told.state,
+        paused=watch.is_paused,
+        pending=told.pending,
+        sent=told.sent,
+        refused=told.refused,
+        last_refusals=tuple(port.Refusal(refusal.path, refusal.reason) for refusal in told.last_refusals),
+        last_error=told.last_error,
+        heartbeat_at=watch.heartbeat_at,
+    )

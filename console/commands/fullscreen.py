@@ -16,16 +16,21 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
+from pymongo.errors import PyMongoError
+
 from console.commands.backend import ConsoleBackend
 from console.config import Settings
 from console.errors import UsageError
 from console.models import Requested
+from console.records.connection import explain
 from console.records.database import Records
 from console.records.runners import Limits
 from console.transfer.runner import Runner
 from console.transfer.sender import S3Sender
 from console.ui.app import UploadConsole
 from console.ui.backend import Leave
+from console.watch.notes import nobody
+from console.watch.service import WatchService
 
 STOP_SECONDS: Final = 4.0
 _LAST_RESORT_SECONDS: Final = 6.0
@@ -56,6 +61,7 @@ def run(settings: Settings, *, hints: Sequence[str] = ()) -> int:
             event_capacity=settings.ui.event_buffer,
             notes=(*records.notes, *hints),
         )
+        watches = _watches(settings, records, sender, runner)
         runner.start()
         backend.start()
         try:
@@ -67,9 +73,25 @@ def run(settings: Settings, *, hints: Sequence[str] = ()) -> int:
                 runner.wait_idle(STOP_SECONDS)
         finally:
             backend.feed_close()
+            if watches is not None:
+                watches.stop(STOP_SECONDS)
             runner.stop(STOP_SECONDS)
             sender.close()
     return app.return_code or 0
+
+
+def _watches(settings: Settings, records: Records, sender: S3Sender, runner: Runner) -> WatchService | None:
+    """The watches of the configuration's rules, begun; None where there are no rules."""
+    if not settings.watch:
+        return None
+    watches = WatchService(
+        records, sender, settings.s3, settings.transfer, host=runner.host, holder=runner.name, tell=nobody
+    )
+    try:
+        watches.start(settings.watch)
+    except PyMongoError as error:
+        raise explain(error, records.connection) from error
+    return watches
 
 
 @contextmanager
