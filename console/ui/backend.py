@@ -12,12 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from bson import ObjectId
 
 from console.events.feed_items import FeedItem
 from console.models import Requested, UploadStatus
+from console.records.images import ImagesOf
 from console.records.intents import Outcome
 from console.records.runners import Limits
 
@@ -220,6 +221,19 @@ class Leave(StrEnum):
     NOW = "now"
     PAUSE = "pause"
     CANCEL = "cancel"
+
+
+@runtime_checkable
+class ImageSource(Protocol):
+    """A source of events that knows whether collections keep pre- and post-images, and can have them kept."""
+
+    def images_of(self, namespace: str) -> ImagesOf:
+        """Whether "db.collection" keeps them."""
+        ...
+
+    def enable_images(self, namespace: str) -> None:
+        """Have them kept from now on; only after a person was asked."""
+        ...
 
 
 class EventSource(Protocol):

@@ -27,9 +27,6 @@ SIDE_BY_SIDE: Final = (
     Column("after", "After", 20, 2_000, rank=0, share=5),
 )
 ONE_UNDER_THE_OTHER: Final = (_SIGN, _FIELD, Column("value", "Value", 20, 2_000, rank=0, share=6))
-NO_BEFORE: Final = "The document before did not come: the collection keeps no pre-images, or this one has expired."
-NO_AFTER: Final = "The document after did not come: it has been changed or deleted since, and post-images are off."
-
 _SIGNS: Final[Mapping[RowKind, tuple[str, Tone]]] = {
     RowKind.SAME: (" ", Tone.MUTED),
     RowKind.ADDED: ("+", Tone.GOOD),
@@ -48,10 +45,11 @@ class _Line(NamedTuple):
 class CompareRows:
     """The comparison of one event. The key of a line is its number in the unfolded list, with its side."""
 
-    def __init__(self, event: ChangeEvent, *, narrow: bool, folded: bool = True) -> None:
+    def __init__(self, event: ChangeEvent, *, narrow: bool, folded: bool = True, notes: Sequence[str] = ()) -> None:
         self.columns: Sequence[Column] = ONE_UNDER_THE_OTHER if narrow else SIDE_BY_SIDE
         self._event = event
         self._narrow = narrow
+        self._notes = notes
         self._rows = event_rows(event)
         self._opened: set[int] = set()
         self._folded = folded
@@ -75,7 +73,7 @@ class CompareRows:
 
     def _lay_out(self) -> None:
         rows = fold(self._rows, opened=self._opened) if self._folded else self._rows
-        self._lines = [_Line(note) for note in _notes(self._event)]
+        self._lines = [_Line(note) for note in self._notes]
         for row in rows:
             if self._narrow and isinstance(row, Row) and row.kind is RowKind.CHANGED and not row.container:
                 self._lines += [_Line(row, "before"), _Line(row, "after")]
@@ -134,15 +132,6 @@ class CompareRows:
         """Sign, field, or one side."""
         line = self._lines[index]
         return _row_cell(line.row, line.side, column) if isinstance(line.row, Row) else [Span("")]
-
-
-def _notes(event: ChangeEvent) -> list[str]:
-    notes = [*([NO_BEFORE] if event.lacks_before else []), *([NO_AFTER] if event.lacks_after else [])]
-    collection = event.namespace.partition(".")[2]
-    if notes and collection:
-        options = "changeStreamPreAndPostImages: {enabled: true}"
-        notes.append(f"To have them from now on: db.runCommand({{collMod: {json_text(collection)}, {options}}})")
-    return notes
 
 
 def _row_cell(row: Row, side: str, column: str) -> Sequence[Span]:

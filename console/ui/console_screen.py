@@ -26,7 +26,7 @@ from console.events.text import json_text
 from console.formatting import count
 from console.models import Upload, UploadStatus
 from console.ui import leaving
-from console.ui.backend import Backend, Leave
+from console.ui.backend import Backend, ImageSource, Leave
 from console.ui.blocking import ask, tell
 from console.ui.browser import FileBrowser
 from console.ui.event_detail import EventDetail
@@ -181,7 +181,8 @@ class ConsoleScreen(Screen[None]):
 
     @on(EventLog.Opened)
     def _event_opened(self, event: EventLog.Opened) -> None:
-        self.app.push_screen(EventDetail(event.number, self.log_pane.log_rows.buffer))
+        images = self.backend if isinstance(self.backend, ImageSource) else None
+        self.app.push_screen(EventDetail(event.number, self.log_pane.log_rows.buffer, self.now, images))
 
     # ---- keys
 

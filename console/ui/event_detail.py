@@ -8,7 +8,8 @@ events there are (`console.events.buffer`).
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -25,11 +26,13 @@ from console.events.buffer import EventBuffer
 from console.events.event import ChangeEvent
 from console.events.text import json_text
 from console.formatting import visible
+from console.ui.backend import ImageSource
 from console.ui.blocking import ask
 from console.ui.compare_rows import NARROW, CompareRows
 from console.ui.dialogs import Field, FormDialog
 from console.ui.event_cells import Notice, document_name, event_time, operation_sign
 from console.ui.history_rows import HistoryRows
+from console.ui.images import MissingImages
 from console.ui.key_bar import KeyBar
 from console.ui.rows import GUTTER, RowsView
 from console.ui.tab_line import TabLine
@@ -68,11 +71,15 @@ class EventDetail(Screen[None]):
             "Y", "copy_event", "Copy event", show=False, tooltip="Copy the whole event as canonical JSON (OSC 52)."
         ),
         Binding("s", "save", "Save", tooltip="Save the whole event to a file, as canonical JSON."),
+        Binding("e", "images", "Images", show=False, tooltip="Have the server keep documents before and after; asks."),
         Binding("question_mark", "app.keys", "Keys", key_display="?", tooltip="Show all keys."),
     ]
 
-    def __init__(self, number: int, buffer: EventBuffer[Notice]) -> None:
+    def __init__(
+        self, number: int, buffer: EventBuffer[Notice], now: Callable[[], datetime], images: ImageSource | None = None
+    ) -> None:
         super().__init__()
+        self._images = MissingImages(self, images, now, self.refresh_rows)
         self.number = number
         self.event = _event(buffer, number)
         self.tab = Tab.COMPARE
@@ -112,7 +119,8 @@ class EventDetail(Screen[None]):
         self._shown_tab = self.tab
         match self.tab:
             case Tab.COMPARE:
-                source = CompareRows(self.event, narrow=self._rows.size.width < NARROW, folded=self.folded)
+                narrow, notes = self._rows.size.width < NARROW, self._images.notes(self.event)
+                source = CompareRows(self.event, narrow=narrow, folded=self.folded, notes=notes)
                 known = cursor is not None and source.index_of(cursor) is not None
                 self._rows.show(source, cursor=cursor if known else source.first_change)
             case Tab.RAW:
@@ -216,6 +224,10 @@ class EventDetail(Screen[None]):
         if text:
             self.app.copy_to_clipboard(text)
             self.notify(f"{words}, {len(text):,} characters", title="Copied", markup=False)
+
+    def action_images(self) -> None:
+        """Offer to have pre- and post-images kept for the collection of this event."""
+        self._images.offer(self.event.namespace)
 
     def action_save(self) -> None:
         """Ask for a file name, and write the event there."""

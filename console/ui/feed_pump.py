@@ -14,7 +14,8 @@ from typing import Final, Protocol
 from textual.message import Message
 from textual.widget import Widget
 
-from console.events.feed_items import FeedItem
+from console.events.feed_items import FeedItem, FeedState
+from console.ui.blocking import words
 
 TAKE_SECONDS: Final = 0.5
 BATCH: Final = 200
@@ -65,6 +66,8 @@ class FeedPump:
         except Exception as error:  # noqa: BLE001 - the screen says it; a thread has nobody else to tell
             if not self._stopped.is_set():
                 self._failed(error)
+                state = FeedState(connected=False, message=words(error)[1].partition("\n")[0], ended=True)
+                self._widget.post_message(FeedArrived([state], self._applied.set))
 
     def _hand_over(self, items: list[FeedItem]) -> None:
         self._applied.clear()

@@ -22,7 +22,7 @@ from console.events.feed_items import FeedState
 from console.formatting import visible
 from console.ui import themes
 from console.ui.app import utc_now
-from console.ui.backend import EventSource
+from console.ui.backend import EventSource, ImageSource
 from console.ui.base_app import BaseApp
 from console.ui.blocking import tell
 from console.ui.cells import Span, Tone, fit_spans, spans_length
@@ -69,6 +69,8 @@ class InspectorScreen(Screen[None]):
         super().__init__()
         self.bar = SourceBar(source.title)
         self.log_pane = EventLog(now, capacity=capacity, id="events")
+        self._now = now
+        self._images = source if isinstance(source, ImageSource) else None
         self._pump = FeedPump(source, self, self._feed_failed)
 
     def compose(self) -> ComposeResult:
@@ -111,7 +113,7 @@ class InspectorScreen(Screen[None]):
     @on(EventLog.Opened)
     def _opened(self, message: EventLog.Opened) -> None:
         message.stop()
-        self.app.push_screen(EventDetail(message.number, self.log_pane.log_rows.buffer))
+        self.app.push_screen(EventDetail(message.number, self.log_pane.log_rows.buffer, self._now, self._images))
 
 
 class Inspector(BaseApp[None]):

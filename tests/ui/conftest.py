@@ -15,6 +15,7 @@ import pytest
 from textual.pilot import Pilot
 
 from console.events.feed_items import FeedItem, FeedState
+from console.records.images import Images, ImagesOf
 from console.ui.app import UploadConsole
 from console.ui.console_screen import ConsoleScreen
 from console.ui.event_log import EventLog
@@ -120,6 +121,15 @@ class Events:
         self.backend = FakeBackend()
         self.backend.feed_take(0)
         self.feed_take = self.backend.feed_take
+        self.images = Images.OFF
+        self.enabled: list[str] = []
+
+    def images_of(self, namespace: str) -> ImagesOf:
+        return ImagesOf(namespace, self.images)
+
+    def enable_images(self, namespace: str) -> None:
+        self.enabled.append(namespace)
+        self.images = Images.ON
 
 
 @dataclass

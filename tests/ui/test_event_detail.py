@@ -114,14 +114,22 @@ async def test_tabs_are_walked_by_tab_and_clicked(inspected: Inspected) -> None:
         assert detail(inspecting).tab is Tab.COMPARE
 
 
-async def test_an_image_that_did_not_come_is_said_with_what_turns_it_on(inspected: Inspected) -> None:
+async def test_an_image_that_did_not_come_is_said_with_the_reason_and_turned_on_after_asking(
+    inspected: Inspected,
+) -> None:
     update = {"updatedFields": {"age": 42}, "removedFields": []}
     bare = FakeBackend().event("update", KEY, None, None, update, ("shop", "people"))
     async with inspected(bare, size=(120, 36)) as inspecting:
         await inspecting.press("enter")
-        await inspecting.until(lambda: line_with(inspecting, "The document before did not come"))
-        assert line_with(inspecting, "changeStreamPreAndPostImages")
+        await inspecting.until(lambda: line_with(inspecting, "before and after did not come", "keeps no pre- and post"))
+        assert line_with(inspecting, "To have it from now on (or press e)", 'collMod: "people"')
         assert line_with(inspecting, "age", "42")
+        await inspecting.press("e", "enter")
+        assert inspecting.source.enabled == []
+        await inspecting.press("e", "y")
+        await inspecting.until(lambda: inspecting.source.enabled == ["shop.people"])
+        await inspecting.until(lambda: line_with(inspecting, "kept no images when this happened"))
+        assert not line_with(inspecting, "To have it from now on")
 
 
 async def test_events_of_no_document_show_what_there_is(inspected: Inspected) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 
 from bson import ObjectId
 
@@ -12,7 +13,7 @@ from console.events.feed_items import FeedItem, FeedState, Gap
 from console.ui.rows import RowsView
 
 from .conftest import Inspecting
-from .fake_backend import NOW, FakeBackend
+from .fake_backend import NOW, FakeBackend, unreachable
 
 Inspected = Callable[..., AbstractAsyncContextManager[Inspecting]]
 
@@ -27,6 +28,13 @@ def events(number: int, *, start: int = 0, namespace: tuple[str, str] = ("shop",
         update = {"updatedFields": {"n": n}, "removedFields": []}
         made.append(backend.event("update", key, before, after, update, namespace))
     return made
+
+
+@dataclass
+class Failing:
+    """A feed that fails."""
+
+    feed_take: Callable[[float], list[FeedItem]]
 
 
 def rows(inspecting: Inspecting) -> RowsView:
@@ -134,6 +142,18 @@ async def test_gaps_and_connections_are_lines_and_the_end_of_a_feed_is_said(insp
         assert "◌ reconnecting  primary stepped down" in inspecting.text
         inspecting.source.backend.bring(FeedState(False, "end of the recording", ended=True))
         await inspecting.until(lambda: "■ ended: end of the recording" in inspecting.lines[0])
+
+
+async def test_a_feed_that_fails_is_said_in_a_notice_and_in_the_header(inspected: Inspected) -> None:
+    async with inspected(*events(1)) as inspecting:
+
+        def fail(timeout_seconds: float) -> list[FeedItem]:
+            raise unreachable()
+
+        inspecting.log_pane.screen._pump._feed = Failing(fail)
+        await inspecting.until(lambda: "Is mongod running?" in inspecting.text)
+        await inspecting.until(lambda: "■ ended: db.example.com:27017 does not answer" in inspecting.lines[0])
+        assert "■ ended" in inspecting.text
 
 
 async def test_a_burst_is_shown_whole(inspected: Inspected) -> None:
