@@ -1,7 +1,8 @@
 """Carrying out uploads in the foreground: `upload`, `resume` and `retry` wait here until theirs are at their end.
 
-Owns who does it (a live runner of this host, else one of our own), and what is told meanwhile. All that is told comes
-from the change feed, so it is the same whoever does it. Not here: how it looks (`report`).
+Owns who does it (a live runner of this host, else one of our own), and what is told meanwhile. The change feed tells
+which uploads changed, and what they are now is read, many at once: so it is the same whoever does it, and costs little
+for many small files. Not here: how it looks (`report`).
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from types import FrameType
 from typing import Any, Final
 
@@ -21,9 +23,9 @@ from pymongo.errors import PyMongoError
 from console.commands.report import Report
 from console.config import Settings
 from console.events.event import ChangeEvent
-from console.events.feed_items import FeedItem, FeedState, Snapshot
+from console.events.feed_items import FeedState, Gap
 from console.models import Requested, Upload, UploadStatus, read_upload
-from console.records.connection import words
+from console.records.connection import Document, words
 from console.records.database import Records
 from console.records.feed import ChangeFeed
 from console.records.intents import request_all
@@ -33,29 +35,43 @@ from console.transfer.identity import this_host
 from console.transfer.runner import Runner
 from console.transfer.sender import S3Sender
 
+_TICK_SECONDS: Final = 0.1
 _LOOK_FOR_RUNNER_SECONDS: Final = 3.0
+_CLOCK_STEPS: Final = timedelta(hours=1)
 # Together less than five seconds, which is what a system that shuts down may be relied on to give.
 _TELL_SECONDS: Final = 1.5
 _STOP_SECONDS: Final = 3.0
 
 
+Batches = Iterable[Sequence[Document]]
+"""Documents of uploads that exist by the time they are handed over, some at a time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which uploads are carried out: a filter for documents, and the same for their events."""
+    """Which uploads are carried out: a filter for documents, and one for events that lets a few others through."""
 
     documents: Filter
     events: Filter
 
     @classmethod
     def batch(cls, batch: ObjectId) -> Wanted:
-        """Those that one command added."""
-        either = [{"fullDocument.batch": batch}, {"fullDocumentBeforeChange.batch": batch}]
-        return cls({"batch": batch}, {"$or": either})
+        """Those that one command adds from now on."""
+        # Not by `batch` itself, which is made from a clock that may be set back meanwhile.
+        first = ObjectId.from_datetime(batch.generation_time - _CLOCK_STEPS)
+        return cls({"batch": batch}, {"documentKey._id": {"$gte": first}})
 
     @classmethod
     def ids(cls, ids: list[ObjectId]) -> Wanted:
         """Those with these ids."""
         return cls({"_id": {"$in": ids}}, {"documentKey._id": {"$in": ids}})
+
+    @property
+    def pipeline(self) -> list[dict[str, Any]]:
+        """Of the change stream: the ids of what changed. That a runner took an upload is no news: progress follows."""
+        is_claim = {"updateDescription.updatedFields.status": UploadStatus.UPLOADING.value}
+        changes = {"operationType": {"$in": ["update", "replace", "delete"]}, "$nor": [is_claim]}
+        return [{"$match": {**self.events, **changes}}, {"$project": {"operationType": 1, "documentKey": 1}}]
 
 
 class Carrier:
@@ -69,69 +85,103 @@ class Carrier:
         self._report = report
         self._runner: Runner | None = None
         self._signal: signal.Signals | None = None
-        self._states: dict[Any, Upload | None] = {}
+        self._open: dict[ObjectId, Upload] = {}
+        self._waited_for: set[ObjectId] = set()
+        self._ended: dict[ObjectId, Upload] = {}
+        self._changed: set[ObjectId] = set()
+        self._next_look = 0.0
 
-    def run(self) -> int:
-        """Carry them out; gives the exit code: 0 if all completed, 1 if not, 128 + number if ended by a signal."""
-        feed = ChangeFeed(
-            self._records.uploads.collection,
-            pipeline=[{"$match": self._wanted.events}],
-            snapshot=lambda session: self._records.uploads.matching(self._wanted.documents, session),
-        )
+    def run(self, batches: Batches) -> int:
+        """Carry out what the batches bring; the first is asked for once no change of it can be missed.
+
+        Gives the exit code: 0 if all completed, 1 if not, 128 + number if ended by a signal.
+        """
+        feed = ChangeFeed(self._records.uploads.collection, pipeline=self._wanted.pipeline, images=False)
         feed.start()
         try:
             with self._interruptible():
-                self._follow(feed)
+                self._wait_until_connected(feed)
+                self._follow(feed, batches)
                 if self._signal is not None:
                     self._leave(self._signal)
         finally:
             if self._runner is not None:
                 self._runner.stop(_STOP_SECONDS)
             feed.close(timeout=0)
-        with suppress(OSError):  # the terminal may be gone
-            for item in feed.take(0):
-                self._apply(item)
-            self._report.ended(list(filter(None, self._states.values())))
+        with suppress(OSError, PyMongoError):  # the terminal may be gone
+            if self._open:
+                self._changed.update(self._open)
+                self._look()
+            self._report.ended([*self._ended.values(), *self._open.values()])
         if self._signal is not None:
             return 128 + self._signal
-        is_done = all(upload is None or upload.status is UploadStatus.COMPLETED for upload in self._states.values())
+        is_done = not self._open and all(end.status is UploadStatus.COMPLETED for end in self._ended.values())
         return 0 if is_done else 1
 
-    def _follow(self, feed: ChangeFeed) -> None:
-        look_at = 0.0
-        seen_all = False
-        while self._signal is None:
-            for item in feed.take(0.1):
-                seen_all = seen_all or isinstance(item, Snapshot)
-                self._apply(item)
-            if feed.error is not None:
-                raise feed.error
-            if seen_all and not any(upload is not None and _is_waited_for(upload) for upload in self._states.values()):
+    def _wait_until_connected(self, feed: ChangeFeed) -> None:
+        while self._signal is None and feed.error is None:
+            if any(isinstance(item, FeedState) and item.connected for item in feed.take(0.1)):
                 return
-            if self._runner is None and time.monotonic() >= look_at:
+
+    def _follow(self, feed: ChangeFeed, batches: Batches) -> None:
+        look_for_runner_at = 0.0
+        coming = iter(batches)
+        batch: Sequence[Document] | None = ()
+        while self._signal is None:
+            if batch is not None and (batch := next(coming, None)) is not None:
+                for document in batch:
+                    self._see(document)
+            self._take(feed, 0.0 if batch is not None else _TICK_SECONDS)
+            if batch is None and not self._waited_for:
+                return
+            if self._runner is None and time.monotonic() >= look_for_runner_at:
                 self._start_runner_if_needed()
-                look_at = time.monotonic() + _LOOK_FOR_RUNNER_SECONDS
+                look_for_runner_at = time.monotonic() + _LOOK_FOR_RUNNER_SECONDS
             self._report.tick()
 
-    def _apply(self, item: FeedItem) -> None:
-        if isinstance(item, Snapshot):
-            self._states = {}
-            for document in item.documents:
-                self._see(document)
-        elif isinstance(item, ChangeEvent):
-            if item.after is not None:
-                self._see(item.after)
-            elif item.operation == "delete" and self._states.get(item.document_id) is not None:
-                self._states[item.document_id] = None
-        elif isinstance(item, FeedState):
-            self._report.connection(item.connected, item.message)
+    def _take(self, feed: ChangeFeed, seconds: float) -> None:
+        """Take what the feed has, and look at the documents a few times a second, or when that may be the end."""
+        for item in feed.take(seconds):
+            if isinstance(item, ChangeEvent):
+                if item.document_id in self._open or item.document_id in self._ended:
+                    self._changed.add(item.document_id)
+            elif isinstance(item, Gap):
+                self._changed.update(self._open)
+            elif isinstance(item, FeedState):
+                self._report.connection(item.connected, item.message)
+        if feed.error is not None:
+            raise feed.error
+        is_time = time.monotonic() >= self._next_look or len(self._changed) >= len(self._waited_for)
+        if self._changed and is_time:
+            try:
+                self._look()
+            except PyMongoError as error:
+                self._report.connection(connected=False, message=words(error))
+            self._next_look = time.monotonic() + _TICK_SECONDS
 
-    def _see(self, document: Mapping[str, Any]) -> None:
+    def _look(self) -> None:
+        """Read what changed."""
+        found = {document["_id"]: document for document in self._records.uploads.get(list(self._changed))}
+        for upload_id in self._changed:
+            if upload_id in found:
+                self._see(found[upload_id])
+            else:  # deleted: nobody waits for it any more
+                self._open.pop(upload_id, None)
+                self._ended.pop(upload_id, None)
+                self._waited_for.discard(upload_id)
+        self._changed.clear()
+
+    def _see(self, document: Document) -> None:
         upload = read_upload(document)
-        if isinstance(upload, Upload):
-            before = self._states.get(upload.id)
-            self._states[upload.id] = upload
-            self._report.changed(before, upload)
+        if not isinstance(upload, Upload):
+            return
+        before = self._open.pop(upload.id, None) or self._ended.pop(upload.id, None)
+        (self._ended if upload.status.is_terminal else self._open)[upload.id] = upload
+        if _is_waited_for(upload):
+            self._waited_for.add(upload.id)
+        else:
+            self._waited_for.discard(upload.id)
+        self._report.changed(before, upload)
 
     def _start_runner_if_needed(self) -> None:
         host = this_host()
@@ -148,7 +198,7 @@ class Carrier:
     def _leave(self, number: signal.Signals) -> None:
         """Ctrl+C: what is not done waits for somebody to resume it. Another signal is nobody's wish for a pause: what
         our runner has to let go of goes on with the next one of this host."""
-        ids = [upload.id for upload in self._states.values() if upload is not None and _is_open(upload)]
+        ids = list(self._open)
         if number is signal.SIGINT:
             # In a thread, as MongoDB may be away.
             telling = threading.Thread(target=self._request_pause, args=(ids,), name="pause", daemon=True)
@@ -177,10 +227,7 @@ class Carrier:
                 signal.signal(number, handler)
 
 
-def _is_open(upload: Upload) -> bool:
-    return not upload.status.is_terminal
-
-
 def _is_waited_for(upload: Upload) -> bool:
     """Not at its end, and not paused by somebody: nobody would ever end such a wait."""
-    return _is_open(upload) and not (upload.status is UploadStatus.PAUSED and upload.requested is not Requested.RUN)
+    is_put_off = upload.status is UploadStatus.PAUSED and upload.requested is not Requested.RUN
+    return not upload.status.is_terminal and not is_put_off

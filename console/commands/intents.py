@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 
 from bson import ObjectId
@@ -17,6 +17,7 @@ from console.config import Settings
 from console.errors import ConfigurationError, UsageError
 from console.formatting import count, visible
 from console.models import Requested
+from console.records.connection import Document
 from console.records.database import Records
 from console.records.intents import Outcome, request_all, retry_all
 from console.transfer.deletion import delete_all
@@ -84,9 +85,15 @@ def run(
         followers = [upload_id for upload_id in ids if upload_id not in outcome.refused]
         if intent in (Intent.RESUME, Intent.RETRY) and not detach and followers:
             with S3Sender(settings.s3, settings.transfer) as sender:
-                carried = Carrier(records, sender, settings, Wanted.ids(followers), make_report(as_json=as_json)).run()
+                carrier = Carrier(records, sender, settings, Wanted.ids(followers), make_report(as_json=as_json))
+                carried = carrier.run(_documents(records, followers))
             return carried or code
         return code
+
+
+def _documents(records: Records, ids: list[ObjectId]) -> Iterator[list[Document]]:
+    """Read when it is asked for."""
+    yield records.uploads.get(ids)
 
 
 def _settle_abandoned(settings: Settings, records: Records) -> None:

@@ -75,7 +75,7 @@ def make_report(*, as_json: bool) -> Report:
 
 
 class JsonReport:
-    """A line of JSON for each thing that happens, flushed at once."""
+    """A line of JSON for each thing that happens, flushed several times a second."""
 
     def refused(self, path: str, reason: str) -> None:
         """A line with `refused`."""
@@ -103,10 +103,12 @@ class JsonReport:
         sys.stderr.write(_ended_words(ids, number))
 
     def tick(self) -> None:
-        """Nothing."""
+        """What was told is seen by whoever reads."""
+        sys.stdout.flush()
 
     def ended(self, uploads: Sequence[Upload]) -> None:
-        """Nothing: each had its line."""
+        """Nothing more: each had its line."""
+        sys.stdout.flush()
 
     def _line(
         self, event: Literal["added", "progress", "completed", "failed", "cancelled", "paused"], upload: Upload
@@ -132,7 +134,6 @@ class JsonReport:
 
     def _write(self, line: UploadLine) -> None:
         sys.stdout.write(line.model_dump_json(exclude_none=True) + "\n")
-        sys.stdout.flush()
 
 
 class _Moving(ProgressColumn):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,12 +13,12 @@ from bson import ObjectId
 from pymongo.errors import PyMongoError
 
 from console.commands.carry import Carrier, Wanted
-from console.commands.report import make_report
+from console.commands.report import Report, make_report
 from console.config import Settings
 from console.errors import UsageError
 from console.formatting import count, visible
 from console.models import Source
-from console.records.connection import explain
+from console.records.connection import Document, explain
 from console.records.database import Records
 from console.transfer.identity import this_host
 from console.transfer.intake import Intake
@@ -32,23 +33,35 @@ def run(settings: Settings, paths: Sequence[Path], *, to: str | None, as_json: b
     intake = Intake(settings.s3, settings.transfer, host=this_host(), source=Source.COMMAND, batch=batch)
     # Made before anything is recorded: without credentials nothing could be carried out.
     with S3Sender(settings.s3, settings.transfer) as sender, Records.open(settings.mongodb) as records:
-        added = 0
-        try:
-            for uploads in intake.batches([_typed(path) for path in paths]):
-                records.uploads.add(uploads)
-                added += len(uploads)
-        except PyMongoError as error:
-            raise explain(error, records.connection) from error
+        batches = _recorded(records, intake, [_typed(path) for path in paths])
         if detach:
+            added = sum(len(documents) for documents in batches)
             for refusal in intake.refusals:
                 sys.stderr.write(f"refused {visible(refusal.path)}: {refusal.reason}\n")
             sys.stdout.write(f"{count(added, 'upload')} recorded.\n")
             return 1 if intake.refusals else 0
         report = make_report(as_json=as_json)
-        for refusal in intake.refusals:
-            report.refused(refusal.path, refusal.reason)
-        code = Carrier(records, sender, settings, Wanted.batch(batch), report).run()
+        code = Carrier(records, sender, settings, Wanted.batch(batch), report).run(_told(batches, intake, report))
     return code or (1 if intake.refusals else 0)
+
+
+def _recorded(records: Records, intake: Intake, paths: Sequence[str]) -> Iterator[list[Document]]:
+    """Documents, inserted as they are asked for: the first uploads run while further files are looked at."""
+    try:
+        for uploads in intake.batches(paths):
+            yield records.uploads.insert(uploads)
+    except PyMongoError as error:
+        raise explain(error, records.connection) from error
+
+
+def _told(batches: Iterable[list[Document]], intake: Intake, report: Report) -> Iterator[list[Document]]:
+    """The same, and files that are refused are told."""
+    told = 0
+    for documents in chain(batches, [[]]):
+        for refusal in intake.refusals[told:]:
+            report.refused(refusal.path, refusal.reason)
+        told = len(intake.refusals)
+        yield documents
 
 
 def _typed(path: Path) -> str:

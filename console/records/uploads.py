@@ -124,11 +124,15 @@ class Uploads:
 
     def add(self, uploads: Iterable[NewUpload]) -> list[ObjectId]:
         """Insert a pending document for each; gives their ids in order."""
+        return [document["_id"] for document in self.insert(uploads)]
+
+    def insert(self, uploads: Iterable[NewUpload]) -> list[Document]:
+        """Insert a pending document for each; gives the documents in order."""
         now = datetime.now(UTC)
         documents = [upload.document(now) for upload in uploads]
         if documents:
             self.collection.insert_many(documents, ordered=False)
-        return [document["_id"] for document in documents]
+        return documents
 
     def get(self, ids: Sequence[ObjectId]) -> list[Document]:
         """The documents that exist, as they are, in the order of `ids`."""

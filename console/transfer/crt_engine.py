@@ -7,6 +7,7 @@ more than a host and a signature go through the other engine.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import TimeoutError as NotYet
@@ -123,6 +124,8 @@ class CrtEngine:
         self._memory = _Memory(_BODIES_IN_MEMORY)
         self._lock = threading.Lock()
         self._addresses: dict[str, Address | None] = {}
+        self._numbers = itertools.count()
+        self._under_way: dict[int, S3Request] = {}
 
     def put_object(self, request: PutRequest, body: Body) -> Answer:
         """Send a whole object."""
@@ -154,19 +157,25 @@ class CrtEngine:
         if address is None:
             raise TransferError("NotImplemented", f"{visible(request.bucket)} is not for this engine")
         response = _Response()
+        number = next(self._numbers)
 
         def finished(*, error: BaseException | None, **_: Any) -> None:
+            self._under_way.pop(number, None)
             try:
                 done(response.answer() if error is None else as_boto3_would(error))
             except TransferError as unreadable:
                 done(unreadable)
 
-        message = _put_message(address, request, len(content), BytesIO(content))
-        sending = self._begin("PutObject", message, on_headers=response.take, on_done=finished)
-
         def cancel() -> None:
-            sending.cancel()
+            if (sending := self._under_way.get(number)) is not None:
+                sending.cancel()
 
+        message = _put_message(address, request, len(content), BytesIO(content))
+        begun = self._begin("PutObject", message, on_headers=response.take, on_done=finished)
+        # Held here alone, and not by what `done` belongs to: a cycle would keep the content until garbage is collected.
+        self._under_way[number] = begun
+        if begun.finished_future.done():
+            self._under_way.pop(number, None)
         return cancel
 
     def close(self) -> None:
