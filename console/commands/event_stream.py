@@ -1,7 +1,7 @@
 """A change stream of any namespace as a source of feed items, as `events` reads it.
 
-Owns opening it from the command's options, the filter that is applied here, the recording, and what is said when the
-server refuses. Not here: recordings that are replayed (`event_replay`), lines and screens (`events`).
+Owns opening it from the command's options, the filter that is applied here, and what is said when the server refuses.
+Not here: where it ends and its recording (`event_bounds`), replays (`event_replay`), lines and screens (`events`).
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from threading import Lock
 from typing import Any, Final, Protocol
 
 from bson import Timestamp
@@ -22,7 +20,6 @@ from console.config import Settings
 from console.errors import ConsoleError, MongoUnsuitable, UsageError
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Gap
-from console.events.recording import Recorder
 from console.events.since import Start, parse_since
 from console.formatting import visible
 from console.records.connection import NOT_A_REPLICA_SET, UNAUTHORIZED, Connection, check, connect, explain, words
@@ -76,7 +73,6 @@ class Watched:
     since: str | None = None
     match: str | None = None
     token: Mapping[str, Any] | None = None
-    record: Path | None = None
 
 
 class LiveSource:
@@ -96,7 +92,6 @@ class LiveSource:
         self._is_dated = watched.token is None and start is not None
         self._has_opened = False
         self._is_connected = False
-        self._recording = Lock()  # a screen takes in a thread of its own
         with ExitStack() as stack:
             self._connection = connect(settings.mongodb)
             stack.callback(self._connection.close)
@@ -106,9 +101,8 @@ class LiveSource:
                 start = Start(token=watched.token)
             elif start is not None:
                 start = _within_history(self._connection, start)
-            self._recorder = stack.enter_context(Recorder(watched.record)) if watched.record else None
             self._feed = ChangeFeed(target, pipeline=stages, start=start, expanded=True)
-            self._opened = stack.pop_all()
+            stack.pop_all()
         what = visible("all databases" if self._name == ALL else self._name)
         only = f", only {visible(watched.match)}" if watched.match else ""
         self.title = f"{what} on {self._connection.address}{only}"
@@ -125,23 +119,18 @@ class LiveSource:
         return False
 
     def feed_take(self, timeout_seconds: float) -> list[FeedItem]:
-        """What came and passes; recorded before anybody sees it."""
+        """What came and passes."""
         taken = self._feed.take(timeout_seconds)
         if not taken and self._feed.error is not None:
             raise self._explain(self._feed.error)
         for item in taken:
             self._note(item)
-        items = [item for item in taken if not isinstance(item, ChangeEvent) or self._filter.matches(item)]
-        if self._recorder is not None:
-            with self._recording:
-                self._recorder.write(item for item in items if isinstance(item, ChangeEvent | Gap))
-        return items
+        return [item for item in taken if not isinstance(item, ChangeEvent) or self._filter.matches(item)]
 
     def feed_close(self) -> None:
-        """End the stream, the recording and the connection."""
+        """End the stream and the connection."""
         self._feed.close(timeout=0)
-        with self._recording:
-            self._opened.close()
+        self._connection.close()
 
     def is_past(self, moment: datetime) -> bool:
         """Whether the stream has been read up to that time of the server's clock.
@@ -162,10 +151,10 @@ class LiveSource:
         except PyMongoError:
             return False
         written = hello.get("lastWrite", {}).get("opTime", {}).get("ts")  # not of a sharded cluster
-        clock = hello.get("localTime")
+        clock = hello.get("localTime")  # UTC, without saying so
         if not isinstance(written, Timestamp) or not isinstance(clock, datetime):
             return False
-        return clock >= moment + timedelta(seconds=1) and reached >= written
+        return clock.replace(tzinfo=UTC) >= moment + timedelta(seconds=1) and reached >= written
 
     def images_of(self, namespace: str) -> ImagesOf:
         """Whether pre- and post-images are kept. Raises `ConsoleError`."""

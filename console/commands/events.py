@@ -1,7 +1,7 @@
 """`events`: the inspector on any namespace: full screen on a terminal, extended-JSON lines otherwise.
 
 Owns which of the two it is and which options go together. Not here: the lines (`event_lines`), the screen
-(`ui.inspector`), what is read (`event_stream`, `event_replay`).
+(`ui.inspector`), what is read (`event_stream`, `event_replay`, `event_bounds`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from console.commands.event_lines import EventLines, LineOptions
+from console.commands.event_bounds import Bounded, Recorded
+from console.commands.event_lines import EventLines
 from console.commands.event_replay import ReplaySource
 from console.commands.event_stream import LiveSource, Source, Watched
 from console.commands.signals import TERMINATION, handling
@@ -58,20 +59,33 @@ def run(settings: Settings, options: EventOptions) -> int:
         return _print(settings, options)
     if options.resume_file or options.until or options.limit:
         raise UsageError("--resume-file, --until and --limit go with --json")
-    return _show(settings, _open(settings, options, None))
+    return _show(settings, _recorded(_open(settings, options, None), options.record, resumes=False))
 
 
 def _open(settings: Settings, options: EventOptions, token: Mapping[str, Any] | None) -> Source:
     if options.replay is not None:
         return ReplaySource(options.replay, options.speed, options.match)
-    watched = Watched(options.namespace, options.since, options.match, token, options.record)
-    return LiveSource(settings, watched)
+    return LiveSource(settings, Watched(options.namespace, options.since, options.match, token))
+
+
+def _recorded(source: Source, path: Path | None, *, resumes: bool) -> Source:
+    if path is None:
+        return source
+    try:
+        return Recorded(source, path, resumes=resumes)
+    except BaseException:
+        source.feed_close()
+        raise
 
 
 def _print(settings: Settings, options: EventOptions) -> int:
     until = parse_until(options.until, datetime.now(UTC)) if options.until else None
-    lines = EventLines(LineOptions(until, options.limit, options.resume_file, options.canonical))
-    return lines.run(lambda token: _open(settings, options, token))
+
+    def open_source(token: Mapping[str, Any] | None) -> Source:
+        source = Bounded(_open(settings, options, token), until, options.limit)
+        return _recorded(source, options.record, resumes=token is not None)
+
+    return EventLines(options.resume_file, canonical=options.canonical).run(open_source)
 
 
 def _show(settings: Settings, source: Source) -> int:

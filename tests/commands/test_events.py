@@ -1,0 +1,323 @@
+"""`events`: options, ends, filters, recordings and what is said, on the real server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from bson import json_util
+
+from console.commands import event_bounds
+from console.errors import ServerUnreachable, UsageError
+from console.events.recording import Recorder, replay
+from console.events.text import json_line
+
+if TYPE_CHECKING:
+    from pymongo.database import Database
+
+    from tests.commands.conftest import Answer, Command
+
+Events = Callable[..., "Answer"]
+
+
+@pytest.fixture
+def since(database: Database[dict[str, Any]]) -> str:
+    """A place before everything that the test does, as `--since` takes it."""
+    with database.watch() as stream:
+        return json.dumps(stream.resume_token)
+
+
+@pytest.fixture
+def events(command: Command, database: Database[dict[str, Any]], since: str) -> Events:
+    """`events` of the test's database from its beginning on."""
+    return partial(command, "events", "--namespace", database.name, "--since", since)
+
+
+def lines(answer: Answer) -> list[dict[str, Any]]:
+    assert answer.code == 0, answer.err
+    return [json_util.loads(line) for line in answer.out.splitlines()]
+
+
+def ids(answer: Answer) -> list[Any]:
+    return [line["documentKey"]["_id"] for line in lines(answer) if "documentKey" in line]
+
+
+def soon() -> str:
+    """The next second but one: everything that has happened is before it."""
+    return (datetime.now(UTC) + timedelta(seconds=2)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def test_lines_are_events_of_that_namespace(events: Events, database: Database[dict[str, Any]]) -> None:
+    database.things.insert_many([{"_id": number} for number in range(3)])
+    database.client[f"{database.name}_other"].things.insert_one({"_id": "elsewhere"})
+    database.things.delete_one({"_id": 1})
+    answer = events("--limit", "5")
+    database.client.drop_database(f"{database.name}_other")
+    assert [line["operationType"] for line in lines(answer)] == ["create", "insert", "insert", "insert", "delete"]
+    assert ids(answer) == [0, 1, 2, 1]
+    assert answer.err == ""
+
+
+def test_one_collection_and_the_whole_deployment(
+    events: Events, command: Command, database: Database[dict[str, Any]], since: str
+) -> None:
+    database.one.insert_one({"_id": 1})
+    database.two.insert_one({"_id": 2})
+    assert ids(events("--namespace", f"{database.name}.two", "--limit", "2")) == [2]
+    everything = command("events", "--namespace", "*", "--since", since, "--match", f"ns:{database.name}", "--limit", 4)
+    assert ids(everything) == [1, 2]
+
+
+def test_without_a_namespace_it_is_the_uploads(command: Command, records: Any, tmp_path: Path) -> None:
+    with records.uploads.collection.watch() as stream:
+        since = json.dumps(stream.resume_token)
+    records.uploads.collection.insert_one({"_id": 1}, bypass_document_validation=True)
+    assert ids(command("events", "--since", since, "--limit", "1", "--json")) == [1]
+
+
+def test_relaxed_and_canonical(events: Events, database: Database[dict[str, Any]]) -> None:
+    database.things.insert_one({"_id": 1, "n": 5, "at": datetime(2026, 1, 2, tzinfo=UTC)})
+    relaxed, canonical = (
+        json.loads(events("--limit", "2", *form).out.splitlines()[1]) for form in (["--json"], ["--canonical"])
+    )
+    assert relaxed["fullDocument"] == {"_id": 1, "n": 5, "at": {"$date": "2026-01-02T00:00:00Z"}}
+    assert canonical["fullDocument"]["n"] == {"$numberInt": "5"}
+
+
+class TestUntil:
+    """It ends when everything before that moment was read, and not before."""
+
+    def test_up_to_now_with_nothing_after_it(self, events: Events, database: Database[dict[str, Any]]) -> None:
+        database.things.insert_many([{"_id": number} for number in range(3000)])
+        assert ids(events("--until", soon())) == list(range(3000))
+
+    def test_on_an_idle_server(self, command: Command, database: Database[dict[str, Any]]) -> None:
+        assert lines(command("events", "--namespace", database.name, "--until", "1s")) == []
+
+    def test_two_streams_that_meet_have_everything_once(
+        self, command: Command, events: Events, database: Database[dict[str, Any]]
+    ) -> None:
+        moments = {datetime.now(UTC).replace(microsecond=0)}
+        number = 0
+        while len(moments) < 4:  # across the turn of some seconds
+            database.things.insert_one({"_id": (number := number + 1)})
+            moments.add(datetime.now(UTC).replace(microsecond=0))
+        middle = f"{sorted(moments)[2]:%Y-%m-%dT%H:%M:%SZ}"
+        first = ids(events("--until", middle))
+        second = ids(command("events", "--namespace", database.name, "--since", middle, "--until", soon()))
+        assert 0 < len(first) < number
+        assert first + second == list(range(1, number + 1))
+
+    def test_of_a_replay(
+        self, events: Events, command: Command, database: Database[dict[str, Any]], tmp_path: Path
+    ) -> None:
+        database.things.insert_one({"_id": 1})
+        events("--limit", "2", "--record", str(tmp_path / "r"))
+        answer = command("events", "--replay", str(tmp_path / "r"), "--until", "2020-01-01")
+        assert lines(answer) == []
+
+
+class TestMatch:
+    """Decided by the server where it can, here where it cannot; all the same to who reads."""
+
+    @pytest.fixture(autouse=True)
+    def _life(self, database: Database[dict[str, Any]], since: str) -> None:
+        things = database.create_collection("things", changeStreamPreAndPostImages={"enabled": True})
+        things.insert_many([{"_id": number, "n": number} for number in range(5)])
+        things.update_one({"_id": 3}, {"$set": {"label": "late"}})
+        things.update_one({"_id": 4}, {"$set": {"n": 44}})
+        things.delete_one({"_id": 0})
+
+    @pytest.mark.parametrize(
+        ("match", "found"),
+        [
+            ("op:update", [3, 4]),
+            ("op:update field:label", [3]),
+            ("late", [3]),
+            ("op:delete,update -key:4", [3, 0]),
+            ('{"operationType": "update", "fullDocument.n": {"$gt": 10}}', [4]),
+            ('op:insert {"fullDocument.n": {"$mod": [2, 0]}}', [0, 2, 4]),
+            ('{"$expr": {"$eq": ["$updateDescription.updatedFields.label", "late"]}}', [3]),
+            ('{"documentKey._id": {"$numberInt": "0"}, "operationType": "delete"}', [0]),
+        ],
+    )
+    def test_what_passes(self, events: Events, match: str, found: list[int]) -> None:
+        assert ids(events("--match", match, "--until", soon())) == found
+
+    def test_a_recording_has_what_passes(self, events: Events, command: Command, tmp_path: Path) -> None:
+        record = tmp_path / "r"
+        answer = events("--match", "op:update field:label", "--until", soon(), "--record", str(record))
+        assert ids(answer) == ids(command("events", "--replay", str(record))) == [3]
+
+    def test_a_replay_is_filtered_too(self, events: Events, command: Command, tmp_path: Path) -> None:
+        record = tmp_path / "r"
+        events("--until", soon(), "--record", str(record))
+        assert ids(command("events", "--replay", str(record), "--match", "op:update -late")) == [4]
+        assert ids(command("events", "--replay", str(record), "--limit", "2")) == [0]
+
+    @pytest.mark.parametrize("match", ["op:", '{"a": ', '{"a": {"$bogus": 1}}', '"open', '{"$expr": {"$bogus": 1}}'])
+    def test_what_makes_no_sense_is_refused(self, events: Events, match: str) -> None:
+        answer = events("--match", match)
+        assert isinstance(answer.error, UsageError), answer
+        assert answer.error.message.startswith("--match: ")
+
+    def test_a_replay_has_no_server_to_ask(self, events: Events, command: Command, tmp_path: Path) -> None:
+        events("--limit", "1", "--record", str(tmp_path / "r"))
+        answer = command("events", "--replay", str(tmp_path / "r"), "--match", '{"$expr": {"$eq": [1, 1]}}')
+        assert isinstance(answer.error, UsageError)
+        assert "$expr cannot be evaluated here" in answer.error.message
+
+
+def canonical(answer: Answer) -> list[str]:
+    assert answer.code == 0, answer.err
+    return answer.out.splitlines()
+
+
+class TestRecordings:
+    """What was recorded comes back as it was."""
+
+    def test_recorded_printed_and_replayed_are_equal(
+        self, events: Events, command: Command, database: Database[dict[str, Any]], tmp_path: Path
+    ) -> None:
+        database.things.insert_many([{"_id": number, "pad": "x" * 500} for number in range(50)])
+        record = tmp_path / "r"
+        printed = canonical(events("--limit", "51", "--canonical", "--record", str(record)))
+        assert record.read_text().splitlines() == printed
+        assert canonical(command("events", "--canonical", "--replay", str(record))) == printed
+
+    def test_rotation_loses_nothing(
+        self,
+        events: Events,
+        command: Command,
+        database: Database[dict[str, Any]],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(event_bounds, "Recorder", partial(Recorder, max_bytes=5_000))
+        database.things.insert_many([{"_id": number, "pad": "x" * 500} for number in range(50)])
+        printed = canonical(events("--limit", "51", "--canonical", "--record", str(tmp_path / "r")))
+        assert len(list(tmp_path.iterdir())) > 5
+        assert canonical(command("events", "--canonical", "--replay", str(tmp_path / "r"))) == printed
+
+    def test_a_line_that_is_no_event_is_shown_and_passed_by(
+        self, events: Events, command: Command, database: Database[dict[str, Any]], tmp_path: Path
+    ) -> None:
+        database.things.insert_one({"_id": 1})
+        record = tmp_path / "r"
+        events("--limit", "2", "--record", str(record))
+        first, second = record.read_text().splitlines()
+        record.write_text(f'{first}\nno \x1b[31mevent\n{{"a": 1}}\n{second}\n{second[:50]}')
+        answer = command("events", "--replay", str(record))
+        seen = lines(answer)
+        assert [line.get("operationType", "gap") for line in seen] == ["create", "gap", "gap", "insert", "gap"]
+        assert "line 2: no extended JSON" in seen[1]["gap"]["reason"]
+        assert answer.err.count("gap: ") == 3
+        assert "\x1b" not in answer.out + answer.err
+
+    def test_gaps_come_back_as_gaps(self, command: Command, tmp_path: Path) -> None:
+        gap = {"gap": {"reason": "history lost", "since": datetime(2026, 1, 2, tzinfo=UTC), "until": None}}
+        (tmp_path / "r").write_text(f"{json_line(gap)}\n")
+        answer = command("events", "--replay", str(tmp_path / "r"), "--canonical")
+        assert answer.out == f"{json_line(gap)}\n"
+        assert answer.err == "gap: history lost\n"
+
+    def test_two_at_once_do_not_write_the_same_file(self, events: Events, tmp_path: Path) -> None:
+        with Recorder(tmp_path / "r"):
+            answer = events("--limit", "1", "--record", str(tmp_path / "r"))
+        assert isinstance(answer.error, UsageError)
+        assert "another process is writing it" in answer.error.message
+
+    def test_the_resume_file_goes_on_with_the_recording(
+        self, events: Events, database: Database[dict[str, Any]], tmp_path: Path
+    ) -> None:
+        database.things.insert_many([{"_id": number} for number in range(6)])
+        options = ("--record", str(tmp_path / "r"), "--resume-file", str(tmp_path / "place"), "--limit", "3")
+        answers = [events(*options), events(*options)]
+        assert [ids(answer) for answer in answers] == [[0, 1], [2, 3, 4]]
+        assert len(list(replay(tmp_path / "r"))) == 6
+
+
+class TestResuming:
+    """A restarted reader goes on behind what it wrote (kills: `test_events_restart`)."""
+
+    def test_also_what_does_not_pass_is_behind(
+        self, events: Events, database: Database[dict[str, Any]], tmp_path: Path
+    ) -> None:
+        database.things.insert_many([{"_id": number} for number in range(100)])
+        place = tmp_path / "place"
+        options = ("--resume-file", str(place), "--until", soon())
+        assert ids(events(*options, "--match", "text:nowhere")) == []
+        assert ids(events(*options)) == []
+
+    def test_up_to_a_moment_and_on_from_there(
+        self, events: Events, database: Database[dict[str, Any]], tmp_path: Path
+    ) -> None:
+        database.things.insert_one({"_id": 1})
+        moment = datetime.now(UTC) + timedelta(seconds=1)
+        while datetime.now(UTC) < moment:
+            database.things.update_one({"_id": 1}, {"$inc": {"n": 1}})
+        middle = f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+        place = ("--resume-file", str(tmp_path / "place"))
+        first, second, third = (events(*place, "--until", until) for until in (middle, soon(), "1s"))
+        whole = events("--until", soon())
+        assert lines(first) + lines(second) == lines(whole)
+        assert lines(third) == []
+
+    def test_a_file_that_holds_no_place_is_refused(self, events: Events, tmp_path: Path) -> None:
+        (tmp_path / "place").write_text("{}")
+        answer = events("--resume-file", str(tmp_path / "place"))
+        assert answer.code == 2
+        assert "holds no resume token" in str(answer.error)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--since", "yesterday"], "--since yesterday is no time"),
+        (["--since", "2099-01-01"], "is in the future"),
+        (["--until", "whenever"], "--until whenever is no time"),
+        (["--namespace", ".things"], "--namespace"),
+        (["--namespace", "things."], "--namespace"),
+        (["--namespace", "a b.c"], "--namespace a b.c"),
+        (["--namespace", "a.$b"], "--namespace a.$b"),
+        (["--namespace", "\x1b[31m."], r"\x1b[31m"),
+        (["--record", "/no/such/folder/r"], "/no/such/folder/r: No such file"),
+        (["--replay", "/no/such/recording"], "recording /no/such/recording: No such file"),
+        (["--replay", "/tmp/no-such-recording"], "no recording at /tmp/no-such-recording"),
+        (["--replay", "x", "--since", "1h"], "--replay reads a file"),
+        (["--speed", "2"], "--speed goes with --replay"),
+    ],
+)
+def test_options_that_make_no_sense(command: Command, arguments: list[str], said: str) -> None:
+    answer = command("events", "--json", *arguments)
+    assert answer.code == 2
+    assert isinstance(answer.error, UsageError), answer
+    assert said in answer.error.message
+
+
+def test_a_token_of_another_stream_is_a_gap(command: Command, database: Database[dict[str, Any]]) -> None:
+    with database.other.watch() as stream:
+        database.other.insert_one({})
+        token = json.dumps(stream.next()["_id"])
+    database.things.insert_one({"_id": 1})
+    answer = command("events", "--namespace", f"{database.name}.things", "--since", token, "--until", "1s")
+    assert "token was not found" in f"{answer.err}{answer.error}"
+
+
+def test_a_server_that_is_away(command: Command, environment: dict[str, str]) -> None:
+    environment["UPLOAD_CONSOLE_MONGODB__URI"] = "mongodb://person:secret@127.0.0.1:1/"
+    environment["UPLOAD_CONSOLE_MONGODB__TIMEOUT_SECONDS"] = "0.2"
+    answer = command("events", "--json")
+    assert isinstance(answer.error, ServerUnreachable)
+    assert answer.code == 3
+    assert "secret" not in str(answer.error)
+
+
+def test_a_day_ago_is_all_there_is_on_a_young_server(command: Command, database: Database[dict[str, Any]]) -> None:
+    database.things.insert_one({"_id": 1})
+    assert ids(command("events", "--namespace", database.name, "--since", "1d", "--limit", "2")) == [1]
