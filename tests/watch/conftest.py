@@ -18,6 +18,7 @@ from console.transfer.identity import RunnerIdentity
 from console.transfer.runner import Runner
 from console.transfer.sender import S3Sender
 from console.watch.notes import Kind, Note
+from console.watch.open_files import OpenFiles
 from console.watch.rules import WatchRule
 from console.watch.service import WatchService
 from tests.watch.waiting import until
@@ -62,6 +63,7 @@ class World:
     s3: S3Client
     bucket: str
     state: Path
+    asked_if_open: list[str]
     notes: Notes = field(default_factory=Notes)
     _running: list[Callable[[], object]] = field(default_factory=list)
 
@@ -116,6 +118,26 @@ class World:
             os.utime(path, ns=(moment, moment))
         return path
 
+    def pass_time(self, seconds: float) -> None:
+        """Let real time pass between two writes: what is tested is that it makes no difference."""
+        threading.Event().wait(seconds)
+
+    def block(
+        self, monkeypatch: pytest.MonkeyPatch, owner: type, method: str, otherwise: Callable[[], object]
+    ) -> threading.Event:
+        """Let a method only give `otherwise()` until the event is set."""
+        opened = threading.Event()
+        real = getattr(owner, method)
+
+        def blocked(self: object, *arguments: Any) -> object:
+            if opened.is_set():
+                return real(self, *arguments)
+            opened.wait(0.05)
+            return otherwise()
+
+        monkeypatch.setattr(owner, method, blocked)
+        return opened
+
     def close(self) -> None:
         for stop in reversed(self._running):
             stop()
@@ -133,11 +155,27 @@ def environment(services: EmbeddedServices, database: Database[dict[str, Any]], 
 
 
 @pytest.fixture
-def world(environment: dict[str, str], tmp_path: Path, s3: S3Client, bucket: str) -> Iterator[World]:
+def asked_if_open(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Of which files it was asked whether somebody has them open."""
+    asked: list[str] = []
+    real = OpenFiles.is_open_for_writing
+
+    def is_open(self: OpenFiles, path: str) -> bool:
+        asked.append(path)
+        return real(self, path)
+
+    monkeypatch.setattr(OpenFiles, "is_open_for_writing", is_open)
+    return asked
+
+
+@pytest.fixture
+def world(
+    environment: dict[str, str], tmp_path: Path, s3: S3Client, bucket: str, asked_if_open: list[str]
+) -> Iterator[World]:
     settings = load(None, environment, {})
     folder = tmp_path / "in"
     folder.mkdir()
     with Records.open(settings.mongodb) as records, S3Sender(settings.s3, settings.transfer) as sender:
-        world = World(settings, records, sender, folder, s3, bucket, tmp_path / "state")
+        world = World(settings, records, sender, folder, s3, bucket, tmp_path / "state", asked_if_open)
         yield world
         world.close()

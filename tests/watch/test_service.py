@@ -1,25 +1,323 @@
-"""From a file that comes to rest to a completed record, on the real servers."""
+"""From a file that comes to rest to a completed record, on real folders and the real servers."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
 from console.models import Source
+from console.watch import watched_folder
+from console.watch.folder_events import Changes
+from console.watch.inotify import InotifyEvents
 from console.watch.notes import Kind
+from console.watch.watcher import State
 from tests.watch.conftest import World
 from tests.watch.waiting import until
+
+
+def keys(documents: list[dict[str, Any]]) -> set[str]:
+    return {document["key"] for document in documents}
 
 
 def test_files_that_are_there_and_files_that_come_are_uploaded_under_their_keys(world: World) -> None:
     world.write("early.txt", "early", age_seconds=60)
     world.run()
-    world.watch(world.rule(to=f"s3://{world.bucket}/incoming", name="scans", storage_class="STANDARD"))
+    world.watch(
+        world.rule(to=f"s3://{world.bucket}/incoming", name="scans", key_template="{prefix}/{host}/{relative_path}")
+    )
     until(lambda: world.notes.of(Kind.SCANNED))
     world.write("deep/er/late.txt", "late")
     documents = world.completed(2)
     assert {document["key"]: document["source"] for document in documents} == {
-        "incoming/early.txt": Source.WATCH,
-        "incoming/deep/er/late.txt": Source.WATCH,
+        "incoming/watching-host/early.txt": Source.WATCH,
+        "incoming/watching-host/deep/er/late.txt": Source.WATCH,
     }
-    assert world.body("incoming/deep/er/late.txt") == b"late"
+    assert world.body("incoming/watching-host/deep/er/late.txt") == b"late"
     assert {document["watch"]["rule"] for document in documents} == {"scans"}
-    assert documents[0]["storage"] == {"storage_class": "STANDARD"}
     until(lambda: len(world.notes.of(Kind.COMPLETED)) == 2)
+
+
+def test_a_file_written_in_bursts_is_sent_once_and_whole(world: World) -> None:
+    """The bursts are further apart than the quiet time: only that it is open tells that more will come."""
+    world.run()
+    world.watch()
+    path = world.folder / "slow.log"
+    with path.open("wb") as stream:
+        for burst in range(3):
+            stream.write(b"%d" % burst * 1000)
+            stream.flush()
+            looked = len(looks_at(world, path))
+            until(lambda looked=looked: len(looks_at(world, path)) > looked + 1)
+            assert world.documents() == []
+    (document,) = world.completed(1)
+    assert (document["size"], len(world.documents())) == (3000, 1)
+    assert world.body("slow.log") == path.read_bytes()
+
+
+def looks_at(world: World, path: Path) -> list[str]:
+    """How often the file was found at rest, and to be open."""
+    return [asked for asked in world.asked_if_open if asked == str(path)]
+
+
+def test_writes_without_an_open_file_are_told_by_the_quiet_time(world: World) -> None:
+    """Each burst opens and closes the file, as `>>` in a script does."""
+    world.run()
+    world.watch(world.rule(quiet_seconds=1.0))
+    until(lambda: world.notes.of(Kind.SCANNED))
+    path = world.folder / "slow.log"
+    for burst in range(8):
+        with path.open("ab") as stream:
+            stream.write(b"%d" % burst * 100)
+        world.pass_time(0.2)
+    (document,) = world.completed(1)
+    assert (document["size"], len(world.documents())) == (800, 1)
+
+
+def test_temporary_names_wait_for_their_rename(world: World) -> None:
+    world.run()
+    world.watch(world.rule(complete_when="renamed"))
+    until(lambda: world.notes.of(Kind.SCANNED))
+    temporary = world.write("movie.mkv.part", "all of it")
+    world.write(".hidden", "no")
+    temporary.rename(world.folder / "movie.mkv")
+    assert keys(world.completed(1)) == {"movie.mkv"}
+    assert len(world.documents()) == 1
+
+
+def test_a_marker_says_complete_and_is_not_sent(world: World) -> None:
+    world.run()
+    world.watch(world.rule(complete_when="marked", after="delete"))
+    until(lambda: world.notes.of(Kind.SCANNED))
+    first = world.write("a.csv", age_seconds=60)
+    world.write("b.csv", age_seconds=60)
+    marker = world.write("a.csv.done")
+    assert keys(world.completed(1)) == {"a.csv"}
+    until(lambda: not first.exists() and not marker.exists())
+    assert len(world.documents()) == 1
+
+
+def test_what_changes_while_it_waits_is_sent_as_it_is_in_the_end(world: World) -> None:
+    """No runner is there at first: the upload waits, the file changes, the same record follows it."""
+    path = world.write("a.txt", "first", age_seconds=60)
+    world.watch()
+    until(lambda: world.documents())
+    path.write_text("second version")
+    until(lambda: world.documents(size=14))
+    world.run()
+    (document,) = world.completed(1)
+    assert world.body("a.txt") == b"second version"
+    assert (len(world.documents()), document["error"]) == (1, None)
+
+
+def test_what_changes_right_before_it_is_sent_waits_until_it_is_at_rest_again(world: World) -> None:
+    """The runner meets a file that is being written: it leaves that to the watch instead of sending half of it."""
+    path = world.write("a.txt", "first", age_seconds=60)
+    service = world.watch()
+    until(lambda: world.documents())
+    with path.open("w") as stream:
+        stream.write("half")
+        stream.flush()
+        world.run()
+        until(lambda: world.documents(status="failed"))
+        assert world.documents()[0]["error"]["code"] == "FileChanged"
+        stream.write(" and half")
+    (document,) = world.completed(1)
+    assert world.body("a.txt") == b"half and half"
+    assert len(world.documents()) == 1
+    assert document["error"]["code"] == "FileChanged"
+    assert service.watchers()[0].state is State.WATCHING
+
+
+def test_a_restart_sends_what_came_meanwhile_and_nothing_twice(world: World) -> None:
+    world.write("a", age_seconds=60)
+    world.write("b", age_seconds=60)
+    world.run()
+    service = world.watch()
+    world.completed(2)
+    service.stop()
+    world.write("c", age_seconds=60)
+    world.watch()
+    world.completed(3)
+    until(lambda: len(world.notes.of(Kind.SCANNED)) == 2)
+    assert sorted(document["filename"] for document in world.documents()) == ["a", "b", "c"]
+
+
+def test_two_watchers_on_one_folder_send_each_file_once(world: World) -> None:
+    for number in range(300):
+        world.write(f"early-{number}", f"{number}", age_seconds=60)
+    world.run()
+    world.watch(world.rule(name="one"), holder="one")
+    world.watch(world.rule(name="two"), holder="two")
+    for number in range(300):
+        world.write(f"late-{number}", f"{number}")
+    world.completed(600)
+    until(lambda: len(world.notes.of(Kind.SCANNED)) == 2)
+    assert len(world.documents()) == len({document["path"] for document in world.documents()}) == 600
+
+
+def test_two_hosts_that_share_a_folder_send_each_file_once(world: World) -> None:
+    for number in range(50):
+        world.write(f"{number}", f"{number}", age_seconds=60)
+    for host in ("left", "right"):
+        world.run(host)
+        world.watch(world.rule(shared_as="archive"), host=host, holder=host)
+    world.completed(50)
+    until(lambda: len(world.notes.of(Kind.SCANNED)) == 2)
+    assert len(world.documents()) == 50
+
+
+def test_a_second_process_of_the_host_stands_by_and_takes_over(world: World) -> None:
+    first = world.watch(holder="one")
+    second = world.watch(holder="two")
+    until(lambda: second.watchers()[0].state is State.STANDBY)
+    world.write("a", age_seconds=60)
+    until(lambda: world.documents())
+    first.stop()
+    until(lambda: second.watchers()[0].state is State.WATCHING)
+    world.write("b", age_seconds=60)
+    until(lambda: len(world.documents()) == 2)
+
+
+def test_refused_files_are_counted_with_their_reasons_and_leave_when_they_do(world: World) -> None:
+    world.write("fine.txt", age_seconds=60)
+    large = world.write("large.txt", "x" * 2000, age_seconds=60)
+    world.write("wrong.exe", age_seconds=60)
+    (world.folder / "way out").symlink_to("/etc/passwd")
+    os.mkfifo(world.folder / "pipe")
+    service = world.watch(world.rule(max_size=1000, extensions=(".txt",)))
+    (watcher,) = service.watchers()
+    until(lambda: watcher.refusals.total == 4)
+    assert set(watcher.refusals.by_reason()) == {
+        "larger than allowed",
+        "its extension is not allowed",
+        "a symbolic link that leads out of the folder",
+        "a named pipe",
+    }
+    assert {os.path.basename(path) for path in world.notes.paths(Kind.REFUSED)} == {
+        "large.txt",
+        "wrong.exe",
+        "way out",
+        "pipe",
+    }
+    large.unlink()
+    watcher.look_again()
+    until(lambda: watcher.refusals.total == 3)
+    assert len(world.documents()) == 1
+
+
+def test_hostile_names_reach_the_bucket(world: World) -> None:
+    world.run()
+    world.watch()
+    until(lambda: world.notes.of(Kind.SCANNED))
+    world.write("two\nlines\x1b[31m.txt", "newline")
+    raw = Path(os.fsdecode(os.fsencode(world.folder) + b"/caf\xe9.txt"))
+    raw.write_text("latin")
+    documents = world.completed(2)
+    assert {world.body(key) for key in keys(documents)} == {b"newline", b"latin"}
+    world.watch(holder="again").stop()
+    assert len(world.documents()) == 2
+
+
+def test_a_folder_that_goes_and_comes_back(world: World, tmp_path: Path) -> None:
+    world.write("a", age_seconds=60)
+    world.run()
+    service = world.watch()
+    world.completed(1)
+    world.folder.rename(tmp_path / "away")
+    until(lambda: service.watchers()[0].state is State.MISSING)
+    assert world.notes.of(Kind.MISSING)
+    (tmp_path / "away" / "b").write_text("came while it was away")
+    (tmp_path / "away").rename(world.folder)
+    world.completed(2)
+    world.write("c")
+    assert {document["filename"] for document in world.completed(3)} == {"a", "b", "c"}
+    assert len(world.documents()) == 3
+
+
+def test_a_share_that_is_unmounted_under_waiting_uploads_and_mounted_again(world: World, tmp_path: Path) -> None:
+    """What could not be found while it was away is sent once it is back, without anybody's retry."""
+    behind = tmp_path / "behind"
+    behind.mkdir()
+    mount(behind, world.folder)
+    try:
+        world.write("a", "content", age_seconds=60)
+        service = world.watch()
+        until(lambda: world.documents())
+        subprocess.run(["umount", "-l", world.folder], check=True)
+        world.run()
+        until(lambda: world.documents(status="failed"))
+        assert world.documents()[0]["error"]["code"] == "FileNotFound"
+        mount(behind, world.folder)
+        world.completed(1)
+        assert len(world.documents()) == 1
+        service.stop()
+    finally:
+        subprocess.run(["umount", "-l", world.folder], check=False)
+
+
+def mount(source: Path, target: Path) -> None:
+    try:
+        mounted = subprocess.run(["mount", "--bind", source, target], capture_output=True)
+    except OSError:
+        pytest.skip("there is no mount program")
+    if mounted.returncode:
+        pytest.skip("this user may not mount")
+
+
+def test_a_storm_of_files_overflows_the_queue_and_none_is_missed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel's queue is left unread until it has overflowed."""
+    blocked = world.block(monkeypatch, InotifyEvents, "take", Changes)
+    service = world.watch(world.rule(complete_when="renamed"))
+    until(lambda: world.notes.of(Kind.SCANNED))
+    limit = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    noise = [world.write(f"noise-{number}") for number in range(2)]
+    for number in range(limit // 2):
+        for path in noise:  # in turns: the kernel joins events that are the same as the last one
+            os.utime(path, (number, number))
+    count = 5_000
+    for number in range(count - len(noise)):
+        (world.folder / f"{number}").touch()
+    blocked.set()
+    until(lambda: service.watchers()[0].counters.overflows)
+    world.run()
+    until(lambda: world.records.uploads.collection.count_documents({"status": "completed"}) == count, seconds=120)
+    assert len({document["path"] for document in world.documents()}) == count
+    assert world.notes.of(Kind.OVERFLOW)
+
+
+def test_without_events_the_folder_is_polled(world: World) -> None:
+    world.run()
+    service = world.watch(world.rule(mode="polling"))
+    until(lambda: service.watchers()[0].state is State.POLLING)
+    world.write("sub/a")
+    assert keys(world.completed(1)) == {"sub/a"}
+
+
+def test_where_the_system_gives_no_more_watches_the_folder_is_polled(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise watched_folder.WatchesUsedUp(28, "raise fs.inotify.max_user_watches")
+
+    monkeypatch.setattr(watched_folder, "open_events", refuse)
+    service = world.watch()
+    until(lambda: service.watchers()[0].state is State.POLLING)
+    assert "max_user_watches" in world.notes.of(Kind.TROUBLE)[0].words
+    world.write("a")
+    until(lambda: world.documents())
+
+
+def test_a_moved_folder_is_sent_under_its_new_names(world: World, tmp_path: Path) -> None:
+    """Written beside the watched folder and moved in as a whole: its files give no events of their own."""
+    world.run()
+    world.watch()
+    until(lambda: world.notes.of(Kind.SCANNED))
+    (tmp_path / "batch" / "inner").mkdir(parents=True)
+    (tmp_path / "batch" / "inner" / "a").write_text("a")
+    shutil.move(tmp_path / "batch", world.folder / "batch")
+    assert keys(world.completed(1)) == {"batch/inner/a"}
