@@ -35,12 +35,12 @@ from console.records.progress import Progress
 from console.records.transitions import Fields, completed, failed, may_become, multipart_opened, stopped
 from console.records.uploads import Uploads
 from console.records.writer import RecordWriter
-from tests.records.documents import HOST, LONG_AGO, new_upload
+from tests.records.documents import HOST, expire, new_upload
 
 Document = Mapping[str, Any]
 
 SETTINGS = settings(
-    max_examples=50,
+    max_examples=100,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
@@ -52,7 +52,7 @@ DONE = completed(key="k", checksum=None, etag=None, version_id=None)
 TERMINAL = {status.value for status in models.TERMINAL}
 
 some_upload = st.integers(0, 2)
-intents = st.sampled_from([*Requested, Requested.CANCEL, "retry", "retry", "retry", "delete", "priority"])
+intents = st.sampled_from([*Requested, Requested.CANCEL, "retry", "retry", "retry", "delete", "delete", "priority"])
 some_runner = st.integers(0, 1)
 some_claim = st.integers(0, 5)
 ends = st.sampled_from(
@@ -149,7 +149,7 @@ class Life(RuleBasedStateMachine):
         return {document["_id"]: document for document in self.uploads.get(self.ids)}
 
     def document(self, upload_id: ObjectId) -> Document | None:
-        return self.documents().get(upload_id)
+        return next(iter(self.uploads.get([upload_id])), None)
 
     def pick(self, number: int) -> ObjectId:
         return self.ids[number % len(self.ids)]
@@ -158,7 +158,9 @@ class Life(RuleBasedStateMachine):
 
     @rule(number=some_upload, intent=intents)
     def person(self, number: int, intent: Requested | str) -> None:
-        upload_id = self.pick(number)
+        self.intend(self.pick(number), intent)
+
+    def intend(self, upload_id: ObjectId, intent: Requested | str) -> None:
         before = self.document(upload_id)
         if isinstance(intent, Requested):
             outcome = request_all(self.uploads, [upload_id], intent)
@@ -203,7 +205,8 @@ class Life(RuleBasedStateMachine):
         assert len(taken) == len(set(taken)), "one upload, two owners"
         for upload_id in taken:
             assert upload_id not in self.cancelled, "cancelled, and goes on"
-            document = before[upload_id]
+            document = before.get(upload_id)
+            assert document is not None, "at its end, and taken"
             assert document["requested"] == "run"
             assert document["status"] not in TERMINAL
             assert not is_live(document) or document["lease"]["runner"] in self.dead, "taken from a living owner"
@@ -316,9 +319,10 @@ class Life(RuleBasedStateMachine):
 
     @rule(number=some_upload)
     def a_lease_runs_out(self, number: int) -> None:
-        self.uploads.collection.update_one(
-            {"_id": self.pick(number), "lease": {"$ne": None}}, {"$set": {"lease.expires_at": LONG_AGO}}
-        )
+        self.expire(self.pick(number))
+
+    def expire(self, upload_id: ObjectId) -> None:
+        expire(self.uploads, [upload_id])
 
     @rule(claim=some_claim, requested=st.one_of(st.none(), st.sampled_from(Requested)))
     def is_overtaken(self, claim: int, requested: Requested | None) -> None:
@@ -326,9 +330,9 @@ class Life(RuleBasedStateMachine):
         if (chosen := self.chosen(claim)) is None:
             return
         runner, upload_id = chosen
-        self.a_lease_runs_out(self.ids.index(upload_id))
+        self.expire(upload_id)
         if requested is not None:
-            self.person(self.ids.index(upload_id), requested)
+            self.intend(upload_id, requested)
         self.claim_with(self.runners[1 - self.runners.index(runner)], 3)
 
     @rule(number=some_runner, is_known=st.booleans())
