@@ -15,6 +15,7 @@ from console.formatting import count
 from console.ui.cells import Span, Tone
 from console.ui.columns import Column
 from console.ui.rows import Key
+from console.ui.text_rows import folded
 
 NARROW: Final = 96
 
@@ -36,7 +37,7 @@ _SIGNS: Final[Mapping[RowKind, tuple[str, Tone]]] = {
 
 
 class _Line(NamedTuple):
-    """One line: a row and, where it is narrow, which of its sides; or a note."""
+    """One line: a row and, where it is narrow, which of its sides; or a piece of a note, and all of it."""
 
     row: Row | Omitted | Fold | str
     side: str = ""
@@ -45,23 +46,18 @@ class _Line(NamedTuple):
 class CompareRows:
     """The comparison of one event. The key of a line is its number in the unfolded list, with its side."""
 
-    def __init__(self, event: ChangeEvent, *, narrow: bool, folded: bool = True, notes: Sequence[str] = ()) -> None:
+    def __init__(self, event: ChangeEvent, *, width: int, fold_same: bool = True, notes: Sequence[str] = ()) -> None:
+        narrow = width < NARROW
         self.columns: Sequence[Column] = ONE_UNDER_THE_OTHER if narrow else SIDE_BY_SIDE
         self._event = event
         self._narrow = narrow
+        self._width = max(1, width - 6)
         self._notes = notes
         self._rows = event_rows(event)
         self._opened: set[int] = set()
-        self._folded = folded
+        self._folds = fold_same
         self._lines: list[_Line] = []
         self._lay_out()
-
-    @property
-    def changed(self) -> int:
-        """How many rows differ."""
-        return sum(
-            1 for row in self._rows if isinstance(row, Row) and row.kind is not RowKind.SAME and not row.container
-        )
 
     @property
     def first_change(self) -> Key | None:
@@ -72,8 +68,8 @@ class CompareRows:
         return None
 
     def _lay_out(self) -> None:
-        rows = fold(self._rows, opened=self._opened) if self._folded else self._rows
-        self._lines = [_Line(note) for note in self._notes]
+        rows = fold(self._rows, opened=self._opened) if self._folds else self._rows
+        self._lines = [_Line(part, note) for note in self._notes for part in folded(note, self._width)]
         for row in rows:
             if self._narrow and isinstance(row, Row) and row.kind is RowKind.CHANGED and not row.container:
                 self._lines += [_Line(row, "before"), _Line(row, "after")]
@@ -90,7 +86,11 @@ class CompareRows:
 
     def value(self, index: int) -> str:
         """The whole value on a line, as JSON, to copy: the new one where there are two."""
-        row = self._lines[index].row if index < len(self._lines) else None
+        if index >= len(self._lines):
+            return ""
+        row = self._lines[index].row
+        if isinstance(row, str):
+            return self._lines[index].side
         if not isinstance(row, Row):
             return ""
         cell = row.before if self._lines[index].side == "before" else row.after or row.before
@@ -114,7 +114,7 @@ class CompareRows:
         """Notes and folds go across."""
         row = self._lines[index].row
         if isinstance(row, str):
-            return [Span(f"! {row}", Tone.WARNING)]
+            return [Span("! ", Tone.WARNING), Span(row)]
         if isinstance(row, Row):
             return None
         words = f"{row.count:,} unchanged" if isinstance(row, Fold) else f"{count(row.count, 'row')} not shown"

@@ -28,7 +28,7 @@ from console.events.text import json_text
 from console.formatting import visible
 from console.ui.backend import ImageSource
 from console.ui.blocking import ask
-from console.ui.compare_rows import NARROW, CompareRows
+from console.ui.compare_rows import CompareRows
 from console.ui.dialogs import Field, FormDialog
 from console.ui.event_cells import Notice, document_name, event_time, operation_sign
 from console.ui.history_rows import HistoryRows
@@ -119,8 +119,8 @@ class EventDetail(Screen[None]):
         self._shown_tab = self.tab
         match self.tab:
             case Tab.COMPARE:
-                narrow, notes = self._rows.size.width < NARROW, self._images.notes(self.event)
-                source = CompareRows(self.event, narrow=narrow, folded=self.folded, notes=notes)
+                width, notes = self._rows.size.width, self._images.notes(self.event)
+                source = CompareRows(self.event, width=width, fold_same=self.folded, notes=notes)
                 known = cursor is not None and source.index_of(cursor) is not None
                 self._rows.show(source, cursor=cursor if known else source.first_change)
             case Tab.RAW:

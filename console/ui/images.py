@@ -41,7 +41,8 @@ class MissingImages:
         self._ask(event.namespace)
         known = self._known.get(event.namespace)
         why = f" {known.why_missing(event, self._now())}" if known is not None else ""
-        notes = [f"The document {' and '.join(lacking)} did not come.{why}"]
+        noun = "document" if len(lacking) == 1 else "documents"
+        notes = [f"The {noun} {' and '.join(lacking)} did not come.{why}"]
         if known.can_be_enabled if known is not None else "." in event.namespace:
             key = " (or press e)" if self._source is not None else ""
             notes.append(f"To have it from now on{key}: {command_text(event.namespace)}")
