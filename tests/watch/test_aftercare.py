@@ -1,0 +1,149 @@
+"""What becomes of files that were sent: never touched before the record says completed, with a checksum."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from console.watch import aftercare
+from console.watch.notes import Kind
+from tests.watch.conftest import World
+from tests.watch.waiting import until
+
+
+def test_files_are_deleted_once_object_and_file_were_compared(world: World) -> None:
+    path = world.write("sub/a.txt", "content", age_seconds=60)
+    world.run()
+    world.watch(world.rule(after="delete"))
+    until(lambda: not path.exists())
+    assert world.body("sub/a.txt") == b"content"
+    (note,) = until(lambda: world.notes.of(Kind.DELETED))
+    assert note.path == str(path)
+    assert len(world.completed(1)) == 1
+
+
+def test_files_are_moved_with_their_folders_and_a_later_one_of_the_name_is_new(world: World, tmp_path: Path) -> None:
+    target = tmp_path / "sent"
+    path = world.write("sub/a.txt", "first", age_seconds=60)
+    world.run()
+    world.watch(world.rule(after="move", move_to=target))
+    until(lambda: world.documents(path=str(target / "sub" / "a.txt")))
+    assert (target / "sub" / "a.txt").read_text() == "first"
+    path.write_text("second")
+    until(lambda: (target / "sub" / "a-2.txt").exists())
+    assert len(world.completed(2)) == 2
+    assert world.body("sub/a.txt") == b"second"
+
+
+def test_the_folder_for_sent_files_may_be_within_the_watched_one(world: World) -> None:
+    world.write("a.txt", age_seconds=60)
+    world.run()
+    service = world.watch(world.rule(after="move", move_to=world.folder / "sent"))
+    until(lambda: (world.folder / "sent" / "a.txt").exists())
+    (watcher,) = service.watchers()
+    scans = watcher.counters.scans
+    watcher.look_again()
+    until(lambda: watcher.counters.scans > scans)
+    assert len(world.documents()) == 1
+
+
+def test_nothing_is_deleted_before_the_upload_is_completed(world: World) -> None:
+    path = world.write("a.txt", age_seconds=60)
+    service = world.watch(world.rule(after="delete"))
+    (document,) = until(lambda: world.documents())
+    service.watchers()[0].completed(document["_id"])  # as if somebody said so too early
+    assert service.watchers()[0].wait_for_aftercare(60)
+    assert path.exists()
+
+
+@pytest.mark.parametrize("after", ["delete", "move"])
+def test_without_a_checksum_in_the_record_the_file_stays(world: World, tmp_path: Path, after: str) -> None:
+    path = world.write("a.txt", age_seconds=60)
+    service = world.watch(world.rule(after=after, move_to=tmp_path / "sent" if after == "move" else None))
+    (document,) = until(lambda: world.documents())
+    world.records.uploads.collection.update_one({"_id": document["_id"]}, {"$set": {"status": "completed"}})
+    until(lambda: world.notes.of(Kind.TROUBLE))
+    assert "S3 confirmed no checksum for it" in service.watchers()[0].counters.last_error
+    assert path.exists()
+
+
+def test_a_file_whose_object_is_another_one_by_now_is_not_deleted(world: World) -> None:
+    path = world.write("a.txt", "content", age_seconds=60)
+    world.run()
+    keeping = world.watch(world.rule(name="w"))
+    world.completed(1)
+    keeping.stop()
+    world.s3.put_object(Bucket=world.bucket, Key="a.txt", Body=b"CONTENT")
+    service = world.watch(world.rule(name="w", after="delete"))
+    until(lambda: world.notes.of(Kind.TROUBLE))
+    assert "is not deleted" in service.watchers()[0].counters.last_error
+    assert path.exists()
+
+
+def test_a_file_that_changed_after_it_was_sent_is_sent_before_it_is_deleted(world: World) -> None:
+    path = world.write("a.txt", "first", age_seconds=60)
+    world.run()
+    keeping = world.watch(world.rule(name="w"))
+    world.completed(1)
+    keeping.stop()
+    path.write_text("second")
+    world.watch(world.rule(name="w", after="delete"))
+    until(lambda: not path.exists())
+    assert world.body("a.txt") == b"second"
+
+
+def test_a_full_disk_at_the_target_leaves_the_file_and_is_tried_again(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That a really full file system does so is seen in test_moving."""
+    path = world.write("a.txt", age_seconds=60)
+    is_full = True
+    real = aftercare.move
+
+    def move(source: str, target: str) -> str:
+        if is_full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(source, target)
+
+    monkeypatch.setattr(aftercare, "move", move)
+    world.run()
+    service = world.watch(world.rule(after="move", move_to=tmp_path / "sent"))
+    (note,) = until(lambda: world.notes.of(Kind.TROUBLE))
+    assert "No space left on device" in note.words
+    assert path.exists()
+    is_full = False
+    service.watchers()[0].look_again()
+    until(lambda: (tmp_path / "sent" / "a.txt").exists())
+    assert not path.exists()
+    assert len(world.documents()) == 1
+
+
+def test_what_was_completed_while_the_watch_was_away_is_cared_for_when_it_is_back(world: World) -> None:
+    path = world.write("a.txt", age_seconds=60)
+    rule = world.rule(after="delete")
+    service = world.watch(rule)
+    until(lambda: world.documents())
+    service.stop()
+    world.run()
+    world.completed(1)
+    assert path.exists()
+    world.watch(rule)
+    until(lambda: not path.exists())
+
+
+def test_a_file_that_somebody_has_open_for_writing_stays(world: World) -> None:
+    path = world.write("a.txt", age_seconds=60)
+    rule = world.rule(after="delete")
+    service = world.watch(rule)
+    until(lambda: world.documents())
+    with path.open("ab"):
+        world.run()
+        world.completed(1)
+        until(lambda: world.notes.of(Kind.TROUBLE))
+        assert "open for writing" in service.watchers()[0].counters.last_error
+        assert path.exists()
+    service.watchers()[0].look_again()
+    until(lambda: not path.exists())
