@@ -28,6 +28,7 @@ from console.events.text import json_text
 from console.formatting import visible
 from console.ui.backend import ImageSource
 from console.ui.blocking import ask
+from console.ui.clipboard import copy
 from console.ui.compare_rows import CompareRows
 from console.ui.dialogs import Field, FormDialog
 from console.ui.event_cells import Notice, document_name, event_time, operation_sign
@@ -222,8 +223,7 @@ class EventDetail(Screen[None]):
 
     def _copy(self, text: str, words: str) -> None:
         if text:
-            self.app.copy_to_clipboard(text)
-            self.notify(f"{words}, {len(text):,} characters", title="Copied", markup=False)
+            copy(self.app, text, words)
 
     def action_images(self) -> None:
         """Offer to have pre- and post-images kept for the collection of this event."""

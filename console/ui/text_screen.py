@@ -15,6 +15,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from console.ui.clipboard import copy
 from console.ui.text_rows import folded
 
 REFRESH_SECONDS: Final = 0.5
@@ -73,8 +74,7 @@ class TextScreen(ModalScreen[None]):
         text = (
             self._copied() if self._copied is not None else "\n".join(" ".join(line).strip() for line in self._shown[0])
         )
-        self.app.copy_to_clipboard(text)
-        self.notify(f"{len(text):,} characters", title="Copied", markup=False)
+        copy(self.app, text, "the record")
 
 
 def _laid_out(lines: Lines, width: int) -> Iterator[Content]:

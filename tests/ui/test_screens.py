@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,13 +11,15 @@ import pytest
 from textual.color import Color
 from textual.command import CommandPalette
 
+from console.models import UploadStatus
 from console.ui import themes
-from console.ui.backend import Refusal, WatchState
+from console.ui.backend import Leave, Refusal, WatchState
+from console.ui.clipboard import copy
 from console.ui.text_screen import TextScreen
 from console.ui.watches import WatchesScreen
 
 from .conftest import SIZES, Opener
-from .fake_backend import NOW
+from .fake_backend import NOW, document
 
 
 def watch(rule: str, **fields: object) -> WatchState:
@@ -97,6 +101,34 @@ async def test_a_fault_of_our_own_ends_with_a_sentence_and_a_report(
     (report,) = tmp_path.glob("upload-console/fault-*.txt")
     assert str(report) in shown[0]
     assert "Traceback" in report.read_text()
+
+
+async def test_leaving_waits_for_no_server_that_hangs(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    hangs, called = threading.Event(), threading.Event()
+
+    def hang() -> Mapping[UploadStatus, int]:
+        called.set()
+        hangs.wait(60)
+        return {}
+
+    try:
+        async with opened() as console:
+            monkeypatch.setattr(console.backend, "counts", hang)
+            console.backend.insert(document(500))
+            await console.until(called.is_set)
+            await console.press("ctrl+c")
+        assert not hangs.is_set()
+        assert console.app.return_value is Leave.NOW
+    finally:
+        hangs.set()
+
+
+@pytest.mark.parametrize(("size", "title"), [(10, "Copied"), (80_000, "Sent to"), (2_000_000, "Not copied")])
+async def test_copying_says_what_a_terminal_may_not_take(opened: Opener, size: int, title: str) -> None:
+    async with opened() as console:
+        copy(console.app, "ü" * (size // 2), "the text")
+        await console.until(lambda: title in console.text)
+        assert (console.app.clipboard == "") == (title == "Not copied")
 
 
 @pytest.mark.parametrize(
