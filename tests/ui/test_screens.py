@@ -112,7 +112,7 @@ async def test_leaving_waits_for_no_server_that_hangs(opened: Opener, monkeypatc
         return {}
 
     try:
-        async with opened() as console:
+        async with opened(documents=[]) as console:
             monkeypatch.setattr(console.backend, "counts", hang)
             console.backend.insert(document(500))
             await console.until(called.is_set)
