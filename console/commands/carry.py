@@ -105,11 +105,10 @@ class Carrier:
                 if self._signal is not None:
                     self._leave(self._signal)
         finally:
-            if self._runner is not None:
-                self._runner.stop(_STOP_SECONDS)
+            is_written = self._runner is not None and self._runner.stop(_STOP_SECONDS)
             feed.close(timeout=0)
         with suppress(OSError, PyMongoError):  # the terminal may be gone
-            if self._open:
+            if self._open and is_written:  # else MongoDB may not answer for long, and this is the end
                 self._changed.update(self._open)
                 self._look()
             self._report.ended([*self._ended.values(), *self._open.values()])

@@ -168,8 +168,12 @@ class World:
 
     def hurry(self) -> None:
         """No bandwidth limit any more: what was to happen in the middle has happened."""
+        self.throttle(0)
+
+    def throttle(self, rate: int) -> None:
+        """Another bandwidth limit (bytes a second) for the runners of this process."""
         for sender in self._senders:
-            sender.set_limits(Limits(0, self.transfer.parallel_uploads, self.transfer.parallel_parts))
+            sender.set_limits(Limits(rate, self.transfer.parallel_uploads, self.transfer.parallel_parts))
 
     def file(self, size: int, name: str = "file.bin") -> Path:
         """A file of random bytes (the same for the same test)."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from pymongo import MongoClient
 from pymongo.database import Database
 
 from console.events.event import EVENT_CODEC
@@ -17,10 +19,32 @@ from tests.records.servers import Mongod, running_mongod
 Document = dict[str, Any]
 
 
+@pytest.fixture(scope="session")
+def _records_database(mongodb_uri: str) -> Iterator[Database[Document]]:
+    with MongoClient[Document](mongodb_uri, serverSelectionTimeoutMS=10_000) as client:
+        name = f"records_{os.getpid()}"
+        yield client.get_database(name, codec_options=EVENT_CODEC)
+        client.drop_database(name)
+
+
 @pytest.fixture
-def uploads(database: Database[Document]) -> Uploads:
-    prepare(database, "uploads", wire_version=WIRE_VERSION_6_0)
-    return Uploads(database.with_options(codec_options=EVENT_CODEC).uploads)
+def uploads(_records_database: Database[Document]) -> Uploads:
+    """Empty and prepared, whatever the test before did to it."""
+    prepare(_records_database, "uploads", wire_version=WIRE_VERSION_6_0)
+    _records_database.uploads.delete_many({})
+    return Uploads(_records_database.uploads)
+
+
+@pytest.fixture(scope="session")
+def guarded_mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mongod]:
+    """A primary that asks for a password; there is the user root, password root."""
+    key = tmp_path_factory.mktemp("key") / "key"
+    key.write_text("0123456789abcdef" * 4)
+    key.chmod(0o600)
+    with running_mongod("--auth", "--keyFile", str(key)) as mongod:
+        # Allowed without a password until there is a user (manual, "Localhost Exception").
+        mongod.client(directConnection=True).admin.command("createUser", "root", pwd="root", roles=["root"])
+        yield mongod
 
 
 @pytest.fixture(scope="session")

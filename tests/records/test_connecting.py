@@ -25,7 +25,7 @@ SECRET = "s3cr3t-pass"
 
 
 def settings(uri, **more):
-    return MongoSettings(uri=SecretStr(uri), timeout_seconds=1.0, **more)
+    return MongoSettings(uri=SecretStr(uri), timeout_seconds=0.5, **more)
 
 
 def refusal(uri):
@@ -41,20 +41,6 @@ def refusal(uri):
 @pytest.fixture(scope="module")
 def standalone():
     with running_mongod(replica_set=False) as mongod:
-        yield mongod
-
-
-@pytest.fixture(scope="module")
-def guarded(tmp_path_factory):
-    key = tmp_path_factory.mktemp("key") / "key"
-    key.write_text("0123456789abcdef" * 4)
-    key.chmod(0o600)
-    with running_mongod("--auth", "--keyFile", str(key)) as mongod:
-        admin = mongod.client(directConnection=True).admin
-        admin.command("createUser", "root", pwd="root", roles=["root"])
-        mongod.client(username="root", password="root").admin.command(
-            "createUser", "reader", pwd="p", roles=[{"role": "read", "db": "elsewhere"}]
-        )
         yield mongod
 
 
@@ -88,7 +74,7 @@ def test_a_standalone_server_is_no_replica_set(standalone):
     assert "rs.initiate()" in error.advice
 
 
-@pytest.mark.parametrize("asked", ["standalone", "guarded"])
+@pytest.mark.parametrize("asked", ["standalone", "guarded_mongod"])
 def test_a_server_of_another_set_or_of_none_is_told_from_one_that_is_away(asked, request):
     mongod = request.getfixturevalue(asked)
     error = refusal(f"mongodb://{mongod.address}/?replicaSet=elsewhere")
@@ -114,21 +100,23 @@ def test_nobody_listening_is_named():
     assert "Topology" not in error.message
 
 
-def test_a_wrong_password_is_named_as_such(guarded):
-    error = refusal(f"mongodb://root:{SECRET}@{guarded.address}")
+def test_a_wrong_password_is_named_as_such(guarded_mongod):
+    error = refusal(f"mongodb://root:{SECRET}@{guarded_mongod.address}")
     assert type(error) is ServerUnreachable
     assert "refuses user or password" in error.message
     assert "authSource" in error.advice
 
 
-def test_no_password_where_one_is_needed(guarded):
-    error = refusal(f"mongodb://{guarded.address}")
+def test_no_password_where_one_is_needed(guarded_mongod):
+    error = refusal(f"mongodb://{guarded_mongod.address}")
     assert "wants a user and a password" in error.message
     assert "mongodb://user:password@" in error.advice
 
 
-def test_a_user_without_the_right_is_told_which_role_is_missing(guarded):
-    error = refusal(f"mongodb://reader:p@{guarded.address}/?authSource=admin")
+def test_a_user_without_the_right_is_told_which_role_is_missing(guarded_mongod):
+    admin = guarded_mongod.client(username="root", password="root").admin
+    admin.command("createUser", "reader", pwd="p", roles=[{"role": "read", "db": "elsewhere"}])
+    error = refusal(f"mongodb://reader:p@{guarded_mongod.address}/?authSource=admin")
     assert isinstance(error, MongoUnsuitable)
     assert "upload_console.uploads" in error.message
     assert "grantRolesToUser" in error.advice

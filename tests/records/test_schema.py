@@ -13,7 +13,6 @@ from console.records.connection import WIRE_VERSION_4_4, WIRE_VERSION_6_0
 from console.records.schema import INDEXES, VALIDATOR, prepare
 from console.records.uploads import Uploads
 from tests.records.documents import add, new_upload
-from tests.records.servers import running_mongod
 
 
 def options(database, name="uploads"):
@@ -110,27 +109,20 @@ def test_a_view_is_refused(database):
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory):
-    """A mongod that asks for a password, and the client of its administrator."""
-    key = tmp_path_factory.mktemp("key") / "key"
-    key.write_text("0123456789abcdef" * 4)
-    key.chmod(0o600)
-    with running_mongod("--auth", "--keyFile", str(key)) as mongod:
-        mongod.client(directConnection=True).admin.command("createUser", "root", pwd="root", roles=["root"])
-        administrator = mongod.client(username="root", password="root")
-        for user, role in (("writer", "readWrite"), ("reader", "read")):
-            administrator.guarded.command("createUser", user, pwd="p", roles=[{"role": role, "db": "guarded"}])
-        yield mongod, administrator
+def administrator(guarded_mongod):
+    client = guarded_mongod.client(username="root", password="root")
+    for user, role in (("writer", "readWrite"), ("reader", "read")):
+        client.guarded.command("createUser", user, pwd="p", roles=[{"role": role, "db": "guarded"}])
+    return client
 
 
 def as_user(mongod, name) -> MongoClient:
     return mongod.client(username=name, password="p", authSource="guarded")
 
 
-def test_who_may_not_set_options_is_told_so_and_can_work(guarded):
-    mongod, administrator = guarded
+def test_who_may_not_set_options_is_told_so_and_can_work(guarded_mongod, administrator):
     administrator.guarded.uploads.insert_one({"_id": "old"})
-    database = as_user(mongod, "writer").guarded
+    database = as_user(guarded_mongod, "writer").guarded
     notes = prepare(database, "uploads", wire_version=WIRE_VERSION_6_0)
     assert notes == [
         "no right to set validator and pre- and post-images on guarded.uploads (collMod): "
@@ -140,10 +132,9 @@ def test_who_may_not_set_options_is_told_so_and_can_work(guarded):
     assert Uploads(database.uploads).add([new_upload()])
 
 
-def test_who_may_only_read_is_told_so(guarded):
-    mongod, administrator = guarded
+def test_who_may_only_read_is_told_so(guarded_mongod, administrator):
     administrator.guarded.other.insert_one({"_id": "old"})
-    notes = prepare(as_user(mongod, "reader").guarded, "other", wire_version=WIRE_VERSION_6_0)
+    notes = prepare(as_user(guarded_mongod, "reader").guarded, "other", wire_version=WIRE_VERSION_6_0)
     assert [note.partition(" on ")[0] for note in notes] == [
         "no right to set validator and pre- and post-images",
         "no right to create indexes",

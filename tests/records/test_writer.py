@@ -79,10 +79,10 @@ def until(uploads: Uploads, wanted: dict[str, Any]) -> None:
             stream.try_next()
 
 
-def test_many_bumps_make_few_writes(database, mongodb_uri, uploads, writers):
+def test_many_bumps_make_few_writes(mongodb_uri, uploads, writers):
     updates = Updates()
     with MongoClient(mongodb_uri, event_listeners=[updates]) as client:
-        watched = Uploads(client[database.name].uploads)
+        watched = Uploads(client[uploads.collection.database.name].uploads)
         writer = writers(watched, tick=0.2)
         held = [claimed(watched, writer, size=10_000) for _ in range(5)]
         before = updates.statements
@@ -99,10 +99,10 @@ def test_many_bumps_make_few_writes(database, mongodb_uri, uploads, writers):
         assert updates.statements - before < 500  # of 50,000 bumps; a tick writes 5
 
 
-def test_nothing_new_writes_nothing(database, mongodb_uri, uploads, writers):
+def test_nothing_new_writes_nothing(mongodb_uri, uploads, writers):
     updates = Updates()
     with MongoClient(mongodb_uri, event_listeners=[updates]) as client:
-        watched = Uploads(client[database.name].uploads)
+        watched = Uploads(client[uploads.collection.database.name].uploads)
         writer = writers(watched)
         claimed(watched, writer)
         _, busy = claimed(watched, writer)
@@ -114,10 +114,10 @@ def test_nothing_new_writes_nothing(database, mongodb_uri, uploads, writers):
         assert updates.statements - before == 5
 
 
-def test_transitions_of_many_uploads_share_a_bulk(database, mongodb_uri, uploads, writers):
+def test_transitions_of_many_uploads_share_a_bulk(mongodb_uri, uploads, writers):
     updates = Updates()
     with MongoClient(mongodb_uri, event_listeners=[updates]) as client:
-        watched = Uploads(client[database.name].uploads)
+        watched = Uploads(client[uploads.collection.database.name].uploads)
         writer = writers(watched, tick=SLOW)
         many = 300
         added = add(watched, many)

@@ -1,0 +1,282 @@
+"""`upload-console watch` as systemd, cron and a person at a prompt call it: in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.watch.conftest import World
+from tests.watch.waiting import until
+
+Start = Callable[..., "Running"]
+
+
+class Running:
+    """The program, and the lines of JSON that it has written so far."""
+
+    def __init__(self, process: subprocess.Popen[str], out: Path) -> None:
+        self.process = process
+        self._out = out
+
+    @property
+    def text(self) -> str:
+        return self._out.read_text()
+
+    def lines(self, event: str = "") -> list[dict[str, Any]]:
+        complete = self.text.rpartition("\n")[0].splitlines()
+        return [line for line in map(json.loads, complete) if not event or line["event"] == event]
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        return self.process.wait(timeout=60)
+
+
+@pytest.fixture
+def start(world: World, environment: dict[str, str], tmp_path: Path) -> Iterator[Start]:
+    with ExitStack() as stack:
+
+        def start(*arguments: str, json_lines: bool = True, **more: str) -> Running:
+            out = tmp_path / f"out-{len(os.listdir(tmp_path))}"
+            process = subprocess.Popen(
+                [sys.executable, "-m", "console", "watch", *arguments, *(["--json"] if json_lines else [])],
+                stdout=stack.enter_context(out.open("w")),
+                stderr=subprocess.PIPE,
+                text=True,
+                env={**os.environ, **environment, "XDG_STATE_HOME": str(tmp_path / "state"), **more},
+            )
+            stack.callback(end, process)
+            return Running(process, out)
+
+        yield start
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    if process.poll() is None:
+        process.kill()
+    process.communicate()
+
+
+@pytest.fixture
+def config(world: World, tmp_path: Path) -> Path:
+    file = tmp_path / "config.toml"
+    file.write_text(rules(world.folder))
+    return file
+
+
+def rules(folder: Path, **settings: str) -> str:
+    lines = [
+        f"{name} = {value}" for name, value in {"folder": f'"{folder}"', "quiet_seconds": "0.3", **settings}.items()
+    ]
+    return "\n".join(["[[watch]]", *lines, ""])
+
+
+def test_the_service_sends_tells_and_ends_in_order(world: World, start: Start, config: Path) -> None:
+    world.write("a.txt", age_seconds=60)
+    program = start("--config", str(config))
+    until(lambda: program.lines("completed"))
+    (completed,) = program.lines("completed")
+    assert completed["path"] == str(world.folder / "a.txt")
+    assert completed["destination"] == f"s3://{world.bucket}/a.txt"
+    assert program.end() == 0
+    assert program.lines("stopped")
+    assert world.documents(status="completed")
+    assert world.records.runners.live() == []
+
+
+def test_ctrl_c_is_an_interruption(world: World, start: Start) -> None:
+    program = start(str(world.folder))
+    until(lambda: program.lines("scanned"))
+    assert program.end(signal.SIGINT) == 130
+
+
+def test_people_get_lines_without_anything_that_a_terminal_would_act_on(world: World, start: Start) -> None:
+    world.write("evil\x1b[31m\nname", age_seconds=60)
+    program = start(str(world.folder), "--once", json_lines=False)
+    assert program.wait() == 0
+    assert "\x1b" not in program.text
+    assert r"evil\x1b[31m\nname" in program.text
+    assert "completed" in program.text
+
+
+def test_sighup_reads_the_rules_again_and_wrong_ones_change_nothing(
+    world: World, start: Start, config: Path, tmp_path: Path
+) -> None:
+    program = start("--config", str(config))
+    until(lambda: program.lines("scanned"))
+    other = tmp_path / "other"
+    other.mkdir()
+    config.write_text(rules(world.folder) + rules(other))
+    program.process.send_signal(signal.SIGHUP)
+    until(lambda: len(program.lines("scanned")) == 2)
+    assert [line["rule"] for line in program.lines("watching")] == [str(world.folder), str(other)]
+    config.write_text("[[watch]]\nfoldr = 1\n")
+    program.process.send_signal(signal.SIGHUP)
+    assert program.process.stderr is not None
+    assert "the rules stay as they are" in program.process.stderr.readline()
+    (other / "a.txt").write_text("still watched")
+    until(lambda: program.lines("completed"))
+    assert program.end() == 0
+
+
+def test_once_sends_what_is_there_cares_for_it_and_ends(world: World, start: Start, config: Path) -> None:
+    config.write_text(rules(world.folder, after='"delete"'))
+    old, new = world.write("old.txt", age_seconds=60), world.write("new.txt")
+    program = start("--once", "--config", str(config))
+    assert program.wait() == 0
+    assert not old.exists()
+    assert not new.exists()
+    assert len(world.documents(status="completed")) == 2
+    again = start("--once", "--config", str(config))
+    assert again.wait() == 0
+    assert again.lines("queued") == []
+
+
+def test_once_leaves_what_is_being_written_and_says_so(world: World, start: Start, config: Path) -> None:
+    path = world.folder / "open.log"
+    with path.open("w") as stream:
+        stream.write("half")
+        stream.flush()
+        program = start("--once", "--config", str(config))
+        assert program.wait() == 0
+    assert [line["path"] for line in program.lines("left")] == [str(path)]
+    assert world.documents() == []
+
+
+def test_once_ends_with_1_where_an_upload_failed(world: World, start: Start, config: Path) -> None:
+    config.write_text(rules(world.folder, to='"s3://there-is-no-such-bucket"'))
+    world.write("a.txt", age_seconds=60)
+    program = start("--once", "--config", str(config))
+    assert program.wait() == 1
+    assert world.documents(status="failed")
+
+
+def test_a_dry_run_says_what_would_be_sent_and_why_not(world: World, start: Start, config: Path) -> None:
+    world.write("sent.txt", age_seconds=60)
+    assert start("--once", "--config", str(config)).wait() == 0
+    config.write_text(rules(world.folder, extensions='[".txt"]', exclude='["drafts/"]'))
+    world.write("new.txt", age_seconds=60)
+    world.write("wrong.exe", age_seconds=60)
+    world.write("drafts/a.txt")
+    world.write("half.txt.part")
+    (world.folder / "out").symlink_to("/etc/passwd")
+    world.pass_time(0.4)
+    program = start("--dry-run", "--config", str(config))
+    assert program.wait() == 0
+    said = {(line["event"], os.path.relpath(line["path"], world.folder)) for line in program.lines()}
+    assert said == {
+        ("would_send", "new.txt"),
+        ("sent_already", "sent.txt"),
+        ("refused", "wrong.exe"),
+        ("refused", "out"),
+        ("left_out", "drafts"),
+        ("left_out", "half.txt.part"),
+    }
+    (line,) = program.lines("would_send")
+    assert line["destination"] == f"s3://{world.bucket}/new.txt"
+    assert len(world.documents()) == 1
+
+
+def test_systemd_hears_that_it_is_ready_alive_and_stopping(world: World, start: Start, tmp_path: Path) -> None:
+    address = f"\0upload-console-test-{os.getpid()}-{world.bucket}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(address)
+        manager.settimeout(60)
+        program = start(str(world.folder), NOTIFY_SOCKET=f"@{address[1:]}", WATCHDOG_USEC="300000")
+        heard: list[str] = []
+
+        def hear(word: str) -> str:
+            while not any(word in message for message in heard):
+                heard.append(manager.recv(4096).decode())
+            return next(message for message in heard if word in message)
+
+        assert "STATUS=" in hear("READY=1")
+        assert "1 of 1 folder watched" in hear("WATCHDOG=1")
+        program.process.send_signal(signal.SIGHUP)
+        assert "MONOTONIC_USEC=" in hear("RELOADING=1")
+        program.process.terminate()
+        hear("STOPPING=1")
+        assert program.wait() == 0
+
+
+def test_metrics_and_health_on_loopback(world: World, start: Start, config: Path) -> None:
+    world.write("a.txt", age_seconds=60)
+    os.mkfifo(world.folder / "pipe")
+    port = free_port()
+    program = start("--config", str(config), "--metrics-port", str(port))
+    until(lambda: program.lines("completed"))
+
+    def fetch(path: str) -> tuple[str, str]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+            return answer.headers["Content-Type"], answer.read().decode()
+
+    label = f'{{rule="{world.folder}"}}'
+    kind, text = until(lambda: found if f"_sent{label} 1" in (found := fetch("/metrics"))[1] else None)
+    assert kind.startswith("application/openmetrics-text")
+    assert text.endswith("# EOF\n")
+    assert f"upload_console_watch_working{label} 1" in text
+    assert f"upload_console_watch_queued_total{label} 1" in text
+    assert 'reason="a named pipe"} 1' in text
+    assert fetch("/healthz")[1] == "1 of 1 folder watched, 1 upload queued\n"
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        fetch("/secret")
+    assert program.end() == 0
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "Wrong usage: there is nothing to watch"),
+        (["--to", "s3://b"], "Wrong usage: --to is for folders on the command line"),
+        (["/in", "--to", "b/x"], "Wrong usage: --to: b/x is no s3://bucket/prefix"),
+        (["/there/is/none", "--once"], "Wrong usage: /there/is/none is not there, or no folder"),
+        (["/there/is/none", "--dry-run"], "Wrong usage: /there/is/none is not there, or no folder"),
+    ],
+)
+def test_wrong_usage_ends_with_2_and_a_sentence(start: Start, arguments: list[str], said: str) -> None:
+    program = start(*arguments)
+    assert program.wait() == 2
+    assert program.process.stderr is not None
+    assert program.process.stderr.read().startswith(said)
+
+
+def test_a_database_that_is_away_ends_with_3(start: Start, world: World) -> None:
+    program = start(
+        str(world.folder),
+        UPLOAD_CONSOLE_MONGODB__URI="mongodb://127.0.0.1:1",
+        UPLOAD_CONSOLE_MONGODB__TIMEOUT_SECONDS="0.5",
+    )
+    assert program.wait() == 3
+
+
+def test_a_killed_service_leaves_its_work_to_the_next_one(world: World, start: Start, config: Path) -> None:
+    """kill -9 in the middle: all files are sent, none twice."""
+    for number in range(400):
+        world.write(f"{number}", f"{number}" * 100, age_seconds=60)
+    program = start("--config", str(config))
+    until(lambda: program.lines("completed"))
+    program.process.kill()
+    program.wait()
+    again = start("--once", "--config", str(config))
+    assert again.wait() == 0
+    assert len(world.documents(status="completed")) == len(world.documents()) == 400

@@ -1,0 +1,158 @@
+"""How watches are seen, and paused, from other hosts."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from bson import ObjectId
+
+from console.errors import MongoUnsuitable
+from console.transfer.selection import Refusal
+from console.watch import presence as presence_module
+from console.watch.notes import Kind
+from console.watch.presence import Answer, Presence, WatchHeartbeat
+from console.watch.watcher import State
+from tests.watch.conftest import HOST, World
+from tests.watch.waiting import until
+
+HEARTBEAT = WatchHeartbeat("/in", "s3://b/p", "watching", pending=3, sent=4, refused=1)
+
+
+@pytest.fixture
+def presence(world: World) -> Presence:
+    return Presence.of(world.records.uploads)
+
+
+def test_a_heartbeat_is_read_as_it_was_told(presence: Presence) -> None:
+    told = WatchHeartbeat(
+        folder="/in/caf\udce9",
+        destination="s3://b",
+        state="watching",
+        pending=1,
+        refused=2,
+        refused_by_reason={"$too.large": 2},
+        last_refusals=(Refusal("/in/$x", "too large"),),
+        last_error="$oh.no",
+    )
+    presence.beat("h", "$rule.1", "one", told)
+    (known,) = presence.known()
+    assert (known.host, known.rule, known.is_alive, known.is_paused) == ("h", "$rule.1", True, False)
+    assert known.heartbeat.folder == "/in/caf\\xe9"
+    assert known.heartbeat.refused_by_reason == {"$too.large": 2}
+    assert known.heartbeat.last_refusals == told.last_refusals
+    assert known.heartbeat.last_error == "$oh.no"
+
+
+def test_one_process_of_a_host_holds_a_rule_until_it_leaves_or_falls_silent(
+    presence: Presence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert presence.beat("h", "r", "one", HEARTBEAT) == Answer(is_ours=True, is_paused=False)
+    assert presence.beat("h", "r", "two", HEARTBEAT) == Answer(is_ours=False, is_paused=False)
+    assert presence.beat("elsewhere", "r", "two", HEARTBEAT).is_ours
+    presence.leave("h", "r", "two", "stopped")  # it is not two's to leave
+    assert presence.beat("h", "r", "one", HEARTBEAT).is_ours
+    presence.leave("h", "r", "one", "stopped")
+    assert not presence.known()[1].is_alive
+    assert presence.beat("h", "r", "two", HEARTBEAT).is_ours
+    monkeypatch.setattr(presence_module, "LIVE_SECONDS", -1)
+    assert presence.beat("h", "r", "one", HEARTBEAT).is_ours
+
+
+def test_of_many_that_begin_at_once_one_holds(presence: Presence) -> None:
+    start = threading.Barrier(8)
+    answers: list[bool] = []
+
+    def begin(holder: str) -> None:
+        start.wait()
+        answers.append(presence.beat("h", "r", holder, HEARTBEAT).is_ours)
+
+    threads = [threading.Thread(target=begin, args=(str(number),)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(answers) == 1
+    assert len(answers) == 8
+
+
+def test_documents_of_others_are_passed_over(presence: Presence, world: World) -> None:
+    watches: Any = world.records.uploads.collection.database["uploads_watches"]
+    watches.insert_many([{"_id": 1}, {"_id": 2, "folder": "/", "destination": "", "state": "", "seen_at": "now"}])
+    watches.insert_one({"_id": 3, "folder": 1, "destination": 2, "state": 3, "pending": "many"})
+    presence.beat("h", "r", "one", HEARTBEAT)
+    assert [known.rule for known in presence.known()] == ["r"]
+
+
+def test_pausing_reaches_the_watch_from_anywhere_and_outlives_its_process(world: World, presence: Presence) -> None:
+    world.write("a", age_seconds=60)
+    service = world.watch(world.rule(name="scans"))
+    until(lambda: world.documents())
+    assert presence.pause(HOST, "scans", paused=True)
+    assert not presence.pause(HOST, "nothing of that name", paused=True)
+    until(lambda: service.watchers()[0].state is State.PAUSED)
+    service.stop()
+    again = world.watch(world.rule(name="scans"))
+    until(lambda: again.watchers()[0].state is State.PAUSED)
+    world.write("b", age_seconds=60)
+    (known,) = until(lambda: [each for each in presence.known() if each.heartbeat.state == "paused"])
+    assert (known.is_paused, known.is_alive) == (True, True)
+    assert len(world.documents()) == 1
+    presence.pause(HOST, "scans", paused=False)
+    until(lambda: len(world.documents()) == 2)
+    assert world.notes.of(Kind.RESUMED)
+
+
+def test_counts_come_from_the_records(world: World, presence: Presence) -> None:
+    for name in ("a", "b"):
+        world.write(name, age_seconds=60)
+    world.run()
+    first = world.watch(world.rule(name="scans"))
+    world.completed(2)
+    first.stop()
+    world.watch(world.rule(name="scans", max_size=1))
+    world.write("c", "refused", age_seconds=60)
+    (known,) = until(lambda: [each for each in presence.known() if each.is_alive and each.heartbeat.refused])
+    assert until(lambda: presence.known()[0].heartbeat.sent == 2)
+    assert (known.heartbeat.pending, known.heartbeat.failed) == (0, 0)
+
+
+def test_rules_that_change_are_followed_and_the_others_undisturbed(world: World, presence: Presence) -> None:
+    (world.folder / "one").mkdir()
+    (world.folder / "two").mkdir()
+    one, two = world.rule(folder=world.folder / "one"), world.rule(folder=world.folder / "two")
+    service = world.watch(one)
+    (before,) = service.watchers()
+    service.follow([one, two])
+    assert service.watchers()[0] is before
+    world.write("two/a", age_seconds=60)
+    until(lambda: world.documents())
+    service.follow([two])
+    assert [watcher.rule for watcher in service.watchers()] == [two]
+    assert before.finished.is_set()
+    states = {known.rule: known.is_alive for known in presence.known()}
+    assert states == {one.title: False, two.title: True}
+
+
+def test_without_the_unique_index_nothing_is_watched(world: World) -> None:
+    world.records.uploads.collection.drop_index([("watch.digest", 1)])
+    with pytest.raises(MongoUnsuitable, match="files could be sent twice"):
+        world.watch()
+
+
+def test_a_gap_in_the_feed_is_answered_by_a_look_at_everything(world: World) -> None:
+    """An upload that was completed while nobody heard is found by the scan."""
+    path = world.write("a", age_seconds=60)
+    service = world.watch(world.rule(after="delete"))
+    (document,) = until(lambda: world.documents())
+    (watcher,) = service.watchers()
+    service._feed.close()
+    world.run()
+    world.completed(1)
+    assert path.exists()
+    scans = watcher.counters.scans
+    service._look_again()
+    until(lambda: watcher.counters.scans > scans)
+    until(lambda: not path.exists())
+    assert isinstance(document["_id"], ObjectId)
