@@ -18,11 +18,11 @@ from bson import ObjectId
 from console.config import S3Settings, TransferSettings
 from console.errors import ConfigurationError
 from console.formatting import visible
+from console.keys import KeyFacts, KeyRefused, KeyTemplate
 from console.models import Source
 from console.records.uploads import NewUpload
 from console.transfer.content_type import content_type
 from console.transfer.errors import TransferError
-from console.transfer.keys import KeyFacts, KeyRefused, KeyTemplate
 from console.transfer.plan import MAX_OBJECT_SIZE
 from console.transfer.selection import Candidate, Refusal, select
 from console.transfer.source import file_state

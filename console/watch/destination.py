@@ -17,10 +17,10 @@ from bson import ObjectId
 
 from console.config import S3Settings, TransferSettings
 from console.formatting import visible
+from console.keys import KeyRefused, clean_key
 from console.models import Source, Storage, Watched
 from console.records.uploads import NewUpload
 from console.transfer.intake import Intake
-from console.transfer.keys import KeyRefused, clean_key
 from console.transfer.selection import Candidate, Refusal
 from console.watch.at_rest import Found
 from console.watch.rules import WatchRule

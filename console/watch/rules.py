@@ -18,7 +18,7 @@ from pydantic_core import PydanticKnownError
 
 from console.errors import ConfigurationError
 from console.formatting import visible
-from console.transfer.keys import KeyTemplate
+from console.keys import KeyTemplate
 
 _HOUR: Final = 3600.0
 _DAY: Final = 86_400.0

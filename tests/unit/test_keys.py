@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from console.errors import ConfigurationError
+from console.keys import MAX_KEY_BYTES, KeyFacts, KeyRefused, KeyTemplate, clean_key
 from console.transfer.duplicates import numbered
-from console.transfer.keys import MAX_KEY_BYTES, KeyFacts, KeyRefused, KeyTemplate, clean_key
 
 FACTS = KeyFacts("photos/März 1/é.tar.gz", 12, 1_700_000_000_000_000_000, "db-1", "in/")
 NOW = datetime(2026, 3, 4, 23, 30, tzinfo=UTC)
