@@ -35,6 +35,9 @@ KEYS = {
     "backspace": "\x7f",
 }
 
+# Where these are set, as on some CI machines, programs believe them more than their terminal.
+_SIZE_VARIABLES = ("COLUMNS", "LINES")
+
 
 class Terminal:
     """Starts `command` in a terminal of `columns` x `lines`."""
@@ -47,12 +50,13 @@ class Terminal:
         self.received = 0
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        inherited = {name: value for name, value in os.environ.items() if name not in _SIZE_VARIABLES}
         self.process = subprocess.Popen(
             command,
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **(environment or {})},
+            env={**inherited, "TERM": "xterm-256color", "COLORTERM": "truecolor", **(environment or {})},
             start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )

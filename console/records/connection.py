@@ -14,6 +14,7 @@ from typing import Any, Final
 from urllib.parse import unquote_plus
 
 from pymongo import MongoClient, WriteConcern, timeout
+from pymongo.common import get_validated_options
 from pymongo.errors import (
     ConfigurationError as PyMongoConfigurationError,
 )
@@ -121,8 +122,23 @@ def _complaint(uri: str, settings: MongoSettings) -> str:
     try:
         _client(public, settings)[0].close()
     except (PyMongoError, ValueError, TypeError, OSError, UserWarning) as error:
-        return visible(str(error).split(" Did you mean")[0])
+        text = (isinstance(error, (UserWarning, OSError)) and _wrong_option(hosts)) or str(error)
+        return visible(text.split(" Did you mean")[0])
     return "user name, password or an authentication option is not written as a URI wants it"
+
+
+def _wrong_option(hosts: str) -> str | None:
+    """The first wrong option and what PyMongo says of it alone; of a whole URI it names neither option nor value (from
+    4.20.1 on)."""
+    for option in re.split("[&;]", hosts.partition("?")[2]):
+        name, _, value = option.partition("=")
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", UserWarning)
+                get_validated_options({name: unquote_plus(value)})
+        except (PyMongoError, ValueError, TypeError, OSError, UserWarning) as error:
+            return f"{option}: {error}"
+    return None
 
 
 def check(connection: Connection) -> int:

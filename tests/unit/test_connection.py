@@ -45,7 +45,7 @@ def refused(uri: str) -> ConfigurationError:
         ("mongodb://host/?tls=maybe", "tls must be 'true' or 'false'"),
         ("mongodb://host/?w=-5", "w must be a non negative integer"),
         ("mongodb://host/?tls=true&tlsCAFile=/no/such/file", "/no/such/file"),
-        ("mongodb://host/?authMechanism=FOO", "authmechanism must be in"),
+        ("mongodb://host/?authMechanism=FOO", "authMechanism must be in"),
         (f"mongodb://user:{SECRET}@host/?bogus=1", "Unknown option: bogus"),
         (f"mongodb://user:{SECRET}@host:99999", "Port must be an integer"),
         (f"mongodb://user:{SECRET}/more@host", "user name, password"),
