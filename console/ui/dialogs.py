@@ -20,6 +20,7 @@ from textual.widgets.option_list import Option
 
 from console.errors import ConsoleError
 from console.ui.blocking import words
+from console.ui.ordered_input import OrderedInput
 
 T = TypeVar("T")
 
@@ -117,7 +118,7 @@ class FormDialog(ModalScreen[Mapping[str, Any] | None]):
             dialog.border_title = Content(self._title)
             for field in self._fields:
                 yield Label(field.label, markup=False)
-                field_input = Input(field.text, compact=True, id=f"field-{field.name}", classes="dialog--input")
+                field_input = OrderedInput(field.text, compact=True, id=f"field-{field.name}", classes="dialog--input")
                 field_input.cursor_blink = False
                 yield field_input
             yield Static(self._hint, id="dialog-words", markup=False)

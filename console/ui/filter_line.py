@@ -19,9 +19,10 @@ from textual.content import Content
 from textual.widgets import Input, Label
 
 from console.formatting import visible
+from console.ui.ordered_input import OrderedInput
 
 
-class _Typing(Input):
+class _Typing(OrderedInput):
     """The input: enter and down leave it, escape empties it. The bindings are for the line of keys; see `on_key`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -35,7 +36,7 @@ class _Typing(Input):
         self.action_keep = keep
         self.action_clear = clear
 
-    def on_key(self, event: events.Key) -> None:
+    def on_key(self, event: events.Key) -> None:  # type: ignore[override]
         """Keys that were sent here before the focus moved on are sent anew, to where it is now."""
         if self.screen.focused is not self:
             event.stop()

@@ -15,7 +15,7 @@ from .conftest import Console, Opener
 from .fake_backend import document
 from .test_console import key
 
-NAMED = {"\r": "enter", "\x1b": "escape", "\t": "tab"}
+NAMED = {"\r": "enter", "\x1b": "escape", "\t": "tab", "\b": "backspace", "<": "home", ">": "end"}
 
 
 def bunch(console: Console, keys: str) -> None:
@@ -56,3 +56,11 @@ async def test_filtering_and_acting_on_what_is_left(opened: Opener, keys: str) -
         await console.until(lambda: console.backend.asked)
         assert console.backend.asked == [("request", (key(2),), Requested.PAUSE)]
         assert console.screen.table.filter_line.text == "0002"
+
+
+async def test_correcting_what_was_typed(opened: Opener) -> None:
+    async with opened() as console:
+        bunch(console, "2/ab\bc<\bx>d\be")
+        await console.until(lambda: console.screen.table.filter_line.text == "xace")
+        bunch(console, "\x1b")
+        await console.until(lambda: not console.screen.table.filter_line.text)
