@@ -35,8 +35,8 @@ from console.watch.once import WatchOnce
 from console.watch.rule_parts import Surroundings
 from console.watch.rules import WatchRule
 from console.watch.service import WatchService
+from console.watch.state import State
 from console.watch.systemd import Notifier
-from console.watch.watcher import State
 
 INTERRUPTED: Final = 130
 _STOP_SECONDS: Final = 10.0
@@ -157,9 +157,10 @@ def _run_once(
             single.run(interrupted.ending)
         finally:
             runner.stop(_STOP_SECONDS)
+    failed = single.tell_endings()
     if interrupted.ending.is_set():
         return INTERRUPTED
-    return 1 if single.failed() else 0
+    return 1 if failed else 0
 
 
 @dataclass(slots=True)
@@ -259,7 +260,7 @@ class _Service:
         """Whether every watch has its thread, and a line that tells how they are."""
         watchers = self._watches.watchers()
         working = sum(watcher.state in _WORKING for watcher in watchers)
-        queued = sum(watcher.counters.queued for watcher in watchers)
+        queued = sum(watcher.finds.queued for watcher in watchers)
         line = f"{working} of {count(len(watchers), 'folder')} watched, {count(queued, 'upload')} queued"
         return all(watcher.is_alive for watcher in watchers), line
 
@@ -269,7 +270,7 @@ class _Service:
                 watcher.rule.title,
                 self._watches.last_heartbeat(watcher),
                 watcher.state in _WORKING,
-                watcher.counters.queued,
+                watcher.finds.queued,
                 watcher.counters.overflows,
                 watcher.counters.scans,
                 watcher.counters.scan_seconds,

@@ -9,13 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
-from console.watch.rules import CompleteWhen
+from console.watch.rules import CompleteWhen, WatchRule
 
 MOST_WAITING: Final = 20_000
-NETWORK_SKEW_SECONDS: Final = 600.0
-"""How far the clock of a file server may be from ours before files that are being written look old."""
 _NANO: Final = 1_000_000_000
 
 
@@ -71,6 +69,18 @@ class AtRest:
         self._wall_ns = wall_clock_ns
         self._waiting: dict[str, _Waiting] = {}
         self.has_overflowed = False
+
+    @classmethod
+    def of(cls, rule: WatchRule, *, skew_seconds: float = 0.0, capacity: int = MOST_WAITING) -> Self:
+        """As a rule says."""
+        return cls(
+            complete_when=rule.complete_when,
+            quiet_seconds=rule.quiet_seconds,
+            minimum_age_seconds=rule.minimum_age_seconds,
+            skew_seconds=skew_seconds,
+            horizon_seconds=max(rule.rescan_seconds, 2 * rule.quiet_seconds),
+            capacity=capacity,
+        )
 
     def __len__(self) -> int:
         return len(self._waiting)

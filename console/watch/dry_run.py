@@ -10,9 +10,9 @@ from collections.abc import Callable
 from console.formatting import visible
 from console.transfer.control import Unattended
 from console.watch.at_rest import AtRest, Found
+from console.watch.folder_events import clock_skew
 from console.watch.judging import Decision, Step
 from console.watch.notes import Kind, Note
-from console.watch.patterns import Patterns
 from console.watch.refusals import Refusals
 from console.watch.rule_parts import RuleParts, Surroundings
 from console.watch.rules import WatchRule
@@ -42,20 +42,12 @@ class DryRun:
         self._judge = RuleParts.make(
             rule, around, Refusals(), control=Unattended(), again=ignored, trouble=ignored
         ).judge
-        self._at_rest = AtRest(
-            complete_when=rule.complete_when,
-            quiet_seconds=rule.quiet_seconds,
-            minimum_age_seconds=rule.minimum_age_seconds,
-            capacity=1,
-        )
+        self._at_rest = AtRest.of(rule, skew_seconds=clock_skew(str(rule.folder)), capacity=1)
 
     def run(self) -> int:
         """Tell of each file; gives how many would be sent. Raises OSError, PyMongoError."""
         scanner = Scanner(
-            str(self._rule.folder),
-            Patterns(self._rule),
-            recursive=self._rule.recursive,
-            follow_symlinks=self._rule.follow_symlinks,
+            self._rule,
             refused=lambda refusal: self._say(Kind.REFUSED, refusal.path, refusal.reason),
             left_out=lambda path, words: self._say(Kind.LEFT_OUT, path, words),
         )

@@ -22,6 +22,8 @@ _NETWORK: Final = frozenset(
     }
 )
 """File systems that other hosts write to: the kernel tells nobody here of that."""
+_NETWORK_SKEW_SECONDS: Final = 600.0
+"""How far the clock of a file server may be from ours before files that are being written look old."""
 
 
 @dataclass(slots=True)
@@ -124,6 +126,11 @@ def open_events(folder: str, mode: Mode, *, recursive: bool) -> FolderEvents:
 def is_on_network(path: str, mounts: Path = Path("/proc/self/mountinfo")) -> bool:
     """Whether a path is on a file system that other hosts may write to, as far as Linux tells."""
     return file_system_of(path, mounts) in _NETWORK
+
+
+def clock_skew(path: str) -> float:
+    """By how many seconds the times of files at a path may differ from this host's clock."""
+    return _NETWORK_SKEW_SECONDS if is_on_network(path) else 0.0
 
 
 def file_system_of(path: str, mounts: Path = Path("/proc/self/mountinfo")) -> str:

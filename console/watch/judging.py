@@ -7,7 +7,7 @@ Owns that decision for each combination of file, record and setting. It reads fi
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -88,12 +88,13 @@ class Judge:
     def decide(self, files: Sequence[Found]) -> list[Decision]:
         """What is to happen to each. Raises PyMongoError where the records cannot be read, `Stopped` by `control`."""
         records = self._sent.newest([file.path for file in files])
-        return [self._decide(file, records.get(file.path)) for file in files]
+        decisions = [self._decide(file, records.get(file.path)) for file in files]
+        return self._recognised(decisions) if self._rule.renamed == "ignore" else decisions
 
     def _decide(self, file: Found, record: Record | None) -> Decision:
         self._control.check()
         if record is None:
-            return self._prepared(file, self._unknown)
+            return self._prepared(file, lambda file, upload: Decision(file, Step.UPLOAD, upload=upload))
         if record.is_of(file):
             return self._known(file, record)
         return self._changed(file, record)
@@ -112,12 +113,19 @@ class Judge:
             return Decision(file, Step.WAIT, "it is being written")
         return then(file, upload)
 
-    def _unknown(self, file: Found, upload: NewUpload) -> Decision:
-        if self._rule.renamed == "ignore":
-            for record in self._sent.alike(upload.fingerprint):
-                if (decision := self._renamed(file, upload, record)) is not None:
-                    return decision
-        return Decision(file, Step.UPLOAD, upload=upload)
+    def _recognised(self, decisions: Sequence[Decision]) -> list[Decision]:
+        """The same, where files without a record turn out to be known by the name that they had before."""
+        unknown = {decision.upload.fingerprint for decision in decisions if decision.upload and decision.record is None}
+        alike = self._sent.alike(sorted(unknown)) if unknown else {}
+        return [self._under_its_former_name(decision, alike) for decision in decisions]
+
+    def _under_its_former_name(self, decision: Decision, alike: Mapping[str, Sequence[Record]]) -> Decision:
+        if decision.upload is None or decision.record is not None:
+            return decision
+        for record in alike.get(decision.upload.fingerprint, ()):
+            if (renamed := self._renamed(decision.file, decision.upload, record)) is not None:
+                return renamed
+        return decision
 
     def _renamed(self, file: Found, upload: NewUpload, record: Record) -> Decision | None:
         """The decision if the record is of this file under the name that it had before."""

@@ -1,7 +1,7 @@
 """Events of systems other than Linux, through watchfiles.
 
-Owns the thread that reads them. watchfiles does not say that the system dropped events, and ends at names that it
-cannot decode: after a flood, and after an error, everything is to be looked at.
+Owns the thread that reads them. watchfiles keeps to itself that the system dropped events, and is of no more use once
+it met a name that is no UTF-8: after a flood, and after an error, everything is to be looked at.
 """
 
 from __future__ import annotations
@@ -9,28 +9,36 @@ from __future__ import annotations
 import threading
 from typing import Final
 
-from watchfiles import Change, watch
+from watchfiles import Change
+from watchfiles._rust_notify import RustNotify
 
 from console.watch.folder_events import Changes
 
 _FLOOD: Final = 2_000
 _MOST: Final = 50_000
+_DEBOUNCE_MS: Final = 400
+_STEP_MS: Final = 50
+_AGAIN_SECONDS: Final = 0.2
 
 
 class NotifiedEvents:
-    """A `FolderEvents` that watches everything below the folder from the start."""
+    """A `FolderEvents` that watches everything below the folder from the start.
+
+    It is watchfiles' Rust interface that is used: `watchfiles.watch` begins to watch only once it is read from, and
+    lets go of what came in between when it is asked to stop or times out.
+    """
 
     is_polling = False
 
     def __init__(self, folder: str, *, recursive: bool) -> None:
-        """Raises FileNotFoundError where the folder is missing, once `take` is called."""
+        """Raises OSError where the folder cannot be watched."""
         self._folder = folder
         self._recursive = recursive
         self._changes = Changes()
         self._changed = threading.Condition()
         self._is_woken = False
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="folder-events", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(self._open(),), name="folder-events", daemon=True)
         self._thread.start()
 
     def enter(self, folder: str) -> None:
@@ -39,7 +47,7 @@ class NotifiedEvents:
     def take(self, timeout: float) -> Changes:
         """What was told since the last time."""
         with self._changed:
-            self._changed.wait_for(lambda: self._is_woken or self._has_news(), timeout)
+            self._changed.wait_for(lambda: self._is_woken or self._changes != Changes(), timeout)
             taken, self._changes, self._is_woken = self._changes, Changes(), False
             return taken
 
@@ -54,44 +62,43 @@ class NotifiedEvents:
         self._closing.set()
         self.wake()
 
-    def _has_news(self) -> bool:
-        changes = self._changes
-        return bool(changes.files or changes.folders or changes.lost or changes.moved)
+    def _open(self) -> RustNotify:
+        return RustNotify([self._folder], False, False, 0, self._recursive, True)
 
-    def _run(self) -> None:
+    def _run(self, notify: RustNotify) -> None:
         while not self._closing.is_set():
             try:
-                self._read()
-            except FileNotFoundError:
-                self._tell(Changes(moved=True))
+                self._read(notify)
             except (OSError, RuntimeError):  # a name that is no UTF-8, say
-                self._tell(Changes(lost=True))
-            self._closing.wait(0.2)
+                notify.close()
+                notify = self._open_again(notify)
+        notify.close()
 
-    def _read(self) -> None:
-        told = watch(
-            self._folder,
-            watch_filter=None,
-            recursive=self._recursive,
-            debounce=400,
-            rust_timeout=1_000,
-            yield_on_timeout=True,
-            stop_event=self._closing,
-            raise_interrupt=False,
-            force_polling=False,
-            ignore_permission_denied=True,
-        )
-        for batch in told:
-            changes = Changes(lost=len(batch) >= _FLOOD)
-            for kind, path in batch:
-                if kind is not Change.deleted:
-                    # A folder or a file: who looks will see.
-                    changes.files.add(path)
-                    changes.folders.add(path)
-                elif path == self._folder:
-                    changes.moved = True
-            if batch:
-                self._tell(changes)
+    def _open_again(self, notify: RustNotify) -> RustNotify:
+        while not self._closing.is_set():
+            try:
+                notify = self._open()
+            except OSError:
+                self._tell(Changes(moved=True))
+                self._closing.wait(_AGAIN_SECONDS)
+            else:
+                self._tell(Changes(lost=True))
+                break
+        return notify
+
+    def _read(self, notify: RustNotify) -> None:
+        told = notify.watch(_DEBOUNCE_MS, _STEP_MS, 0, self._closing)
+        if not isinstance(told, set):
+            return  # it is to end
+        changes = Changes(lost=len(told) >= _FLOOD)
+        for kind, path in told:
+            if kind != Change.deleted:
+                # A folder or a file: who looks will see.
+                changes.files.add(path)
+                changes.folders.add(path)
+            elif path == self._folder:
+                changes.moved = True
+        self._tell(changes)
 
     def _tell(self, changes: Changes) -> None:
         with self._changed:

@@ -1,7 +1,7 @@
 """Watching one time: everything that is there is sent, then it ends (for cron).
 
-Owns the order of things: look, send, wait, and where files are moved or deleted, look once more. What is queued and
-why is decided as ever (`watcher`).
+Owns the order of things: look, send, wait, and where files are moved or deleted, look once more; and telling how it
+ended. What is queued and why is decided as ever (`watcher`).
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from console.models import Requested, UploadStatus
+from console.models import Requested, Upload, UploadStatus, read_upload
 from console.records.database import Records
 from console.records.transitions import OPEN, Filter
+from console.watch.endings import TOLD, ending
 from console.watch.notes import Kind, Note
 from console.watch.presence import Presence
 from console.watch.rule_parts import Surroundings
@@ -52,10 +53,16 @@ class WatchOnce:
         self._look(caring, interrupted)
         self._wait_for_uploads(interrupted)
 
-    def failed(self) -> int:
-        """How many uploads failed meanwhile. Raises PyMongoError."""
-        wanted = {**self.uploads, "status": UploadStatus.FAILED.value, "finished_at": {"$gte": self._began}}
-        return self._uploads.count_documents(wanted)
+    def tell_endings(self) -> int:
+        """Tell what completed or failed meanwhile; gives how many failed. Raises PyMongoError."""
+        failed = 0
+        wanted = {**self.uploads, "status": {"$in": TOLD}, "finished_at": {"$gte": self._began}}
+        for document in self._uploads.find(wanted).sort("finished_at", 1).allow_disk_use(True):
+            upload = read_upload(document)
+            if isinstance(upload, Upload) and (note := ending(upload)) is not None:
+                self._around.tell(note)
+                failed += upload.status is UploadStatus.FAILED
+        return failed
 
     def _is_paused(self, presence: Presence, rule: WatchRule) -> bool:
         is_paused = presence.is_paused(self._around.host, rule.title)

@@ -29,7 +29,9 @@ _FORGOTTEN_SECONDS: Final = 30 * 86_400
 
 @dataclass(frozen=True, slots=True)
 class WatchHeartbeat:
-    """How a watch is. Counts are files; `sent` and `failed` are of all times, as the records have them."""
+    """How a watch is. Counts are files; `sent` and `failed` are of all times, as the records have them. `is_troubled`:
+    something does not work now; the last error may be over.
+    """
 
     folder: str
     destination: str
@@ -43,6 +45,7 @@ class WatchHeartbeat:
     last_refusals: tuple[Refusal, ...] = ()
     last_error: str = ""
     last_error_at: datetime | None = None
+    is_troubled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +147,7 @@ def _fields(heartbeat: WatchHeartbeat) -> Document:
         "last_refusals": [{"path": each.path, "reason": each.reason} for each in heartbeat.last_refusals],
         "last_error": heartbeat.last_error,
         "last_error_at": heartbeat.last_error_at,
+        "troubled": heartbeat.is_troubled,
     }
     return {name: literal(value) for name, value in values.items()}
 
@@ -163,6 +167,7 @@ def _read(document: Mapping[str, Any]) -> KnownWatch | None:
             ),
             last_error=str(document.get("last_error", "")),
             last_error_at=error_at if isinstance(error_at, datetime) else None,
+            is_troubled=bool(document.get("troubled")),
         )
         seen_at = document["seen_at"]
         if not isinstance(seen_at, datetime):

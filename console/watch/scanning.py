@@ -67,7 +67,7 @@ def _nothing(*_: object) -> None:
 
 
 class Scanner:
-    """Walks one watched folder. `folder` is absolute and as `open()` takes it.
+    """Walks the folder of a rule.
 
     `entering` is called with each folder before it is read: events of it are asked for first, so that no file can come
     between. `refused` gets what cannot be sent. `pulse` is called every few hundred entries and may raise to end a
@@ -76,26 +76,23 @@ class Scanner:
 
     def __init__(
         self,
-        folder: str,
-        patterns: Patterns,
+        rule: WatchRule,
         *,
-        recursive: bool = True,
-        follow_symlinks: bool = False,
         entering: Callable[[str], None] = _nothing,
         refused: Callable[[Refusal], None] = _nothing,
         left_out: Callable[[str, str], None] = _nothing,
         pulse: Callable[[], None] = _nothing,
     ) -> None:
-        self.folder = folder
+        self.folder = str(rule.folder)
         self.progress = Progress()
-        self._patterns = patterns
-        self._recursive = recursive
-        self._follows = follow_symlinks
+        self._patterns = Patterns(rule)
+        self._recursive = rule.recursive
+        self._follows = rule.follow_symlinks
         self._entering = entering
         self._refused = refused
         self._left_out = left_out
         self._pulse = pulse
-        self._top = folder.rstrip("/") + "/"
+        self._top = self.folder.rstrip("/") + "/"
 
     def files(self) -> Iterator[Found]:
         """Every regular file that is meant, folder by folder, in the order in which the system lists them.

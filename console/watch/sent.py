@@ -117,10 +117,15 @@ class SentFiles:
                 found[path] = record
         return found
 
-    def alike(self, fingerprint: str) -> list[Record]:
-        """Records of files that may be this one under another name."""
-        cursor = self._collection.find({**self._here, "fingerprint": fingerprint}, _FIELDS).limit(_ALIKE)
-        return [record for document in cursor if (record := Record.read(document)) is not None]
+    def alike(self, fingerprints: Sequence[str]) -> dict[str, list[Record]]:
+        """Records of files that may be those with these fingerprints under another name: some, where they are many."""
+        found: dict[str, list[Record]] = {}
+        wanted: Filter = {**self._here, "fingerprint": {"$in": list(fingerprints)}}
+        for document in self._collection.find(wanted, _FIELDS).limit(_ALIKE * len(fingerprints)):
+            record = Record.read(document)
+            if record is not None:
+                found.setdefault(record.fingerprint, []).append(record)
+        return found
 
     def add(self, uploads: Sequence[NewUpload]) -> list[bool]:
         """Insert them; for each whether it is ours: otherwise somebody else has found the same file first."""

@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from bson import ObjectId
 from pymongo.errors import PyMongoError
@@ -23,23 +23,23 @@ from pymongo.errors import PyMongoError
 from console.config import S3Settings, TransferSettings
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Gap
-from console.formatting import visible
-from console.models import TERMINAL, Upload, UploadStatus, read_upload
+from console.models import Upload, UploadStatus, read_upload
 from console.records.connection import words
 from console.records.database import Records
 from console.records.feed import ChangeFeed
 from console.watch.aftercare import Verifier
-from console.watch.notes import Kind, Listener, Note, nobody
+from console.watch.endings import ended_uploads, ending
+from console.watch.notes import Listener, nobody
 from console.watch.presence import HEARTBEAT_SECONDS, Presence, WatchHeartbeat
 from console.watch.rule_parts import Surroundings
 from console.watch.rules import WatchRule
 from console.watch.sent import count_failed, count_open, count_sent, require_claims
-from console.watch.watcher import State, Watcher
+from console.watch.state import State
+from console.watch.watcher import Watcher
 
 _HOSTS_KNOWN_SECONDS: Final = 10.0
 _COUNTED_AT_MOST: Final = 10_000
 STOP_SECONDS: Final = 5.0
-_ENDED: Final = (UploadStatus.COMPLETED, UploadStatus.FAILED)
 
 _log = logging.getLogger(__name__)
 
@@ -129,20 +129,21 @@ class WatchService:
 
     def _heartbeat(self, watcher: Watcher) -> WatchHeartbeat:
         title = watcher.rule.title
-        uploads, counters = self._records.uploads, watcher.counters
+        uploads, troubles = self._records.uploads, watcher.troubles
         return WatchHeartbeat(
             folder=str(watcher.rule.folder),
             destination=watcher.destination,
-            state=watcher.state.value,
+            state=watcher.state_words,
             pending=count_open(uploads, self._host, title, limit=_COUNTED_AT_MOST),
             sent=self._sent[title],
             failed=count_failed(uploads, self._host, title, limit=_COUNTED_AT_MOST),
-            waiting=watcher.waiting,
+            waiting=len(watcher.finds),
             refused=watcher.refusals.total,
             refused_by_reason=watcher.refusals.by_reason(),
             last_refusals=tuple(watcher.refusals.latest()),
-            last_error=counters.last_error,
-            last_error_at=counters.last_error_at,
+            last_error=troubles.last,
+            last_error_at=troubles.last_at,
+            is_troubled=troubles.are_there,
         )
 
     def _end(self, watchers: Iterable[Watcher], timeout: float) -> bool:
@@ -216,8 +217,8 @@ class WatchService:
         if upload.status is UploadStatus.COMPLETED:
             self._sent[rule] += 1
             watcher.completed(upload.id)
-        if upload.status in _ENDED:
-            self._tell(_note(upload, rule))
+        if (note := ending(upload)) is not None:
+            self._tell(note)
 
     def _look_again(self) -> None:
         self._must_count = True
@@ -239,17 +240,3 @@ class WatchService:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-
-
-def ended_uploads(host: str) -> list[dict[str, Any]]:
-    """Events of a host's watched uploads that are at their end; also those that came without their document."""
-    is_watched = {"fullDocument.host": host, "fullDocument.watch.digest": {"$exists": True}}
-    ended = {"updateDescription.updatedFields.status": {"$in": sorted(status.value for status in TERMINAL)}}
-    return [{"$match": {"operationType": "update", **ended, "$or": [is_watched, {"fullDocument": None}]}}]
-
-
-def _note(upload: Upload, rule: str) -> Note:
-    is_failed = upload.status is UploadStatus.FAILED
-    said = f"{upload.error.code}: {upload.error.message}" if is_failed and upload.error is not None else ""
-    kind = Kind.FAILED if is_failed else Kind.COMPLETED
-    return Note(kind, rule, upload.os_path, said, visible(upload.destination), upload.size, str(upload.id))

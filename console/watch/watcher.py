@@ -1,69 +1,41 @@
 """One rule at work: a thread that looks at its folder when something happens there, and now and then all the same.
 
-Owns the loop: scans, events, files at rest, batches for the queue, pauses, and a folder that goes and comes back. It
-keeps in memory only files that are not complete yet; everything else it learns from folder and records each time.
+Owns the loop: scans, events, pauses, and a folder that goes and comes back. What was found and is not recorded yet is
+`finds`'; everything else it learns from folder and records each time.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Final
 
 from bson import ObjectId
 from pymongo.errors import PyMongoError
 
-from console.formatting import count, duration, visible
+from console.formatting import visible
 from console.records.connection import words
 from console.transfer.errors import Stopped
-from console.watch.at_rest import NETWORK_SKEW_SECONDS, AtRest, Found
-from console.watch.folder_events import is_on_network
+from console.watch.at_rest import AtRest
+from console.watch.finds import Finds
+from console.watch.folder_events import clock_skew
 from console.watch.notes import Kind, Note
-from console.watch.patterns import Patterns
 from console.watch.refusals import Refusals
 from console.watch.rule_parts import RuleParts, Surroundings
 from console.watch.rules import WatchRule
-from console.watch.scanning import Scanner, in_order, marker_time
+from console.watch.scan_progress import ScanProgress
+from console.watch.scanning import Scanner, in_order
+from console.watch.state import Counters, State
+from console.watch.troubles import Troubles
 from console.watch.watched_folder import WatchedFolder
 
-BATCH: Final = 500
 QUEUE_AHEAD: Final = 2_000
 """How many uploads of a rule wait at most in the records: more would only let newer files wait for older news."""
 _SEE_FOLDER_SECONDS: Final = 2.0
-_TELL_SCAN_SECONDS: Final = 2.0
 _RETRY_SECONDS: Final = 1.0
 
 _log = logging.getLogger(__name__)
-
-
-class State(StrEnum):
-    """What a watch is doing."""
-
-    STARTING = "starting"
-    SCANNING = "scanning"
-    WATCHING = "watching"
-    POLLING = "polling"
-    PAUSED = "paused"
-    STANDBY = "standby"
-    MISSING = "folder missing"
-    STOPPED = "stopped"
-
-
-@dataclass(slots=True)
-class Counters:
-    """What a watch did since it started. Durations in seconds."""
-
-    queued: int = 0
-    overflows: int = 0
-    scans: int = 0
-    scan_seconds: float = 0.0
-    last_error: str = ""
-    last_error_at: datetime | None = None
 
 
 class Watcher:
@@ -75,6 +47,7 @@ class Watcher:
         """Raises ConfigurationError where neither rule nor settings name a bucket."""
         self.rule = rule
         self.refusals = Refusals()
+        self.troubles = Troubles(lambda problem: self._say(Kind.TROUBLE, words=problem))
         self.counters = Counters()
         self.state = State.STARTING
         self.finished = threading.Event()
@@ -83,29 +56,16 @@ class Watcher:
         self._hold: State | None = None
         self._stopping = threading.Event()
         self._woken = threading.Event()
-        self._folder = WatchedFolder(rule, trouble=self._trouble, without_events=once)
-        self._ready: dict[str, Found] = {}
+        self._folder = WatchedFolder(rule, trouble=self.troubles.add, without_events=once)
         self._scan_at = 0.0
-        self._tell_scan_at = 0.0
-        self._told_trouble = ""
-        self._at_rest = AtRest(
-            complete_when=rule.complete_when,
-            quiet_seconds=rule.quiet_seconds,
-            minimum_age_seconds=rule.minimum_age_seconds,
-            skew_seconds=NETWORK_SKEW_SECONDS if is_on_network(self._folder.path) else 0.0,
-            horizon_seconds=max(rule.rescan_seconds, 2 * rule.quiet_seconds),
-        )
+        self._at_rest = AtRest.of(rule, skew_seconds=clock_skew(self._folder.path))
         self._parts = RuleParts.make(
-            rule, surroundings, self.refusals, control=self, again=self._at_rest.again, trouble=self._trouble
+            rule, surroundings, self.refusals, control=self, again=self._at_rest.again, trouble=self.troubles.add
         )
-        self._scanner = Scanner(
-            self._folder.path,
-            Patterns(rule),
-            recursive=rule.recursive,
-            follow_symlinks=rule.follow_symlinks,
-            entering=self._folder.enter,
-            refused=self._parts.queue.refuse,
-            pulse=self._pulse,
+        self._scanner = Scanner(rule, entering=self._folder.enter, refused=self._parts.queue.refuse, pulse=self._pulse)
+        self._progress = ScanProgress(self._scanner, lambda said: self._say(Kind.SCANNING, words=said))
+        self.finds = Finds(
+            rule, self._at_rest, self._scanner, self._parts.queue, self.refusals, make_room=self._wait_for_room
         )
         self._thread = threading.Thread(target=self._run, name=f"watch-{rule.title}", daemon=True)
 
@@ -115,9 +75,10 @@ class Watcher:
         return self._parts.destination.words
 
     @property
-    def waiting(self) -> int:
-        """How many files are waited for to be complete."""
-        return len(self._at_rest) + len(self._ready)
+    def state_words(self) -> str:
+        """What it is doing, and how far that is."""
+        state = self.state
+        return f"{state.value}, {self._progress.words}" if state is State.SCANNING else state.value
 
     def start(self) -> None:
         """Begin."""
@@ -190,21 +151,22 @@ class Watcher:
             except Stopped:
                 continue
             except PyMongoError as error:
-                self._trouble(f"MongoDB: {words(error)}")
-                self._rest(_RETRY_SECONDS)
-            except OSError as error:
-                self._trouble(f"{visible(self._folder.path)}: {error.strerror or error}")
-                self._forget_folder()
+                self.troubles.add(f"MongoDB: {words(error)}")
                 self._rest(_RETRY_SECONDS)
             except Exception as error:  # noqa: BLE001 - the next look at the folder may go well
-                _log.exception("the watch %s goes on after a fault of its own", self.rule.title)
-                self._trouble(f"{type(error).__name__}: {visible(str(error))}")
+                self.troubles.add(self._words(error))
                 self._forget_folder()
                 self._rest(_RETRY_SECONDS)
         self._folder.leave()
         self.state = State.STOPPED
         self._say(Kind.STOPPED)
         self.finished.set()
+
+    def _words(self, error: Exception) -> str:
+        if isinstance(error, OSError):
+            return f"{visible(self._folder.path)}: {error.strerror or error}"
+        _log.error("the watch %s goes on after a fault of its own", self.rule.title, exc_info=error)
+        return f"{type(error).__name__}: {visible(str(error))}"
 
     def _round(self) -> None:
         if (hold := self._hold) is not None:
@@ -244,59 +206,46 @@ class Watcher:
             self._rest(min(self.rule.poll_seconds, _SEE_FOLDER_SECONDS))
             return False
         if self._folder.is_new():
-            self._forget_files()
+            self.finds.clear()
+            self._scan_at = 0.0
             self._say(Kind.WATCHING, words="polling" if self._folder.is_polling and not self._once else "")
         return True
 
     def _forget_folder(self) -> None:
         """Everything that is known of the folder is to be learned anew."""
         self._folder.leave()
-        self._forget_files()
-
-    def _forget_files(self) -> None:
-        self._at_rest.clear()
-        self._ready.clear()
+        self.finds.clear()
         self._scan_at = 0.0
 
     def _scan(self) -> None:
+        self._parts.count_open(1)  # raises where MongoDB is away: a walk would be for nothing
         self.state = State.SCANNING
-        began = time.monotonic()
-        self._tell_scan_at = began + _TELL_SCAN_SECONDS
         self._scan_at = float("inf")
         self.refusals.scan_begins()
+        self.troubles.scan_begins()
         try:
-            for file in in_order(self._scanner.files, self.rule.order):
-                self._see(file)
-                if len(self._ready) >= BATCH:
-                    self._flush()
-                    self._apply_changes()
-            self._flush()
+            for _ in self.finds.see_all(self._progress.of(in_order(self._scanner.files, self.rule.order))):
+                self._apply_changes()
+            self.finds.flush()
         except BaseException:
             self._scan_at = 0.0
             raise
         self.refusals.scan_ended()
-        ended = time.monotonic()
+        self.troubles.scan_ended()
         self.counters.scans += 1
-        self.counters.scan_seconds = ended - began
-        self._scan_at = min(self._scan_at, ended + self._scan_every())
+        self.counters.scan_seconds = self._progress.seconds
+        every = self.rule.poll_seconds if self._folder.is_polling else self.rule.rescan_seconds
+        self._scan_at = min(self._scan_at, time.monotonic() + every)
         self.state = State.POLLING if self._folder.is_polling else State.WATCHING
         if self.counters.scans == 1 or not self._folder.is_polling:
-            self._say(Kind.SCANNED, words=f"{self._progress()} in {duration(ended - began)}")
-
-    def _scan_every(self) -> float:
-        return self.rule.poll_seconds if self._folder.is_polling else self.rule.rescan_seconds
-
-    def _progress(self) -> str:
-        progress = self._scanner.progress
-        return f"{count(progress.files, 'file')} in {count(progress.folders, 'folder')}"
+            self._say(Kind.SCANNED, words=self._progress.result)
 
     def _pulse(self) -> None:
         """Called every few hundred entries of a walk: the kernel's queue of events must not fill meanwhile."""
         self.check()
         self._folder.collect(0.0)
-        if self.state is State.SCANNING and time.monotonic() >= self._tell_scan_at:
-            self._tell_scan_at = time.monotonic() + _TELL_SCAN_SECONDS
-            self._say(Kind.SCANNING, words=f"{self._progress()} so far")
+        if self.state is State.SCANNING:
+            self._progress.tell()
 
     def _settle(self) -> None:
         """Once: give files that have just been written the time to come to rest, and say which did not."""
@@ -319,11 +268,10 @@ class Watcher:
         self._folder.collect(timeout)
         self.check()
         self._apply_changes()
-        for path in self._at_rest.due():
-            self._see_path(path)
+        self.finds.see_due()
         if not self._once and self._at_rest.take_overflow():
             self._scan_at = min(self._scan_at, time.monotonic() + self.rule.quiet_seconds)
-        self._flush()
+        self.finds.flush()
 
     def _apply_changes(self) -> None:
         changes = self._folder.changes()
@@ -331,52 +279,19 @@ class Watcher:
             self.counters.overflows += 1
             self._scan_at = 0.0
             self._say(Kind.OVERFLOW, words="the system dropped events: everything is looked at")
-        for folder in changes.folders:
-            if self._scanner.is_folder(folder):
-                for file in self._scanner.below(folder):
-                    self._see(file)
-                    if len(self._ready) >= BATCH:
-                        self._flush()
-        for path in changes.files:
-            self._see_path(path)
-
-    def _see_path(self, path: str) -> None:
-        if self.rule.complete_when == "marked" and path.endswith(self.rule.marker_suffix):
-            path = path.removesuffix(self.rule.marker_suffix)
-        file = self._scanner.look(path)
-        if file is not None:
-            self._see(file)
-            return
-        self._at_rest.forget(path)
-        if not os.path.lexists(path):
-            self.refusals.forget(path)
-
-    def _see(self, file: Found) -> None:
-        if self._at_rest.look(file, marker_time(self.rule, file)):
-            self._ready[file.path] = file
-
-    def _flush(self) -> None:
-        """Hand complete files over; they stay here until that has worked."""
-        while self._ready:
-            self._wait_for_room()
-            batch = [file for _, file in zip(range(BATCH), self._ready.values(), strict=False)]
-            self.counters.queued += self._parts.queue.put(batch)
-            for file in batch:
-                del self._ready[file.path]
-            self._told_trouble = ""
+        try:
+            for folder in changes.folders:
+                self.finds.see_folder(folder)
+            for path in changes.files:
+                self.finds.see_path(path)
+        except PyMongoError:
+            self._scan_at = 0.0  # what was not come to is found by that
+            raise
 
     def _wait_for_room(self) -> None:
         while self._parts.count_open(QUEUE_AHEAD) >= QUEUE_AHEAD:
             self._folder.collect(1.0)
-            self.check()
-
-    def _trouble(self, problem: str) -> None:
-        """Keep it, and say it once until something works again."""
-        self.counters.last_error = problem
-        self.counters.last_error_at = datetime.now(UTC)
-        if problem != self._told_trouble:
-            self._told_trouble = problem
-            self._say(Kind.TROUBLE, words=problem)
+            self._pulse()
 
     def _say(self, kind: Kind, words: str = "") -> None:
         self._tell(Note(kind, self.rule.title, self._folder.path, words, self.destination))

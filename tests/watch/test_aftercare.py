@@ -66,7 +66,7 @@ def test_without_a_checksum_in_the_record_the_file_stays(world: World, tmp_path:
     (document,) = until(lambda: world.documents())
     world.records.uploads.collection.update_one({"_id": document["_id"]}, {"$set": {"status": "completed"}})
     until(lambda: world.notes.of(Kind.TROUBLE))
-    assert "S3 confirmed no checksum for it" in service.watchers()[0].counters.last_error
+    assert "S3 confirmed no checksum for it" in service.watchers()[0].troubles.last
     assert path.exists()
 
 
@@ -79,7 +79,7 @@ def test_a_file_whose_object_is_another_one_by_now_is_not_deleted(world: World) 
     world.s3.put_object(Bucket=world.bucket, Key="a.txt", Body=b"CONTENT")
     service = world.watch(world.rule(name="w", after="delete"))
     until(lambda: world.notes.of(Kind.TROUBLE))
-    assert "is not deleted" in service.watchers()[0].counters.last_error
+    assert "is not deleted" in service.watchers()[0].troubles.last
     assert path.exists()
 
 
@@ -143,7 +143,7 @@ def test_a_file_that_somebody_has_open_for_writing_stays(world: World) -> None:
         world.run()
         world.completed(1)
         until(lambda: world.notes.of(Kind.TROUBLE))
-        assert "open for writing" in service.watchers()[0].counters.last_error
+        assert "open for writing" in service.watchers()[0].troubles.last
         assert path.exists()
     service.watchers()[0].look_again()
     until(lambda: not path.exists())

@@ -21,7 +21,7 @@ def settled(world: World, service: WatchService) -> None:
     (watcher,) = service.watchers()
     scans = watcher.counters.scans
     watcher.look_again()
-    until(lambda: watcher.counters.scans > scans and not watcher.waiting)
+    until(lambda: watcher.counters.scans > scans and not len(watcher.finds))
 
 
 def sent(world: World, name: str = "a.txt", content: str = "first", **rule: Any) -> tuple[Path, WatchService]:

@@ -13,7 +13,7 @@ from console.transfer.selection import Refusal
 from console.watch import presence as presence_module
 from console.watch.notes import Kind
 from console.watch.presence import Answer, Presence, WatchHeartbeat
-from console.watch.watcher import State
+from console.watch.state import State
 from tests.watch.conftest import HOST, World
 from tests.watch.waiting import until
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from console.models import Source
-from console.watch import watched_folder
+from console.watch import watched_folder, watcher
 from console.watch.folder_events import Changes
 from console.watch.inotify import InotifyEvents
 from console.watch.notes import Kind
-from console.watch.watcher import State
+from console.watch.state import State
 from tests.watch.conftest import World
 from tests.watch.waiting import until
 
@@ -270,7 +270,8 @@ def mount(source: Path, target: Path) -> None:
 
 
 def test_a_storm_of_files_overflows_the_queue_and_none_is_missed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kernel's queue is left unread until it has overflowed."""
+    """The kernel's queue is left unread until it has overflowed. (How long they take to be sent: benchmarks/watch.)"""
+    monkeypatch.setattr(watcher, "QUEUE_AHEAD", 10_000)
     blocked = world.block(monkeypatch, InotifyEvents, "take", Changes)
     service = world.watch(world.rule(complete_when="renamed"))
     until(lambda: world.notes.of(Kind.SCANNED))
@@ -284,8 +285,7 @@ def test_a_storm_of_files_overflows_the_queue_and_none_is_missed(world: World, m
         (world.folder / f"{number}").touch()
     blocked.set()
     until(lambda: service.watchers()[0].counters.overflows)
-    world.run()
-    until(lambda: world.records.uploads.collection.count_documents({"status": "completed"}) == count, seconds=120)
+    until(lambda: world.records.uploads.collection.count_documents({}) == count)
     assert len({document["path"] for document in world.documents()}) == count
     assert world.notes.of(Kind.OVERFLOW)
 

@@ -15,7 +15,6 @@ from console.models import Upload
 from console.transfer.control import Unattended
 from console.transfer.sender import S3Sender
 from console.watch.destination import Destination
-from console.watch.patterns import Patterns
 from console.watch.rules import WatchRule
 from console.watch.scanning import Scanner
 
@@ -48,7 +47,7 @@ def test_storage_class_encryption_metadata_and_tags_are_the_rules_over_the_setti
         tags={"retention": "1 year"},
     )
     (tmp_path / "a.txt").write_text("content")
-    (found,) = Scanner(str(tmp_path), Patterns(rule)).files()
+    (found,) = Scanner(rule).files()
     made = Destination(rule, settings.s3, settings.transfer, host="h").upload(found)
     upload = Upload.model_validate(made.document(datetime.now(UTC)))
     with S3Sender(settings.s3, settings.transfer) as sender:
