@@ -59,7 +59,9 @@ def run(settings: Settings, options: EventOptions) -> int:
         return _print(settings, options)
     if options.resume_file or options.until or options.limit:
         raise UsageError("--resume-file, --until and --limit go with --json")
-    return _show(settings, _recorded(_open(settings, options, None), options.record, resumes=False))
+    source = _open(settings, options, None)
+    images = source if isinstance(source, LiveSource) else None  # also where it is recorded
+    return _show(settings, _recorded(source, options.record, resumes=False), images)
 
 
 def _open(settings: Settings, options: EventOptions, token: Mapping[str, Any] | None) -> Source:
@@ -88,10 +90,10 @@ def _print(settings: Settings, options: EventOptions) -> int:
     return EventLines(options.resume_file, canonical=options.canonical).run(open_source)
 
 
-def _show(settings: Settings, source: Source) -> int:
+def _show(settings: Settings, source: Source, images: LiveSource | None) -> int:
     from console.ui.inspector import Inspector
 
-    app = Inspector(source, theme=settings.ui.theme, event_capacity=settings.ui.event_buffer)
+    app = Inspector(source, images, theme=settings.ui.theme, event_capacity=settings.ui.event_buffer)
 
     def leave(number: int) -> None:
         # A terminal that has gone can leave the screen hanging in a write, and there is nothing to be lost by ending.

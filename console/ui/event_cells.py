@@ -35,14 +35,16 @@ Entry: TypeAlias = ChangeEvent | Notice
 SUMMARY_CELLS: Final = 400
 
 TIME: Final = Column("time", "Time", 8, 12, rank=1, share=1)
+CLUSTER_TIME: Final = Column("cluster", "Cluster time", 13, 18, rank=1, share=1)
 SIGN: Final = Column("sign", "", 1, 1, rank=0)
 OPERATION: Final = Column("operation", "Event", 7, 12, rank=4, share=1)
 NAMESPACE: Final = Column("namespace", "Namespace", 16, 40, rank=5, share=2, cut=Cut.START)
 DOCUMENT: Final = Column("document", "Document", 12, 32, rank=2, share=3, cut=Cut.MIDDLE)
 CHANGES: Final = Column("changes", "Changed", 20, 2_000, rank=0, share=8)
 
-ONE_NAMESPACE: Final = (TIME, SIGN, OPERATION, DOCUMENT, CHANGES)
-SEVERAL_NAMESPACES: Final = (TIME, SIGN, OPERATION, NAMESPACE, DOCUMENT, CHANGES)
+# Behind the time.
+ONE_NAMESPACE: Final = (SIGN, OPERATION, DOCUMENT, CHANGES)
+SEVERAL_NAMESPACES: Final = (SIGN, OPERATION, NAMESPACE, DOCUMENT, CHANGES)
 
 SIGNS: Final[Mapping[str, tuple[str, Tone]]] = {
     "insert": ("+", Tone.GOOD),
@@ -82,6 +84,11 @@ def event_time(event: ChangeEvent) -> datetime | None:
     return moment.astimezone() if moment is not None else None
 
 
+def cluster_time_text(event: ChangeEvent) -> str:
+    """The time that orders events of the deployment, as its seconds since 1970 and the number within the second."""
+    return value_text(event.cluster_time) if event.cluster_time is not None else ""
+
+
 def document_name(event: ChangeEvent) -> str:
     """The name people know a document by: its file's, else its key."""
     for image in (event.after, event.before):
@@ -104,6 +111,8 @@ def event_cell(event: ChangeEvent, column: str, width: int) -> Sequence[Span]:
                 return [Span("")]
             milliseconds = f".{moment.microsecond // 1000:03d}" if width >= 12 else ""
             return [Span(f"{moment:%H:%M:%S}{milliseconds}", Tone.MUTED)]
+        case "cluster":
+            return [Span(cluster_time_text(event), Tone.MUTED)]
         case "sign":
             return [Span(*operation_sign(event))]
         case "operation":

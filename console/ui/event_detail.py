@@ -24,14 +24,14 @@ from textual.screen import Screen
 from console.errors import UsageError
 from console.events.buffer import EventBuffer
 from console.events.event import ChangeEvent
-from console.events.text import json_text
+from console.events.text import json_line, json_text
 from console.formatting import visible
 from console.ui.backend import ImageSource
 from console.ui.blocking import ask
 from console.ui.clipboard import copy
 from console.ui.compare_rows import CompareRows
 from console.ui.dialogs import Field, FormDialog
-from console.ui.event_cells import Notice, document_name, event_time, operation_sign
+from console.ui.event_cells import Notice, cluster_time_text, document_name, event_time, operation_sign
 from console.ui.history_rows import HistoryRows
 from console.ui.images import MissingImages
 from console.ui.key_bar import KeyBar
@@ -65,13 +65,18 @@ class EventDetail(Screen[None]):
         Binding("4", "show_tab('HISTORY')", "History", show=False, tooltip="All events of this document."),
         Binding("left_square_bracket", "step(-1)", "Before", key_display="[", tooltip="The document's event before."),
         Binding("right_square_bracket", "step(1)", "Next", key_display="]", tooltip="The document's next event."),
-        Binding("f", "fold", "Fold", tooltip="Fold unchanged fields, or show them all."),
+        Binding("a", "fold", "All", tooltip="Show all fields, or only those near what changed."),
         Binding("t", "relax", "JSON", tooltip="Raw JSON: relaxed to read, or canonical with every type."),
-        Binding("y", "copy", "Copy", tooltip="Copy the value under the cursor, or the text shown (OSC 52)."),
+        Binding("y", "copy", "Copy", tooltip="Copy the value or event under the cursor, or the text shown (OSC 52)."),
         Binding(
             "Y", "copy_event", "Copy event", show=False, tooltip="Copy the whole event as canonical JSON (OSC 52)."
         ),
-        Binding("s", "save", "Save", tooltip="Save the whole event to a file, as canonical JSON."),
+        Binding(
+            "s",
+            "save",
+            "Save",
+            tooltip="Save the event, the update, or the history as a recording.",
+        ),
         Binding("e", "images", "Images", show=False, tooltip="Have the server keep documents before and after; asks."),
         Binding("question_mark", "app.keys", "Keys", key_display="?", tooltip="Show all keys."),
     ]
@@ -147,7 +152,9 @@ class EventDetail(Screen[None]):
         name = f"{sign} {visible(self.event.operation)} {document_name(self.event)}"
         time = f"{moment:%Y-%m-%d %H:%M:%S.%f}"[:-3] if moment is not None else ""
         counts = f"{time} · {place} of {len(history)}" if place else time
-        self._title.show(name, counts, f"in {visible(self.event.namespace)}" if self.event.namespace else "")
+        cluster = cluster_time_text(self.event)
+        places = (f"in {visible(self.event.namespace)}" if self.event.namespace else "", cluster and f"at {cluster}")
+        self._title.show(name, counts, " ".join(filter(None, places)))
         self._tabs.show(list(Tab).index(self.tab))
         return history
 
@@ -214,8 +221,8 @@ class EventDetail(Screen[None]):
             self._copy(source.value(self._rows.cursor), "the value")
         elif isinstance(source, TextRows):
             self._copy(source.text, "the text")
-        else:
-            self.action_copy_event()
+        elif isinstance(number := self._rows.cursor_key, int) and number in self._buffer:
+            self._copy(json_text(_event(self._buffer, number).raw), "the event")
 
     def action_copy_event(self) -> None:
         """Copy the whole event."""
@@ -230,16 +237,22 @@ class EventDetail(Screen[None]):
         self._images.offer(self.event.namespace)
 
     def action_save(self) -> None:
-        """Ask for a file name, and write the event there."""
-        name = f"event-{event_time(self.event) or 0:%Y%m%d-%H%M%S}.json" if event_time(self.event) else "event.json"
+        """Ask for a file name, and write there what the tab is about, as canonical JSON."""
+        what, ending, text = "event", "json", json_text(self.event.raw)
+        if self.tab is Tab.UPDATE and self.event.update is not None:
+            what, text = "update", json_text(self.event.update)
+        elif self.tab is Tab.HISTORY and (numbers := self._buffer.history(self.event)):
+            what, ending = "history", "jsonl"
+            text = "\n".join(json_line(_event(self._buffer, number).raw) for number in numbers)
+        moment = event_time(self.event)
+        name = f"{what}{f'-{moment:%Y%m%d-%H%M%S}' if moment is not None else ''}.{ending}"
 
         def answered(values: Mapping[str, Any] | None) -> None:
             if values is not None:
                 path: Path = values["path"]
-                text = json_text(self.event.raw) + "\n"
-                ask(self.app, partial(write_new, path, text), lambda _: self._saved(path))
+                ask(self.app, partial(write_new, path, f"{text}\n"), lambda _: self._saved(path))
 
-        self.app.push_screen(FormDialog("Save the event", [Field("path", "To a new file", name, Path)]), answered)
+        self.app.push_screen(FormDialog(f"Save the {what}", [Field("path", "To a new file", name, Path)]), answered)
 
     def _saved(self, path: Path) -> None:
         self.notify(visible(str(path)), title="Saved", markup=False)

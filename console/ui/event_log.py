@@ -14,6 +14,7 @@ from typing import ClassVar, Final
 from textual import on
 from textual.binding import Binding, BindingType
 from textual.message import Message
+from textual.timer import Timer
 
 from console.events.buffer import CAPACITY
 from console.events.clauses import KeyClause, Word
@@ -28,7 +29,9 @@ from console.ui.pane import Pane
 from console.ui.rows import RowSource, RowsView
 
 DRAW_SECONDS: Final = 0.25
-SLICE_SECONDS: Final = 0.01
+# So many that came between two drawings, and have no room on the screen, are told of.
+FLOOD: Final = 100
+PAUSE_SECONDS: Final = 0.005  # between two slices of a scan or a search
 
 
 class EventLog(Pane):
@@ -44,6 +47,7 @@ class EventLog(Pane):
         Binding(
             "i", "only_document", "This document", tooltip="Show only the events of the document under the cursor."
         ),
+        Binding("t", "clock", "Time", show=False, tooltip="Show the time of day, or the cluster time."),
         Binding("x", "clear_filter", "Clear", show=False, tooltip="Clear the filter."),
     ]
 
@@ -60,8 +64,11 @@ class EventLog(Pane):
         self._now = now
         self._pace = Pace(self, self.draw, DRAW_SECONDS)
         self._seen = 0
+        self._passed = 0
         self._searched = Filter()
         self._several = False
+        self._search: Timer | None = None
+        self._is_scanning = False
 
     def make_rows(self, source: RowSource, follow: bool) -> RowsView:
         """Events are not marked: space holds the view."""
@@ -94,10 +101,16 @@ class EventLog(Pane):
         rows, buffer = self.log_rows, self.log_rows.buffer
         stands = rows.is_held or not self.rows.following
         if not stands:
+            passed = rows.newer_than(self._seen) - self.rows.page_rows
+            self._passed += passed if passed >= FLOOD else 0
             self._seen = buffer.total
         parts = [f"{len(rows):,} of {len(buffer):,}" if rows.filter else f"{len(buffer):,}"]
         if buffer.first:
             parts.append(f"{buffer.first:,} older gone")
+        if self._passed:
+            parts.append(f"{self._passed:,} ran by")
+        if rows.unseen:
+            parts.append(f"{rows.unseen:,} to look at")
         if rows.is_held:
             parts.append("held")
         if new := rows.newer_than(self._seen) if stands else 0:
@@ -107,7 +120,14 @@ class EventLog(Pane):
     @on(RowsView.FollowingChanged)
     def _following_changed(self, message: RowsView.FollowingChanged) -> None:
         message.stop()
+        if not message.following:
+            self._passed = 0  # whoever scrolls up looks at what ran by
         self.tell()
+
+    def action_clock(self) -> None:
+        """Show another time."""
+        self.log_rows.shows_cluster_time = not self.log_rows.shows_cluster_time
+        self.rows.show(self.log_rows, cursor=self.rows.cursor_key)
 
     def action_hold(self) -> None:
         """Stand still, or go on."""
@@ -132,12 +152,15 @@ class EventLog(Pane):
         if isinstance(number, int) and not self.rows.following:
             self.rows.move_to(self.log_rows.nearest(number))
         self.draw()
-        self._scan()
+        if not self._is_scanning:
+            self._is_scanning = True
+            self._scan()
 
     def _scan(self) -> None:
-        """Look at what came before the filter, slice by slice."""
-        if self.log_rows.scan():
-            self.set_timer(SLICE_SECONDS, self._scan)
+        """Look at what came before the filter, slice by slice; one chain of slices however fast one types."""
+        self._is_scanning = bool(self.log_rows.scan())
+        if self._is_scanning:
+            self.set_timer(PAUSE_SECONDS, self._scan)
         self._pace.mark()
 
     def action_clear_filter(self) -> None:
@@ -180,6 +203,8 @@ class EventLog(Pane):
     def action_search(self, steps: int) -> None:
         """Go to the next event found, down or up."""
         number = self.rows.cursor_key
+        if self._search is not None:
+            self._search.stop()  # it was on its way to an event that is not wanted any more
         if self._searched and isinstance(number, int):
             self._look(number, steps < 0)
 
@@ -190,7 +215,7 @@ class EventLog(Pane):
             self.rows.move_to(place)
         elif found.resume is not None:
             resume = found.resume
-            self.set_timer(SLICE_SECONDS, lambda: self._look(resume, backwards))
+            self._search = self.set_timer(PAUSE_SECONDS, lambda: self._look(resume, backwards))
         else:
             where = "above" if backwards else "below"
             self.notify(f"nothing {where}: {visible(self._searched.text)}", title="Find", markup=False)

@@ -65,12 +65,14 @@ class InspectorScreen(Screen[None]):
         Binding("q", "app.leave", "Leave", tooltip="Leave the inspector."),
     ]
 
-    def __init__(self, source: EventSource, *, capacity: int, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, source: EventSource, images: ImageSource | None, *, capacity: int, now: Callable[[], datetime]
+    ) -> None:
         super().__init__()
         self.bar = SourceBar(source.title)
         self.log_pane = EventLog(now, capacity=capacity, id="events")
         self._now = now
-        self._images = source if isinstance(source, ImageSource) else None
+        self._images = images
         self._pump = FeedPump(source, self, self._feed_failed)
 
     def compose(self) -> ComposeResult:
@@ -117,20 +119,21 @@ class InspectorScreen(Screen[None]):
 
 
 class Inspector(BaseApp[None]):
-    """The inspector on a source."""
+    """The inspector on a source; `images` is asked why a document did not come, where there is a server to ask."""
 
     TITLE = "Change events"
 
     def __init__(
         self,
         source: EventSource,
+        images: ImageSource | None = None,
         *,
         theme: str = themes.DARK,
         event_capacity: int = CAPACITY,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         super().__init__(theme)
-        self._inspector_screen = InspectorScreen(source, capacity=event_capacity, now=now)
+        self._inspector_screen = InspectorScreen(source, images, capacity=event_capacity, now=now)
 
     def get_default_screen(self) -> InspectorScreen:
         """The log is the bottom one."""

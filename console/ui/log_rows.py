@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from time import monotonic
 from typing import Final
 
 from console.events.buffer import CAPACITY, EventBuffer, Search
@@ -18,8 +19,10 @@ from console.formatting import count
 from console.ui.cells import Span
 from console.ui.columns import Column
 from console.ui.event_cells import (
+    CLUSTER_TIME,
     ONE_NAMESPACE,
     SEVERAL_NAMESPACES,
+    TIME,
     Entry,
     Notice,
     changes_spans,
@@ -29,7 +32,9 @@ from console.ui.event_cells import (
 from console.ui.rows import Key
 
 KEPT: Final = 500
-SCAN: Final = 300
+# A slice of looking at older entries: keys are served between slices, so it is short however large events are.
+SLICE_SECONDS: Final = 0.015
+_STEP: Final = 20
 
 
 class LogRows:
@@ -40,6 +45,7 @@ class LogRows:
         self.filter = Filter()
         self._view = self.buffer.view(self.filter)
         self._held_at: int | None = None
+        self.shows_cluster_time = False
         self._entries: dict[int, Entry] = {}
         self._spans: dict[int, list[Span]] = {}
 
@@ -68,11 +74,24 @@ class LogRows:
 
     def scan(self) -> int:
         """Look at a slice of the entries that came before the filter. Returns how many are still unseen."""
-        return self._view.scan(SCAN)
+        ends = monotonic() + SLICE_SECONDS
+        while (unseen := self._view.scan(_STEP)) and monotonic() < ends:
+            pass
+        return unseen
+
+    @property
+    def unseen(self) -> int:
+        """How many entries that came before the filter have still to be looked at."""
+        return self._view.unseen if self.filter else 0
 
     def search(self, wanted: Filter, start: int, *, backwards: bool) -> Search:
         """Look at a slice of the view for the next entry that passes `wanted` too."""
-        return self._view.search(wanted, start, backwards=backwards, most=SCAN)
+        ends = monotonic() + SLICE_SECONDS
+        while True:
+            found = self._view.search(wanted, start, backwards=backwards, most=_STEP)
+            if found.resume is None or monotonic() >= ends:
+                return found
+            start = found.resume
 
     def newer_than(self, number: int) -> int:
         """How many entries that pass the filter came since that number would have been given."""
@@ -87,7 +106,8 @@ class LogRows:
     @property
     def columns(self) -> Sequence[Column]:
         """With the namespace only where there are several."""
-        return SEVERAL_NAMESPACES if len(self.buffer.namespaces) > 1 else ONE_NAMESPACE
+        time = CLUSTER_TIME if self.shows_cluster_time else TIME
+        return (time, *(SEVERAL_NAMESPACES if len(self.buffer.namespaces) > 1 else ONE_NAMESPACE))
 
     def __len__(self) -> int:
         return len(self._view) if self._held_at is None else self._view.position(self._held_at)

@@ -161,7 +161,7 @@ def inspected() -> Callable[..., AbstractAsyncContextManager[Inspecting]]:
     ) -> AsyncIterator[Inspecting]:
         source = Events()
         source.backend.bring(FeedState(True), *items)
-        app = Inspector(source, event_capacity=capacity, now=lambda: NOW)
+        app = Inspector(source, source, event_capacity=capacity, now=lambda: NOW)
         async with app.run_test(size=size, notifications=True) as pilot:
             inspecting = Inspecting(app, pilot, source)
             await inspecting.until(lambda: inspecting.log_pane.log_rows.buffer.total == len(items) + 1)

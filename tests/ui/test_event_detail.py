@@ -10,7 +10,9 @@ import pytest
 from bson import Int64, ObjectId
 from bson.json_util import loads
 
+from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem
+from console.events.recording import replay
 from console.ui.event_detail import EventDetail, Tab
 
 from .conftest import Inspecting
@@ -60,9 +62,9 @@ async def test_what_is_folded_opens_by_enter_or_all_at_once(inspected: Inspected
     async with inspected(an_update()) as inspecting:
         await inspecting.press("enter")
         await inspecting.until(lambda: line_with(inspecting, "unchanged"))
-        await inspecting.press("f")
+        await inspecting.press("a")
         await inspecting.until(lambda: line_with(inspecting, "same7"))
-        await inspecting.press("f", "end", "enter")
+        await inspecting.press("a", "end", "enter")
         await inspecting.until(lambda: line_with(inspecting, "same7"))
 
 
@@ -134,13 +136,31 @@ async def test_an_image_that_did_not_come_is_said_with_the_reason_and_turned_on_
 
 async def test_events_of_no_document_show_what_there_is(inspected: Inspected) -> None:
     raw = {"operationType": "dropDatabase", "ns": {"db": "shop"}, "_id": {"_data": "00"}}
-    from console.events.event import ChangeEvent
-
     async with inspected(ChangeEvent.from_raw(raw)) as inspecting:
         await inspecting.press("enter")
         await inspecting.until(lambda: line_with(inspecting, "dropDatabase is not about a document"))
         await inspecting.press("4")
         await inspecting.until(lambda: line_with(inspecting, "not about one document"))
+
+
+@pytest.mark.parametrize(("tab", "name"), [("3", "update.json"), ("4", "history.jsonl")])
+async def test_what_the_tab_is_about_is_saved(inspected: Inspected, tmp_path: Path, tab: str, name: str) -> None:
+    async with inspected(*events(30)) as inspecting:
+        await inspecting.press("enter", tab, "s")
+        await inspecting.until(lambda: f"Save the {name.partition('.')[0]}" in inspecting.text)
+        await inspecting.press("ctrl+u", *str(tmp_path / name), "enter")
+        await inspecting.until(lambda: "Saved" in inspecting.text)
+    if tab == "4":
+        saved = [event for event in replay(tmp_path / name) if isinstance(event, ChangeEvent)]
+        assert [event.raw["fullDocument"]["n"] for event in saved] == [9, 19, 29]
+    else:
+        assert loads((tmp_path / name).read_text())["updatedFields"] == {"n": 29}
+
+
+async def test_the_event_under_the_cursor_of_the_history_is_copied(inspected: Inspected) -> None:
+    async with inspected(*events(30)) as inspecting:
+        await inspecting.press("enter", "4", "home", "y")
+        assert loads(inspecting.app.clipboard)["fullDocument"]["n"] == 9
 
 
 @pytest.mark.parametrize("name", ["event.json", "there.json"])

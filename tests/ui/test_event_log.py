@@ -6,10 +6,12 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
+import pytest
 from bson import ObjectId
 
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Gap
+from console.ui import log_rows
 from console.ui.rows import RowsView
 
 from .conftest import Inspecting
@@ -154,6 +156,48 @@ async def test_a_feed_that_fails_is_said_in_a_notice_and_in_the_header(inspected
         await inspecting.until(lambda: "Is mongod running?" in inspecting.text)
         await inspecting.until(lambda: "■ ended: db.example.com:27017 does not answer" in inspecting.lines[0])
         assert "■ ended" in inspecting.text
+
+
+async def test_what_runs_by_in_a_burst_is_counted_until_one_looks(inspected: Inspected) -> None:
+    async with inspected(*events(5), capacity=5_000) as inspecting:
+        inspecting.log_pane._pace.interval = 3600.0
+        inspecting.source.backend.bring(*events(1_000, start=5))
+        await inspecting.until(lambda: inspecting.log_pane.log_rows.buffer.total == 1_006)
+        inspecting.log_pane.draw()
+        ran_by = 1_000 - rows(inspecting).page_rows
+        await inspecting.until(lambda: f"{ran_by} ran by" in inspecting.text)
+        await inspecting.press("up")
+        await inspecting.until(lambda: "ran by" not in inspecting.text)
+
+
+async def test_typing_a_filter_scans_the_past_in_one_chain_of_slices(
+    inspected: Inspected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with inspected(*events(1_000), capacity=5_000) as inspecting:
+        pane, waiting = inspecting.log_pane, list[Callable[[], None]]()
+        set_timer = pane.set_timer
+
+        def hold_scans(delay: float, callback: Callable[[], None]) -> object:
+            return waiting.append(callback) if callback == pane._scan else set_timer(delay, callback)
+
+        monkeypatch.setattr(log_rows, "SLICE_SECONDS", 0.0)
+        monkeypatch.setattr(pane, "set_timer", hold_scans)
+        await inspecting.press("slash", *"field:n")
+        await inspecting.until(lambda: "20 of 1,001" in inspecting.text and "981 to look at" in inspecting.text)
+        assert len(waiting) == 1
+        monkeypatch.undo()
+        waiting[0]()
+        await inspecting.until(lambda: "1,001 of 1,001" in inspecting.text)
+        assert "to look at" not in inspecting.text
+
+
+async def test_time_of_day_or_of_the_cluster(inspected: Inspected) -> None:
+    async with inspected(*events(3), size=(80, 24)) as inspecting:
+        assert "12:00:00" in inspecting.text
+        await inspecting.press("t")
+        await inspecting.until(lambda: "Cluster time" in inspecting.text and "1795521600:1" in inspecting.text)
+        await inspecting.press("t")
+        await inspecting.until(lambda: "12:00:00" in inspecting.text)
 
 
 async def test_a_burst_is_shown_whole(inspected: Inspected) -> None:
