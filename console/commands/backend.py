@@ -200,7 +200,13 @@ def _watch_state(watch: KnownWatch) -> port.WatchState:
         pending=told.pending,
         sent=told.sent,
         refused=told.refused,
+        refused_by_reason=told.refused_by_reason or {},
         last_refusals=tuple(port.Refusal(refusal.path, refusal.reason) for refusal in told.last_refusals),
         last_error=told.last_error,
+        last_error_at=told.last_error_at,
+        is_troubled=told.is_troubled,
+        is_watched=watch.is_alive,
         heartbeat_at=watch.heartbeat_at,
+        settling=told.waiting,
+        failed=told.failed,
     )

@@ -90,7 +90,11 @@ class Orphan:
 
 @dataclass(frozen=True, slots=True)
 class WatchState:
-    """One rule of a watcher on any host, as its last heartbeat told it. Counts are files, times UTC."""
+    """One rule of a watcher on any host, as its last heartbeat told it. Counts are files, times UTC.
+
+    `settling`: files that are not at rest yet. `is_troubled`: the last error is not over. `is_watched`: a process has
+    said so lately.
+    """
 
     host: str
     rule: str
@@ -101,9 +105,15 @@ class WatchState:
     pending: int
     sent: int
     refused: int
+    refused_by_reason: Mapping[str, int]
     last_refusals: tuple[Refusal, ...]
     last_error: str
+    last_error_at: datetime | None
+    is_troubled: bool
+    is_watched: bool
     heartbeat_at: datetime
+    settling: int = 0
+    failed: int = 0
 
 
 class PageGroup(StrEnum):

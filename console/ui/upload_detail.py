@@ -46,7 +46,8 @@ def record_lines(row: Row, now: datetime) -> Iterator[tuple[str, str]]:
         yield "rate", f"{byte_rate(row.rate)}, {duration(row.seconds_left)} left"
     yield "type", visible(row.content_type)
     yield from _result_lines(row)
-    yield "from", f"{row.source}, priority {row.priority}, {count(row.attempts, 'attempt')}"
+    source = f"{row.source} {visible(row.watch.rule)}" if row.watch is not None else str(row.source)
+    yield "from", f"{source}, priority {row.priority}, {count(row.attempts, 'attempt')}"
     if row.multipart is not None:
         yield "multipart", f"{byte_size(row.multipart.part_size)} parts, {visible(row.multipart.upload_id)}"
     if row.lease is not None:

@@ -6,7 +6,7 @@ Owns the screen, which asks the backend every few seconds while it is open. Not 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import ClassVar, Final
 
@@ -27,21 +27,25 @@ from console.ui.text_screen import TextScreen
 from console.ui.title_line import TitleLine
 
 ASK_SECONDS: Final = 2.0
-# Heartbeats come every few seconds; after this long without one nobody watches any more.
-SILENT: Final = timedelta(seconds=30)
 
 COLUMNS: Final = (
     Column("sign", "", 1, 1, rank=0),
     Column("folder", "Folder", 14, 80, rank=0, share=3, cut=Cut.START),
-    Column("state", "State", 10, 24, rank=1, share=1),
+    Column("state", "State", 13, 24, rank=1, share=1),
     Column("pending", "Pending", 7, 7, rank=3, right=True),
     Column("sent", "Sent", 7, 7, rank=2, right=True),
+    Column("failed", "Failed", 6, 7, rank=4, right=True),
     Column("refused", "Refused", 7, 7, rank=4, right=True),
     Column("destination", "Destination", 16, 60, rank=7, share=2, cut=Cut.MIDDLE),
+    Column("last_error", "Last error", 24, 80, rank=9, share=2),
     Column("rule", "Rule", 8, 24, rank=8, share=1),
     Column("host", "Host", 6, 20, rank=5, share=1),
     Column("seen", "Seen", 4, 4, rank=6, right=True),
 )
+
+
+_STOPPED: Final = "stopped"
+_TONES: Final = {"failed": Tone.BAD, "refused": Tone.WARNING}
 
 
 class WatchRows:
@@ -80,16 +84,15 @@ class WatchRows:
     def cell(self, index: int, column: str, width: int) -> Sequence[Span]:
         """One cell of one rule."""
         state = self.states[index]
-        sign, words = state_words(state, self._now())
+        sign, words = state_words(state)
         match column:
             case "sign":
                 return [sign]
             case "state":
                 return [Span(words, sign.tone)]
-            case "pending" | "sent" | "refused":
+            case "pending" | "sent" | "refused" | "failed":
                 number: int = getattr(state, column)
-                tone = Tone.WARNING if column == "refused" and number else Tone.PLAIN
-                return [Span(f"{number:,}" if number else "", tone)]
+                return [Span(f"{number:,}" if number else "", _TONES.get(column, Tone.PLAIN))]
             case "seen":
                 return [Span(age(state.heartbeat_at, self._now()), Tone.MUTED)]
             case "folder":
@@ -97,34 +100,48 @@ class WatchRows:
         return [Span(visible(getattr(state, column)), Tone.MUTED)]
 
 
-def state_words(state: WatchState, now: datetime) -> tuple[Span, str]:
+def state_words(state: WatchState) -> tuple[Span, str]:
     """Sign and word for a rule; what is wrong comes before what is well."""
-    if now - state.heartbeat_at > SILENT:
+    if state.state == _STOPPED:
+        return Span("–", Tone.MUTED), "paused, stopped" if state.paused else _STOPPED
+    if not state.is_watched:
         return Span("!", Tone.WARNING), "silent"
     if state.paused:
         return Span("‖", Tone.WARNING), "paused"
-    if state.last_error:
+    if state.is_troubled:
         return Span("✗", Tone.BAD), visible(state.state)
     return Span("●", Tone.GOOD), visible(state.state)
 
 
 def watch_lines(state: WatchState, now: datetime) -> list[tuple[str, str]]:
     """Label and value of all that is known of a rule."""
-    _, words = state_words(state, now)
+    sign, words = state_words(state)
     lines = [
         ("rule", visible(state.rule)),
-        ("state", words),
-        *([("error", visible(state.last_error))] if state.last_error else []),
+        ("state", f"{sign.text} {words}"),
+        *_error_lines(state, now),
         ("folder", visible(state.folder)),
         ("host", visible(state.host)),
         ("destination", visible(state.destination)),
-        ("files", f"{state.pending:,} pending, {state.sent:,} sent, {state.refused:,} refused"),
         ("heard of", f"{age(state.heartbeat_at, now)} ago"),
+        ("settling", f"{state.settling:,}"),
+        ("pending", f"{state.pending:,}"),
+        ("sent", f"{state.sent:,}"),
+        ("failed", f"{state.failed:,}"),
+        ("refused", f"{state.refused:,}"),
+        *(("", f"{files:,}  {visible(reason)}") for reason, files in state.refused_by_reason.items()),
     ]
     for number, refusal in enumerate(state.last_refusals):
         label = "refused last" if number == 0 else ""
         lines.append((label, f"{visible(refusal.path)}\n{visible(refusal.reason)}"))
     return lines
+
+
+def _error_lines(state: WatchState, now: datetime) -> list[tuple[str, str]]:
+    if not state.last_error:
+        return []
+    label = "error" if state.is_troubled else "error, over"
+    return [(label, f"{age(state.last_error_at, now)} ago: {visible(state.last_error)}")]
 
 
 class WatchesScreen(Screen[None]):
@@ -179,7 +196,12 @@ class WatchesScreen(Screen[None]):
         message.stop()
         state = self._state()
         if state is not None:
-            self.app.push_screen(TextScreen("Watch", watch_lines(state, self._now())))
+            self.app.push_screen(TextScreen("Watch", lambda: self._lines(state)))
+
+    def _lines(self, state: WatchState) -> list[tuple[str, str]]:
+        """The rule as it is now; as it was, where it is gone."""
+        index = self._source.index_of((state.host, state.rule))
+        return watch_lines(state if index is None else self._source.states[index], self._now())
 
     def action_pause(self) -> None:
         """Pause the rule under the cursor, or let it go on."""

@@ -56,6 +56,11 @@ class ScanProgress:
         return f"{self._looked_at:,} of {count(self._found, 'file')}"
 
     @property
+    def percent(self) -> str:
+        """While it goes on, where there is little room; empty until all files are found."""
+        return f"{100 * self._looked_at // max(self._found, 1)}%" if self._looked_at else ""
+
+    @property
     def result(self) -> str:
         """At its end."""
         return f"{self._folders} in {duration(self.seconds)}"

@@ -78,7 +78,7 @@ class Watcher:
     def state_words(self) -> str:
         """What it is doing, and how far that is."""
         state = self.state
-        return f"{state.value}, {self._progress.words}" if state is State.SCANNING else state.value
+        return f"{state.value} {self._progress.percent}".rstrip() if state is State.SCANNING else state.value
 
     def start(self) -> None:
         """Begin."""

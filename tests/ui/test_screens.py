@@ -1,10 +1,9 @@
-"""The other screens: watches, the command palette, faults of our own, themes."""
+"""The other screens: the command palette, faults of our own, themes."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,62 +12,11 @@ from textual.command import CommandPalette
 
 from console.models import UploadStatus
 from console.ui import themes
-from console.ui.backend import Leave, Refusal, WatchState
+from console.ui.backend import Leave
 from console.ui.clipboard import copy
-from console.ui.text_screen import TextScreen
-from console.ui.watches import WatchesScreen
 
-from .conftest import SIZES, Opener
-from .fake_backend import NOW, document
-
-
-def watch(rule: str, **fields: object) -> WatchState:
-    base: dict[str, object] = {
-        "host": "alpha",
-        "rule": rule,
-        "folder": f"/srv/{rule}",
-        "destination": "s3://archive/in/",
-        "state": "watching",
-        "paused": False,
-        "pending": 3,
-        "sent": 1_200,
-        "refused": 1,
-        "last_refusals": (Refusal("/srv/x/\x1b[2J.tmp", "temporary name"),),
-        "last_error": "",
-        "heartbeat_at": NOW - timedelta(seconds=2),
-    }
-    return WatchState(**(base | fields))  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("size", SIZES)
-async def test_watches_tell_their_state_counts_and_host(opened: Opener, size: tuple[int, int]) -> None:
-    async with opened(size=size) as console:
-        console.backend.watch_states = [
-            watch("inbox"),
-            watch("scans", paused=True),
-            watch("old", host="beta", heartbeat_at=NOW - timedelta(minutes=9)),
-            watch("full", last_error="No space left on device", state="waiting"),
-        ]
-        await console.press("w")
-        assert isinstance(console.app.screen, WatchesScreen)
-        await console.until(lambda: "● /srv/inbox" in console.text)
-        for words in ("‖ /srv/scans", "! /srv/old", "silent", "✗ /srv/full", "1,200"):
-            assert words in console.text, words
-
-
-async def test_a_watch_is_paused_and_shown_in_full(opened: Opener) -> None:
-    async with opened() as console:
-        console.backend.watch_states = [watch("inbox")]
-        await console.press("w")
-        await console.until(lambda: "/srv/inbox" in console.text)
-        await console.press("p")
-        await console.until(lambda: ("pause_watch", "alpha", "inbox", True) in console.backend.asked)
-        await console.press("enter")
-        assert isinstance(console.app.screen, TextScreen)
-        await console.until(lambda: "temporary name" in console.text)
-        assert r"\x1b[2J" in console.text
-        await console.press("escape", "escape")
-        assert console.app.screen is console.screen
+from .conftest import Opener
+from .fake_backend import document
 
 
 async def test_every_action_can_be_found_by_name(opened: Opener) -> None:
