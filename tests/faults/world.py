@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from console.config import MongoSettings, S3Settings, TransferSettings
 from console.events.event import ChangeEvent
-from console.events.feed_items import FeedItem, Gap
+from console.events.feed_items import FeedItem, FeedState, Gap
 from console.models import Requested, Source, Upload, UploadStatus, read_upload
 from console.records.database import Records
 from console.records.feed import ChangeFeed
@@ -103,6 +103,8 @@ class World:
         self.elsewhere = self.open_records()
         self._feed = ChangeFeed(self.records.uploads.collection, snapshot=lambda _: [])
         self._feed.start()
+        # What happens before its first look at the clock would be no event.
+        wait_for(self._is_followed, "the feed is connected")
 
     def __enter__(self) -> Self:
         self._stack.callback(self._feed.close)
@@ -110,6 +112,10 @@ class World:
 
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)
+
+    def _is_followed(self) -> bool:
+        self.items += self._feed.take(0.02)
+        return any(isinstance(item, FeedState) and item.connected for item in self.items)
 
     def open_records(self, **mongodb: Any) -> Records:
         """A connection to MongoDB of its own, as another process or host has it."""
