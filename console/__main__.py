@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
+from typing import Final
+
+# Python's own limit is 700: with the records of 20,000 uploads in memory, looking for garbage took a fourth of the
+# processor time of sending them. Little here is in cycles, and a cycle that is kept a while longer does no harm.
+_OBJECTS_BEFORE_COLLECTION: Final = 50_000
 
 
 def main() -> None:
     """Run the command; every `ConsoleError` becomes a message on standard error and its exit code."""
+    gc.set_threshold(_OBJECTS_BEFORE_COLLECTION, 50, 100)
     from console.cli import app
     from console.errors import ConsoleError
 

@@ -115,7 +115,7 @@ class JsonReport:
     ) -> None:
         failure = upload.error if event == "failed" else None
         self._write(
-            UploadLine(
+            UploadLine.model_construct(  # not validated: it is made of what was, and there may be very many
                 event=event,
                 path=visible(upload.path),
                 id=str(upload.id),

@@ -133,7 +133,7 @@ class Bench:
             terminal.wait_for("S3 connected")
             terminal.wait_for("photo-")
             yield terminal
-            terminal.press("escape", "escape", "q")
+            terminal.press("q")
             terminal.wait_end()
 
     @contextmanager
@@ -180,6 +180,8 @@ class Bench:
                 terminal.press("1", "/")
                 terminal.wait_for("part of a name")
                 cells, keys = self._probe(terminal, ids[-1])  # the one on top
+                terminal.press("escape")
+                terminal.wait_for("q Leave")
             name = f"at {rate:,} updates/s: "
             cells.sort()
             self.figures.tell(f"{name}commit to cell, p50 of {len(cells)}", statistics.median(cells) * 1000, "ms")
