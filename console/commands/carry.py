@@ -7,7 +7,10 @@ for many small files. Not here: how it looks (`report`).
 
 from __future__ import annotations
 
+import os
+import select
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -41,6 +44,9 @@ _CLOCK_STEPS: Final = timedelta(hours=1)
 # Together less than five seconds, which is what a system that shuts down may be relied on to give.
 _TELL_SECONDS: Final = 1.5
 _STOP_SECONDS: Final = 3.0
+_NOTICE_SECONDS: Final = 0.5
+_LAST_RESORT_SECONDS: Final = 5.0
+_SHOW_CURSOR: Final = b"\x1b[?25h"
 
 
 Batches = Iterable[Sequence[Document]]
@@ -85,6 +91,7 @@ class Carrier:
         self._report = report
         self._runner: Runner | None = None
         self._signal: signal.Signals | None = None
+        self._is_leaving = threading.Event()
         self._open: dict[ObjectId, Upload] = {}
         self._waited_for: set[ObjectId] = set()
         self._ended: dict[ObjectId, Upload] = {}
@@ -103,6 +110,7 @@ class Carrier:
                 self._wait_until_connected(feed)
                 self._follow(feed, batches)
                 if self._signal is not None:
+                    self._is_leaving.set()
                     self._leave(self._signal)
         finally:
             is_written = self._runner is not None and self._runner.stop(_STOP_SECONDS)
@@ -206,6 +214,16 @@ class Carrier:
         with suppress(OSError):
             self._report.interrupted(ids, number)
 
+    def _see_to_the_end(self, number: int) -> None:
+        """Uploads pause and the program ends in time, whatever the main thread waits for: a MongoDB that says nothing,
+        a share that hangs, or a reader of what it tells that takes nothing."""
+        end_at = time.monotonic() + _LAST_RESORT_SECONDS
+        if not self._is_leaving.wait(_NOTICE_SECONDS) and self._runner is not None:
+            self._runner.stop(_STOP_SECONDS)
+        time.sleep(max(0.0, end_at - time.monotonic()))
+        _give_back_cursor()
+        os._exit(128 + number)
+
     def _request_pause(self, ids: list[ObjectId]) -> None:
         try:
             request_all(self._records.uploads, ids, Requested.PAUSE)
@@ -215,7 +233,9 @@ class Carrier:
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
         def interrupt(number: int, _: FrameType | None) -> None:
-            self._signal = self._signal or signal.Signals(number)
+            if self._signal is None:
+                self._signal = signal.Signals(number)
+                threading.Thread(target=self._see_to_the_end, args=(number,), name="signal", daemon=True).start()
 
         numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         before = {number: signal.signal(number, interrupt) for number in numbers}
@@ -224,6 +244,13 @@ class Carrier:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _give_back_cursor() -> None:
+    """Bars hide it; but nothing is waited for that does not take it."""
+    with suppress(OSError, ValueError):
+        if sys.stdout.isatty() and select.select([], [sys.stdout], [], 0)[1]:
+            os.write(sys.stdout.fileno(), _SHOW_CURSOR)
 
 
 def _is_waited_for(upload: Upload) -> bool:

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+import pymongo
 from bson import ObjectId
 from pymongo.errors import PyMongoError
 
@@ -157,7 +158,8 @@ class Runner:
         self._tidier.close(max(0.0, until - time.monotonic()) if is_well else 0.0)
         if is_well:
             try:
-                self._records.runners.leave(self.name)
+                with pymongo.timeout(max(0.2, until - time.monotonic())):  # MongoDB may fall silent just now
+                    self._records.runners.leave(self.name)
             except PyMongoError as error:
                 _log.warning("the heartbeat stays behind: %s", words(error))
             self._identity.release()

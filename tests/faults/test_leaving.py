@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shlex
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -55,9 +57,9 @@ def at_work(world: World) -> Any:
 
 
 @contextmanager
-def upload_command(world: World, **others: Any) -> Iterator[subprocess.Popen[str]]:
+def upload_command(world: World, path: Path | None = None, **others: Any) -> Iterator[subprocess.Popen[str]]:
     """`upload --json` as a script starts it."""
-    command = [*PROGRAM, "upload", str(world.folder / "files" / "file.bin"), "--json"]
+    command = [*PROGRAM, "upload", str(path or world.folder / "files" / "file.bin"), "--json"]
     with subprocess.Popen(
         command,
         env={**os.environ, **environment(world, **others)},
@@ -145,6 +147,26 @@ def test_the_console_pauses_what_it_sends(world: World, end: str) -> None:
     assert sum(world.parts(upload_id).values()) >= 5 * MIB
     world.check()
     goes_on(world, upload_id)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_nobody_reads_what_is_told(world: World, number: signal.Signals) -> None:
+    """The command hangs in a write to a full pipe: uploads pause and it ends all the same."""
+    world.file(SIZE)
+    for small in range(100):
+        (world.folder / "files" / f"{small}.txt").write_text("a line about each is more than the pipe holds")
+    with upload_command(world, path=world.folder / "files") as process:
+        assert process.stdout is not None
+        fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 4096)
+        wait_for(lambda: world.records.uploads.counts()[UploadStatus.COMPLETED] == 100, "much to tell")
+        [large] = world.records.uploads.find({"filename": "file.bin"})
+        world.wait_parts(large["_id"], 1)
+        process.send_signal(number)
+        assert process.wait(20) == 128 + number
+    document = world.document(large["_id"])
+    assert document["status"] == "paused"
+    assert document["requested"] in ("run", "pause")
+    assert sum(world.parts(large["_id"]).values()) >= 5 * MIB
 
 
 def test_a_signal_while_mongodb_says_nothing(make_world: MakeWorld, services: Any) -> None:
