@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from console.events.values import MAX_DEPTH, bson_type, fingerprint, same
+from console.events.values import MAX_DEPTH, bson_type, fingerprint, plainly_same, same
 
 Step = str | int
 Path = tuple[Step, ...]
@@ -132,7 +132,7 @@ class _Comparison:
         self._cells = ALIGNMENT_CELLS
 
     def value(self, before: Any, after: Any, depth: int) -> Edit | None:
-        if before is after:
+        if plainly_same(before, after):
             return None
         kind = bson_type(before)
         if depth < MAX_DEPTH and kind == bson_type(after):

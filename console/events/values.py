@@ -49,6 +49,10 @@ _BY_CLASS: Final[dict[type, str]] = {
 _COMPARED_BY_VALUE: Final = frozenset({"string", "int", "long", "bool", "null", "objectId", "minKey", "maxKey"})
 
 
+# Of one of these, values that Python calls equal are the same BSON.
+_EQUAL_IS_SAME: Final = frozenset({str, int, Int64, bool, type(None), ObjectId, datetime})
+
+
 def bson_type(value: Any) -> str:
     """The type a value has in BSON, as `$type` names it; "dbRef" for a DBRef, the class's name for what is no BSON."""
     kind = type(value)
@@ -69,7 +73,7 @@ def same(first: Any, second: Any, depth: int = 0) -> bool:
     Int32 5, Int64 5 and Double 5.0 are three values, and so are 0.0 and -0.0; NaN is the same as NaN, whatever its
     payload.
     """
-    if first is second:
+    if plainly_same(first, second):
         return True
     kind = bson_type(first)
     if kind != bson_type(second):
@@ -86,6 +90,11 @@ def same(first: Any, second: Any, depth: int = 0) -> bool:
         if kind == "array":
             return len(first) == len(second) and _same_elements(first, second, depth + 1)
     return fingerprint(first) == fingerprint(second)
+
+
+def plainly_same(first: Any, second: Any) -> bool:
+    """Whether two values are the same for a reason that is quick to see; False says nothing."""
+    return first is second or (type(first) is type(second) and type(first) in _EQUAL_IS_SAME and bool(first == second))
 
 
 def fingerprint(value: Any) -> bytes:
