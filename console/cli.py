@@ -21,6 +21,7 @@ from console.flags import (
     ConfigFile,
     Detach,
     Directory,
+    Duplicates,
     Ids,
     Match,
     MongoUri,
@@ -89,13 +90,14 @@ def upload(
     shared: Shared,
     paths: Annotated[list[Path], typer.Argument(help="Files and folders.", metavar="PATH...")],
     to: Annotated[str | None, typer.Option("--to", help="s3://bucket/prefix.", metavar="URL")] = None,
+    duplicates: Duplicates = None,
     as_json: AsJson = False,
     detach: Detach = False,
 ) -> int:
     """Upload files and folders without a screen; exit 0 only if all completed."""
     from console.commands.upload import run
 
-    return run(shared.settings(), paths, to=to, as_json=as_json, detach=detach)
+    return run(shared.settings(), paths, to=to, as_json=as_json, detach=detach, duplicates=duplicates)
 
 
 @app.command()
@@ -192,6 +194,18 @@ def cancel(shared: Shared, chosen: Chosen, as_json: AsJson = False) -> int:
 def retry(shared: Shared, chosen: Chosen, detach: Detach = False, as_json: AsJson = False) -> int:
     """Start failed and cancelled uploads again."""
     return _intent(shared, "retry", chosen, detach=detach, as_json=as_json)
+
+
+@app.command()
+@with_flags
+def priority(
+    shared: Shared,
+    chosen: Chosen,
+    by: Annotated[int, typer.Option(min=-1000, max=1000, help="Added to the priority; may be negative.")] = 1,
+    as_json: AsJson = False,
+) -> int:
+    """Let uploads start before others that wait, or after them."""
+    return _intent(shared, "priority", chosen, by=by, as_json=as_json)
 
 
 @app.command()

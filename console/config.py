@@ -29,6 +29,7 @@ from pydantic_core import PydanticKnownError
 from console.complaints import Layer, complaint
 from console.errors import ConfigurationError
 from console.formatting import visible
+from console.models import DuplicatePolicy
 from console.watch.rules import WatchRule, WatchRules
 
 ENVIRONMENT_PREFIX: Final = "UPLOAD_CONSOLE_"
@@ -118,7 +119,7 @@ class TransferSettings(_Section):
     bandwidth_limit: Size = Field(ByteSize(0), ge=0)
     checksum: Literal["auto", "crc64nvme", "crc32c", "crc32", "sha256", "md5"] = "auto"
     engine: Literal["auto", "crt", "boto3"] = "auto"
-    duplicates: Literal["overwrite", "skip_identical", "new_name", "fail"] = "overwrite"
+    duplicates: DuplicatePolicy = "overwrite"
     retries: Count = Field(8, ge=0, le=100)
     connect_timeout_seconds: Seconds = 10.0
     read_timeout_seconds: Seconds = 60.0

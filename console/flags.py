@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
@@ -30,6 +30,10 @@ Status = Annotated[list[str] | None, typer.Option("--status", help="Only uploads
 Match = Annotated[str | None, typer.Option("--match", help="Only documents that match.", metavar="JSON")]
 Detach = Annotated[
     bool, typer.Option("--detach", help="Only record the intent; some runner of the host carries it out.")
+]
+Duplicates = Annotated[
+    Literal["overwrite", "skip_identical", "new_name", "fail"] | None,  # as `models` has it, which takes long to import
+    typer.Option(help="What if the key exists; as configured if none."),
 ]
 Directory = Annotated[Path | None, typer.Option("--dir", help="Keep the servers' data in this folder.", metavar="DIR")]
 

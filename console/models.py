@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from bson import ObjectId
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, InstanceOf, ValidationError
@@ -50,6 +50,10 @@ class Source(StrEnum):
     BROWSER = "browser"
     WATCH = "watch"
     COMMAND = "command"
+
+
+DuplicatePolicy = Literal["overwrite", "skip_identical", "new_name", "fail"]
+"""What becomes of an upload whose key is taken."""
 
 
 def _in_utc(moment: datetime) -> datetime:
@@ -154,6 +158,7 @@ class Upload(BaseModel):
     lease: Lease | None = None
     watch: Watched | None = None
     storage: Storage | None = None
+    duplicates: DuplicatePolicy | None = None
     created_at: Moment
     started_at: Moment | None = None
     updated_at: Moment

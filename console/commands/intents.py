@@ -1,4 +1,4 @@
-"""`pause`, `resume`, `cancel`, `retry`, `delete`: what people want of uploads, on whichever host they run."""
+"""`pause`, `resume`, `cancel`, `retry`, `priority`, `delete`: what people want of uploads, on any host."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from console.formatting import count, visible
 from console.models import Requested
 from console.records.connection import Document
 from console.records.database import Records
-from console.records.intents import Outcome, request_all, retry_all
+from console.records.intents import Outcome, change_priority, request_all, retry_all
 from console.transfer.deletion import delete_all
 from console.transfer.identity import RunnerIdentity
 from console.transfer.sender import S3Sender
@@ -33,6 +33,7 @@ class Intent(StrEnum):
     RESUME = "resume"
     CANCEL = "cancel"
     RETRY = "retry"
+    PRIORITY = "priority"
     DELETE = "delete"
 
 
@@ -49,6 +50,7 @@ _PAST = {
     Intent.RESUME: "resumed",
     Intent.CANCEL: "told to cancel",
     Intent.RETRY: "to be tried again",
+    Intent.PRIORITY: "given another priority",
     Intent.DELETE: "deleted",
 }
 _REQUESTED = {Intent.PAUSE: Requested.PAUSE, Intent.RESUME: Requested.RUN, Intent.CANCEL: Requested.CANCEL}
@@ -62,8 +64,10 @@ def run(
     as_json: bool,
     detach: bool = False,
     yes: bool = False,
+    by: int = 0,
 ) -> int:
-    """Record the intent; `resume` and `retry` then carry the uploads out unless `detach`ed.
+    """Record the intent; `resume` and `retry` then carry the uploads out unless `detach`ed. `by`: what is added to the
+    priority.
 
     Returns 0 if all that were named follow, else 1.
     """
@@ -76,6 +80,8 @@ def run(
                 outcome = delete_all(records, sender, ids)
         elif intent is Intent.RETRY:
             outcome = retry_all(records.uploads, ids)
+        elif intent is Intent.PRIORITY:
+            outcome = change_priority(records.uploads, ids, by)
         else:
             outcome = request_all(records.uploads, ids, _REQUESTED[intent])
             if intent is not Intent.RESUME:

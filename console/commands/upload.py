@@ -17,7 +17,7 @@ from console.commands.report import Report, make_report
 from console.config import Settings
 from console.errors import UsageError
 from console.formatting import count, visible
-from console.models import Source
+from console.models import DuplicatePolicy, Source
 from console.records.connection import Document, explain
 from console.records.database import Records
 from console.transfer.identity import this_host
@@ -25,12 +25,25 @@ from console.transfer.intake import Intake
 from console.transfer.sender import S3Sender
 
 
-def run(settings: Settings, paths: Sequence[Path], *, to: str | None, as_json: bool, detach: bool) -> int:
-    """Add an upload for each file and carry them out, unless `detach`ed. Returns 0 only if all completed."""
+def run(
+    settings: Settings,
+    paths: Sequence[Path],
+    *,
+    to: str | None,
+    as_json: bool,
+    detach: bool,
+    duplicates: DuplicatePolicy | None = None,
+) -> int:
+    """Add an upload for each file and carry them out, unless `detach`ed. Returns 0 only if all completed.
+
+    `duplicates` is for this destination, whoever carries the uploads out; None as the settings have it.
+    """
     if to is not None:
         settings = _redirected(settings, to)
     batch = ObjectId()
-    intake = Intake(settings.s3, settings.transfer, host=this_host(), source=Source.COMMAND, batch=batch)
+    intake = Intake(
+        settings.s3, settings.transfer, host=this_host(), source=Source.COMMAND, batch=batch, duplicates=duplicates
+    )
     # Made before anything is recorded: without credentials nothing could be carried out.
     with S3Sender(settings.s3, settings.transfer) as sender, Records.open(settings.mongodb) as records:
         batches = _recorded(records, intake, [_typed(path) for path in paths])

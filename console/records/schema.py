@@ -7,7 +7,7 @@ validator that others set stays too.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.collection import Collection
@@ -16,7 +16,7 @@ from pymongo.errors import CollectionInvalid, OperationFailure
 
 from console.errors import MongoUnsuitable
 from console.formatting import count
-from console.models import Requested, Source, UploadStatus
+from console.models import DuplicatePolicy, Requested, Source, UploadStatus
 from console.records.connection import UNAUTHORIZED, WIRE_VERSION_6_0, Document
 
 _NAMESPACE_EXISTS: Final = 48  # server: src/mongo/base/error_codes.yml
@@ -67,6 +67,7 @@ VALIDATOR: Final[Document] = {
             "lease": _optional(_record(runner=_TEXT, expires_at=_MOMENT)),
             "watch": _optional(_record(rule=_TEXT, scope=_TEXT, digest=_TEXT)),
             "storage": _optional({"bsonType": "object"}),
+            "duplicates": {"enum": [*get_args(DuplicatePolicy), None]},
         },
     }
 }

@@ -21,6 +21,7 @@ from pymongo.read_concern import ReadConcern
 
 from console.models import (
     TERMINAL,
+    DuplicatePolicy,
     Requested,
     Source,
     Storage,
@@ -58,7 +59,7 @@ _WAITING_ORDER: Final = [("priority", DESCENDING), ("created_at", ASCENDING), ("
 class NewUpload:
     """A file that is to be uploaded, as it goes into a document. `path_bytes` only where the name is no UTF-8.
 
-    `batch` is common to the uploads of one command.
+    `batch` is common to the uploads of one command. `duplicates` only where it is not as the settings have it.
     """
 
     filename: str
@@ -76,6 +77,7 @@ class NewUpload:
     batch: ObjectId | None = None
     watch: Watched | None = None
     storage: Storage | None = None
+    duplicates: DuplicatePolicy | None = None
 
     def document(self, now: datetime, status: UploadStatus = UploadStatus.PENDING) -> Document:
         """The document that is inserted for it."""
@@ -87,6 +89,7 @@ class NewUpload:
             **({"batch": self.batch} if self.batch is not None else {}),
             **({"watch": self.watch.model_dump()} if self.watch is not None else {}),
             **({"storage": self.storage.model_dump(exclude_none=True)} if self.storage is not None else {}),
+            **({"duplicates": self.duplicates} if self.duplicates is not None else {}),
             "host": self.host,
             "size": Int64(self.size),
             "mtime_ns": Int64(self.mtime_ns),

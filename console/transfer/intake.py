@@ -19,7 +19,7 @@ from console.config import S3Settings, TransferSettings
 from console.errors import ConfigurationError
 from console.formatting import visible
 from console.keys import KeyFacts, KeyRefused, KeyTemplate
-from console.models import Source
+from console.models import DuplicatePolicy, Source
 from console.records.uploads import NewUpload
 from console.transfer.content_type import content_type
 from console.transfer.errors import TransferError
@@ -41,8 +41,10 @@ class Intake:
         host: str,
         source: Source,
         batch: ObjectId | None = None,
+        duplicates: DuplicatePolicy | None = None,
     ) -> None:
-        """`batch` marks the uploads of one command.
+        """`batch` marks the uploads of one command; `duplicates` is for this destination, None as the settings of
+        whoever carries them out have it.
 
         Raises:
             ConfigurationError: no bucket is set, or the key template is wrong.
@@ -55,6 +57,7 @@ class Intake:
         self._host = host
         self._source = source
         self._batch = batch
+        self._duplicates = duplicates
         self.refusals: list[Refusal] = []
 
     def batches(self, paths: Iterable[str]) -> Iterator[list[NewUpload]]:
@@ -98,6 +101,7 @@ class Intake:
             key=key,
             source=self._source,
             batch=self._batch,
+            duplicates=self._duplicates,
         )
 
 

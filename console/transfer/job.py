@@ -9,9 +9,9 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, TypeVar
 
-from console.models import Checksum, Multipart
+from console.models import Checksum, DuplicatePolicy, Multipart
 from console.transfer.body import Body
 from console.transfer.control import Control, Journal
 from console.transfer.engine import ObjectSettings
@@ -27,8 +27,6 @@ from console.transfer.verify import Comparison, compare
 T = TypeVar("T")
 
 _GRACE_SECONDS: Final = 0.5
-
-DuplicatePolicy = Literal["overwrite", "skip_identical", "new_name", "fail"]
 
 
 @dataclass(frozen=True, slots=True)

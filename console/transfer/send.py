@@ -10,11 +10,11 @@ from dataclasses import replace
 from typing import Final
 
 from console.formatting import visible
-from console.models import Upload
+from console.models import DuplicatePolicy, Upload
 from console.transfer.control import Control, Journal
 from console.transfer.duplicates import exists_already, settle_duplicate
 from console.transfer.errors import TransferError
-from console.transfer.job import Confirmation, DuplicatePolicy, Job, SendOptions
+from console.transfer.job import Confirmation, Job, SendOptions
 from console.transfer.multipart import abort, close_multipart, send_multipart
 from console.transfer.plan import is_single_put
 from console.transfer.put import put
@@ -47,7 +47,7 @@ def send(
         # The attempt that is beginning now is counted already.
         begun_before=upload.attempts > 1 or upload.multipart is not None,
         transport=transport,
-        options=_kept_as_wanted(options, upload),
+        options=_as_wanted(options, upload),
         journal=journal,
         control=control,
     )
@@ -63,8 +63,10 @@ def send(
         job.close_source()
 
 
-def _kept_as_wanted(options: SendOptions, upload: Upload) -> SendOptions:
-    """The options with what the upload itself says about how its object is kept."""
+def _as_wanted(options: SendOptions, upload: Upload) -> SendOptions:
+    """The options with what the upload itself says: about a key that is taken, and how its object is kept."""
+    if upload.duplicates is not None:
+        options = replace(options, duplicates=upload.duplicates)
     if upload.storage is None:
         return options
     return replace(options, settings=replace(options.settings, **upload.storage.model_dump(exclude_none=True)))

@@ -48,7 +48,7 @@ class SmallFiles:
             and upload.size < self._options.multipart_threshold
             and upload.attempts <= 1
             and upload.multipart is None
-            and self._options.duplicates == "overwrite"
+            and (upload.duplicates or self._options.duplicates) == "overwrite"
             and self._server.returns_checksums is not None
             and self._engine.takes_at_once(upload.bucket)
         )

@@ -46,7 +46,7 @@ class Destination:
             s3 = s3.model_copy(update={"bucket": named[0], "prefix": named[1]})
         if rule.key_template is not None:
             transfer = transfer.model_copy(update={"key_template": rule.key_template})
-        self._intake = Intake(s3, transfer, host=host, source=Source.WATCH, batch=batch)
+        self._intake = Intake(s3, transfer, host=host, source=Source.WATCH, batch=batch, duplicates=rule.duplicates)
         self.bucket = s3.bucket
         self.scope = rule.shared_as or host
         self.words = visible(f"s3://{s3.bucket}/{s3.prefix.strip('/')}".rstrip("/"))

@@ -19,6 +19,7 @@ from pydantic_core import PydanticKnownError
 from console.errors import ConfigurationError
 from console.formatting import visible
 from console.keys import KeyTemplate
+from console.models import DuplicatePolicy
 
 _HOUR: Final = 3600.0
 _DAY: Final = 86_400.0
@@ -123,6 +124,7 @@ class WatchRule(BaseModel):
     kms_key_id: str | None = None
     metadata: dict[str, str] | None = None
     tags: dict[str, str] | None = None
+    duplicates: DuplicatePolicy | None = None
     priority: int = Field(0, ge=-1000, le=1000)
 
     complete_when: CompleteWhen = "quiet"

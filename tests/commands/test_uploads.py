@@ -99,6 +99,19 @@ def test_another_destination(command: Command, folder: Path, bucket: str, s3: S3
     assert wrong.code == 2
 
 
+def test_a_policy_for_this_destination(command: Command, folder: Path, records: Records) -> None:
+    letter = str(folder / "inner" / "letter.txt")
+    assert command("upload", letter, "--json").code == 0
+    again = command("upload", letter, "--duplicates", "fail", "--json")
+    assert again.code == 1
+    assert [line["code"] for line in lines(again.out) if line["event"] == "failed"] == ["ObjectExists"]
+    assert command("upload", letter, "--duplicates", "new_name", "--json").code == 0
+    assert {document["key"] for document in records.uploads.find({"status": "completed"})} == {
+        "letter.txt",
+        "letter-2.txt",
+    }
+
+
 def test_detached_uploads_are_only_recorded(command: Command, folder: Path, records: Records) -> None:
     answer = command("upload", str(folder), "--detach")
     assert answer.code == 0
@@ -124,6 +137,18 @@ def test_pause_resume_cancel_retry(command: Command, records: Records, tmp_path:
     assert lines(refused.out) == [{"intent": "pause", "changed": 0, "refused": {str(upload_id): "is cancelled"}}]
     assert command("retry", str(upload_id), "--detach").code == 0
     assert status() == "pending"
+
+
+def test_priority(command: Command, records: Records, tmp_path: Path, bucket: str) -> None:
+    ids = records.uploads.add([new_upload(tmp_path / name, bucket) for name in ("a", "b", "c")])
+    priorities = lambda: [records.uploads.get([upload_id])[0]["priority"] for upload_id in ids]  # noqa: E731
+    assert command("priority", *map(str, ids[:2]), "--by", "5").out == "2 uploads given another priority.\n"
+    assert priorities() == [5, 5, 0]
+    raised = command("priority", "--match", '{"filename": "b"}', "--json")
+    assert lines(raised.out) == [{"intent": "priority", "changed": 1, "refused": {}}]
+    assert command("priority", str(ids[0]), "--by", "-7").code == 0
+    assert priorities() == [-2, 6, 0]
+    assert [document["_id"] for document in records.uploads.waiting_after(None, "", 3)] == [ids[1], ids[2], ids[0]]
 
 
 def test_what_is_selected(command: Command, records: Records, tmp_path: Path, bucket: str) -> None:

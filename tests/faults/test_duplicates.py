@@ -117,6 +117,22 @@ def test_fail(make: Callable[..., World], size: int) -> None:
     world.check(foreign=["file.bin"])
 
 
+def test_each_destination_has_its_own_policy(world: World) -> None:
+    """It goes with the upload, whatever the settings of the runner that takes it."""
+    put_theirs(world)
+    path = world.file(1000)
+    [kept] = world.add(path, duplicates="fail")
+    [renamed] = world.add(path, duplicates="new_name")
+    world.start_runner()
+    world.wait_status([kept], FAILED)
+    world.wait_completed([renamed])
+    assert world.object_hash("file.bin") == sha256(THEIRS)
+    world.check(foreign=["file.bin"])
+    [replacing] = world.add(path)
+    world.wait_completed([replacing])
+    world.check()
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("policy", ["fail", "new_name", "skip_identical"])
 def test_a_key_that_is_taken_while_its_file_is_sent(

@@ -158,6 +158,8 @@ def test_a_signal_while_nobody_reads_what_is_told(world: World, number: signal.S
     with upload_command(world, path=world.folder / "files") as process:
         assert process.stdout is not None
         fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 4096)
+        for _ in range(101):  # `added`: with the first of them it would wait already
+            process.stdout.readline()
         wait_for(lambda: world.records.uploads.counts()[UploadStatus.COMPLETED] == 100, "much to tell")
         [large] = world.records.uploads.find({"filename": "file.bin"})
         world.wait_parts(large["_id"], 1)

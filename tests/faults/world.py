@@ -21,7 +21,7 @@ from pydantic import SecretStr
 from console.config import MongoSettings, S3Settings, TransferSettings
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Gap
-from console.models import Requested, Source, Upload, UploadStatus, read_upload
+from console.models import DuplicatePolicy, Requested, Source, Upload, UploadStatus, read_upload
 from console.records.database import Records
 from console.records.feed import ChangeFeed
 from console.records.intents import request_all, retry_all
@@ -188,10 +188,16 @@ class World:
         path.write_bytes(self._random.randbytes(size))
         return path
 
-    def add(self, *paths: Path, host: str = HERE, bucket: str | None = None) -> list[ObjectId]:
+    def add(
+        self,
+        *paths: Path,
+        host: str = HERE,
+        bucket: str | None = None,
+        duplicates: DuplicatePolicy | None = None,
+    ) -> list[ObjectId]:
         """Pending documents for the files, as `upload --detach` makes them."""
         settings = self.s3_settings.model_copy(update={"bucket": bucket or self.bucket})
-        intake = Intake(settings, self.transfer, host=host, source=Source.COMMAND)
+        intake = Intake(settings, self.transfer, host=host, source=Source.COMMAND, duplicates=duplicates)
         ids: list[ObjectId] = []
         for batch in intake.batches([os.fspath(path) for path in paths]):
             added = self.records.uploads.add(batch)
@@ -306,6 +312,7 @@ class World:
     def _check_document(self, document: Document) -> None:
         upload = read_upload(document)
         assert isinstance(upload, Upload), upload
+        self._check_arrived(upload)
         assert upload.lease is None, document
         assert upload.rate == 0, document
         assert (upload.finished_at is not None) == upload.status.is_terminal, document
@@ -329,6 +336,13 @@ class World:
                 assert upload.current < upload.size or not upload.size
             case UploadStatus.UPLOADING:
                 raise AssertionError(f"nobody is at work on it any more: {document}")
+
+    def _check_arrived(self, upload: Upload) -> None:
+        """What the document says to have arrived is in the bucket; it may lag behind."""
+        if upload.status is UploadStatus.COMPLETED:
+            return
+        held = sum(self.parts(upload.id).values())
+        assert upload.current <= held, (upload, held)
 
     def _check_events(self, documents: Mapping[ObjectId, Document], *, is_gap_allowed: bool) -> None:
         """Each event's before-image is the after-image of the one before; the last is the document itself."""

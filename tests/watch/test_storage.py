@@ -45,11 +45,13 @@ def test_storage_class_encryption_metadata_and_tags_are_the_rules_over_the_setti
         server_side_encryption="AES256",
         metadata={"origin": "scanner"},
         tags={"retention": "1 year"},
+        duplicates="new_name",
     )
     (tmp_path / "a.txt").write_text("content")
     (found,) = Scanner(rule).files()
     made = Destination(rule, settings.s3, settings.transfer, host="h").upload(found)
     upload = Upload.model_validate(made.document(datetime.now(UTC)))
+    assert upload.duplicates == "new_name"
     with S3Sender(settings.s3, settings.transfer) as sender:
         sender.send(upload, Unattended(), Unattended())
     head = client.head_object(Bucket="kept", Key="in/a.txt")
