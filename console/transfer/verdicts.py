@@ -55,6 +55,8 @@ _BUSY: Final = "Lower the number of parallel parts or the bandwidth if it lasts.
 _EXPLANATIONS: Final[dict[str, Explanation]] = {
     # Throttling and trouble inside the service
     "SlowDown": _retry("S3 asks for fewer requests", _BUSY),
+    "SlowDownRead": _retry("S3 asks for fewer requests", _BUSY),  # MinIO's
+    "SlowDownWrite": _retry("S3 asks for fewer requests", _BUSY),
     "Throttling": _retry("requests are throttled", _BUSY),
     "ThrottlingException": _retry("requests are throttled", _BUSY),
     "TooManyRequests": _retry("too many requests", _BUSY),
@@ -65,6 +67,8 @@ _EXPLANATIONS: Final[dict[str, Explanation]] = {
     "ServiceUnavailable": _retry("S3 is unavailable"),
     "ServiceUnavailableException": _retry("S3 is unavailable"),
     "503": _retry("S3 is unavailable"),
+    "XMinioServerNotInitialized": _retry("S3 is still starting"),
+    "TemporaryRedirect": _retry("the bucket's name is not known everywhere yet", "A new bucket takes a while."),
     "OperationAborted": _retry("another operation on the object is in progress"),
     "ConditionalRequestConflict": _retry("another write to the same key is in progress"),
     # The way there and back
@@ -102,6 +106,12 @@ _EXPLANATIONS: Final[dict[str, Explanation]] = {
     "AllAccessDisabled": _person("access to the bucket is disabled", "Ask its owner, then retry."),
     "AccountProblem": _person("something is wrong with the AWS account", "Ask AWS support, then retry."),
     "403": _person("access denied", _RIGHTS),
+    "UnauthorizedAccess": _person("access denied", _RIGHTS),
+    "NotSignedUp": _person("the AWS account is not signed up for S3", "Ask AWS support, then retry."),
+    "IllegalLocationConstraintException": _person(
+        "the bucket is in another region", "Set s3.region to the bucket's region."
+    ),
+    "InvalidDigest": _person("S3 refuses the checksum", "Choose another transfer.checksum, then retry."),
     "InvalidSecurity": _person("the credentials are not valid", _NEW_CREDENTIALS),
     "NoSuchBucket": _person("the bucket does not exist", "Create it or correct its name, then retry."),
     "InvalidBucketName": _person("not a valid bucket name", "Correct s3.bucket."),
@@ -133,6 +143,7 @@ _EXPLANATIONS: Final[dict[str, Explanation]] = {
     "KeyTooLong": _final("the key is longer than 1,024 bytes", "Shorten the key template or the path."),
     "InvalidRequest": _final("S3 refuses the request", "The message says why; check the s3 settings."),
     "InvalidArgument": _final("S3 refuses an argument", "The message says which; check key and s3 settings."),
+    "InvalidURI": _final("S3 refuses the key", "Correct the key template."),
     "InvalidStorageClass": _final("the storage class is not known here", "Correct s3.storage_class."),
     "InvalidTag": _final("a tag is not valid", "Correct s3.tags."),
     "MetadataTooLarge": _final("the metadata is larger than 2 KB", "Shorten s3.metadata."),
