@@ -107,6 +107,7 @@ class Bench:
             "UPLOAD_CONSOLE_S3__ENDPOINT_URL": services.s3_endpoint,
             "UPLOAD_CONSOLE_S3__BUCKET": services.bucket,
             "UPLOAD_CONSOLE_UI__DIRECTORY": str(self._folder),
+            "PYTHONDONTWRITEBYTECODE": "",  # as a person has it: compiled once
         }
 
     @property
