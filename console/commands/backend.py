@@ -160,7 +160,7 @@ class ConsoleBackend:
         """Abort those that were listed."""
         with self._found_lock:
             known = [self._found[orphan.upload_id] for orphan in orphans if orphan.upload_id in self._found]
-        return self._asked(lambda: self._sender.abort_orphans(self._records.uploads, known))
+        return len(self._asked(lambda: self._sender.abort_orphans(self._records.uploads, known)))
 
     def watches(self) -> list[port.WatchState]:
         """Every watch rule of every host."""

@@ -34,12 +34,12 @@ def run(settings: Settings, *, older_than: float, yes: bool, as_json: bool) -> i
         if not as_json:
             _tell(settings.s3.bucket, orphans)
         agreed = bool(orphans) and (yes or (not as_json and _agreed(len(orphans))))
-        aborted = sender.abort_orphans(records.uploads, orphans) if agreed else 0
+        aborted = sender.abort_orphans(records.uploads, orphans) if agreed else []
     if as_json:
         for orphan in orphans:
-            sys.stdout.write(_line(orphan, aborted=agreed).model_dump_json() + "\n")
+            sys.stdout.write(_line(orphan, aborted=orphan in aborted).model_dump_json() + "\n")
     elif agreed:
-        sys.stdout.write(f"{count(aborted, 'multipart upload')} aborted.\n")
+        sys.stdout.write(f"{count(len(aborted), 'multipart upload')} aborted.\n")
     return 0
 
 

@@ -44,17 +44,22 @@ class Adoption:
         self._identity.forget(named)
         return dead
 
-    def takeable(self, at_work: Collection[ObjectId]) -> tuple[list[str], Filter]:
-        """Dead runners, and a filter for documents of this host that are new, theirs, or long overdue."""
+    def takeable(self, at_work: Collection[ObjectId], *, own: bool = False) -> tuple[list[str], Filter]:
+        """Runners that are not at work on what they hold, and a filter for documents of this host that are new, theirs,
+        or long overdue.
+
+        With `own` the runner itself is among them: it may hold uploads beside those `at_work` without knowing of it.
+        """
         if time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + _LOOK_SECONDS
             self._dead = self.dead()
         overdue = [upload_id for upload_id in self._uploads.expired(self._identity.host) if upload_id not in at_work]
         ripe = self._ripe(overdue, self._overdue)
-        return self._dead, {
+        idle = [*self._dead, self._identity.name] if own else self._dead
+        return idle, {
             "$or": [
                 {"status": {"$ne": UploadStatus.UPLOADING.value}},
-                {"lease.runner": {"$in": self._dead}},
+                {"lease.runner": {"$in": idle}},
                 {"_id": {"$in": ripe}},
             ]
         }

@@ -45,13 +45,13 @@ def find_orphans(
     ]
 
 
-def abort_orphans(s3: S3Client, uploads: Uploads, bucket: str, orphans: Sequence[Orphan]) -> int:
-    """Abort them, but for those that a document owns by now; how many were. Raises `TransferError`."""
+def abort_orphans(s3: S3Client, uploads: Uploads, bucket: str, orphans: Sequence[Orphan]) -> list[Orphan]:
+    """Abort them, but for those that a document owns by now; gives those that were. Raises `TransferError`."""
     owned = uploads.multipart_ids(bucket)
-    wanted = [orphan.multipart for orphan in orphans if orphan.multipart.upload_id not in owned]
-    for multipart in wanted:
-        abort(s3, bucket, multipart.key, multipart.upload_id)
-    return len(wanted)
+    wanted = [orphan for orphan in orphans if orphan.multipart.upload_id not in owned]
+    for orphan in wanted:
+        abort(s3, bucket, orphan.multipart.key, orphan.multipart.upload_id)
+    return wanted
 
 
 def _stored_bytes(s3: S3Client, bucket: str, multipart: OpenMultipart) -> int | None:

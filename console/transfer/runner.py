@@ -83,6 +83,7 @@ class Runner:
         self._idle = threading.Condition(self._lock)
         self._draining = False
         self._may_find_more = True
+        self._claim_may_be_lost = False  # it took place, but the answer did not come
         self._leaving = threading.Event()
         self._stopping = threading.Lock()
         self._stopped: bool | None = None
@@ -213,17 +214,19 @@ class Runner:
         free = self._limits.uploads - (len(at_work) - len(small))
         if self._draining or self._leaving.is_set() or not self._may_find_more or free <= 0 or waiting > _FEW_WAITING:
             return
-        dead, takeable = self._adoption.takeable(at_work)
+        idle, takeable = self._adoption.takeable(at_work, own=self._claim_may_be_lost)
+        self._claim_may_be_lost = True
         claimed = self._records.uploads.claim(
             self.name,
             self.host,
             lease_seconds=self._lease_seconds,
             slots=0 if waiting else free,
             most_bytes_ahead=max(0, _BYTES_AHEAD - sum(small)),
-            dead=dead,
+            dead=idle,
             only=takeable if self._only is None else {"$and": [self._only, takeable]},
             at_work=at_work,
         )
+        self._claim_may_be_lost = False
         if not claimed and self._only is None:
             elsewhere = self._adoption.takeable_elsewhere(at_work)[:free]
             claimed = self._records.uploads.claim_elsewhere(self.name, elsewhere, lease_seconds=self._lease_seconds)

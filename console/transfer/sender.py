@@ -133,8 +133,8 @@ class S3Sender:
         """Multipart uploads under our prefix that no document owns. Raises `TransferError`."""
         return find_orphans(self._transport.s3, uploads, self._bucket, self._prefix, youngest_seconds=youngest_seconds)
 
-    def abort_orphans(self, uploads: Uploads, orphans: Sequence[Orphan]) -> int:
-        """Abort them; how many were. Raises `TransferError`."""
+    def abort_orphans(self, uploads: Uploads, orphans: Sequence[Orphan]) -> list[Orphan]:
+        """Abort them, but for those that have an owner by now; gives those that were. Raises `TransferError`."""
         return abort_orphans(self._transport.s3, uploads, self._bucket, orphans)
 
     def set_limits(self, limits: Limits) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from bson import ObjectId
+from pymongo.errors import AutoReconnect
 
-from console.models import Requested, UploadStatus
+from console.models import Requested, Upload, UploadStatus
+from console.records.uploads import Uploads
 from console.transfer.runner import Runner
 from tests.faults.conftest import MakeWorld
 from tests.faults.world import MIB, World, sha256, wait_for
@@ -69,6 +73,26 @@ def test_the_next_start_goes_on_at_once(world: World) -> None:
     world.wait_completed(ids)
     for upload_id in ids:
         assert world.document(upload_id)["error"] is None
+    world.check()
+
+
+def test_a_claim_whose_answer_is_lost_is_noticed(world: World) -> None:
+    """The runner holds what it does not know of, and would keep others from it until the lease has run out."""
+    lost: list[ObjectId] = []
+
+    class Forgetful(Uploads):
+        def claim(self, *arguments: Any, **options: Any) -> list[Upload]:
+            claimed = super().claim(*arguments, **options)
+            if claimed and not lost:
+                lost.extend(upload.id for upload in claimed)
+                raise AutoReconnect("the answer is lost")
+            return claimed
+
+    ids = world.add(world.file(6 * MIB), world.file(1000, "small"))
+    records = replace(world.records, uploads=Forgetful(world.records.uploads.collection))
+    world.start_runner(records=records, lease_seconds=600)
+    world.wait_completed(ids)
+    assert lost
     world.check()
 
 

@@ -74,7 +74,7 @@ def test_an_upload_that_is_recorded_between_the_look_and_the_sweep_is_spared(wor
     assert [orphan.multipart.upload_id for orphan in found] == [opened]
     multipart = {"upload_id": opened, "part_size": 5 * MIB}
     uploads.collection.update_one({"_id": upload_id}, {"$set": {"multipart": multipart}})
-    assert abort_orphans(world.s3, uploads, world.bucket, found) == 0
+    assert abort_orphans(world.s3, uploads, world.bucket, found) == []
     world.start_runner()
     world.wait_completed([upload_id])
     world.check()
@@ -85,5 +85,5 @@ def test_only_what_lies_under_the_prefix_is_listed(world: World) -> None:
     other = open_one(world, "others/file")
     found = find_orphans(world.s3, world.records.uploads, world.bucket, "ours", youngest_seconds=0)
     assert [orphan.multipart.key for orphan in found] == ["ours/file"]
-    assert abort_orphans(world.s3, world.records.uploads, world.bucket, found) == 1
+    assert abort_orphans(world.s3, world.records.uploads, world.bucket, found) == found
     assert [multipart.upload_id for multipart in world.open_multiparts()] == [other]
