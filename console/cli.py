@@ -210,6 +210,26 @@ def priority(
 
 @app.command()
 @with_flags
+def limits(
+    shared: Shared,
+    runners: Annotated[
+        list[str] | None, typer.Argument(help="Beginnings of their names; without any, all.", metavar="[RUNNER]...")
+    ] = None,
+    bandwidth: Annotated[
+        str | None, typer.Option(help="All uploads of a runner together, a second; 0 for no limit.", metavar="SIZE")
+    ] = None,
+    uploads: Annotated[int | None, typer.Option(min=1, max=256, help="Uploads at once.", metavar="N")] = None,
+    parts: Annotated[int | None, typer.Option(min=1, max=256, help="Parts at once.", metavar="N")] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Show what runners may use, on every host, and change it while they work."""
+    from console.commands.limits import Change, run
+
+    return run(shared.settings(), runners or (), Change(bandwidth, uploads, parts), as_json=as_json)
+
+
+@app.command()
+@with_flags
 def delete(
     shared: Shared,
     chosen: Chosen,

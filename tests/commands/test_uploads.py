@@ -13,6 +13,7 @@ from bson import ObjectId
 from console.errors import ConfigurationError, UsageError
 from console.models import Source, UploadStatus
 from console.records.database import Records
+from console.records.runners import Limits
 from console.records.uploads import NewUpload
 
 if TYPE_CHECKING:
@@ -149,6 +150,25 @@ def test_priority(command: Command, records: Records, tmp_path: Path, bucket: st
     assert command("priority", str(ids[0]), "--by", "-7").code == 0
     assert priorities() == [-2, 6, 0]
     assert [document["_id"] for document in records.uploads.waiting_after(None, "", 3)] == [ids[1], ids[2], ids[0]]
+
+
+def test_limits_of_runners_at_work(command: Command, records: Records) -> None:
+    assert command("limits").code == 1
+    for name in ("here:1:a", "there:2:b"):
+        records.runners.beat(name, name.split(":")[0], "console", Limits(0, 4, 8), {})
+    shown = lines(command("limits", "--json").out)
+    assert [(line["runner"], line["bandwidth"], line["uploads"], line["parts"]) for line in shown] == [
+        ("here:1:a", 0, 4, 8),
+        ("there:2:b", 0, 4, 8),
+    ]
+    changed = command("limits", "there", "--bandwidth", "5MiB", "--uploads", "2")
+    assert changed.out == "there:2:b  console  5.00 MiB/s  2 uploads  8 parts\n"
+    found = {state.runner: state.limits for state in records.runners.live()}
+    assert found == {"here:1:a": Limits(0, 4, 8), "there:2:b": Limits(5 * 1024 * 1024, 2, 8)}
+    wrong = command("limits", "--bandwidth", "much", "--parts", "3")
+    assert isinstance(wrong.error, UsageError)
+    assert {state.limits.parts for state in records.runners.live()} == {8}
+    assert command("limits", "nobody").code == 1
 
 
 def test_what_is_selected(command: Command, records: Records, tmp_path: Path, bucket: str) -> None:
