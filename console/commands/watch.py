@@ -30,7 +30,7 @@ from console.transfer.runner import Runner
 from console.transfer.sender import S3Sender
 from console.watch.dry_run import DryRun
 from console.watch.metrics import MetricsServer, WatchReading
-from console.watch.notes import Listener
+from console.watch.notes import Kind, Listener, Note
 from console.watch.once import WatchOnce
 from console.watch.rule_parts import Surroundings
 from console.watch.rules import WatchRule
@@ -62,14 +62,17 @@ class WatchOptions:
 def run(read_settings: Callable[[], Settings], options: WatchOptions) -> int:
     """Watch until told to stop; `read_settings` is called again on SIGHUP.
 
-    Returns the exit code: 0 after SIGTERM, 130 after Ctrl+C; with `once` 0 if all that was sent completed, else 1.
+    Returns the exit code: 0 after SIGTERM, 130 after Ctrl+C; with `once` 0 if all that was sent completed, 1
+    if not, or if a folder is away.
     Must be called in the main thread: signals are its business until it returns.
 
     Raises:
-        ConsoleError: a rule or setting is wrong, a folder of a single run is missing, or a server is away.
+        ConsoleError: a rule or setting is wrong, a typed folder of a single run is missing, or a server is away.
     """
     settings = read_settings()
     rules = rules_of(settings, options)
+    if options.once or options.dry_run:
+        _require_folders(options.folders)
     tell = make_listener(as_json=options.as_json)
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     with S3Sender(settings.s3, settings.transfer) as sender, Records.open(settings.mongodb) as records:
@@ -127,30 +130,32 @@ def _surroundings(records: Records, sender: S3Sender, settings: Settings, tell: 
     )
 
 
-def _require_folders(rules: Sequence[WatchRule]) -> None:
-    missing = [rule for rule in rules if not rule.folder.is_dir()]
-    if missing:
-        raise UsageError(f"{visible(str(missing[0].folder))} is not there, or no folder")
+def _require_folders(folders: Sequence[Path]) -> None:
+    """Those that were typed; one of the configuration may be away for now, and the others are watched all the same."""
+    for folder in folders:
+        if not folder.is_dir():
+            raise UsageError(f"{visible(str(folder))} is not there, or no folder")
 
 
 def _run_dry(records: Records, sender: S3Sender, settings: Settings, rules: Sequence[WatchRule], tell: Listener) -> int:
-    _require_folders(rules)
     around = _surroundings(records, sender, settings, tell)
+    missing = 0
     for rule in rules:
         try:
             DryRun(rule, around).run()
         except OSError as error:
-            raise UsageError(f"{visible(str(rule.folder))}: {error.strerror}") from None
-    return 0
+            missing += 1
+            tell(Note(Kind.MISSING, rule.title, str(rule.folder), error.strerror or str(error)))
+    return 1 if missing else 0
 
 
 def _run_once(
     records: Records, sender: S3Sender, settings: Settings, rules: Sequence[WatchRule], tell: Listener
 ) -> int:
-    _require_folders(rules)
     interrupted = _Signals()
     single = WatchOnce(records, _surroundings(records, sender, settings, tell), rules)
     runner = Runner(records, sender, Limits.of(settings.transfer), kind="command", only=single.uploads)
+    missing = [rule for rule in rules if not rule.folder.is_dir()]
     with interrupted.handled():
         runner.start()
         try:
@@ -160,7 +165,7 @@ def _run_once(
     failed = single.tell_endings()
     if interrupted.ending.is_set():
         return INTERRUPTED
-    return 1 if failed else 0
+    return 1 if failed or missing else 0
 
 
 @dataclass(slots=True)

@@ -125,7 +125,8 @@ def open_events(folder: str, mode: Mode, *, recursive: bool) -> FolderEvents:
 
 def is_on_network(path: str, mounts: Path = Path("/proc/self/mountinfo")) -> bool:
     """Whether a path is on a file system that other hosts may write to, as far as Linux tells."""
-    return file_system_of(path, mounts) in _NETWORK
+    kind = file_system_of(path, mounts)
+    return kind in _NETWORK or kind.startswith("fuse.")  # sshfs, s3fs, rclone …; fuseblk is a disk of this host
 
 
 def clock_skew(path: str) -> float:

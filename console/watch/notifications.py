@@ -1,7 +1,7 @@
 """Events of systems other than Linux, through watchfiles.
 
-Owns the thread that reads them. watchfiles keeps to itself that the system dropped events, and is of no more use once
-it met a name that is no UTF-8: after a flood, and after an error, everything is to be looked at.
+Owns the thread that reads them. watchfiles keeps to itself that the system dropped events, and ends at a name that is
+no UTF-8: after a flood, and after an error, everything is to be looked at.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ _FLOOD: Final = 2_000
 _MOST: Final = 50_000
 _DEBOUNCE_MS: Final = 400
 _STEP_MS: Final = 50
-_AGAIN_SECONDS: Final = 0.2
 
 
 class NotifiedEvents:
@@ -31,14 +30,13 @@ class NotifiedEvents:
     is_polling = False
 
     def __init__(self, folder: str, *, recursive: bool) -> None:
-        """Raises OSError where the folder cannot be watched."""
         self._folder = folder
-        self._recursive = recursive
         self._changes = Changes()
         self._changed = threading.Condition()
         self._is_woken = False
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(self._open(),), name="folder-events", daemon=True)
+        notify = RustNotify([folder], False, False, 0, recursive, True)
+        self._thread = threading.Thread(target=self._run, args=(notify,), name="folder-events", daemon=True)
         self._thread.start()
 
     def enter(self, folder: str) -> None:
@@ -62,29 +60,14 @@ class NotifiedEvents:
         self._closing.set()
         self.wake()
 
-    def _open(self) -> RustNotify:
-        return RustNotify([self._folder], False, False, 0, self._recursive, True)
-
     def _run(self, notify: RustNotify) -> None:
-        while not self._closing.is_set():
-            try:
+        try:
+            while not self._closing.is_set():
                 self._read(notify)
-            except (OSError, RuntimeError):  # a name that is no UTF-8, say
-                notify.close()
-                notify = self._open_again(notify)
-        notify.close()
-
-    def _open_again(self, notify: RustNotify) -> RustNotify:
-        while not self._closing.is_set():
-            try:
-                notify = self._open()
-            except OSError:
-                self._tell(Changes(moved=True))
-                self._closing.wait(_AGAIN_SECONDS)
-            else:
-                self._tell(Changes(lost=True))
-                break
-        return notify
+        except (OSError, RuntimeError):  # a name that is no UTF-8, say
+            self._tell(Changes(moved=True))  # then who watches begins anew
+        finally:
+            notify.close()
 
     def _read(self, notify: RustNotify) -> None:
         told = notify.watch(_DEBOUNCE_MS, _STEP_MS, 0, self._closing)

@@ -213,7 +213,8 @@ class WatchService:
             watcher = self._watchers.get(rule)
         if watcher is None or watcher.is_held:
             return
-        watcher.wake()
+        if upload.status is UploadStatus.FAILED:
+            watcher.wake()  # the folder may have gone
         if upload.status is UploadStatus.COMPLETED:
             self._sent[rule] += 1
             watcher.completed(upload.id)

@@ -45,7 +45,9 @@ class Troubles:
     def scan_begins(self) -> None:
         """Everything is about to be looked at: what does not work will be met again."""
         with self._lock:
-            self._seen_before, self._seen = self._seen or self._seen_before, set()
+            # A look that did not end has not seen all that does not work.
+            self._seen_before = self._seen | self._seen_before if self._is_looking else self._seen
+            self._seen = set()
             self._is_looking = True
 
     def scan_ended(self) -> None:

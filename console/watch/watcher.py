@@ -34,6 +34,7 @@ QUEUE_AHEAD: Final = 2_000
 """How many uploads of a rule wait at most in the records: more would only let newer files wait for older news."""
 _SEE_FOLDER_SECONDS: Final = 2.0
 _RETRY_SECONDS: Final = 1.0
+_ROOM_SECONDS: Final = 0.1
 
 _log = logging.getLogger(__name__)
 
@@ -120,7 +121,7 @@ class Watcher:
         self.wake()
 
     def wake(self) -> None:
-        """Something may have changed: an upload is done, a person paused the rule."""
+        """Something may have changed: a person paused the rule, or the folder went."""
         self._woken.set()
         self._folder.wake()
 
@@ -290,7 +291,7 @@ class Watcher:
 
     def _wait_for_room(self) -> None:
         while self._parts.count_open(QUEUE_AHEAD) >= QUEUE_AHEAD:
-            self._folder.collect(1.0)
+            self._stopping.wait(_ROOM_SECONDS)
             self._pulse()
 
     def _say(self, kind: Kind, words: str = "") -> None:

@@ -165,6 +165,18 @@ def test_once_ends_with_1_where_an_upload_failed(world: World, start: Start, con
     assert world.documents(status="failed")
 
 
+def test_a_folder_of_the_configuration_that_is_away_does_not_hold_up_the_others(
+    world: World, start: Start, config: Path, tmp_path: Path
+) -> None:
+    config.write_text(rules(tmp_path / "unmounted") + rules(world.folder))
+    world.write("a.txt", age_seconds=60)
+    for flag, event in (("--dry-run", "would_send"), ("--once", "completed")):
+        program = start(flag, "--config", str(config))
+        assert program.wait() == 1
+        assert [line["path"] for line in program.lines("missing")] == [str(tmp_path / "unmounted")]
+        assert [line["path"] for line in program.lines(event)] == [str(world.folder / "a.txt")]
+
+
 def test_a_dry_run_says_what_would_be_sent_and_why_not(world: World, start: Start, config: Path) -> None:
     world.write("sent.txt", age_seconds=60)
     assert start("--once", "--config", str(config)).wait() == 0

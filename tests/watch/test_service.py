@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pymongo.errors import AutoReconnect
 
 from console.models import Source
-from console.watch import watched_folder, watcher
+from console.watch import finds, scan_progress, watched_folder, watcher
 from console.watch.folder_events import Changes
 from console.watch.inotify import InotifyEvents
 from console.watch.notes import Kind
+from console.watch.notifications import NotifiedEvents
+from console.watch.sent import Record, SentFiles
 from console.watch.state import State
 from tests.watch.conftest import World
 from tests.watch.waiting import until
@@ -28,7 +32,9 @@ def test_files_that_are_there_and_files_that_come_are_uploaded_under_their_keys(
     world.write("early.txt", "early", age_seconds=60)
     world.run()
     world.watch(
-        world.rule(to=f"s3://{world.bucket}/incoming", name="scans", key_template="{prefix}/{host}/{relative_path}")
+        world.rule(
+            to=f"s3://{world.bucket}/incoming", name="scans", key_template="{prefix}/{host}/{relative_path}", priority=7
+        )
     )
     until(lambda: world.notes.of(Kind.SCANNED))
     world.write("deep/er/late.txt", "late")
@@ -38,7 +44,7 @@ def test_files_that_are_there_and_files_that_come_are_uploaded_under_their_keys(
         "incoming/watching-host/deep/er/late.txt": Source.WATCH,
     }
     assert world.body("incoming/watching-host/deep/er/late.txt") == b"late"
-    assert {document["watch"]["rule"] for document in documents} == {"scans"}
+    assert {(document["watch"]["rule"], document["priority"]) for document in documents} == {("scans", 7)}
     until(lambda: len(world.notes.of(Kind.COMPLETED)) == 2)
 
 
@@ -288,6 +294,92 @@ def test_a_storm_of_files_overflows_the_queue_and_none_is_missed(world: World, m
     until(lambda: world.records.uploads.collection.count_documents({}) == count)
     assert len({document["path"] for document in world.documents()}) == count
     assert world.notes.of(Kind.OVERFLOW)
+
+
+def test_a_first_start_goes_in_batches_does_not_run_ahead_of_the_sending_and_tells_how_far_it_is(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finds, "BATCH", 10)
+    monkeypatch.setattr(watcher, "QUEUE_AHEAD", 25)
+    monkeypatch.setattr(scan_progress, "TELL_SECONDS", 0.0)
+    for number in range(100):
+        world.write(f"{number % 7}/{number}", age_seconds=60)
+    service = world.watch(world.rule(complete_when="renamed"))
+    until(lambda: any("of 100 files" in note.words for note in world.notes.of(Kind.SCANNING)))
+    until(lambda: len(world.documents()) == 30)  # three batches: with two there was room
+    (watching,) = service.watchers()
+    told = len(world.notes.of(Kind.SCANNING))
+    until(lambda: len(world.notes.of(Kind.SCANNING)) > told + 3)  # it has asked for room several times since
+    assert (len(world.documents()), watching.state_words) == (30, "scanning 40%")  # the fourth is in hand
+    assert "files in" in world.notes.of(Kind.SCANNING)[0].words
+    world.run()
+    world.completed(100)
+    (scanned,) = until(lambda: world.notes.of(Kind.SCANNED))
+    assert scanned.words.startswith("100 files in 8 folders in ")
+
+
+def test_files_that_come_while_mongodb_is_away_are_sent_when_it_is_back(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also the second folder of two: the first ends the look at what has changed."""
+    service = world.watch()
+    (watching,) = service.watchers()
+    until(lambda: world.notes.of(Kind.SCANNED))
+    is_away = True
+    real = SentFiles.newest
+
+    def newest(self: SentFiles, paths: Sequence[str]) -> dict[str, Record]:
+        if is_away:
+            raise AutoReconnect("connection closed")
+        return real(self, paths)
+
+    monkeypatch.setattr(SentFiles, "newest", newest)
+    monkeypatch.setattr(finds, "BATCH", 1)
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a").touch()
+        os.utime(tmp_path / name / "a", (1, 1))
+    world.pass_time(0.4)  # no program can set the time of a file's last status change
+    for name in ("one", "two"):
+        (tmp_path / name).rename(world.folder / name)
+    until(lambda: watching.troubles.are_there)
+    assert "MongoDB" in world.notes.of(Kind.TROUBLE)[0].words
+    is_away = False
+    until(lambda: len(world.documents()) == 2)
+    until(lambda: not watching.troubles.are_there)
+    assert len(world.notes.of(Kind.TROUBLE)) == 1
+
+
+def test_a_file_waits_until_it_has_the_age_that_the_rule_wants(world: World) -> None:
+    young = world.write("young")
+    world.write("old", age_seconds=600)
+    service = world.watch(world.rule(minimum_age_seconds=300.0))
+    until(lambda: world.notes.of(Kind.SCANNED) and world.documents())
+    assert [document["filename"] for document in world.documents()] == ["old"]
+    os.utime(young, (1, 1))
+    service.watchers()[0].look_again()
+    until(lambda: len(world.documents()) == 2)
+
+
+def test_with_the_events_of_watchfiles_as_elsewhere_than_on_linux(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        watched_folder, "open_events", lambda folder, mode, *, recursive: NotifiedEvents(folder, recursive=recursive)
+    )
+    world.run()
+    service = world.watch(world.rule(complete_when="renamed"))
+    until(lambda: world.notes.of(Kind.SCANNED))
+    world.write("new folder/a")
+    (tmp_path / "b.part").touch()
+    (tmp_path / "b.part").rename(world.folder / "b")
+    world.completed(2)
+    Path(os.fsdecode(os.fsencode(world.folder) + b"/caf\xe9")).touch()
+    world.completed(3)
+    world.write("c")
+    world.completed(4)
+    assert service.watchers()[0].state is State.WATCHING
+    assert len(world.documents()) == 4
 
 
 def test_without_events_the_folder_is_polled(world: World) -> None:
