@@ -165,6 +165,9 @@ class RecordWriter:
         except PyMongoError as error:
             _log.warning("records wait for MongoDB: %s", words(error))
             return False
+        except Exception:  # noqa: BLE001 - without its thread nothing would ever be written again
+            _log.exception("records wait after a fault of their own")
+            return False
         return True
 
     def _next_batch(self) -> list[_Transition]:

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 from console.models import Checksum, DuplicatePolicy, Multipart
 from console.transfer.body import Body
 from console.transfer.control import Control, Journal
-from console.transfer.engine import ObjectSettings
+from console.transfer.engine import Answer, ObjectSettings
 from console.transfer.errors import Stopped
 from console.transfer.objects import StoredObject, head_object
 from console.transfer.plan import MEBIBYTE, Part, plan_parts
@@ -125,6 +125,11 @@ class Job:
     def compare(self, stored: StoredObject, part_size: int | None = None) -> Comparison:
         """That object and the file."""
         return compare(self.source, stored, part_size or self._usual_part_size(), self.control)
+
+    def delete_damaged(self, answer: Answer) -> None:
+        """Delete the object that was just made and is not the file, so that nobody takes it for that."""
+        version: dict[str, Any] = {"VersionId": answer.version_id} if answer.version_id else {}
+        self.ask(lambda: self.transport.s3.delete_object(Bucket=self.bucket, Key=self.key, **version))
 
     def done(self, stored: StoredObject, checksum: Checksum, *, skipped: bool = False) -> Confirmation:
         """The confirmation for an object that was found to be this file."""

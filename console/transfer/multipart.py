@@ -209,7 +209,10 @@ def _confirm(job: Job, answer: Answer, parts: list[SentPart]) -> Checksum:
         checksum = confirm_object(stored.answer, parts)
     except TransferError as error:
         if error.code == "ChecksumMismatch":
-            _delete_damaged(job, answer)
+            job.delete_damaged(answer)
+            job.multipart = None
+            job.journal.multipart_closed()
+            job.journal.confirmed(0)
         raise
     if checksum is not None:
         return checksum
@@ -219,14 +222,6 @@ def _confirm(job: Job, answer: Answer, parts: list[SentPart]) -> Checksum:
     if known is None:
         raise TransferError("ChecksumMismatch", "S3 confirmed the parts by different checksums, the object by none")
     return known
-
-
-def _delete_damaged(job: Job, answer: Answer) -> None:
-    version: dict[str, Any] = {"VersionId": answer.version_id} if answer.version_id else {}
-    job.ask(lambda: job.transport.s3.delete_object(Bucket=job.bucket, Key=job.key, **version))
-    job.multipart = None
-    job.journal.multipart_closed()
-    job.journal.confirmed(0)
 
 
 def _is_gone(job: Job, error: TransferError) -> bool:

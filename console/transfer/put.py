@@ -17,7 +17,8 @@ def put(job: Job, *, if_absent: bool) -> Confirmation:
     """Send the file as one object.
 
     Raises:
-        TransferError: PreconditionFailed where the key was taken meanwhile; others as `errors.classify` sorts them.
+        TransferError: ChecksumMismatch (the object is deleted then), PreconditionFailed where the key was taken
+            meanwhile, others as `errors.classify` sorts them.
         Stopped: `control` said so.
     """
     attempts = 0
@@ -45,6 +46,7 @@ def _put_once(job: Job, *, if_absent: bool) -> Confirmation:
     headers = server.for_headers(digests)
     request = PutRequest(job.bucket, job.key, job.content_type, job.options.settings, headers, conditional)
     body = job.body(Part(1, 0, size), job.control)
+    answer = None
     try:
         answer = job.in_thread(lambda: ask(lambda: job.transport.engine.put_object(request, body)))
         if server.algorithm in headers:
@@ -52,6 +54,8 @@ def _put_once(job: Job, *, if_absent: bool) -> Confirmation:
         checksum = confirm_body(answer, digests) or _confirm_size(job)
     except TransferError as error:
         body.take_back()
+        if answer is not None and error.code == "ChecksumMismatch":
+            job.delete_damaged(answer)
         if server.learn_from_refusal(error.code, conditional=conditional):
             raise TransferError(error.code, error.message, Verdict.RETRY) from error
         raise

@@ -112,7 +112,7 @@ class S3Sender:
 
     def verify(self, upload: Upload) -> Comparison:
         """Compare object and file again; reads the whole file. Raises `TransferError`."""
-        return verify_upload(self._transport.s3, upload, Unattended())
+        return verify_upload(self._transport.s3, upload, Unattended(), preferred_part_size=self._options.part_size)
 
     def link(self, upload: Upload, lifetime_seconds: int) -> str:
         """A presigned download link; kept nowhere. Raises `TransferError`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -115,6 +116,21 @@ def test_an_object_that_is_not_the_file_is_deleted(connect: Connect, make_file) 
         sent(an_upload(make_file(LARGE), "bucket"), transport)
     assert strict.objects == {}
     assert strict.multiparts == {}
+
+
+def test_a_small_object_that_is_not_the_file_is_deleted_and_sent_again(connect: Connect, make_file) -> None:
+    strict, proxy, transport = connect("crc32")
+    path = make_file(SMALL)
+    sent(an_upload(path, "bucket"), transport)
+    wrong = EditAnswer(lambda answer: re.sub(rb"(?i)(x-amz-checksum-crc32: ?)\S+", rb"\1AAAAAA==", answer))
+    proxy.plan("PutObject", wrong, times=1000)
+    with pytest.raises(TransferError, match="ChecksumMismatch"):
+        sent(an_upload(path, "bucket"), transport)
+    assert strict.objects == {}
+    proxy.heal()
+    proxy.plan("PutObject", wrong)
+    sent(an_upload(path, "bucket"), transport)
+    assert strict.objects["file.bin"].data == path.read_bytes()
 
 
 def _replace_checksum(answer: bytes) -> bytes:
