@@ -15,6 +15,7 @@ from console.embedded.samples import make_samples
 from console.embedded.services import EmbeddedServices
 
 BANDWIDTH: Final = "12 MiB"
+PART_SIZE: Final = "5 MiB"  # the least: at this bandwidth the bars move once a second or so
 ENVIRONMENT_FILE: Final = "environment.sh"
 
 
@@ -50,7 +51,7 @@ def _settings(environment: Mapping[str, str], files: Path) -> Settings:
     return load(
         None,
         {name: value for name, value in environment.items() if name.startswith(ENVIRONMENT_PREFIX)},
-        {"transfer.bandwidth_limit": BANDWIDTH, "ui.directory": files},
+        {"transfer.bandwidth_limit": BANDWIDTH, "transfer.part_size": PART_SIZE, "ui.directory": files},
     )
 
 

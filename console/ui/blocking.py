@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from textual.app import App
+from textual.worker import Worker
 
 from console.errors import ConsoleError
 from console.formatting import visible
@@ -76,7 +77,8 @@ def ask(
             if then is not None:
                 then(result)
 
-    app.run_worker(work(), group="ask", exit_on_error=False)
+    # The function, not its coroutine: a worker that is cancelled before it began would leave that one unawaited.
+    _worker: Worker[None] = app.run_worker(work, group="ask", exit_on_error=False)
 
 
 def tell(app: App[Any], error: Exception) -> None:

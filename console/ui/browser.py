@@ -23,14 +23,15 @@ from console.ui.cells import Cut, Span, Tone
 from console.ui.columns import Column
 from console.ui.listing import Entry, Kind, Listing, Sort, changed_at, chosen, in_order, natural, read_directory
 from console.ui.pane import Pane, PaneRows
-from console.ui.rows import Key, RowsView
+from console.ui.row_source import Key
+from console.ui.rows import RowsView
 
 LOOK_SECONDS: Final = 2.0
 
 COLUMNS: Final = (
     Column("name", "Name", 14, 400, rank=0, share=3, cut=Cut.MIDDLE),
     Column("size", "Size", 8, 8, rank=1, right=True),
-    Column("modified", "Modified", 11, 16, rank=2, share=1),
+    Column("modified", "Modified", 5, 16, rank=2, share=2, short="Date"),
 )
 
 
@@ -86,12 +87,16 @@ def _read_in_order(directory: str, sort: Sort, stopped: Callable[[], bool]) -> t
 
 
 def _time(mtime: float, width: int) -> str:
-    """Local time; where it is narrow without the year, and for other years without the time."""
+    """Local time, as `ls` has it where it is narrow: without the year this year, the time alone today."""
     moment = datetime.fromtimestamp(mtime, UTC).astimezone()
     if width >= 16:
         return f"{moment:%Y-%m-%d %H:%M}"
-    this_year = moment.year == datetime.now(UTC).astimezone().year
-    return f"{moment:%m-%d %H:%M}" if this_year else f"{moment:%Y-%m-%d}"
+    today = datetime.now(UTC).astimezone()
+    if width >= 11:
+        return f"{moment:%m-%d %H:%M}" if moment.year == today.year else f"{moment:%Y-%m-%d}"
+    if moment.date() == today.date():
+        return f"{moment:%H:%M}"
+    return f"{moment:%m-%d}" if moment.year == today.year else f"{moment:%Y}"
 
 
 def _name(entry: Entry) -> list[Span]:

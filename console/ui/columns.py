@@ -20,6 +20,7 @@ class Column:
 
     `rank` says which columns go first when room is short: the highest rank is dropped first, rank 0 never is.
     `share` is the part a column takes of the room that is left when all have their minimum; 0 keeps it there.
+    `short` is the title where the whole one has no room.
     """
 
     key: str
@@ -30,6 +31,11 @@ class Column:
     share: int = 0
     right: bool = False
     cut: Cut = Cut.END
+    short: str = ""
+
+    def heading(self, width: int) -> str:
+        """The title that suits a width."""
+        return self.short if self.short and len(self.title) > width else self.title
 
 
 class Fitted(NamedTuple):

@@ -38,7 +38,7 @@ from console.ui.pace import Pace
 from console.ui.pane import Pane
 from console.ui.polls import Polls
 from console.ui.requests import Requests
-from console.ui.rows import Key
+from console.ui.row_source import Key
 from console.ui.status_bar import StatusBar
 from console.ui.text_screen import TextScreen
 from console.ui.upload_cells import is_stalled
@@ -53,6 +53,8 @@ TICK_SECONDS: Final = 1.0
 
 class ConsoleScreen(Screen[None]):
     """Three panes on one backend."""
+
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012 - Textual declares it so
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab", "next_pane(1)", "Next pane", show=False, priority=True, tooltip="Go to the next pane."),

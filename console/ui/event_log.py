@@ -26,7 +26,8 @@ from console.ui.filter_line import FilterLine
 from console.ui.log_rows import LogRows
 from console.ui.pace import Pace
 from console.ui.pane import Pane
-from console.ui.rows import RowSource, RowsView
+from console.ui.row_source import RowSource
+from console.ui.rows import RowsView
 
 DRAW_SECONDS: Final = 0.25
 # So many that came between two drawings, and have no room on the screen, are told of.

@@ -12,7 +12,7 @@ from console.events.event import ChangeEvent
 from console.ui.cells import Span
 from console.ui.columns import Column
 from console.ui.event_cells import CHANGES, OPERATION, SIGN, TIME, Notice, changes_spans, event_cell
-from console.ui.rows import Key
+from console.ui.row_source import Key
 
 
 class HistoryRows:

@@ -5,7 +5,7 @@ Owns the list of intents and how each is put to the backend. No widget.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 
 from bson import ObjectId
@@ -51,10 +51,13 @@ def carry_out(backend: Backend, intent: Intent, ids: Sequence[ObjectId]) -> Outc
             raise ValueError(f"{intent} is asked of one upload")
 
 
-def refusal_words(outcome: Outcome, most: int = 5) -> str:
-    """One line for each different reason why an intent did not take, with how often."""
-    reasons: dict[str, int] = {}
-    for reason in outcome.refused.values():
-        reasons[reason] = reasons.get(reason, 0) + 1
-    lines = [f"{count(number, 'upload')}: {visible(reason)}" for reason, number in list(reasons.items())[:most]]
+def refusal_words(outcome: Outcome, name: Callable[[ObjectId], str], most: int = 5) -> str:
+    """One line for each different reason why an intent did not take, with the name of the upload or how many."""
+    reasons: dict[str, list[ObjectId]] = {}
+    for upload_id, reason in outcome.refused.items():
+        reasons.setdefault(reason, []).append(upload_id)
+    lines = [
+        f"{name(ids[0]) if len(ids) == 1 else count(len(ids), 'upload')}: {visible(reason)}"
+        for reason, ids in list(reasons.items())[:most]
+    ]
     return "\n".join(lines)

@@ -18,7 +18,8 @@ from textual.message import Message
 from textual.widgets import Input
 
 from console.ui.filter_line import FilterLine
-from console.ui.rows import RowSource, RowsView
+from console.ui.row_source import RowSource
+from console.ui.rows import RowsView
 from console.ui.title_line import TitleLine
 
 

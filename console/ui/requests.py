@@ -13,7 +13,7 @@ from bson import ObjectId
 from textual.screen import Screen
 
 from console.formatting import byte_size, count, duration, visible
-from console.models import Upload
+from console.models import Upload, UploadStatus
 from console.records.intents import Outcome
 from console.records.runners import Limits
 from console.ui.backend import Added, Backend, Orphan, Refusal, Verification
@@ -26,6 +26,7 @@ from console.ui.upload_rows import UploadRows
 
 SHOWN_REFUSALS: Final = 6
 NOTICE_SECONDS: Final = 8.0
+_KEEPS_PARTS: Final = (UploadStatus.UPLOADING, UploadStatus.PAUSED, UploadStatus.FAILED)
 
 
 class Requests:
@@ -52,19 +53,34 @@ class Requests:
     # ---- intents on uploads that are there
 
     def intend(self, intent: Intent, ids: tuple[ObjectId, ...]) -> None:
-        """Carry out an intent; deleting asks first."""
+        """Carry out an intent; what takes something away asks first."""
         if intent is Intent.DELETE:
             self._ask_delete(ids)
-        elif intent is Intent.CANCEL and len(ids) > 1:
-            self._sure(
-                f"Cancel {count(len(ids), 'upload')}?", "What arrived is removed from S3.", "Cancel them", intent, ids
-            )
+        elif intent is Intent.CANCEL and (len(ids) > 1 or self._arrived(ids[0])):
+            self._ask_cancel(ids)
         elif intent is Intent.LINK:
             self._ask_link(ids[0])
         elif intent is Intent.VERIFY:
             self._verify(ids)
         else:
             self._carry_out(intent, ids)
+
+    def _arrived(self, upload_id: ObjectId) -> int:
+        """How many bytes cancelling that upload would throw away."""
+        row = self._uploads.row(upload_id)
+        return row.current if isinstance(row, Upload) and row.status in _KEEPS_PARTS else 0
+
+    def _ask_cancel(self, ids: tuple[ObjectId, ...]) -> None:
+        if len(ids) > 1:
+            text, yes = "What arrived is removed from S3.", "Cancel them"
+            self._sure(f"Cancel {count(len(ids), 'upload')}?", text, yes, Intent.CANCEL, ids)
+        else:
+            text = f"{byte_size(self._arrived(ids[0]))} arrived; they are removed from S3."
+            self._sure(f"Cancel {self._name(ids[0])}?", text, "Cancel it", Intent.CANCEL, ids)
+
+    def _name(self, upload_id: ObjectId) -> str:
+        row = self._uploads.row(upload_id)
+        return visible(row.filename) if isinstance(row, Upload) else str(upload_id)
 
     def _ask_delete(self, ids: tuple[ObjectId, ...]) -> None:
         row = self._uploads.row(ids[0])
@@ -89,7 +105,7 @@ class Requests:
     def _carried_out(self, intent: Intent, outcome: Outcome) -> None:
         """What obeys is seen in the table at once; only what does not needs words."""
         if outcome.refused:
-            self._say(refusal_words(outcome), f"{str(intent).capitalize()} refused", severity="warning")
+            self._say(refusal_words(outcome, self._name), f"{str(intent).capitalize()} refused", severity="warning")
         elif intent is Intent.DELETE:
             self._say(count(outcome.changed, "upload"), "Deleted")
 
@@ -113,9 +129,8 @@ class Requests:
 
     def _verify(self, ids: Sequence[ObjectId]) -> None:
         for upload_id in ids:
-            row = self._uploads.row(upload_id)
-            name = visible(row.filename) if isinstance(row, Upload) else str(upload_id)
-            ask(self._screen.app, partial(self._backend.verify, upload_id), partial(self._verified, name))
+            call = partial(self._backend.verify, upload_id)
+            ask(self._screen.app, call, partial(self._verified, self._name(upload_id)))
         self._say(
             f"comparing {count(len(ids), 'object')} with {'its file' if len(ids) == 1 else 'their files'}", "Verify"
         )

@@ -1,16 +1,15 @@
 """The one list of the console: files, uploads and events are all drawn by it.
 
 Owns the cursor, marks, scrolling, following the end, mouse and keys, and drawing only the lines (and of these only the
-part) that changed, so that little goes over a slow line. Not here: what a row holds (a `RowSource` says it), which
+part) that changed, so that little goes over a slow line. Not here: what a row holds (`row_source`), which
 columns fit (`columns`). The widget scrolls by itself instead of through Textual's `ScrollView`: changing a virtual
 size there lays out and repaints the whole screen with every row that arrives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final, Protocol, TypeAlias
+from typing import ClassVar, Final
 
 from textual import events
 from textual.binding import Binding, BindingType
@@ -18,50 +17,14 @@ from textual.message import Message
 from textual.strip import Strip
 
 from console.ui.cells import Span, Tone, fit_spans, padded
-from console.ui.columns import Column, Fitted, fit_columns
+from console.ui.columns import Fitted, fit_columns
 from console.ui.lines import LinesWidget
+from console.ui.row_source import Key, RowSource
 
 WHEEL_ROWS: Final = 3
 MARK_SIGN: Final = "●"
 CURSOR_SIGN: Final = "▌"
 GUTTER: Final = 2
-
-Key: TypeAlias = Hashable
-
-
-class RowSource(Protocol):
-    """What a list shows. Rows have a key that stays the same while their place changes."""
-
-    @property
-    def columns(self) -> Sequence[Column]:
-        """Which columns there are; asked again when the width changes or another source is shown."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def key(self, index: int) -> Key:
-        """What identifies the row."""
-        ...
-
-    def index_of(self, key: Key) -> int | None:
-        """Where the row with that key is now, None where it is gone."""
-        ...
-
-    def cell(self, index: int, column: str, width: int) -> Sequence[Span]:
-        """The text of one cell, already `visible()`; it is cut and padded to `width` afterwards."""
-        ...
-
-    def whole(self, index: int) -> Sequence[Span] | None:
-        """The text of a row that has no columns, None for one that has."""
-        ...
-
-    def may_mark(self, index: int) -> bool:
-        """Whether actions on several rows can include this one."""
-        ...
-
-    def empty_words(self) -> str:
-        """What is said where there is no row."""
-        ...
 
 
 class RowsView(LinesWidget, can_focus=True):
@@ -272,7 +235,7 @@ class RowsView(LinesWidget, can_focus=True):
         return Strip([*self.segments(self._row(index), *over), *self.segments([self._scrollbar(y)])])
 
     def _head(self) -> list[Span]:
-        words = (padded(column.title, width, right=column.right) for column, _, width in self._fitted)
+        words = (padded(column.heading(width), width, right=column.right) for column, _, width in self._fitted)
         return [Span(padded("  " + " ".join(words), self.size.width - 1), Tone.MUTED)]
 
     def _row(self, index: int) -> list[Span]:

@@ -12,7 +12,7 @@ from rich.cells import cell_len
 
 from console.ui.cells import Span, head
 from console.ui.columns import Column
-from console.ui.rows import Key
+from console.ui.row_source import Key
 
 _COLUMNS: Final = (Column("text", "", 1, 100_000, rank=0, share=1),)
 

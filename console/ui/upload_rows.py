@@ -283,9 +283,8 @@ class UploadRows:
         if self._stale:
             words = self.text.casefold().split()
             keys = [key for key, row in self._rows.items() if matches(row, words)] if words else list(self._rows)
-            keys.sort(key=self._orders.__getitem__)
-            self._view = keys
-            self._places = {key: place for place, key in enumerate(keys)}
+            self._view = sorted(keys, key=self._orders.__getitem__)
+            self._places = {key: place for place, key in enumerate(self._view)}
             self._stale = False
         return self._view
 
@@ -297,5 +296,4 @@ def matches(row: Row, words: Iterable[str]) -> bool:
     else:
         code = row.error.code if row.error is not None else ""
         text = "\n".join((row.path, row.destination, row.host, row.status, row.source, code))
-    text = text.casefold()
-    return all(word in text for word in words)
+    return all(map(text.casefold().__contains__, words))

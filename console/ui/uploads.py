@@ -20,7 +20,8 @@ from console.models import Upload
 from console.ui.cells import Span
 from console.ui.intents import Intent
 from console.ui.pane import Pane, PaneRows
-from console.ui.rows import Key, RowsView
+from console.ui.row_source import Key
+from console.ui.rows import RowsView
 from console.ui.upload_cells import COLUMNS, upload_cell
 from console.ui.upload_rows import UploadRows
 

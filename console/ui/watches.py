@@ -22,7 +22,8 @@ from console.ui.blocking import ask
 from console.ui.cells import Cut, Span, Tone
 from console.ui.columns import Column
 from console.ui.key_bar import KeyBar
-from console.ui.rows import Key, RowsView
+from console.ui.row_source import Key
+from console.ui.rows import RowsView
 from console.ui.text_screen import TextScreen
 from console.ui.title_line import TitleLine
 

@@ -105,7 +105,7 @@ async def test_names_that_would_harm_the_terminal_are_shown_as_data(opened: Open
     odd = [b"caf\xe9.txt", b"\x1b[2Jwiped", b"two\nlines", b"[bold]x", "right\u202eto-left".encode()]
     for name in odd:
         (directory / os.fsdecode(name)).touch()
-    async with opened(size=(120, 36), directory=str(directory)) as console:
+    async with opened(size=(200, 50), directory=str(directory)) as console:
         for shown in (r"caf\xe9.txt", r"\x1b[2Jwiped", r"two\nlines", "[bold]x", r"right\u202eto-left"):
             assert shown in console.text, shown
         await console.press("asterisk", "u")

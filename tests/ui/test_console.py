@@ -92,6 +92,34 @@ async def test_keys_ask_for_the_upload_under_the_cursor(opened: Opener, name: st
         await console.until(lambda: asked in console.backend.asked)
 
 
+async def test_cancelling_what_has_arrived_asks_first_and_says_how_much_goes(opened: Opener) -> None:
+    async with opened(documents=[document(1, status="uploading", current=5_242_880)]) as console:
+        await console.press("2", "c")
+        assert isinstance(console.app.screen, ChoiceDialog)
+        assert "5.00 MiB arrived" in console.text
+        await console.press("enter")
+        assert console.backend.asked == []
+        await console.press("c", "y")
+        await console.until(lambda: ("request", (key(1),), Requested.CANCEL) in console.backend.asked)
+
+
+async def test_a_refused_intent_names_the_upload_or_says_how_many(opened: Opener) -> None:
+    async with opened(documents=[document(n, status="completed") for n in (1, 2)]) as console:
+        await console.press("2", "end", "R")
+        await console.until(lambda: "photo-0002.jpg: it is completed" in console.text, "one")
+        await console.press("asterisk", "R")
+        await console.until(lambda: "2 uploads: it is completed" in console.text, "two")
+
+
+async def test_with_few_lines_the_log_takes_half_of_them_while_it_is_read(opened: Opener) -> None:
+    async with opened(size=(80, 24)) as console:
+        before = console.screen.log_pane.size.height
+        await console.press("3")
+        await console.until(lambda: console.screen.log_pane.size.height >= 10 > before)
+        await console.press("2")
+        await console.until(lambda: console.screen.log_pane.size.height == before)
+
+
 async def test_keys_ask_for_all_marked_uploads_at_once(opened: Opener) -> None:
     async with opened(documents=[document(n) for n in range(1, 5)]) as console:
         await console.press("2", "asterisk", "p")
@@ -157,7 +185,7 @@ async def test_a_failed_request_is_a_notice_with_advice_and_not_a_traceback(open
         await console.until(lambda: "Is mongod running?" in console.text)
         assert "Server out of reach" in console.text
         console.backend.fails = ValueError("[bold]odd\x1b[31m")
-        await console.press("c")
+        await console.press("r")
         await console.until(lambda: r"ValueError: [bold]odd\x1b[31m" in console.text)
 
 
@@ -231,7 +259,7 @@ async def test_finish_first_leaves_when_the_last_one_has_ended(opened: Opener) -
     async with opened(documents=[document(1, status="uploading")]) as console:
         await console.press("q", "f")
         await console.until(lambda: ("drain",) in console.backend.asked)
-        assert "leaving after 1 upload" in console.text
+        await console.until(lambda: "leaving after 1 upload" in console.text)
         console.backend.change(key(1), status="completed", finished_at=NOW, lease=None)
         await console.until(lambda: console.app.return_value is not None)
     assert console.app.return_value is Leave.NOW

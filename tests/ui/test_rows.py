@@ -10,7 +10,8 @@ from textual.app import App, ComposeResult
 
 from console.ui.cells import Span
 from console.ui.columns import Column
-from console.ui.rows import Key, RowsView
+from console.ui.row_source import Key
+from console.ui.rows import RowsView
 from console.ui.themes import DARK, THEMES
 
 COLUMNS = (Column("text", "Text", 4, 40, rank=0, share=1), Column("right", "Right", 5, 5, rank=1, right=True))

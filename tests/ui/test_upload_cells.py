@@ -60,7 +60,7 @@ def test_a_lease_without_a_time_zone_is_in_utc() -> None:
 def test_a_bar_has_its_width_and_is_full_only_at_the_end(percentage: float, width: int) -> None:
     done, left = progress_bar(percentage, width)
     assert cell_len(done.text + left.text) == width
-    assert (left.text == "") == (percentage >= 100 or width == 0)
+    assert (done.text == "━" * width) == (percentage >= 100 or width == 0)
     assert (done.tone, left.tone) == (Tone.BAR, Tone.TROUGH)
 
 
