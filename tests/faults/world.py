@@ -107,7 +107,7 @@ class World:
         wait_for(self._is_followed, "the feed is connected")
 
     def __enter__(self) -> Self:
-        self._stack.callback(self._feed.close)
+        self._stack.callback(self._feed.close, 0.0)  # it waits for the next event; its client ends right after
         return self
 
     def __exit__(self, *error: Any) -> None:
