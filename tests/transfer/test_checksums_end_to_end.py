@@ -24,7 +24,7 @@ from tests.faults.proxy import Answer, CorruptBody, CutAnswer, Do, DropAnswer, E
 from .doubles import MIB, Commands, MakeFile, Notes, an_upload, options
 from .strict_s3 import StrictS3
 
-SMALL, LARGE = 70_000, 11 * MIB
+SMALL, LARGE, THREE_PARTS = 70_000, 6 * MIB, 11 * MIB
 Connect = Callable[..., tuple[StrictS3, FaultProxy, Transport]]
 
 
@@ -140,7 +140,7 @@ def _replace_checksum(answer: bytes) -> bytes:
 
 def test_a_resumed_upload_keeps_the_checksum_it_began_with(connect: Connect, make_file) -> None:
     strict, proxy, transport = connect("crc32c")
-    path = make_file(LARGE)
+    path = make_file(THREE_PARTS)
     upload = an_upload(path, "bucket")
     notes = Notes()
     proxy.plan("UploadPart", Answer(403, "ExpiredToken"), when=lambda request: request.query["partNumber"] == "3")
@@ -149,13 +149,13 @@ def test_a_resumed_upload_keeps_the_checksum_it_began_with(connect: Connect, mak
     held = sum(len(part.data) for part in next(iter(strict.multiparts.values())).parts.values())
     done = sent(upload.model_copy(update={"multipart": notes.opened[0]}), transport)
     assert strict.objects["file.bin"].data == path.read_bytes()
-    assert done.sent_bytes == LARGE - held
+    assert done.sent_bytes == THREE_PARTS - held
     assert (done.checksum.algorithm, done.checksum.kind) == ("CRC32C", "FULL_OBJECT")
 
 
 def test_another_checksum_than_the_upload_began_with_starts_anew(connect: Connect, make_file) -> None:
     strict, proxy, transport = connect("crc32c")
-    path = make_file(LARGE)
+    path = make_file(THREE_PARTS)
     notes = Notes()
     proxy.plan("CompleteMultipartUpload", Answer(403, "AccessDenied"))
     with pytest.raises(TransferError, match="AccessDenied"):
@@ -184,7 +184,7 @@ def test_a_name_that_was_taken_while_paused(connect: Connect, make_file) -> None
 
 def test_a_part_with_other_bytes_is_replaced_on_resume(connect: Connect, make_file) -> None:
     strict, proxy, transport = connect()
-    path = make_file(LARGE)
+    path = make_file(THREE_PARTS)
     upload = an_upload(path, "bucket")
     notes = Notes()
     proxy.plan("CompleteMultipartUpload", Answer(403, "AccessDenied"))
