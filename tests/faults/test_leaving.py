@@ -149,8 +149,7 @@ def test_the_console_pauses_what_it_sends(world: World, end: str) -> None:
     goes_on(world, upload_id)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_while_nobody_reads_what_is_told(world: World, number: signal.Signals) -> None:
+def test_a_signal_while_nobody_reads_what_is_told(world: World) -> None:
     """The command hangs in a write to a full pipe: uploads pause and it ends all the same."""
     world.file(SIZE)
     for small in range(100):
@@ -163,11 +162,11 @@ def test_a_signal_while_nobody_reads_what_is_told(world: World, number: signal.S
         wait_for(lambda: world.records.uploads.counts()[UploadStatus.COMPLETED] == 100, "much to tell")
         [large] = world.records.uploads.find({"filename": "file.bin"})
         world.wait_parts(large["_id"], 1)
-        process.send_signal(number)
-        assert process.wait(20) == 128 + number
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 128 + signal.SIGTERM
     document = world.document(large["_id"])
     assert document["status"] == "paused"
-    assert document["requested"] in ("run", "pause")
+    assert document["requested"] == "run"
     assert sum(world.parts(large["_id"]).values()) >= 5 * MIB
 
 

@@ -202,13 +202,14 @@ def test_a_runner_that_is_cut_off_gives_way_to_the_one_that_adopted(gate: Gate, 
 
 
 def test_leaving_while_mongodb_is_away_takes_no_longer(gate: Gate, make_world: MakeWorld) -> None:
-    """What could not be written is adopted at once by the next runner of the host."""
+    """Once the process has ended, the next runner of the host goes on at once: `test_leaving`."""
     world = make_world()
     [upload_id] = world.add(world.file(LARGE))
     runner = world.start_runner(records=world.open_records(uri=SecretStr(through(gate))), rate=10 * MIB)
     world.wait_parts(upload_id, 1)
     gate.cut()
     with suppress(PyMongoError):
-        seconds = wait_for(lambda: runner.stop(4.0) is not None, "the runner's end")
+        seconds = wait_for(lambda: runner.stop(2.0) is not None, "the runner's end")
     print(f"left within {seconds:.2f} s without MongoDB")
     assert seconds < 5
+    assert world.statuses([upload_id]) == ["uploading"]

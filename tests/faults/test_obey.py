@@ -64,11 +64,11 @@ def test_a_paused_upload_that_is_cancelled_leaves_nothing(world: World) -> None:
 
 def test_a_cancelled_upload_is_tried_again(world: World) -> None:
     [upload_id] = world.add(world.file(30 * MIB))
-    runner = world.start_runner(rate=15 * MIB)
+    world.start_runner(rate=15 * MIB)
     world.wait_parts(upload_id, 1)
     world.cancel(upload_id)
     world.retry(upload_id)
-    world.elsewhere.runners.set_limits(runner.name, Limits(0, 3, 4))
+    world.hurry()
     world.wait_completed([upload_id])
     world.check()
 
@@ -143,13 +143,13 @@ def test_an_object_that_cannot_be_deleted_keeps_its_record(world: World) -> None
 def test_priority_decides_what_starts_next(make_world: MakeWorld) -> None:
     world = make_world(parallel_uploads=1)
     first, *others = world.add(*(world.file(6 * MIB, f"{number}.bin") for number in range(9)))
-    runner = world.start_runner(rate=2 * MIB)
+    world.start_runner(rate=2 * MIB)
     world.wait_status([first], UPLOADING)
     waiting = [upload_id for upload_id in others if world.statuses([upload_id]) == ["pending"]]
     urgent = waiting[-1]
     assert len(waiting) >= 2
     change_priority(world.elsewhere.uploads, [urgent], 10)
-    world.elsewhere.runners.set_limits(runner.name, Limits(0, 1, 4))
+    world.hurry()
     world.wait_completed([first, *others])
     finished = {i: world.document(i)["finished_at"] for i in waiting}
     assert min(finished, key=lambda i: finished[i]) == urgent
@@ -168,7 +168,7 @@ def test_limits_change_while_uploads_run(make_world: MakeWorld, uploads: int) ->
     if uploads == 4:
         multiparts = wait_for(lambda: len(world.open_multiparts()) == 4, "four at once")
         print(f"four at once {multiparts:.2f} s later")
-    world.elsewhere.runners.set_limits(runner.name, Limits(0, uploads, 2))
+    world.hurry()
     world.wait_completed(ids)
     world.check()
 
