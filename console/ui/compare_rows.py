@@ -6,18 +6,22 @@ Owns the drawing of `console.events.rows` in cells, and which folds are open. No
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final, NamedTuple
+
+from rich.cells import cell_len
 
 from console.events.event import ChangeEvent
 from console.events.rows import Cell, Fold, Omitted, Row, RowKind, event_rows, fold
-from console.events.text import json_text
+from console.events.text import excerpt, first_difference, json_text, path_text, type_label
 from console.formatting import count
 from console.ui.cells import Span, Tone
 from console.ui.columns import Column
-from console.ui.rows import Key
+from console.ui.row_source import Key
 from console.ui.text_rows import folded
 
 NARROW: Final = 96
+LONGEST: Final = 20_000  # characters of a value that are shown in full
 
 _SIGN: Final = Column("sign", "", 1, 1, rank=0)
 _FIELD: Final = Column("field", "Field", 14, 60, rank=0, share=2)
@@ -76,13 +80,34 @@ class CompareRows:
             else:
                 self._lines.append(_Line(row))
 
-    def toggle(self, key: Key) -> None:
-        """Open the fold on that line."""
+    def toggle(self, key: Key) -> bool:
+        """Open the fold on that line; False where there is none."""
         index = self.index_of(key)
         row = self._lines[index].row if index is not None else None
         if isinstance(row, Fold):
             self._opened.add(row.start)
             self._lay_out()
+        return isinstance(row, Fold)
+
+    def whole_values(self, key: Key) -> tuple[str, list[tuple[str, str]]] | None:
+        """The path of that line, and each side's type and value in full; None for a line that has none.
+
+        Of a value that is too long for a screen the part is given in which the sides differ.
+        """
+        index = self.index_of(key)
+        row = self._lines[index].row if index is not None else None
+        if not isinstance(row, Row):
+            return None
+        both = {"before": row.before, "after": row.after}
+        cells = {"": row.after or row.before} if row.kind is RowKind.SAME else both
+        texts = {side: (cell, json_text(cell.value, relaxed=True)) for side, cell in cells.items() if cell is not None}
+        around = first_difference(*(text for _, text in texts.values())) if len(texts) == 2 else 0
+        start = max(0, around - LONGEST // 3)
+        lines = []
+        for side, (cell, text) in texts.items():
+            part = f"{'…' if start else ''}{text[start : start + LONGEST]}{'…' if len(text) > start + LONGEST else ''}"
+            lines.append((side, f"{type_label(cell.value)}\n{part}"))
+        return path_text(row.path), lines
 
     def value(self, index: int) -> str:
         """The whole value on a line, as JSON, to copy: the new one where there are two."""
@@ -131,10 +156,10 @@ class CompareRows:
     def cell(self, index: int, column: str, width: int) -> Sequence[Span]:
         """Sign, field, or one side."""
         line = self._lines[index]
-        return _row_cell(line.row, line.side, column) if isinstance(line.row, Row) else [Span("")]
+        return _row_cell(line.row, line.side, column, width) if isinstance(line.row, Row) else [Span("")]
 
 
-def _row_cell(row: Row, side: str, column: str) -> Sequence[Span]:
+def _row_cell(row: Row, side: str, column: str, width: int) -> Sequence[Span]:
     sign, tone = _SIGNS[row.kind]
     same = row.kind is RowKind.SAME
     if column == "sign":
@@ -144,9 +169,18 @@ def _row_cell(row: Row, side: str, column: str) -> Sequence[Span]:
         return [Span(f"{'  ' * row.depth}{label}", Tone.MUTED if same else Tone.STRONG)]
     if column == "value":
         side = side or ("before" if row.kind is RowKind.REMOVED else "after")
-        return _side(row.before if side == "before" else row.after, _side_tone(side, tone) if not same else tone)
-    cell = row.before if column == "before" else row.after
-    return _side(cell, Tone.MUTED if same else _side_tone(column, tone))
+        return _side(_differing(row, side, width), _side_tone(side, tone) if not same else tone)
+    return _side(_differing(row, column, width), Tone.MUTED if same else _side_tone(column, tone))
+
+
+def _differing(row: Row, side: str, width: int) -> Cell | None:
+    """One side; of two long strings the part in which they differ, as far as it has room."""
+    before, after = row.before, row.after
+    cell = before if side == "before" else after
+    if row.kind is not RowKind.CHANGED or cell is None or cell_len(cell.text) <= width:
+        return cell
+    texts = [one.value for one in (before, after) if one is not None and isinstance(one.value, str)]
+    return replace(cell, text=excerpt(cell.value, first_difference(*texts), width)) if len(texts) == 2 else cell
 
 
 def _side_tone(side: str, otherwise: Tone) -> Tone:

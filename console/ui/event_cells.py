@@ -37,10 +37,10 @@ SUMMARY_CELLS: Final = 400
 TIME: Final = Column("time", "Time", 8, 12, rank=1, share=1)
 CLUSTER_TIME: Final = Column("cluster", "Cluster time", 13, 18, rank=1, share=1)
 SIGN: Final = Column("sign", "", 1, 1, rank=0)
-OPERATION: Final = Column("operation", "Event", 7, 12, rank=4, share=1)
-NAMESPACE: Final = Column("namespace", "Namespace", 16, 40, rank=5, share=2, cut=Cut.START)
+OPERATION: Final = Column("operation", "Event", 7, 13, rank=4, share=1)
+NAMESPACE: Final = Column("namespace", "Namespace", 12, 40, rank=5, share=2, cut=Cut.START)
 DOCUMENT: Final = Column("document", "Document", 12, 32, rank=2, share=3, cut=Cut.MIDDLE)
-CHANGES: Final = Column("changes", "Changed", 20, 2_000, rank=0, share=8)
+CHANGES: Final = Column("changes", "Changed", 24, 2_000, rank=0, share=8)
 
 # Behind the time.
 ONE_NAMESPACE: Final = (SIGN, OPERATION, DOCUMENT, CHANGES)

@@ -38,6 +38,7 @@ from console.ui.key_bar import KeyBar
 from console.ui.rows import GUTTER, RowsView
 from console.ui.tab_line import TabLine
 from console.ui.text_rows import TextRows
+from console.ui.text_screen import TextScreen
 from console.ui.title_line import TitleLine
 
 TITLE_SECONDS: Final = 1.0
@@ -153,7 +154,7 @@ class EventDetail(Screen[None]):
         time = f"{moment:%Y-%m-%d %H:%M:%S.%f}"[:-3] if moment is not None else ""
         counts = f"{time} · {place} of {len(history)}" if place else time
         cluster = cluster_time_text(self.event)
-        places = (f"in {visible(self.event.namespace)}" if self.event.namespace else "", cluster and f"at {cluster}")
+        places = (cluster and f"at {cluster}", f"in {visible(self.event.namespace)}" if self.event.namespace else "")
         self._title.show(name, counts, " ".join(filter(None, places)))
         self._tabs.show(list(Tab).index(self.tab))
         return history
@@ -167,8 +168,11 @@ class EventDetail(Screen[None]):
         message.stop()
         source = self._rows.source
         if isinstance(source, CompareRows):
-            source.toggle(message.key)
-            self._rows.reload()
+            if source.toggle(message.key):
+                self._rows.reload()
+            elif whole := source.whole_values(message.key):
+                title, lines = whole
+                self.app.push_screen(TextScreen(title, lines, partial(source.value, self._rows.cursor)))
         elif isinstance(source, HistoryRows) and isinstance(message.key, int):
             self.tab = Tab.COMPARE
             self._go(message.key)

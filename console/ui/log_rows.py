@@ -15,8 +15,8 @@ from console.events.buffer import CAPACITY, EventBuffer, Search
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Gap, Snapshot
 from console.events.filters import Filter
-from console.formatting import count
-from console.ui.cells import Span
+from console.formatting import count, visible
+from console.ui.cells import Span, Tone
 from console.ui.columns import Column
 from console.ui.event_cells import (
     CLUSTER_TIME,
@@ -29,7 +29,7 @@ from console.ui.event_cells import (
     event_cell,
     notice_spans,
 )
-from console.ui.rows import Key
+from console.ui.row_source import Key
 
 KEPT: Final = 500
 # A slice of looking at older entries: keys are served between slices, so it is short however large events are.
@@ -109,6 +109,10 @@ class LogRows:
         time = CLUSTER_TIME if self.shows_cluster_time else TIME
         return (time, *(SEVERAL_NAMESPACES if len(self.buffer.namespaces) > 1 else ONE_NAMESPACE))
 
+    def _has_one_database(self) -> bool:
+        """Whether the database need not be said. What concerns none, or all of it, has no name then either."""
+        return len({name.partition(".")[0] for name in self.buffer.namespaces if name}) == 1
+
     def __len__(self) -> int:
         return len(self._view) if self._held_at is None else self._view.position(self._held_at)
 
@@ -152,6 +156,10 @@ class LogRows:
         entry = self.entry(number)
         if isinstance(entry, Notice):
             return [Span("")]
+        if column == "document" and entry.document_key is None and len(self.buffer.namespaces) == 1:
+            return [Span(visible(entry.namespace), Tone.MUTED)]  # it has no column of its own
+        if column == "namespace" and self._has_one_database():
+            return [Span(visible(entry.namespace.partition(".")[2]), Tone.MUTED)]
         if column != "changes":
             return event_cell(entry, column, width)
         spans = self._spans.get(number)

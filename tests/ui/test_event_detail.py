@@ -58,6 +58,22 @@ async def test_one_stands_under_the_other_where_it_is_narrow(inspected: Inspecte
         await inspecting.until(lambda: line_with(inspecting, "~ age", "41", "42"))
 
 
+async def test_a_long_text_shows_where_it_differs_and_opens_in_full(inspected: Inspected) -> None:
+    before = {"_id": KEY, "text": "x" * 900 + "old" + "y" * 900}
+    after = before | {"text": "x" * 900 + "new" + "y" * 900}
+    changed = FakeBackend().event("update", KEY, before, after, {"updatedFields": {}}, ("shop", "people"))
+    for size in ((120, 36), (80, 24)):
+        async with inspected(changed, size=size) as inspecting:
+            await inspecting.press("enter")
+            await inspecting.until(lambda shown=inspecting: "xold" in shown.text and "xnew" in shown.text)
+            await inspecting.press("enter")
+            await inspecting.until(lambda inspecting=inspecting: line_with(inspecting, "before", "String"))
+            await inspecting.press("y")
+            assert json.loads(inspecting.app.clipboard) in (before["text"], after["text"])
+            await inspecting.press("escape")
+            await inspecting.until(lambda inspecting=inspecting: line_with(inspecting, "[Compare]"))
+
+
 async def test_what_is_folded_opens_by_enter_or_all_at_once(inspected: Inspected) -> None:
     async with inspected(an_update()) as inspecting:
         await inspecting.press("enter")

@@ -133,7 +133,10 @@ async def test_the_namespace_is_shown_where_there_are_several(inspected: Inspect
     async with inspected(*events(2)) as inspecting:
         assert "Namespace" not in inspecting.text
         inspecting.source.backend.bring(*events(1, start=2, namespace=("shop", "customers")))
-        await inspecting.until(lambda: "Namespace" in inspecting.text and "shop.customers" in inspecting.text)
+        await inspecting.until(lambda: "Namespace" in inspecting.text and " customers " in inspecting.text)
+        assert "shop.customers" not in inspecting.text  # the database is always the same one
+        inspecting.source.backend.bring(*events(1, start=3, namespace=("stock", "parts")))
+        await inspecting.until(lambda: "stock.parts" in inspecting.text and "shop.customers" in inspecting.text)
 
 
 async def test_gaps_and_connections_are_lines_and_the_end_of_a_feed_is_said(inspected: Inspected) -> None:

@@ -116,6 +116,6 @@ async def test_event_compared(inspected: Inspected, size: Size, snapshot: Snapsh
 async def test_inspector(inspected: Inspected, size: Size, snapshot: SnapshotAssertion) -> None:
     other = events(1, start=60, namespace=("shop", "customers"))
     async with inspected(*events(60), *other, size=size) as inspecting:
-        await inspecting.until(lambda: "shop.customers" in inspecting.text)
+        await inspecting.until(lambda: "customers" in inspecting.text)
         await inspecting.press("up")
         assert picture(inspecting) == snapshot
