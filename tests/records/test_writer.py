@@ -244,6 +244,21 @@ def test_messages_with_names_that_are_no_utf8_are_written_escaped(uploads, write
     assert the(uploads, upload_id).error.message == r"$caf\udce9"
 
 
+def test_a_fault_of_its_own_does_not_end_the_writer(uploads, writers, monkeypatch):
+    writer = writers(uploads)
+    upload_id, progress = claimed(uploads, writer)
+    failed_once = threading.Event()
+
+    def sample(_: float):
+        failed_once.set()
+        raise ValueError("a fault of ours")
+
+    monkeypatch.setattr(progress, "sample", sample)
+    assert failed_once.wait(PATIENCE)
+    assert writer.write(upload_id, DONE, lets_go=True).result(PATIENCE)
+    assert the(uploads, upload_id).status is UploadStatus.COMPLETED
+
+
 def test_a_callback_that_fails_does_not_end_the_writer(uploads, writers, monkeypatch):
     told = threading.Event()
 
