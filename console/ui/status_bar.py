@@ -14,7 +14,7 @@ from console.formatting import byte_rate, byte_size, visible
 from console.models import UploadStatus
 from console.records.runners import Limits
 from console.ui.backend import Link, ServerHealth
-from console.ui.cells import Span, Tone, fit_spans, spans_length
+from console.ui.cells import Span, Tone, fit_spans, shorten, spans_length
 from console.ui.lines import LinesWidget
 from console.ui.upload_cells import SIGNS
 
@@ -34,6 +34,7 @@ _ORDER: Final = (
 )
 _WORDS: Final = {UploadStatus.PENDING: "waiting"}
 _ALWAYS: Final = (UploadStatus.UPLOADING, UploadStatus.COMPLETED)
+_LEAST_DETAIL: Final = 12
 
 
 class StatusBar(LinesWidget):
@@ -52,7 +53,7 @@ class StatusBar(LinesWidget):
     def make_line(self, y: int) -> Strip:
         """Servers above, uploads below; as many words as there is room for."""
         room = max(1, self.size.width - 2)
-        forms = self._server_forms() if y == 0 else self._upload_forms()
+        forms = self._server_forms(room) if y == 0 else self._upload_forms()
         for left, right in forms:
             free = room - spans_length(left) - spans_length(right)
             if free >= 1:
@@ -61,12 +62,24 @@ class StatusBar(LinesWidget):
         left = fit_spans(left, max(0, room - spans_length(right) - 1))
         return self.strip([Span(" "), *left, Span(" "), *right, Span(" ")])
 
-    def _server_forms(self) -> Iterator[tuple[list[Span], list[Span]]]:
+    def _server_forms(self, room: int) -> Iterator[tuple[list[Span], list[Span]]]:
         """From the longest form to the shortest."""
         left = [Span("Upload console", Tone.STRONG), Span(f" on {visible(self.host)}", Tone.MUTED)]
-        for detailed in (True, False):
-            right = [*_server("MongoDB", self.mongodb, detailed), Span("   "), *_server("S3", self.s3, detailed)]
-            yield left, right
+        details = [_detail(self.mongodb), _detail(self.s3)]
+        yield left, self._servers(details)
+        # Without the addresses there is room for some of what is wrong.
+        brief = self._servers(["", ""])
+        ill = [server.link is not Link.CONNECTED and bool(server.message) for server in (self.mongodb, self.s3)]
+        each = (room - spans_length(left) - spans_length(brief) - 1) // max(1, sum(ill))
+        if any(ill) and each >= _LEAST_DETAIL:
+            yield (
+                left,
+                self._servers([shorten(words, each) if bad else "" for words, bad in zip(details, ill, strict=True)]),
+            )
+        yield left, brief
+
+    def _servers(self, details: Sequence[str]) -> list[Span]:
+        return [*_server("MongoDB", self.mongodb, details[0]), Span("   "), *_server("S3", self.s3, details[1])]
 
     def _upload_forms(self) -> Iterator[tuple[list[Span], list[Span]]]:
         for gap, words, short_rate in (("   ", True, False), ("  ", True, True), ("  ", False, True)):
@@ -92,11 +105,18 @@ class StatusBar(LinesWidget):
         return spans
 
 
-def _server(name: str, health: ServerHealth, detailed: bool) -> Sequence[Span]:
+def _server(name: str, health: ServerHealth, detail: str) -> Sequence[Span]:
     sign, tone = _LINKS[health.link]
-    spans = [Span(f"{sign} ", tone), Span(name, Tone.STRONG), Span(f" {health.link}", tone)]
-    if detailed and health.link is not Link.CONNECTED and health.message:
-        spans.append(Span(f": {visible(health.message)}", Tone.MUTED))
-    elif detailed and health.address:
-        spans.append(Span(f" {visible(health.address)}", Tone.MUTED))
-    return spans
+    return [
+        Span(f"{sign} ", tone),
+        Span(name, Tone.STRONG),
+        Span(f" {health.link}", tone),
+        Span(detail, Tone.MUTED),
+    ]
+
+
+def _detail(health: ServerHealth) -> str:
+    """What is wrong, or else where the server is."""
+    if health.link is not Link.CONNECTED and health.message:
+        return f": {visible(health.message)}"
+    return f" {visible(health.address)}" if health.address else ""

@@ -12,7 +12,7 @@ from typing import Final
 from rich.cells import cell_len
 
 from console.formatting import age, byte_rate, byte_size, duration, visible
-from console.models import Requested, UnreadableUpload, Upload, UploadStatus
+from console.models import Requested, Source, UnreadableUpload, Upload, UploadStatus
 from console.ui.cells import Cut, Span, Tone
 from console.ui.columns import Column
 from console.ui.upload_rows import Row
@@ -41,6 +41,7 @@ SIGNS: Final[Mapping[UploadStatus, tuple[str, Tone]]] = {
 }
 STALLED_SIGN: Final = "!"
 UNREADABLE_SIGN: Final = "?"
+WATCH_SIGN: Final = "» "  # nobody chose this file: a watch found it
 
 _ASKED: Final[Mapping[tuple[UploadStatus, Requested], str]] = {
     (UploadStatus.UPLOADING, Requested.PAUSE): "pausing…",
@@ -58,8 +59,18 @@ def is_stalled(upload: Upload, now: datetime) -> bool:
         return False
     if upload.lease is None:
         return True
-    expires = upload.lease.expires_at
-    return (expires if expires.tzinfo is not None else expires.replace(tzinfo=UTC)) < now
+    return _utc(upload.lease.expires_at) < now
+
+
+def is_retrying(upload: Upload) -> bool:
+    """It is being sent, no byte gets through, and the last that was heard of it is a failure."""
+    begun = upload.started_at or upload.created_at
+    failed = upload.error is not None and _utc(upload.error.at) >= _utc(begun)
+    return upload.status is UploadStatus.UPLOADING and upload.requested is Requested.RUN and failed and not upload.rate
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def progress_bar(percentage: float, width: int, tone: Tone = Tone.BAR) -> list[Span]:
@@ -92,6 +103,9 @@ def status_words(upload: Upload, now: datetime, width: int = 80) -> Span:
     asked = _ASKED.get((upload.status, upload.requested))
     if asked is not None:
         return Span(asked, Tone.WARNING)
+    if is_retrying(upload) and upload.error is not None:
+        words = f"retrying {visible(upload.error.code)}"
+        return Span(words if cell_len(words) <= width else "retrying…", Tone.WARNING)
     match upload.status:
         case UploadStatus.PENDING:
             return Span(f"waiting {upload.priority:+d}" if upload.priority else "waiting", Tone.PLAIN)
@@ -120,7 +134,7 @@ def _unreadable_cell(row: UnreadableUpload, column: str) -> Sequence[Span]:
 
 def _status(upload: Upload, width: int, now: datetime) -> Sequence[Span]:
     moves = upload.status is UploadStatus.UPLOADING and upload.requested is Requested.RUN
-    if moves and not is_stalled(upload, now):
+    if moves and not is_stalled(upload, now) and not is_retrying(upload):
         return progress_bar(upload.percentage, width)
     return [status_words(upload, now, width)]
 
@@ -136,7 +150,8 @@ def _moving(upload: Upload, now: datetime) -> bool:
 
 
 def _name(upload: Upload, width: int, now: datetime) -> Sequence[Span]:
-    return [Span(visible(upload.filename), Tone.STRONG if _moving(upload, now) else Tone.PLAIN)]
+    name = Span(visible(upload.filename), Tone.STRONG if _moving(upload, now) else Tone.PLAIN)
+    return [Span(WATCH_SIGN, Tone.MUTED), name] if upload.source is Source.WATCH else [name]
 
 
 def _destination(upload: Upload, width: int, now: datetime) -> Sequence[Span]:

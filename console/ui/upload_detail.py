@@ -13,7 +13,7 @@ from console.events.text import json_text
 from console.formatting import age, byte_rate, byte_size, count, duration, visible
 from console.models import UnreadableUpload, Upload, UploadStatus
 from console.transfer.verdicts import Verdict, explain
-from console.ui.upload_cells import is_stalled, percent, row_sign, status_words
+from console.ui.upload_cells import is_retrying, is_stalled, percent, row_sign, status_words
 from console.ui.upload_rows import Row
 
 _VERDICTS: Final = {
@@ -66,7 +66,8 @@ def _error_lines(row: Upload) -> Iterator[tuple[str, str]]:
     yield "", visible(row.error.message)
     meaning = explain(row.error.code)
     if row.status is not UploadStatus.FAILED:
-        yield "", f"an earlier failure, since tried again: {meaning.words}"
+        words = "it is being tried again" if is_retrying(row) else "an earlier failure, since tried again"
+        yield "", f"{words}: {meaning.words}"
         return
     yield "meaning", f"{meaning.words}: {_VERDICTS[meaning.verdict]}"
     if meaning.advice:

@@ -208,6 +208,11 @@ async def test_the_header_says_how_the_servers_are_in_words(opened: Opener) -> N
         console.backend.health = Servers(console.backend.health.mongodb, lost)
         console.screen._polls.ask_health()
         await console.until(lambda: "✗ S3 lost: connection refused" in console.text)
+        told = ServerHealth(Link.LOST, "s3.example.com", "could not connect to " + "a/very/long/name/" * 9)
+        console.backend.health = Servers(console.backend.health.mongodb, told)
+        console.screen._polls.ask_health()
+        await console.until(lambda: "● MongoDB connected   ✗ S3 lost: could not connect to a/very/" in console.lines[0])
+        assert console.lines[0].rstrip().endswith("…")
 
 
 async def test_a_gap_is_a_line_of_the_log(opened: Opener) -> None:

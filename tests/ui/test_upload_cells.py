@@ -17,6 +17,7 @@ from console.ui.upload_cells import COLUMNS, is_stalled, percent, progress_bar, 
 from .fake_backend import NOW, document
 
 ERROR = {"code": "NoSuchBucket", "message": "no", "at": NOW}
+OLD = {**ERROR, "at": NOW - timedelta(seconds=1)}
 HELD = {"runner": "alpha:1", "expires_at": NOW + timedelta(seconds=5)}
 OVER = {"runner": "alpha:1", "expires_at": NOW - timedelta(seconds=5)}
 
@@ -31,6 +32,9 @@ def upload(**fields: Any) -> Upload:
     ("fields", "sign", "words"),
     [
         ({"status": "uploading", "lease": HELD}, "↑", "uploading"),
+        ({"status": "uploading", "lease": HELD, "error": ERROR}, "↑", "retrying NoSuchBucket"),
+        ({"status": "uploading", "lease": HELD, "error": ERROR, "rate": 5.0}, "↑", "uploading"),
+        ({"status": "uploading", "lease": HELD, "error": OLD, "started_at": NOW}, "↑", "uploading"),
         ({"status": "uploading", "lease": HELD, "requested": "pause"}, "↑", "pausing…"),
         ({"status": "uploading", "lease": HELD, "requested": "cancel"}, "↑", "cancelling…"),
         ({"status": "uploading", "lease": OVER, "host": "beta"}, "!", "stalled on beta"),
@@ -49,6 +53,12 @@ def test_signs_and_words(fields: dict[str, Any], sign: str, words: str) -> None:
     row = upload(**fields)
     assert row_sign(row, NOW).text == sign
     assert status_words(row, NOW).text == words
+
+
+def test_where_a_bar_has_no_meaning_the_reason_stands_in_its_place() -> None:
+    row = upload(status="uploading", lease=HELD, error=ERROR)
+    for width, words in ((24, "retrying NoSuchBucket"), (12, "retrying…")):
+        assert [span.text for span in upload_cell(row, "status", width, NOW)] == [words]
 
 
 def test_a_lease_without_a_time_zone_is_in_utc() -> None:
