@@ -115,7 +115,8 @@ async def test_without_watches_it_is_said_how_to_get_one(opened: Opener) -> None
 
 async def test_uploads_of_a_watch_are_told_from_others(opened: Opener) -> None:
     watch = {"rule": "scans", "scope": "alpha", "digest": "d"}
-    async with opened(size=(200, 50), documents=[document(5, source="watch", watch=watch)]) as console:
-        await console.until(lambda: "watch" in console.text)
+    documents = [document(5, source="watch", watch=watch, priority=1), document(6)]
+    async with opened(size=(80, 24), documents=documents) as console:
+        await console.until(lambda: "· » photo" in console.text and "· photo" in console.text)
         await console.press("2", "enter")
         await console.until(lambda: "watch scans, priority" in console.text)
