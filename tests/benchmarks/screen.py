@@ -58,7 +58,8 @@ def document(number: int, status: UploadStatus, now: datetime) -> Document:
         *(name, f"/srv/photos/{name}", None, "camera-1", 200_000_000 + number, 1_790_000_000_000_000_000 + number),
         *(f"{number:032x}", "image/jpeg", "archive", f"photos/{name}", Source.WATCH),
     )
-    fields = new.document(now - timedelta(seconds=number % 86_400), status)
+    # More than an hour ago: ages change once an hour then, as most that a person has in front of them.
+    fields = new.document(now - timedelta(hours=2, seconds=number % 86_400), status)
     fields["started_at"] = fields["created_at"]
     if status is UploadStatus.UPLOADING:
         lease = {"runner": "camera-1:4711:00000000", "expires_at": now + timedelta(hours=6)}
