@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any
 
 import pytest
 from bson import ObjectId
 
-from console.errors import MongoUnsuitable
+from console.commands.backend import ConsoleBackend
+from console.errors import MongoUnsuitable, UsageError
+from console.records.runners import Limits
+from console.transfer.identity import RunnerIdentity
+from console.transfer.runner import Runner
 from console.transfer.selection import Refusal
 from console.watch import presence as presence_module
 from console.watch.notes import Kind
@@ -35,6 +40,7 @@ def test_a_heartbeat_is_read_as_it_was_told(presence: Presence) -> None:
         refused_by_reason={"$too.large": 2},
         last_refusals=(Refusal("/in/$x", "too large"),),
         last_error="$oh.no",
+        is_troubled=True,
     )
     presence.beat("h", "$rule.1", "one", told)
     (known,) = presence.known()
@@ -42,7 +48,7 @@ def test_a_heartbeat_is_read_as_it_was_told(presence: Presence) -> None:
     assert known.heartbeat.folder == "/in/caf\\xe9"
     assert known.heartbeat.refused_by_reason == {"$too.large": 2}
     assert known.heartbeat.last_refusals == told.last_refusals
-    assert known.heartbeat.last_error == "$oh.no"
+    assert (known.heartbeat.last_error, known.heartbeat.is_troubled) == ("$oh.no", True)
 
 
 def test_one_process_of_a_host_holds_a_rule_until_it_leaves_or_falls_silent(
@@ -116,6 +122,26 @@ def test_counts_come_from_the_records(world: World, presence: Presence) -> None:
     (known,) = until(lambda: [each for each in presence.known() if each.is_alive and each.heartbeat.refused])
     assert until(lambda: presence.known()[0].heartbeat.sent == 2)
     assert (known.heartbeat.pending, known.heartbeat.failed) == (0, 0)
+
+
+def test_the_console_sees_the_watches_of_another_host_and_pauses_them(world: World) -> None:
+    os.mkfifo(world.folder / "pipe")
+    world.write("a", age_seconds=60)
+    service = world.watch(world.rule(name="scans"), host="elsewhere")
+    identity = RunnerIdentity(HOST, world.state)
+    runner = Runner(world.records, world.sender, Limits.of(world.settings.transfer), kind="console", identity=identity)
+    backend = ConsoleBackend(world.records, world.sender, runner, world.settings)
+    (state,) = until(lambda: found if (found := backend.watches()) and found[0].pending and found[0].refused else None)
+    assert (state.host, state.rule, state.folder, state.pending) == ("elsewhere", "scans", str(world.folder), 1)
+    assert state.refused_by_reason == {"a named pipe": 1}
+    assert (state.is_watched, state.is_troubled, state.paused) == (True, False, False)
+    backend.pause_watch("elsewhere", "scans", paused=True)
+    until(lambda: service.watchers()[0].state is State.PAUSED)
+    service.stop()
+    (state,) = backend.watches()
+    assert (state.state, state.is_watched, state.paused) == ("stopped", False, True)
+    with pytest.raises(UsageError, match="no watch rule nothing on elsewhere"):
+        backend.pause_watch("elsewhere", "nothing", paused=True)
 
 
 def test_rules_that_change_are_followed_and_the_others_undisturbed(world: World, presence: Presence) -> None:
