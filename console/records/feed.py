@@ -36,8 +36,9 @@ FeedTarget = Collection[Document] | Database[Document] | MongoClient[Document]
 # Server error codes: https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
 # CloseChangeStream, InvalidResumeToken, ChangeStreamFatalError (a token that this stream cannot find),
 # ChangeStreamHistoryLost: behind the last token there is nothing to be had.
+_INVALID_RESUME_TOKEN: Final = 260
 _HISTORY_TOO_SHORT: Final = 286
-_HISTORY_LOST: Final = frozenset({222, 260, 280, _HISTORY_TOO_SHORT})
+_HISTORY_LOST: Final = frozenset({222, _INVALID_RESUME_TOKEN, 280, _HISTORY_TOO_SHORT})
 _FATAL: Final = frozenset({UNAUTHORIZED, AUTHENTICATION_FAILED, NOT_A_REPLICA_SET})
 # MaxTimeMSExpired, FailedToSatisfyReadPreference, ReadConcernMajorityNotAvailableYet, KeyNotFound,
 # ExceededTimeLimit: a server that is just starting says these, too.
@@ -106,6 +107,7 @@ class ChangeFeed:
         self._care = _Care.NONE
         self._unreadable = ""
         self._may_split = images
+        self._taken_up: Mapping[str, Any] | None = None
         self._last_seen: datetime | None = None
         self._thread = threading.Thread(target=self._run, name="change-feed", daemon=True)
 
@@ -195,6 +197,11 @@ class ChangeFeed:
 
     def _recover(self, error: PyMongoError) -> None:
         """Decide where to go on, and wait a moment."""
+        if _code(error) == _INVALID_RESUME_TOKEN and self._read.token not in (None, self._taken_up):
+            # Behind an invalidate event that the pipeline keeps from us, PyMongo resumes by itself with `resumeAfter`,
+            # which its token does not allow. `_open` takes up there with `startAfter`.
+            self._taken_up = self._read.token
+            return
         if _code(error) in _HISTORY_LOST:
             lost = Gap(words(error), since=self._last_seen, until=datetime.now(UTC))
             self._put(lost, self._oldest() if _code(error) == _HISTORY_TOO_SHORT else Start())

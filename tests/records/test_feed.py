@@ -224,6 +224,19 @@ def test_a_dropped_collection_is_seen_and_its_successor_followed(database, thing
         assert ids(take_until(feeds(database.things, start=Start(token=event.token)), lambda items: 2 in ids(items)))
 
 
+def test_a_drop_that_the_pipeline_keeps_from_us_is_passed_by(database, things, feeds):
+    """The server ends the stream all the same, in its first batch where one begins in the past."""
+    with database.watch() as stream:
+        token = stream.resume_token
+    things.insert_one({"_id": 1})
+    things.drop()
+    database.create_collection(things.name).insert_one({"_id": 2})
+    feed = feeds(things, pipeline=[{"$match": {"operationType": "insert"}}], start=Start(token=token))
+    items = take_until(feed, lambda items: len(events(items)) == 2)
+    assert [event.document_id for event in events(items)] == [1, 2]
+    assert not [item for item in items if isinstance(item, Gap)]
+
+
 def test_a_renamed_collection_is_seen_and_the_name_followed(database, things, feeds):
     feed = feeds(things)
     take_until(feed, opened)
