@@ -84,6 +84,22 @@ class Terminal:
         for key in keys:
             os.write(self._master, KEYS.get(key, key).encode())
 
+    def answer_seconds(self, keys: str, echo: str, seconds: float = 30.0) -> float:
+        """Type, and give the time until the program has written `echo`, which it must not do by itself."""
+        began, wanted, tail = time.monotonic(), echo.encode(), b""
+        os.write(self._master, keys.encode())
+        while wanted not in tail:
+            if time.monotonic() - began > seconds:
+                raise AssertionError(f"no answer to {keys!r}\n--- the screen ---\n{self.text}")
+            tail = tail[-len(wanted) :] + self._receive(0.2)
+        return time.monotonic() - began
+
+    def look(self) -> str:
+        """Read what is there already; gives the screen's text."""
+        while self._read(0):
+            pass
+        return self.text
+
     def hang_up(self) -> None:
         """Close the terminal, as a broken SSH connection does."""
         os.close(self._master)
@@ -117,15 +133,18 @@ class Terminal:
         return self.process.returncode
 
     def _read(self, seconds: float) -> bool:
+        return bool(self._receive(seconds))
+
+    def _receive(self, seconds: float) -> bytes:
         try:
             poll = select.poll()  # `select` fails from the 1,024th open file on
             poll.register(self._master, select.POLLIN)
             data = os.read(self._master, 65536) if poll.poll(seconds * 1000) else b""
         except OSError:  # EIO: the program has closed its side
-            return False
+            return b""
         self.received += len(data)
         self._stream.feed(data)
-        return bool(data)
+        return data
 
 
 def _shows(text: str, what: str | re.Pattern[str] | Callable[[str], bool]) -> bool:
