@@ -38,6 +38,7 @@ FILE_NAME: Final = "config.toml"
 MEBIBYTE: Final = 1024 * 1024
 GIBIBYTE: Final = 1024 * MEBIBYTE
 _LONGEST_SECONDS: Final = 3600.0
+_LONGEST_OUTAGE_SECONDS: Final = 7 * 24 * 3600.0
 
 
 class _Section(BaseModel):
@@ -121,6 +122,7 @@ class TransferSettings(_Section):
     engine: Literal["auto", "crt", "boto3"] = "auto"
     duplicates: DuplicatePolicy = "overwrite"
     retries: Count = Field(8, ge=0, le=100)
+    outage_seconds: Annotated[float, BeforeValidator(_no_truth), Field(ge=0, le=_LONGEST_OUTAGE_SECONDS)] = 3600.0
     connect_timeout_seconds: Seconds = 10.0
     read_timeout_seconds: Seconds = 60.0
 

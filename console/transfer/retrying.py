@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 
 from console.transfer.control import Control, Journal, Unattended
 from console.transfer.errors import Stopped, TransferError, classify
@@ -20,16 +20,21 @@ T = TypeVar("T")
 START_ANEW: Final = frozenset({"NoSuchUpload", "InvalidPart", "InvalidPartOrder"})
 """The multipart upload is lost: sending the same request again is of no use."""
 
+_OUT_OF_REACH: Final = frozenset({"ConnectionFailed", "ConnectTimeout", "ProxyFailed"})
+"""Nothing of the request went out: the network is away, and no count of attempts tells when it comes back."""
+
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """`retries` of each request beyond the first attempt. Waits are random ("full jitter", see the AWS Architecture
     Blog, "Exponential Backoff And Jitter") between 0 and `first_wait_seconds` doubled each time, up to the longest.
+    While S3 cannot be reached at all, attempts do not count, for `outage_seconds`.
     """
 
     retries: int = 8
     first_wait_seconds: float = 0.5
     longest_wait_seconds: float = 30.0
+    outage_seconds: float = 0.0
 
 
 _SINGLE_REQUEST: Final = RetryPolicy(retries=3, first_wait_seconds=0.2, longest_wait_seconds=2.0)
@@ -51,14 +56,23 @@ def with_retries(operation: Callable[[], T], policy: RetryPolicy, control: Contr
     Raises:
         TransferError: the last one. Stopped: `control` said so.
     """
+    counted = 0
+
+    def is_enough(state: RetryCallState) -> bool:
+        nonlocal counted
+        if not (_is_out_of_reach(state) and (state.seconds_since_start or 0.0) < policy.outage_seconds):
+            counted += 1
+        return counted > policy.retries
 
     def note(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        if isinstance(error, TransferError):
-            journal.noted(error.code, f"{error.message} (attempt {state.attempt_number} of {policy.retries + 1})")
+        # An outage may last for hundreds of attempts, and each note is an event that every console shows.
+        if isinstance(error, TransferError) and state.attempt_number <= policy.retries + 1:
+            attempts = "" if _is_out_of_reach(state) else f" of {policy.retries + 1}"
+            journal.noted(error.code, f"{error.message} (attempt {state.attempt_number}{attempts})")
 
     retrying = Retrying(
-        stop=stop_after_attempt(policy.retries + 1),
+        stop=is_enough,
         wait=wait_random_exponential(multiplier=policy.first_wait_seconds, max=policy.longest_wait_seconds),
         retry=retry_if_exception(_passes_by_itself),
         sleep=control.wait,
@@ -73,6 +87,11 @@ def ask_patiently(operation: Callable[[], T]) -> T:
     """A single request outside an upload: a few quick retries, not interruptible."""
     nobody = Unattended()
     return with_retries(operation, _SINGLE_REQUEST, nobody, nobody)
+
+
+def _is_out_of_reach(state: RetryCallState) -> bool:
+    error = state.outcome.exception() if state.outcome else None
+    return isinstance(error, TransferError) and error.code in _OUT_OF_REACH
 
 
 def _passes_by_itself(error: BaseException) -> bool:

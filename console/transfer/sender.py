@@ -79,7 +79,7 @@ class S3Sender:
                 metadata=s3.metadata,
                 tags=s3.tags,
             ),
-            retry=retry or RetryPolicy(retries=transfer.retries),
+            retry=retry or RetryPolicy(retries=transfer.retries, outage_seconds=transfer.outage_seconds),
         )
         self._small_files = SmallFiles(self._transport, self._options)
 
