@@ -22,10 +22,10 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import platformdirs
 
@@ -77,6 +77,10 @@ class Result:
     samples: dict[str, list[Sample]] = field(default_factory=lambda: defaultdict(list))
     mongod_cpu: list[float] = field(default_factory=list)
     sink_cpu: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON: `asdict` of Python 3.11 cannot copy a `defaultdict`."""
+        return asdict(replace(self, samples=dict(self.samples), sink_cpu=dict(self.sink_cpu)))
 
     def ratio(self, client: str) -> Spread:
         """How many times as long as ours a client took, round by round."""
@@ -226,7 +230,7 @@ def main() -> int:
         print(f"transfer benchmark: {problem}", file=sys.stderr)
         return 1
     if options.json:
-        options.json.write_text(json.dumps([asdict(result) for result in results], default=str, indent=1))
+        options.json.write_text(json.dumps([result.plain() for result in results], default=str, indent=1))
     return 0
 
 
