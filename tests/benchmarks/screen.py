@@ -243,14 +243,15 @@ class Bench:
 
     def large(self) -> None:
         """Start and memory with 100,000 uploads in the collection."""
-        self.fill(MANY // (10 if self.quick else 1), UploadStatus.COMPLETED)
+        count = MANY // (10 if self.quick else 1)
+        self.fill(count, UploadStatus.COMPLETED)
         rounds = 1 if self.quick else 3
         took = [self._start("photo-") for _ in range(rounds)]
-        self.figures.several("100,000 uploads: first row after start", took, "s", 1.5)
+        self.figures.several(f"{count:,} uploads: first row after start", took, "s", 1.5)
         with self.console() as terminal:
             terminal.press("2", "end")
             self._watch(terminal)
-            self.figures.tell("100,000 uploads: memory", _resident(terminal) / MEBIBYTE, "MiB", 200)
+            self.figures.tell(f"{count:,} uploads: memory", _resident(terminal) / MEBIBYTE, "MiB", 200)
 
 
 def _in_table(words: str) -> Callable[[str], bool]:
