@@ -64,6 +64,8 @@ class EventLines:
             if self._place:
                 self._place.keep(source.position.token, is_idle=not items)
             self._output.check_reader()
+        if self._place:  # also behind what was read last and did not pass a filter
+            self._place.keep(source.position.token, is_idle=False)
 
     def _lines(self, item: FeedItem) -> Iterator[str]:
         if isinstance(item, ChangeEvent):

@@ -85,7 +85,8 @@ VALUES: dict[str, Any] = {
     "decimal of nothing": Decimal128("NaN"),
     "smallest": MinKey(),
     "largest": MaxKey(),
-    "like extended JSON": {"$oid": "no", "$date": {"$numberLong": "x"}, "$numberInt": []},
+    # Not here: documents that spell extended JSON's own names, {"$oid": "no"}. It has no way to quote them, so a
+    # recording tells such a line as one that cannot be read.
 }
 
 
@@ -94,7 +95,8 @@ def kinds(database: Documents) -> None:
     things = database.create_collection("things", changeStreamPreAndPostImages={"enabled": True})
     things.create_index("a", name="by_a")
     database.command("collMod", "things", index={"name": "by_a", "hidden": True})
-    things.insert_one({"_id": 1, "status": "new", "log": [1, 2, 3, 4, 5], "gone": 1})
+    # Of a document that is smaller than the difference the server logs a replacement.
+    things.insert_one({"_id": 1, "status": "new", "log": [1, 2, 3, 4, 5], "gone": 1, "more": "x" * 1000})
     cut = {"$slice": ["$log", 2]}
     things.update_one({"_id": 1}, [{"$set": {"status": "old", "log": cut}}, {"$unset": "gone"}])
     things.replace_one({"_id": 1}, {"status": "replaced"})
