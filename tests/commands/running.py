@@ -26,6 +26,8 @@ class Running:
             stdout=out or subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**os.environ, **environment},
+            # A shell that starts the tests in the background has SIGINT ignored, and children inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         self._errors = b""
 

@@ -160,11 +160,14 @@ async def test_events_of_no_document_show_what_there_is(inspected: Inspected) ->
 
 
 @pytest.mark.parametrize(("tab", "name"), [("3", "update.json"), ("4", "history.jsonl")])
-async def test_what_the_tab_is_about_is_saved(inspected: Inspected, tmp_path: Path, tab: str, name: str) -> None:
+async def test_what_the_tab_is_about_is_saved(
+    inspected: Inspected, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tab: str, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
     async with inspected(*events(30)) as inspecting:
         await inspecting.press("enter", tab, "s")
         await inspecting.until(lambda: f"Save the {name.partition('.')[0]}" in inspecting.text)
-        await inspecting.press("ctrl+u", *str(tmp_path / name), "enter")
+        await inspecting.press("ctrl+u", *name, "enter")
         await inspecting.until(lambda: "Saved" in inspecting.text)
     if tab == "4":
         saved = [event for event in replay(tmp_path / name) if isinstance(event, ChangeEvent)]
@@ -180,10 +183,13 @@ async def test_the_event_under_the_cursor_of_the_history_is_copied(inspected: In
 
 
 @pytest.mark.parametrize("name", ["event.json", "there.json"])
-async def test_saving_writes_a_new_file_and_never_over_one(inspected: Inspected, tmp_path: Path, name: str) -> None:
+async def test_saving_writes_a_new_file_and_never_over_one(
+    inspected: Inspected, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "there.json").write_text("mine")
     async with inspected(an_update()) as inspecting:
-        await inspecting.press("enter", "s", "ctrl+u", *str(tmp_path / name), "enter")
+        await inspecting.press("enter", "s", "ctrl+u", *name, "enter")
         await inspecting.until(lambda: "Saved" in inspecting.text or "Nothing was written" in inspecting.text)
     if name == "there.json":
         assert (tmp_path / name).read_text() == "mine"
