@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from bson import Int64
+from bson import Int64, ObjectId
 
 from console.models import Checksum, Multipart, Requested, UploadStatus
 
@@ -119,6 +119,23 @@ def completed(*, key: str, checksum: Checksum | None, etag: str | None, version_
         "etag": literal(etag),
         "version_id": literal(version_id),
     }
+
+
+def together(ids: Sequence[ObjectId], changes: Sequence[Fields]) -> Fields:
+    """One change for all of them in place of one for each: each document finds its own literals by its `_id`.
+
+    A statement for each document costs the server twice as much. `changes` set the same fields, and where two differ
+    in one, both are a `literal`.
+    """
+    which = {"$indexOfArray": [{"$literal": list(ids)}, "$_id"]}
+
+    def of_all(name: str) -> Any:
+        values = [change[name] for change in changes]
+        if all(value == values[0] for value in values):
+            return values[0]
+        return {"$arrayElemAt": [{"$literal": [value["$literal"] for value in values]}, which]}
+
+    return {name: of_all(name) for name in changes[0]}
 
 
 def let_go_since(attempt: int) -> Filter:

@@ -1,7 +1,7 @@
 """What a runner writes: progress, coalesced; transitions, promptly; leases, renewed. One thread, bulk writes.
 
 Owns the pace and the retries: while MongoDB is away, progress is dropped but for the newest and transitions wait.
-Not here: which transitions there are (`transitions`), and what is sent to S3.
+Not here: which transitions there are (`transitions`), their statements (`transition_writes`), and what is sent to S3.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from bson import Int64, ObjectId
 from pymongo import UpdateOne, WriteConcern
 from pymongo.collection import Collection
-from pymongo.errors import BulkWriteError, ConnectionFailure, OperationFailure, PyMongoError
+from pymongo.errors import PyMongoError
 
-from console.models import UploadStatus
-from console.records.connection import MAJORITY, Document, words
+from console.records.connection import Document, words
 from console.records.progress import Progress
-from console.records.transitions import NOW, Fields, Filter, held_by, lease_until, may_become
+from console.records.transition_writes import Transition, TransitionWrites
+from console.records.transitions import NOW, Fields, lease_until
 
 LEASE_SECONDS: Final = 30.0
 TICK_SECONDS: Final = 0.5
@@ -32,15 +32,6 @@ _FIRST_PAUSE: Final = 0.05  # seconds between attempts while MongoDB is away, do
 _LONGEST_PAUSE: Final = 1.0  # … up to this
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True, eq=False)
-class _Transition:
-    id: ObjectId
-    attempt: int
-    fields: Fields
-    lets_go: bool
-    outcome: Future[bool] = field(default_factory=Future)
 
 
 @dataclass(slots=True, eq=False)
@@ -66,14 +57,14 @@ class RecordWriter:
         lease_seconds: float = LEASE_SECONDS,
         tick_seconds: float = TICK_SECONDS,
     ) -> None:
-        self._transitions_to = collection.with_options(write_concern=MAJORITY)
+        self._transitions = TransitionWrites(collection, runner)
         self._progress_to = collection.with_options(write_concern=WriteConcern(1))
         self._runner = runner
         self._on_lost = on_lost
         self._lease_seconds = lease_seconds
         self._tick = tick_seconds
         self._held: dict[ObjectId, _Held] = {}
-        self._queue: deque[_Transition] = deque()
+        self._queue: deque[Transition] = deque()
         self._changed = threading.Condition()
         self._give_up_at: float | None = None
         self._is_closed = False
@@ -99,7 +90,7 @@ class RecordWriter:
             held = self._held.pop(upload_id, None) if lets_go else self._held.get(upload_id)
             if held is not None and lets_go:
                 fields = {**_how_far(held.progress), **fields}
-            transition = _Transition(upload_id, held.attempt if held else 0, fields, lets_go)
+            transition = Transition(upload_id, held.attempt if held else 0, fields, lets_go)
             is_closed = self._is_closed
             if held is not None and not is_closed:
                 self._queue.append(transition)
@@ -141,7 +132,7 @@ class RecordWriter:
                 if not batch and self._give_up_at is not None:
                     self._is_closed = True
                     return
-            is_well = self._try(self._write_transitions, batch)
+            is_well = self._try(self._transitions.write, batch)
             if time.monotonic() >= next_tick:
                 is_well = self._try(self._write_progress) and is_well
                 next_tick = time.monotonic() + self._tick
@@ -170,10 +161,10 @@ class RecordWriter:
             return False
         return True
 
-    def _next_batch(self) -> list[_Transition]:
+    def _next_batch(self) -> list[Transition]:
         """The oldest transitions, at most one for each upload: a bulk is unordered."""
-        batch: dict[ObjectId, _Transition] = {}
-        later: list[_Transition] = []
+        batch: dict[ObjectId, Transition] = {}
+        later: list[Transition] = []
         while self._queue and len(batch) < _MOST_IN_A_BULK:
             transition = self._queue.popleft()
             if transition.id in batch:
@@ -182,56 +173,6 @@ class RecordWriter:
                 batch[transition.id] = transition
         self._queue.extendleft(reversed(later))
         return list(batch.values())
-
-    def _write_transitions(self, batch: Sequence[_Transition]) -> None:
-        if not batch:
-            return
-        operations = [UpdateOne(self._mine(item.id, item.attempt), [{"$set": item.fields}]) for item in batch]
-        try:
-            matched = self._transitions_to.bulk_write(operations, ordered=False).matched_count
-        except BulkWriteError as error:
-            matched = -1
-            for refused in error.details.get("writeErrors", ()):
-                item = batch[refused["index"]]
-                _log.error("a transition of %s is refused: %s", item.id, refused["errmsg"])
-                item.outcome.set_exception(OperationFailure(refused["errmsg"], refused["code"]))
-            if error.details.get("writeConcernErrors"):
-                raise ConnectionFailure("the majority has not confirmed yet") from error
-        except PyMongoError:
-            raise
-        except Exception as error:  # noqa: BLE001 - BSON refuses a value: that must not keep the others waiting
-            self._write_one_by_one(batch, error)
-            return
-        found = {} if matched == len(batch) else self._read_back(item.id for item in batch)
-        for item in batch:
-            if not item.outcome.done():
-                item.outcome.set_result(matched == len(batch) or self._took_place(item, found.get(item.id)))
-
-    def _write_one_by_one(self, batch: Sequence[_Transition], error: Exception) -> None:
-        if len(batch) == 1:
-            _log.error("a transition of %s cannot be written: %s", batch[0].id, error)
-            batch[0].outcome.set_exception(error)
-            return
-        for item in batch:
-            self._write_transitions([item])
-
-    def _mine(self, upload_id: ObjectId, attempt: int) -> Filter:
-        return {"_id": upload_id, **held_by(self._runner, attempt)}
-
-    def _is_mine(self, document: Mapping[str, Any], attempt: int) -> bool:
-        is_same_claim = _runner_of(document) == self._runner and document.get("attempts") == attempt
-        return is_same_claim and document.get("status") == UploadStatus.UPLOADING
-
-    def _took_place(self, item: _Transition, document: Mapping[str, Any] | None) -> bool:
-        """After a write whose answer was lost its repetition matches nothing: look whether its effect is there.
-
-        Where a person settled the upload meanwhile just as the transition would have, that is as good.
-        """
-        if document is None or not item.lets_go:
-            return document is not None and self._is_mine(document, item.attempt)
-        if _runner_of(document) is not None or document.get("attempts") != item.attempt:
-            return False
-        return document.get("status") in may_become(item.fields["status"])
 
     def _write_progress(self) -> None:
         """One bulk for all uploads: what changed of their progress, and the leases that are due."""
@@ -248,7 +189,7 @@ class RecordWriter:
                 fields["lease"] = lease_until(self._runner, self._lease_seconds)
                 renewed.append(entry)
             if fields:
-                mine = self._mine(upload_id, entry.attempt)
+                mine = self._transitions.mine(upload_id, entry.attempt)
                 operations.append(UpdateOne(mine, [{"$set": {**fields, "updated_at": NOW}}]))
         if not operations:
             return
@@ -264,9 +205,9 @@ class RecordWriter:
             self._tell_lost(held)
 
     def _tell_lost(self, held: Mapping[ObjectId, _Held]) -> None:
-        found = self._read_back(held)
+        found = self._transitions.read_back(held)
         for upload_id, entry in held.items():
-            if upload_id in found and self._is_mine(found[upload_id], entry.attempt):
+            if upload_id in found and self._transitions.is_mine(found[upload_id], entry.attempt):
                 continue
             with self._changed:
                 was_held = self._held.get(upload_id) is entry
@@ -281,18 +222,8 @@ class RecordWriter:
         except Exception:  # noqa: BLE001 - the writes of all other uploads go on
             _log.exception("nobody took note that upload %s is lost", upload_id)
 
-    def _read_back(self, ids: Iterable[ObjectId]) -> dict[ObjectId, Document]:
-        wanted = {"_id": {"$in": list(ids)}}
-        cursor = self._transitions_to.find(wanted, {"status": 1, "lease": 1, "attempts": 1})
-        return {document["_id"]: document for document in cursor}
-
 
 def _how_far(progress: Progress) -> Fields:
     """A transition that lets go says how far it came, unless it knows better: no tick comes after it."""
     sample = progress.now()
     return {"current": Int64(sample.current), "percentage": sample.percentage}
-
-
-def _runner_of(document: Mapping[str, Any]) -> Any:
-    lease = document.get("lease")
-    return lease.get("runner") if isinstance(lease, Mapping) else None

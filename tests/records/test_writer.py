@@ -16,9 +16,10 @@ from pymongo.collection import Collection
 from pymongo.errors import AutoReconnect, OperationFailure
 from pymongo.monitoring import CommandListener, CommandStartedEvent
 
-from console.models import Multipart, Requested, UploadStatus
+from console.models import Checksum, Multipart, Requested, UploadStatus
 from console.records.progress import Progress
-from console.records.transitions import completed, failed, failure, multipart_opened, stopped
+from console.records.transition_writes import Transition, TransitionWrites
+from console.records.transitions import Fields, completed, failed, failure, multipart_opened, stopped
 from console.records.uploads import Uploads
 from console.records.writer import RecordWriter
 from tests.records.documents import LONG_AGO, add, claim_all, expire, the
@@ -128,6 +129,71 @@ def test_transitions_of_many_uploads_share_a_bulk(mongodb_uri, uploads, writers)
         assert all(outcome.result(PATIENCE) for outcome in outcomes)
         assert updates.commands - before < many / 3
     assert uploads.counts()[UploadStatus.COMPLETED] == many
+
+
+class TestTogether:
+    """Completions that wait at the same time are one statement; each document gets what is its own."""
+
+    def end(self, number: int) -> Fields:
+        """Values that an update pipeline would take for fields and operators, were they no literals."""
+        checksum = Checksum(algorithm="CRC32", value=f"{number}==")
+        return completed(key=f"$key/{number}", checksum=checksum, etag=f"$etag-{number}", version_id=None)
+
+    def test_each_gets_its_own(self, uploads):
+        writes = TransitionWrites(uploads.collection, "a")
+        ids = add(uploads, 50)
+        taken = claim_all(uploads, "a", slots=50)
+        batch = [Transition(upload.id, upload.attempts, self.end(n), lets_go=True) for n, upload in enumerate(taken)]
+        writes.write(batch)
+        assert all(item.outcome.result(0) for item in batch)
+        by_id = {item.id: self.end(number) for number, item in enumerate(batch)}
+        for document in uploads.get(ids):
+            end = by_id[document["_id"]]
+            told = {name: document[name] for name in ("key", "checksum", "etag", "version_id")}
+            assert told == {name: end[name]["$literal"] for name in told}
+            assert (document["status"], document["current"], document["lease"]) == ("completed", document["size"], None)
+            assert document["finished_at"] == document["updated_at"] is not None
+
+    def test_one_that_is_no_longer_ours_is_told(self, uploads):
+        ids = add(uploads, 3)
+        taken = claim_all(uploads, "a", slots=3)
+        expire(uploads, ids[:1])
+        claim_all(uploads, "b", only={"_id": ids[0]})
+        batch = [Transition(upload.id, upload.attempts, self.end(n), lets_go=True) for n, upload in enumerate(taken)]
+        TransitionWrites(uploads.collection, "a").write(batch)
+        assert {item.id: item.outcome.result(0) for item in batch} == {ids[0]: False, ids[1]: True, ids[2]: True}
+        assert the(uploads, ids[0]).lease.runner == "b"
+
+    def test_one_that_is_refused_keeps_no_other_from_its_end(self, uploads):
+        ids = add(uploads, 3)
+        taken = claim_all(uploads, "a", slots=3)
+        batch = [Transition(upload.id, upload.attempts, self.end(n), lets_go=True) for n, upload in enumerate(taken)]
+        batch[1].fields["etag"] = {"$literal": 5}
+        TransitionWrites(uploads.collection, "a").write(batch)
+        assert batch[0].outcome.result(0)
+        assert batch[2].outcome.result(0)
+        with pytest.raises(OperationFailure, match="Document failed validation"):
+            batch[1].outcome.result(0)
+        assert [the(uploads, some).status.value for some in ids] == ["completed", "uploading", "completed"]
+
+    def test_an_answer_that_was_lost_is_recognised(self, uploads, monkeypatch):
+        add(uploads, 3)
+        taken = claim_all(uploads, "a", slots=3)
+        batch = [Transition(upload.id, upload.attempts, self.end(n), lets_go=True) for n, upload in enumerate(taken)]
+        writes = TransitionWrites(uploads.collection, "a")
+        real = Collection.update_many
+
+        def forgetful(self, *arguments, **options):
+            real(self, *arguments, **options)
+            raise AutoReconnect("the answer is lost")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Collection, "update_many", forgetful)
+            with pytest.raises(AutoReconnect):
+                writes.write(batch)
+        assert not any(item.outcome.done() for item in batch)
+        writes.write(batch)
+        assert [item.outcome.result(0) for item in batch] == [True] * 3
 
 
 def test_transitions_of_one_upload_keep_their_order(uploads, writers):
