@@ -180,6 +180,33 @@ class Upload(BaseModel):
         return (self.size - self.current) / self.rate if self.rate > 0 else None
 
 
+class UploadChange(BaseModel):
+    """`updatedFields` of an update event, as far as fields of `Upload` are set whole."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: str = ""
+    size: int = Field(default=0, ge=0)
+    mtime_ns: int = 0
+    fingerprint: str = ""
+    status: UploadStatus = UploadStatus.PENDING
+    requested: Requested = Requested.RUN
+    priority: int = 0
+    current: int = 0
+    percentage: Number = 0.0
+    rate: Number = 0.0
+    multipart: Multipart | None = None
+    attempts: int = 0
+    error: Failure | None = None
+    checksum: Checksum | None = None
+    etag: str | None = None
+    version_id: str | None = None
+    lease: Lease | None = None
+    started_at: Moment | None = None
+    updated_at: Moment | None = None
+    finished_at: Moment | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class UnreadableUpload:
     """A document of the collection that is not one of ours, with what is wrong about it."""
@@ -197,3 +224,19 @@ def read_upload(document: Mapping[str, Any]) -> Upload | UnreadableUpload:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(step) for step in first["loc"]) or "document"
         return UnreadableUpload(document.get("_id"), f"{field}: {first['msg']}", document)
+
+
+def changed_upload(upload: Upload, updated_fields: Mapping[str, Any]) -> Upload | None:
+    """The upload behind an update event; None where that takes a look at the document.
+
+    It does where parts of fields changed (`error.at`; but nobody asks how long a lease has been renewed), where a value
+    is not ours, and where the upload is already known as it was later.
+    """
+    fields = {name: value for name, value in updated_fields.items() if not name.startswith("lease.")}
+    try:
+        change = UploadChange.model_validate(fields)
+    except ValidationError:
+        return None
+    if change.updated_at is not None and change.updated_at < upload.updated_at:
+        return None
+    return upload.model_copy(update={name: getattr(change, name) for name in change.model_fields_set})

@@ -1,8 +1,8 @@
 """Carrying out uploads in the foreground: `upload`, `resume` and `retry` wait here until theirs are at their end.
 
 Owns who does it (a live runner of this host, else one of our own), and what is told meanwhile. The change feed tells
-which uploads changed, and what they are now is read, many at once: so it is the same whoever does it, and costs little
-for many small files. Not here: how it looks (`report`).
+what becomes of them, so it is the same whoever does it; where an event does not tell all, the documents are read, many
+at once. Not here: how it looks (`report`).
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ from console.commands.report import Report
 from console.config import Settings
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedState, Gap
-from console.models import Requested, Upload, UploadStatus, read_upload
+from console.models import Requested, Upload, UploadStatus, changed_upload, read_upload
 from console.records.connection import Document, words
 from console.records.database import Records
 from console.records.feed import ChangeFeed
 from console.records.intents import request_all
+from console.records.new_upload import NewUpload
 from console.records.runners import Limits
 from console.records.transitions import Filter
 from console.transfer.identity import this_host
@@ -74,10 +75,10 @@ class Wanted:
 
     @property
     def pipeline(self) -> list[dict[str, Any]]:
-        """Of the change stream: the ids of what changed. That a runner took an upload is no news: progress follows."""
-        is_claim = {"updateDescription.updatedFields.status": UploadStatus.UPLOADING.value}
-        changes = {"operationType": {"$in": ["update", "replace", "delete"]}, "$nor": [is_claim]}
-        return [{"$match": {**self.events, **changes}}, {"$project": {"operationType": 1, "documentKey": 1}}]
+        """Of the change stream: which uploads changed, and how."""
+        changes = {"operationType": {"$in": ["update", "replace", "delete"]}}
+        told = {"operationType": 1, "documentKey": 1, "updateDescription.updatedFields": 1}
+        return [{"$match": {**self.events, **changes}}, {"$project": told}]
 
 
 class Carrier:
@@ -97,6 +98,7 @@ class Carrier:
         self._ended: dict[ObjectId, Upload] = {}
         self._changed: set[ObjectId] = set()
         self._next_look = 0.0
+        self._look_for_runner_at = 0.0
 
     def run(self, batches: Batches) -> int:
         """Carry out what the batches bring; the first is asked for once no change of it can be missed.
@@ -125,33 +127,39 @@ class Carrier:
         is_done = not self._open and all(end.status is UploadStatus.COMPLETED for end in self._ended.values())
         return 0 if is_done else 1
 
+    def insert(self, uploads: Sequence[NewUpload]) -> list[Document]:
+        """Insert documents for new uploads, ready for whoever will carry them out. Raises `PyMongoError`."""
+        if self._runner is None:
+            self._start_runner_if_needed()
+        return (self._records.uploads if self._runner is None else self._runner).insert(uploads)
+
     def _wait_until_connected(self, feed: ChangeFeed) -> None:
         while self._signal is None and feed.error is None:
             if any(isinstance(item, FeedState) and item.connected for item in feed.take(0.1)):
                 return
 
     def _follow(self, feed: ChangeFeed, batches: Batches) -> None:
-        look_for_runner_at = 0.0
         coming = iter(batches)
-        batch: Sequence[Document] | None = ()
+        is_more = True
         while self._signal is None:
-            if batch is not None and (batch := next(coming, None)) is not None:
-                for document in batch:
+            has_room = self._runner is None or self._runner.has_room
+            if is_more and has_room:
+                batch = next(coming, None)
+                is_more = batch is not None
+                for document in batch or ():
                     self._see(document)
-            self._take(feed, 0.0 if batch is not None else _TICK_SECONDS)
-            if batch is None and not self._waited_for:
+            self._take(feed, 0.0 if is_more and has_room else _TICK_SECONDS)
+            if not is_more and not self._waited_for:
                 return
-            if self._runner is None and time.monotonic() >= look_for_runner_at:
+            if self._runner is None and time.monotonic() >= self._look_for_runner_at:
                 self._start_runner_if_needed()
-                look_for_runner_at = time.monotonic() + _LOOK_FOR_RUNNER_SECONDS
             self._report.tick()
 
     def _take(self, feed: ChangeFeed, seconds: float) -> None:
         """Take what the feed has, and look at the documents a few times a second, or when that may be the end."""
         for item in feed.take(seconds):
             if isinstance(item, ChangeEvent):
-                if item.document_id in self._open or item.document_id in self._ended:
-                    self._changed.add(item.document_id)
+                self._hear(item)
             elif isinstance(item, Gap):
                 self._changed.update(self._open)
             elif isinstance(item, FeedState):
@@ -165,6 +173,18 @@ class Carrier:
             except PyMongoError as error:
                 self._report.connection(connected=False, message=words(error))
             self._next_look = time.monotonic() + _TICK_SECONDS
+
+    def _hear(self, event: ChangeEvent) -> None:
+        upload_id = event.document_id
+        before = self._open.get(upload_id) or self._ended.get(upload_id)
+        if before is None:
+            return
+        updated = (event.update or {}).get("updatedFields") if event.operation == "update" else None
+        upload = changed_upload(before, updated) if updated is not None else None
+        if upload is None:
+            self._changed.add(upload_id)
+        else:
+            self._note(upload)
 
     def _look(self) -> None:
         """Read what changed."""
@@ -180,8 +200,10 @@ class Carrier:
 
     def _see(self, document: Document) -> None:
         upload = read_upload(document)
-        if not isinstance(upload, Upload):
-            return
+        if isinstance(upload, Upload):
+            self._note(upload)
+
+    def _note(self, upload: Upload) -> None:
         before = self._open.pop(upload.id, None) or self._ended.pop(upload.id, None)
         (self._ended if upload.status.is_terminal else self._open)[upload.id] = upload
         if _is_waited_for(upload):
@@ -191,6 +213,7 @@ class Carrier:
         self._report.changed(before, upload)
 
     def _start_runner_if_needed(self) -> None:
+        self._look_for_runner_at = time.monotonic() + _LOOK_FOR_RUNNER_SECONDS
         host = this_host()
         try:
             if self._records.runners.live(host, ["console", "watch"]):

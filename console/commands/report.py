@@ -85,10 +85,8 @@ class JsonReport:
         """A line for a new status or progress."""
         if before is None:
             self._line("added", upload)
-            if upload.status is UploadStatus.PENDING:
-                return
         if upload.status is UploadStatus.UPLOADING:
-            if before is None or before.current != upload.current:
+            if upload.current != (before.current if before is not None else 0):
                 self._line("progress", upload)
         elif upload.status is not UploadStatus.PENDING and (before is None or before.status is not upload.status):
             self._line(upload.status.value, upload)  # type: ignore[arg-type]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,6 +20,7 @@ from console.formatting import count, visible
 from console.models import DuplicatePolicy, Source
 from console.records.connection import Document, explain
 from console.records.database import Records
+from console.records.new_upload import NewUpload
 from console.transfer.identity import this_host
 from console.transfer.intake import Intake
 from console.transfer.sender import S3Sender
@@ -46,23 +47,28 @@ def run(
     )
     # Made before anything is recorded: without credentials nothing could be carried out.
     with S3Sender(settings.s3, settings.transfer) as sender, Records.open(settings.mongodb) as records:
-        batches = _recorded(records, intake, [_typed(path) for path in paths])
+        typed = [os.fspath(path) for path in paths]
         if detach:
-            added = sum(len(documents) for documents in batches)
+            added = sum(
+                len(documents) for documents in _recorded(records, intake.batches(typed), records.uploads.insert)
+            )
             for refusal in intake.refusals:
                 sys.stderr.write(f"refused {visible(refusal.path)}: {refusal.reason}\n")
             sys.stdout.write(f"{count(added, 'upload')} recorded.\n")
             return 1 if intake.refusals else 0
         report = make_report(as_json=as_json)
-        code = Carrier(records, sender, settings, Wanted.batch(batch), report).run(_told(batches, intake, report))
+        carrier = Carrier(records, sender, settings, Wanted.batch(batch), report)
+        code = carrier.run(_told(_recorded(records, intake.batches(typed), carrier.insert), intake, report))
     return code or (1 if intake.refusals else 0)
 
 
-def _recorded(records: Records, intake: Intake, paths: Sequence[str]) -> Iterator[list[Document]]:
+def _recorded(
+    records: Records, batches: Iterable[list[NewUpload]], insert: Callable[[Sequence[NewUpload]], list[Document]]
+) -> Iterator[list[Document]]:
     """Documents, inserted as they are asked for: the first uploads run while further files are looked at."""
     try:
-        for uploads in intake.batches(paths):
-            yield records.uploads.insert(uploads)
+        for uploads in batches:
+            yield insert(uploads)
     except PyMongoError as error:
         raise explain(error, records.connection) from error
 
@@ -75,10 +81,6 @@ def _told(batches: Iterable[list[Document]], intake: Intake, report: Report) -> 
             report.refused(refusal.path, refusal.reason)
         told = len(intake.refusals)
         yield documents
-
-
-def _typed(path: Path) -> str:
-    return os.fspath(path)
 
 
 def _redirected(settings: Settings, to: str) -> Settings:

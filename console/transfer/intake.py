@@ -20,7 +20,7 @@ from console.errors import ConfigurationError
 from console.formatting import visible
 from console.keys import KeyFacts, KeyRefused, KeyTemplate
 from console.models import DuplicatePolicy, Source
-from console.records.uploads import NewUpload
+from console.records.new_upload import NewUpload
 from console.transfer.content_type import content_type
 from console.transfer.errors import TransferError
 from console.transfer.plan import MAX_OBJECT_SIZE
@@ -28,6 +28,8 @@ from console.transfer.selection import Candidate, Refusal, select
 from console.transfer.source import file_state
 
 BATCH: Final = 500
+_FIRST_BATCH: Final = 50
+"""Fewer at first, so that sending begins early."""
 
 
 class Intake:
@@ -63,15 +65,16 @@ class Intake:
     def batches(self, paths: Iterable[str]) -> Iterator[list[NewUpload]]:
         """Uploads for all files that the paths mean, a few hundred at a time."""
         batch: list[NewUpload] = []
+        enough = _FIRST_BATCH
         for found in select(paths):
             taken = self.take(found) if isinstance(found, Candidate) else found
             if isinstance(taken, Refusal):
                 self.refusals.append(taken)
                 continue
             batch.append(taken)
-            if len(batch) == BATCH:
+            if len(batch) == enough:
                 yield batch
-                batch = []
+                batch, enough = [], BATCH
         if batch:
             yield batch
 

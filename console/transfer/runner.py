@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import pymongo
@@ -18,8 +18,9 @@ from bson import ObjectId
 from pymongo.errors import PyMongoError
 
 from console.models import Requested, Upload
-from console.records.connection import words
+from console.records.connection import Document, words
 from console.records.database import Records
+from console.records.new_upload import NewUpload
 from console.records.progress import Progress
 from console.records.runners import HEARTBEAT_SECONDS, Limits
 from console.records.transitions import Filter
@@ -37,6 +38,8 @@ from console.transfer.verdicts import Verdict
 from console.transfer.wakeups import Wakeup, Wakeups
 
 _BYTES_AHEAD: Final = 32 * 1024 * 1024
+_MOST_HELD: Final = 1_000
+"""While it holds as many uploads nothing more is inserted for it: what waits costs memory, and a lease each."""
 _FEW_WAITING: Final = 256
 """Small files are claimed some hundreds at a time, and again before these run out."""
 _LOOK_ANYWAY_SECONDS: Final = 1.0
@@ -113,6 +116,35 @@ class Runner:
         self._wakeups.start()
         self._tidier.start()
         self._thread.start()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it makes sense to `insert` more already."""
+        return len(self._active) < _MOST_HELD
+
+    def insert(self, uploads: Sequence[NewUpload]) -> list[Document]:
+        """Insert documents for new uploads. Small files that can be begun at once are held by this runner from the
+        start; the others wait to be claimed, by it or another one.
+
+        Raises:
+            PyMongoError: the server is away. Those that it has nevertheless taken are carried out.
+        """
+        is_ending = self._draining or self._leaving.is_set()
+        held: list[NewUpload] = []
+        others: list[NewUpload] = []
+        for new in uploads:
+            (held if not is_ending and self._sender.takes_new(new) else others).append(new)
+        documents = self._records.uploads.insert(others)
+        try:
+            claimed = self._records.uploads.insert_claimed(held, self.name, lease_seconds=self._lease_seconds)
+        except PyMongoError:
+            self._claim_may_be_lost = True
+            raise
+        for document in claimed:
+            self._accept(Upload.model_validate(document))
+        self._start_workers()
+        self._wakeups.wake()
+        return [*documents, *claimed]
 
     def drain(self) -> None:
         """Claim nothing more; what is claimed goes on."""

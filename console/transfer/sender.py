@@ -16,6 +16,7 @@ from typing import Final, Self
 
 from console.config import S3Settings, TransferSettings
 from console.models import Multipart, Upload
+from console.records.new_upload import NewUpload
 from console.records.runners import Limits
 from console.records.uploads import Uploads
 from console.transfer.client import ClientOptions
@@ -95,6 +96,10 @@ class S3Sender:
     def takes(self, upload: Upload) -> bool:
         """Whether `begin` may be tried with it."""
         return self._small_files.takes(upload)
+
+    def takes_new(self, upload: NewUpload) -> bool:
+        """The same of one that has no document yet."""
+        return self._small_files.takes_new(upload)
 
     def begin(self, upload: Upload, journal: Journal, control: Control, ended: Ended) -> Cancel | None:
         """Begin to send a small file; see `SmallFiles.begin`."""

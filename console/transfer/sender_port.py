@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from console.models import Multipart, Upload
+from console.records.new_upload import NewUpload
 from console.records.runners import Limits
 from console.transfer.job import Confirmation
 from console.transfer.orders import TransferControl
@@ -24,6 +25,10 @@ class Sender(Protocol):
 
     def takes(self, upload: Upload) -> bool:
         """Whether `begin` may be tried with it."""
+        ...
+
+    def takes_new(self, upload: NewUpload) -> bool:
+        """The same of one that has no document yet."""
         ...
 
     def begin(

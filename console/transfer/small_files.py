@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from console.models import Upload
+from console.records.new_upload import NewUpload
 from console.transfer.checksums import digest_bytes
 from console.transfer.confirm import confirm_body
 from console.transfer.control import Control, Journal
@@ -42,12 +43,14 @@ class SmallFiles:
 
     def takes(self, upload: Upload) -> bool:
         """Whether it is small, and may be tried; `begin` can still say no."""
+        return upload.attempts <= 1 and upload.multipart is None and self.takes_new(upload)
+
+    def takes_new(self, upload: NewUpload | Upload) -> bool:
+        """The same of one that has no document yet."""
         return (
             self._engine is not None
             and upload.size <= LARGEST
             and upload.size < self._options.multipart_threshold
-            and upload.attempts <= 1
-            and upload.multipart is None
             and (upload.duplicates or self._options.duplicates) == "overwrite"
             and self._server.returns_checksums is not None
             and self._engine.takes_at_once(upload.bucket)

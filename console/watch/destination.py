@@ -19,7 +19,7 @@ from console.config import S3Settings, TransferSettings
 from console.formatting import visible
 from console.keys import KeyRefused, clean_key
 from console.models import Source, Storage, Watched
-from console.records.uploads import NewUpload
+from console.records.new_upload import NewUpload
 from console.transfer.intake import Intake
 from console.transfer.selection import Candidate, Refusal
 from console.watch.at_rest import Found

@@ -15,7 +15,7 @@ from typing import Final
 
 from console.formatting import age, visible
 from console.models import UploadStatus
-from console.records.uploads import NewUpload
+from console.records.new_upload import NewUpload
 from console.transfer.control import Control
 from console.transfer.selection import Refusal
 from console.transfer.verdicts import Verdict, explain

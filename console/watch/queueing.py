@@ -12,7 +12,7 @@ from typing import Final
 from bson import ObjectId
 
 from console.formatting import visible
-from console.records.uploads import NewUpload
+from console.records.new_upload import NewUpload
 from console.transfer.selection import Refusal
 from console.watch.at_rest import Found
 from console.watch.judging import Decision, Judge, Step

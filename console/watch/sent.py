@@ -18,8 +18,9 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 from console.errors import MongoUnsuitable
 from console.models import Requested, Upload, UploadStatus, read_upload
 from console.records.connection import Document
+from console.records.new_upload import NewUpload
 from console.records.transitions import NOW, OPEN, Fields, Filter, free, literal
-from console.records.uploads import NewUpload, Uploads
+from console.records.uploads import Uploads
 from console.transfer.intake import as_text
 from console.watch.at_rest import Found
 

@@ -33,7 +33,7 @@ from pymongo.collection import Collection
 
 from console.embedded.services import EmbeddedServices
 from console.models import Source, UploadStatus
-from console.records.uploads import NewUpload
+from console.records.new_upload import NewUpload
 from tests.benchmarks.measuring import MEBIBYTE, cpu_seconds
 from tests.benchmarks.screen_load import LINE_SECONDS, write_at
 from tests.terminal import Terminal

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from console.commands.upload import _redirected
 from console.config import load
 from console.models import Source, Upload
-from console.records.uploads import NewUpload
+from console.records.new_upload import NewUpload
 from console.transfer.control import Unattended
 from console.transfer.intake import Intake
 from console.transfer.job import Confirmation

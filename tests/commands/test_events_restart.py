@@ -107,7 +107,10 @@ class TestEnds:
             assert running.end() == 0
             assert running.errors() == ""
         out = tmp_path / "out.jsonl"
-        with out.open("wb") as again, Running(*arguments, "--limit", "20", environment=environment, out=again) as running:
+        with (
+            out.open("wb") as again,
+            Running(*arguments, "--limit", "20", environment=environment, out=again) as running,
+        ):
             assert running.end() == 0
         assert numbers(out) == list(range(20))  # what nobody took was not kept as read
 

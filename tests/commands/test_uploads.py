@@ -13,8 +13,8 @@ from bson import ObjectId
 from console.errors import ConfigurationError, UsageError
 from console.models import Source, UploadStatus
 from console.records.database import Records
+from console.records.new_upload import NewUpload
 from console.records.runners import Limits
-from console.records.uploads import NewUpload
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -56,6 +56,31 @@ def test_what_a_claim_writes(uploads):
     assert claimed == the(uploads, upload_id)
 
 
+def test_what_is_inserted_as_held_is_as_a_claim_would_leave_it(uploads):
+    (claimed_id,) = add(uploads)
+    (claimed,) = claim_all(uploads, "a")
+    (document,) = uploads.insert_claimed([new_upload()], "a", lease_seconds=60)
+    held = the(uploads, document["_id"])
+    own = {
+        "id",
+        "filename",
+        "path",
+        "mtime_ns",
+        "fingerprint",
+        "key",
+        "created_at",
+        "started_at",
+        "updated_at",
+        "lease",
+    }
+    assert held.model_dump(exclude=own) == claimed.model_dump(exclude=own)
+    assert held.lease.runner == "a"
+    assert held.lease.expires_at - held.started_at == timedelta(seconds=60)
+    assert abs(held.started_at - claimed.started_at) < timedelta(seconds=30)  # the server's clock, both
+    assert claim_all(uploads, "b") == []
+    assert the(uploads, claimed_id).status is UPLOADING
+
+
 def test_only_what_is_wanted_of_this_host_and_free_is_claimed(uploads):
     add(uploads, host="elsewhere")
     for status in (COMPLETED, FAILED, CANCELLED):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import bson
 import pytest
@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from console.events.event import EVENT_CODEC
-from console.models import Requested, Source, UnreadableUpload, Upload, UploadStatus, read_upload
-from console.records.uploads import NewUpload
+from console.models import Requested, Source, UnreadableUpload, Upload, UploadStatus, changed_upload, read_upload
+from console.records.new_upload import NewUpload
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -107,3 +107,33 @@ def test_terminal_states():
         UploadStatus.FAILED,
         UploadStatus.CANCELLED,
     }
+
+
+class TestChangedUpload:
+    """An update event applied to what was known before."""
+
+    later = document()["updated_at"] + timedelta(seconds=1)
+
+    def test_fields_that_are_set_whole(self):
+        before = document(status="uploading")
+        checksum = {"algorithm": "CRC32", "value": "x=="}
+        updated = {"status": "completed", "checksum": checksum, "lease": None, "updated_at": self.later}
+        assert changed_upload(read_upload(before), updated) == read_upload({**before, **updated})
+
+    def test_a_renewed_lease_is_no_reason_to_look(self):
+        before = read_upload(document())
+        assert changed_upload(before, {"lease.expires_at": self.later}) == before
+
+    @pytest.mark.parametrize(
+        "updated",
+        [
+            {"error.at": later},
+            {"status": "nonsense"},
+            {"size": -1},
+            {"somebody": "else's"},
+            {"updated_at": later - timedelta(days=1)},
+        ],
+        ids=lambda updated: next(iter(updated)),
+    )
+    def test_what_takes_a_look_at_the_document(self, updated):
+        assert changed_upload(read_upload(document()), updated) is None
