@@ -1,6 +1,7 @@
 """`upload-console` without a command: the full-screen console, and a runner beside it.
 
-Owns starting and ending both, in every way in which a person or the system ends a program.
+Owns starting and ending both, in every way in which a person or the system ends a program. Not here: what works behind
+the screen (`session`), which is opened when the first picture is seen (`opening`).
 """
 
 from __future__ import annotations
@@ -14,25 +15,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from pymongo.errors import PyMongoError
-
-from console.commands.backend import ConsoleBackend
+from console.commands.opening import Opening, late_backend
 from console.config import Settings
 from console.errors import UsageError
-from console.models import Requested
-from console.records.connection import explain
-from console.records.database import Records
-from console.records.runners import Limits
-from console.transfer.runner import Runner
-from console.transfer.sender import S3Sender
+from console.transfer.identity import this_host
 from console.ui.app import UploadConsole
 from console.ui.backend import Leave
-from console.watch.notes import nobody
-from console.watch.service import WatchService
 
-STOP_SECONDS: Final = 4.0
+if TYPE_CHECKING:
+    from console.commands.session import Session
+
 _LAST_RESORT_SECONDS: Final = 6.0
 
 
@@ -48,54 +42,43 @@ def run(settings: Settings, *, hints: Sequence[str] = ()) -> int:
             advice="Without one: `upload-console upload`, `watch`, `list`, `events --json`.",
         )
     logging.getLogger("console").addHandler(logging.NullHandler())
-    with Records.open(settings.mongodb) as records:
-        sender = S3Sender(settings.s3, settings.transfer)
-        runner = Runner(records, sender, Limits.of(settings.transfer), kind="console")
-        backend = ConsoleBackend(records, sender, runner, settings)
-        app = UploadConsole(
-            backend,
-            directory=str(settings.ui.directory or Path.cwd()),
-            host=runner.host,
-            theme=settings.ui.theme,
-            show_hidden=settings.ui.show_hidden,
-            event_capacity=settings.ui.event_buffer,
-            notes=(*records.notes, *hints),
-        )
-        watches = _watches(settings, records, sender, runner)
-        runner.start()
-        backend.start()
-        try:
-            with _ended_by_signals(runner, lambda: app.call_from_thread(app.exit, Leave.NOW)):
-                left = app.run()
-            if left is Leave.CANCEL:
-                backend.request(backend.running(), Requested.CANCEL)
-                runner.drain()
-                runner.wait_idle(STOP_SECONDS)
-        finally:
-            backend.feed_close()
-            if watches is not None:
-                watches.stop(STOP_SECONDS)
-            runner.stop(STOP_SECONDS)
-            sender.close()
+
+    def begun(session: Session) -> None:
+        app.call_from_thread(app.tell, session.notes)
+
+    def leave() -> None:
+        app.call_from_thread(app.exit, Leave.NOW)
+
+    opening = Opening(settings, begun, leave)
+    app = UploadConsole(
+        late_backend(opening),
+        directory=str(settings.ui.directory or Path.cwd()),
+        host=this_host(),
+        theme=settings.ui.theme,
+        show_hidden=settings.ui.show_hidden,
+        event_capacity=settings.ui.event_buffer,
+        notes=hints,
+        drawn=opening.start,
+    )
+    left: Leave | None = None
+    try:
+        with _ended_by_signals(opening, leave):
+            left = app.run()
+    finally:
+        session = opening.leave()
+        if session is not None:
+            try:
+                if left is Leave.CANCEL:
+                    session.cancel()
+            finally:
+                session.close()
+    if opening.error is not None:
+        raise opening.error
     return app.return_code or 0
 
 
-def _watches(settings: Settings, records: Records, sender: S3Sender, runner: Runner) -> WatchService | None:
-    """The watches of the configuration's rules, begun; None where there are no rules."""
-    if not settings.watch:
-        return None
-    watches = WatchService(
-        records, sender, settings.s3, settings.transfer, host=runner.host, holder=runner.name, tell=nobody
-    )
-    try:
-        watches.start(settings.watch)
-    except PyMongoError as error:
-        raise explain(error, records.connection) from error
-    return watches
-
-
 @contextmanager
-def _ended_by_signals(runner: Runner, leave: Callable[[], None]) -> Iterator[None]:
+def _ended_by_signals(opening: Opening, leave: Callable[[], None]) -> Iterator[None]:
     """SIGTERM and SIGHUP pause what runs at once, whatever the screen is doing, and then end the program.
 
     A closed terminal can leave the screen hanging in a write; the uploads do not wait for it, nor does the end.
@@ -109,7 +92,9 @@ def _ended_by_signals(runner: Runner, leave: Callable[[], None]) -> Iterator[Non
         last_resort.daemon = True
         last_resort.start()
         threading.Thread(target=leave, name="leave", daemon=True).start()
-        runner.stop(STOP_SECONDS)
+        session = opening.leave()
+        if session is not None:
+            session.pause()
 
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:

@@ -21,7 +21,10 @@ def utc_now() -> datetime:
 
 
 class UploadConsole(BaseApp[Leave]):
-    """The console on a backend. `run()` returns how the person left. `notes` are shown for a while at the start."""
+    """The console on a backend. `run()` returns how the person left.
+
+    `notes` are shown for a while at the start; `drawn` is called when the first picture is on the terminal.
+    """
 
     TITLE = "Upload console"
 
@@ -35,10 +38,12 @@ class UploadConsole(BaseApp[Leave]):
         show_hidden: bool = False,
         event_capacity: int = CAPACITY,
         notes: Sequence[str] = (),
+        drawn: Callable[[], None] | None = None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         super().__init__(theme)
         self._notes = notes
+        self._drawn = drawn
         self._console_screen = ConsoleScreen(
             backend,
             directory=directory,
@@ -53,8 +58,14 @@ class UploadConsole(BaseApp[Leave]):
         return self._console_screen
 
     def on_mount(self) -> None:
-        """Say what was set up, and what else is worth knowing at the start."""
-        for note in self._notes:
+        """Say what is worth knowing at the start."""
+        self.tell(self._notes)
+        if self._drawn is not None:
+            self.call_after_refresh(self._drawn)
+
+    def tell(self, notes: Sequence[str]) -> None:
+        """Show notes for a while."""
+        for note in notes:
             self.notify(note, timeout=10, markup=False)
 
     def action_leave(self) -> None:

@@ -12,15 +12,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from bson import ObjectId
 
 from console.events.feed_items import FeedItem
 from console.models import Requested, UploadStatus
-from console.records.images import ImagesOf
-from console.records.intents import Outcome
-from console.records.runners import Limits
+
+if TYPE_CHECKING:
+    # For its types alone: at run time it would bring PyMongo before the first picture.
+    from console.records.images import ImagesOf
+    from console.records.intents import Outcome
+    from console.records.runners import Limits
 
 Document: TypeAlias = Mapping[str, Any]
 SNAPSHOT_WINDOW: Final = 2_000

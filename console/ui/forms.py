@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from console.errors import UsageError
 from console.formatting import byte_size, duration
-from console.records.runners import Limits
 from console.ui.dialogs import Field
+
+if TYPE_CHECKING:
+    # For its types alone: at run time it would bring PyMongo before the first picture.
+    from console.records.runners import Limits
 
 # S3 presigned links of Signature Version 4 live at most a week ("expiration", AWS S3 User Guide).
 LONGEST_LINK_SECONDS: Final = 7 * 86_400
@@ -68,6 +71,8 @@ def limit_fields(limits: Limits) -> list[Field]:
 
 def read_limits(values: Mapping[str, Any]) -> Limits:
     """The answer to `limit_fields`."""
+    from console.records.runners import Limits
+
     return Limits(values["bandwidth"], values["uploads"], values["parts"])
 
 

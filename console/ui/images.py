@@ -9,16 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textual.screen import Screen
 
 from console.events.event import ChangeEvent
 from console.formatting import visible
-from console.records.images import ImagesOf, command_text
 from console.ui.backend import ImageSource
 from console.ui.blocking import ask
 from console.ui.dialogs import Choice, ChoiceDialog
+
+if TYPE_CHECKING:
+    # For its types alone: at run time it would bring PyMongo before the first picture.
+    from console.records.images import ImagesOf
 
 
 class MissingImages:
@@ -45,7 +48,7 @@ class MissingImages:
         notes = [f"The {noun} {' and '.join(lacking)} did not come.{why}"]
         if known.can_be_enabled if known is not None else "." in event.namespace:
             key = " (or press e)" if self._source is not None else ""
-            notes.append(f"To have it from now on{key}: {command_text(event.namespace)}")
+            notes.append(f"To have it from now on{key}: {_command_text(event.namespace)}")
         return notes
 
     def _ask(self, namespace: str) -> None:
@@ -69,7 +72,7 @@ class MissingImages:
                 ask(self._screen.app, partial(source.enable_images, namespace), lambda _: self._enabled(namespace))
 
         cost = "The server then keeps the documents before and after each change, which takes room."
-        text = f"{cost}\n{command_text(namespace)}"
+        text = f"{cost}\n{_command_text(namespace)}"
         choices = (Choice("n", "No", False), Choice("y", "Run this command", True))
         title = f"Keep images of {visible(namespace)}?"
         self._screen.app.push_screen(ChoiceDialog(title, text, choices), answered)
@@ -79,3 +82,9 @@ class MissingImages:
         words = f"events of {visible(namespace)} have their documents from now on"
         self._screen.app.notify(words, title="Images are kept", markup=False)
         self._changed()
+
+
+def _command_text(namespace: str) -> str:
+    from console.records.images import command_text  # with PyMongo, which nobody needs before the first picture
+
+    return command_text(namespace)

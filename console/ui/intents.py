@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from bson import ObjectId
 
 from console.formatting import count, visible
 from console.models import Requested
-from console.records.intents import Outcome
 from console.ui.backend import Backend
+
+if TYPE_CHECKING:
+    # For its types alone: at run time it would bring PyMongo before the first picture.
+    from console.records.intents import Outcome
 
 
 class Intent(StrEnum):

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from textual.screen import Screen
 
 from console.events.feed_items import FeedState
-from console.records.runners import Limits
 from console.ui.backend import Backend, Document, Link, PageQuery, ServerHealth, Servers
 from console.ui.blocking import ask
 from console.ui.pace import Pace
 from console.ui.status_bar import StatusBar
 from console.ui.upload_rows import UploadRows
+
+if TYPE_CHECKING:
+    # For its types alone: at run time it would bring PyMongo before the first picture.
+    from console.records.runners import Limits
 
 HEALTH_SECONDS: Final = 5.0
 COUNT_SECONDS: Final = 1.0

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bson import ObjectId
 from textual.screen import Screen
 
 from console.formatting import byte_size, count, duration, visible
 from console.models import Upload, UploadStatus
-from console.records.intents import Outcome
-from console.records.runners import Limits
 from console.ui.backend import Added, Backend, Orphan, Refusal, Verification
 from console.ui.blocking import ask
 from console.ui.dialogs import Choice, ChoiceDialog, FormDialog
@@ -23,6 +21,11 @@ from console.ui.forms import lifetime_fields, limit_fields, read_limits
 from console.ui.intents import Intent, carry_out, refusal_words
 from console.ui.link_screen import LinkScreen
 from console.ui.upload_rows import UploadRows
+
+if TYPE_CHECKING:
+    # For its types alone: at run time it would bring PyMongo before the first picture.
+    from console.records.intents import Outcome
+    from console.records.runners import Limits
 
 SHOWN_REFUSALS: Final = 6
 NOTICE_SECONDS: Final = 8.0

@@ -6,17 +6,20 @@ Owns their words and how they are shortened. Every state has a sign and a word b
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from textual.strip import Strip
 
 from console.formatting import byte_rate, byte_size, visible
 from console.models import UploadStatus
-from console.records.runners import Limits
 from console.ui.backend import Link, ServerHealth
 from console.ui.cells import Span, Tone, fit_spans, shorten, spans_length
 from console.ui.lines import LinesWidget
 from console.ui.upload_cells import SIGNS
+
+if TYPE_CHECKING:
+    # For its types alone: at run time it would bring PyMongo before the first picture.
+    from console.records.runners import Limits
 
 _LINKS: Final[Mapping[Link, tuple[str, Tone]]] = {
     Link.CONNECTED: ("●", Tone.GOOD),

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pathspec import GitIgnoreSpec
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, ValidationInfo
 from pydantic import field_validator as checks
 from pydantic_core import PydanticKnownError
@@ -38,6 +37,8 @@ def _absolute(path: Path) -> Path:
 
 
 def _pattern(line: str) -> str:
+    from pathspec import GitIgnoreSpec  # most configurations have no pattern, and every start reads one
+
     try:
         GitIgnoreSpec.from_lines([line])
     except ValueError:

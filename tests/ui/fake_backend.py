@@ -16,12 +16,12 @@ from console.errors import ServerUnreachable
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Snapshot
 from console.models import Requested, UploadStatus
+from console.records.intents import Outcome
+from console.records.runners import Limits
 from console.ui.backend import (
     Added,
-    Limits,
     Link,
     Orphan,
-    Outcome,
     PageGroup,
     PageQuery,
     Refusal,

@@ -11,7 +11,8 @@ from rich.cells import cell_len
 
 from console.events.feed_items import FeedState, Gap
 from console.models import Requested
-from console.ui.backend import Leave, Limits, Link, Orphan, Refusal, ServerHealth, Servers
+from console.records.runners import Limits
+from console.ui.backend import Leave, Link, Orphan, Refusal, ServerHealth, Servers
 from console.ui.dialogs import ChoiceDialog, FormDialog
 from console.ui.help import KeysScreen
 from console.ui.link_screen import LinkScreen
