@@ -1,6 +1,6 @@
-"""What `upload`, `resume` and `retry` tell while uploads are carried out: bars on a terminal, JSON lines otherwise.
+"""What `upload`, `resume` and `retry` tell while uploads are carried out, and as JSON lines in a pipe.
 
-Owns the looks. It is told of documents as they change; it asks nothing.
+It is told of documents as they change; it asks nothing. Not here: bars on a terminal (`terminal_report`).
 """
 
 from __future__ import annotations
@@ -13,14 +13,9 @@ from typing import Literal, Protocol
 
 from bson import ObjectId
 from pydantic import BaseModel
-from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
-from rich.text import Text
 
-from console.formatting import byte_rate, byte_size, count, duration, visible
+from console.formatting import count, visible
 from console.models import Upload, UploadStatus
-
-_MOST_BARS = 12
 
 
 class UploadLine(BaseModel):
@@ -71,7 +66,11 @@ class Report(Protocol):
 
 def make_report(*, as_json: bool) -> Report:
     """Bars where a person watches; JSON lines where they are asked for, or where nobody does."""
-    return TerminalReport() if sys.stdout.isatty() and not as_json else JsonReport()
+    if as_json or not sys.stdout.isatty():
+        return JsonReport()
+    from console.commands.terminal_report import TerminalReport  # imports rich, which nobody needs in a pipe
+
+    return TerminalReport()
 
 
 class JsonReport:
@@ -98,7 +97,7 @@ class JsonReport:
 
     def interrupted(self, ids: Sequence[ObjectId], number: signal.Signals) -> None:
         """On standard error."""
-        sys.stderr.write(_ended_words(ids, number))
+        sys.stderr.write(ended_words(ids, number))
 
     def tick(self) -> None:
         """What was told is seen by whoever reads."""
@@ -134,122 +133,8 @@ class JsonReport:
         sys.stdout.write(line.model_dump_json(exclude_none=True) + "\n")
 
 
-class _Moving(ProgressColumn):
-    """Rate and time left, from the document."""
-
-    def render(self, task: Task) -> Text:
-        rate = float(task.fields.get("rate", 0.0))
-        left = (float(task.total or 0) - task.completed) / rate if rate > 0 else None
-        return Text(f"{byte_rate(rate):>12} {duration(left):>8}")
-
-
-class TerminalReport:
-    """A bar for all bytes and one for each running upload; a line for each that failed."""
-
-    def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(stderr=False, highlight=False)
-        self._progress = Progress(
-            TextColumn("{task.fields[name]}", markup=False),
-            BarColumn(bar_width=None),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[amount]}", markup=False, justify="right"),
-            _Moving(),
-            console=self._console,
-            refresh_per_second=5,
-            expand=True,
-        )
-        self._total = self._progress.add_task("", name="all", total=0, amount="", rate=0.0)
-        self._bars: dict[ObjectId, TaskID] = {}
-        self._running: dict[ObjectId, Upload] = {}
-        self._all_bytes = 0
-        self._done_bytes = 0
-        self._count = 0
-        self._refused = 0
-        self._progress.start()
-
-    def refused(self, path: str, reason: str) -> None:
-        """A line."""
-        self._refused += 1
-        self._say(f"refused    {visible(path)}: {reason}", "yellow")
-
-    def changed(self, before: Upload | None, upload: Upload) -> None:
-        """Move its bar."""
-        self._count += before is None
-        self._all_bytes += upload.size - (before.size if before else 0)
-        self._done_bytes += upload.current - (before.current if before else 0)
-        if upload.status is UploadStatus.UPLOADING:
-            self._running[upload.id] = upload
-            self._draw_bar(upload)
-        else:
-            self._running.pop(upload.id, None)
-            if (bar := self._bars.pop(upload.id, None)) is not None:
-                self._progress.remove_task(bar)
-            if before is None or before.status is not upload.status:
-                self._tell_end(upload)
-
-    def connection(self, connected: bool, message: str) -> None:
-        """A line when MongoDB is lost."""
-        if not connected:
-            self._say(f"MongoDB    reconnecting: {visible(message)}", "yellow")
-
-    def interrupted(self, ids: Sequence[ObjectId], number: signal.Signals) -> None:
-        """How to go on."""
-        self._say(_ended_words(ids, number).rstrip("\n"), "yellow")
-
-    def tick(self) -> None:
-        """Move the bar of all bytes."""
-        rate = sum(upload.rate for upload in self._running.values())
-        amount = f"{byte_size(self._done_bytes)} / {byte_size(self._all_bytes)}"
-        self._progress.update(
-            self._total,
-            name=count(self._count, "upload"),
-            total=self._all_bytes or 1,
-            completed=self._done_bytes,
-            amount=amount,
-            rate=rate,
-        )
-
-    def ended(self, uploads: Sequence[Upload]) -> None:
-        """A sentence that says what came of it."""
-        self.tick()
-        self._progress.remove_task(self._total)
-        self._progress.stop()
-        by_status = {status: sum(upload.status is status for upload in uploads) for status in UploadStatus}
-        words = [f"{number:,} {status.value}" for status, number in by_status.items() if number]
-        if self._refused:
-            words.append(f"{self._refused:,} refused")
-        sent = sum(upload.size for upload in uploads if upload.status is UploadStatus.COMPLETED)
-        self._console.print(Text(f"{', '.join(words) or 'Nothing to upload'} · {byte_size(sent)}"))
-
-    def _draw_bar(self, upload: Upload) -> None:
-        bar = self._bars.get(upload.id)
-        if bar is None:
-            if len(self._bars) >= _MOST_BARS:
-                return
-            bar = self._bars[upload.id] = self._progress.add_task("", name="", amount="", total=upload.size, rate=0.0)
-        name = visible(upload.filename)
-        self._progress.update(
-            bar,
-            name=name if len(name) <= 40 else f"{name[:24]}…{name[-15:]}",
-            total=upload.size or 1,
-            completed=upload.current,
-            amount=byte_size(upload.size),
-            rate=upload.rate,
-        )
-
-    def _tell_end(self, upload: Upload) -> None:
-        if upload.status is UploadStatus.FAILED and upload.error is not None:
-            self._say(f"failed     {visible(upload.path)}: {visible(upload.error.message)}", "red")
-        elif upload.status is UploadStatus.COMPLETED:
-            self._say(f"completed  {visible(upload.filename)} → {visible(upload.destination)}", "green")
-        elif upload.status in (UploadStatus.PAUSED, UploadStatus.CANCELLED):
-            self._say(f"{upload.status.value:<10} {visible(upload.path)}", "yellow")
-
-    def _say(self, line: str, style: str) -> None:
-        self._progress.console.print(Text(line, style=style), soft_wrap=True)
-
-
-def _ended_words(ids: Sequence[ObjectId], number: signal.Signals) -> str:
+def ended_words(ids: Sequence[ObjectId], number: signal.Signals) -> str:
+    """What a signal means for what is not done."""
     if not ids:
         return "Interrupted.\n"
     if number is not signal.SIGINT:

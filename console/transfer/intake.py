@@ -25,7 +25,7 @@ from console.transfer.content_type import content_type
 from console.transfer.errors import TransferError
 from console.transfer.plan import MAX_OBJECT_SIZE
 from console.transfer.selection import Candidate, Refusal, select
-from console.transfer.source import file_state
+from console.transfer.source import file_state, state_by_status
 
 BATCH: Final = 500
 _FIRST_BATCH: Final = 50
@@ -67,7 +67,7 @@ class Intake:
         batch: list[NewUpload] = []
         enough = _FIRST_BATCH
         for found in select(paths):
-            taken = self.take(found) if isinstance(found, Candidate) else found
+            taken = self.take(found, is_fresh=True) if isinstance(found, Candidate) else found
             if isinstance(taken, Refusal):
                 self.refusals.append(taken)
                 continue
@@ -78,10 +78,12 @@ class Intake:
         if batch:
             yield batch
 
-    def take(self, candidate: Candidate) -> NewUpload | Refusal:
-        """The upload of one file, or why there is none."""
+    def take(self, candidate: Candidate, *, is_fresh: bool = False) -> NewUpload | Refusal:
+        """The upload of one file, or why there is none. What was found a moment ago (`is_fresh`) is not looked at anew
+        where its status tells all."""
         try:
-            state = file_state(candidate.path)
+            known = state_by_status(candidate.size, candidate.mtime_ns) if is_fresh else None
+            state = known or file_state(candidate.path)
             key = self._template.key(
                 KeyFacts(candidate.relative_path, state.size, state.mtime_ns, self._host, self._prefix)
             )
@@ -90,7 +92,7 @@ class Intake:
         if state.size > MAX_OBJECT_SIZE:
             return Refusal(candidate.path, f"larger than S3 takes ({MAX_OBJECT_SIZE:,} bytes)")
         raw = os.fsencode(candidate.path)
-        is_utf8 = not any("\udc80" <= character <= "\udcff" for character in candidate.path)
+        is_utf8 = candidate.path.isascii() or not any("\udc80" <= letter <= "\udcff" for letter in candidate.path)
         return NewUpload(
             filename=as_text(os.path.basename(candidate.path)),  # noqa: PTH119
             path=as_text(candidate.path),

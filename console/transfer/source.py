@@ -48,6 +48,14 @@ def file_state(path: str) -> FileState:
         return source.state
 
 
+def state_by_status(size: int, mtime_ns: int) -> FileState | None:
+    """The state of a file of which only the status is known; None where it takes a look into the file.
+
+    For many small files each system call counts: with several threads at work each may wait for Python's lock.
+    """
+    return FileState(size, mtime_ns, _fingerprint(size, mtime_ns)) if size < _SAMPLED_FROM else None
+
+
 class SourceFile:
     """A regular file, open for reading, that must not change. Safe to use from several threads."""
 
@@ -57,7 +65,8 @@ class SourceFile:
         self._identity = (status.st_dev, status.st_ino)
         self._size = status.st_size
         self._mtime_ns = status.st_mtime_ns
-        self.state = FileState(self._size, self._mtime_ns, self._fingerprint())
+        ends = b"" if self._size < _SAMPLED_FROM else self.read(0, _SAMPLE) + self.read(self._size - _SAMPLE, _SAMPLE)
+        self.state = FileState(self._size, self._mtime_ns, _fingerprint(self._size, self._mtime_ns, ends))
 
     @classmethod
     def open(cls, path: str) -> Self:
@@ -161,10 +170,7 @@ class SourceFile:
     def _shrunk(self, size: int) -> TransferError:
         return TransferError("FileChanged", f"{visible(self.path)} had {self._size} bytes, now ends after {size}")
 
-    def _fingerprint(self) -> str:
-        """Raises as `read`."""
-        fingerprint = f"1-{self._size:x}-{self._mtime_ns:x}"
-        if self._size < _SAMPLED_FROM:
-            return fingerprint
-        ends = self.read(0, _SAMPLE) + self.read(self._size - _SAMPLE, _SAMPLE)
-        return f"{fingerprint}-{hashlib.blake2b(ends, digest_size=8).hexdigest()}"
+
+def _fingerprint(size: int, mtime_ns: int, ends: bytes = b"") -> str:
+    fingerprint = f"1-{size:x}-{mtime_ns:x}"
+    return f"{fingerprint}-{hashlib.blake2b(ends, digest_size=8).hexdigest()}" if ends else fingerprint

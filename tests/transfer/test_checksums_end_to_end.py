@@ -63,7 +63,7 @@ def test_what_the_server_verified_is_said(connect: Connect, make_file: MakeFile,
     if policy == "md5":
         assert (done.checksum.algorithm, done.checksum.confirmed) == ("MD5", "etag")
     else:
-        assert done.checksum.algorithm == {"auto": "CRC32"}.get(policy, policy.upper())
+        assert done.checksum.algorithm == {"auto": "CRC32C"}.get(policy, policy.upper())
         assert done.checksum.confirmed == "checksum"
         assert done.checksum.kind == ("COMPOSITE" if policy == "sha256" and size == LARGE else "FULL_OBJECT")
     assert verify_upload(transport.s3, upload, Commands()).same is True

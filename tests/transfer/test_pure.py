@@ -126,7 +126,7 @@ def test_aws_is_asked_for_crc64() -> None:
 
 def test_an_unknown_server_shows_what_it_can_do() -> None:
     traits = ServerTraits(is_aws=False)
-    assert set(traits.algorithms()) == {Algorithm.CRC32, Algorithm.MD5}
+    assert set(traits.algorithms()) == {Algorithm.CRC32C, Algorithm.MD5}
     traits.learn(returns_checksums=False)
     assert traits.algorithms() == (Algorithm.MD5,)
     traits.learn(returns_checksums=True)  # late news of another thread
