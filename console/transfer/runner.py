@@ -1,7 +1,8 @@
 """The runner: claims uploads of its host, has them sent by worker threads, and obeys what their documents request.
 
-Owns the life of an upload between claim and settlement, and how many go at once. It knows only documents: a person
-or another host reaches it through them alone. Not here: how bytes are sent (`send`), what is written (`records`).
+Owns which uploads it takes, and when. It knows only documents: a person or another host reaches it through them alone.
+Not here: the life of an upload between claim and settlement (`in_hand`), how bytes are sent (`send`), what is written
+(`records`).
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -17,31 +17,24 @@ import pymongo
 from bson import ObjectId
 from pymongo.errors import PyMongoError
 
-from console.models import Requested, Upload
+from console.models import Upload
 from console.records.connection import Document, words
 from console.records.database import Records
 from console.records.new_upload import NewUpload
-from console.records.progress import Progress
 from console.records.runners import HEARTBEAT_SECONDS, Limits
 from console.records.transitions import Filter
 from console.records.writer import LEASE_SECONDS, RecordWriter
 from console.transfer.adoption import Adoption
-from console.transfer.errors import Stopped, TransferError
 from console.transfer.identity import RunnerIdentity
-from console.transfer.job import Confirmation
-from console.transfer.orders import StopReason, TransferControl
-from console.transfer.record_journal import RecordJournal
+from console.transfer.in_hand import FEW_WAITING, InHand
+from console.transfer.orders import StopReason
 from console.transfer.sender_port import Sender
-from console.transfer.settling import Active, Settling
 from console.transfer.tidying import Tidier
-from console.transfer.verdicts import Verdict
 from console.transfer.wakeups import Wakeup, Wakeups
 
 _BYTES_AHEAD: Final = 32 * 1024 * 1024
 _MOST_HELD: Final = 1_000
 """While it holds as many uploads nothing more is inserted for it: what waits costs memory, and a lease each."""
-_FEW_WAITING: Final = 256
-"""Small files are claimed some hundreds at a time, and again before these run out."""
 _LOOK_ANYWAY_SECONDS: Final = 1.0
 
 _log = logging.getLogger(__name__)
@@ -77,17 +70,15 @@ class Runner:
         self._writer = RecordWriter(
             records.uploads.collection, self.name, on_lost=self._lost, lease_seconds=lease_seconds
         )
-        self._settling = Settling(records.uploads, sender, self._writer, self._forget)
         self._wakeups = Wakeups(records, self.host)
-        self._lock = threading.Lock()
-        self._active: dict[ObjectId, Active] = {}
-        self._claimed: deque[Active] = deque()
-        self._workers = 0
-        self._idle = threading.Condition(self._lock)
+        self._leaving = threading.Event()
+        self._in_hand = InHand(
+            records.uploads, sender, self._writer, leaving=self._leaving, wants_more=self._wake_for_more
+        )
+        self._in_hand.change_limit(limits.uploads)
         self._draining = False
         self._may_find_more = True
         self._claim_may_be_lost = False  # it took place, but the answer did not come
-        self._leaving = threading.Event()
         self._stopping = threading.Lock()
         self._stopped: bool | None = None
         self._next_beat = 0.0
@@ -120,7 +111,7 @@ class Runner:
     @property
     def has_room(self) -> bool:
         """Whether it makes sense to `insert` more already."""
-        return len(self._active) < _MOST_HELD
+        return len(self._in_hand) < _MOST_HELD
 
     def insert(self, uploads: Sequence[NewUpload]) -> list[Document]:
         """Insert documents for new uploads. Small files that can be begun at once are held by this runner from the
@@ -140,9 +131,7 @@ class Runner:
         except PyMongoError:
             self._claim_may_be_lost = True
             raise
-        for document in claimed:
-            self._accept(Upload.model_validate(document))
-        self._start_workers()
+        self._in_hand.take([Upload.model_validate(document) for document in claimed])
         self._wakeups.wake()
         return [*documents, *claimed]
 
@@ -152,8 +141,7 @@ class Runner:
 
     def wait_idle(self, timeout: float | None = None) -> bool:
         """Wait until nothing is claimed or sent any more; False if that took longer."""
-        with self._idle:
-            return self._idle.wait_for(lambda: not self._active, timeout)
+        return self._in_hand.wait_idle(timeout)
 
     def stop(self, timeout: float = 5.0) -> bool:
         """Pause what runs, keep what arrived, and end; True if all was written within `timeout` seconds.
@@ -170,20 +158,11 @@ class Runner:
         until = time.monotonic() + timeout
         self._leaving.set()
         self._wakeups.close()
-        with self._lock:
-            waiting = list(self._claimed)
-            self._claimed.clear()
-            for active in self._active.values():
-                active.control.stop(StopReason.LEAVING)
-        for active in waiting:
-            self._settling.let_go(active, leaving=self._leaving.is_set())
+        self._in_hand.leave()
         if self._thread.is_alive():
             self._thread.join(timeout / 2)
         if not self.wait_idle(timeout / 4):
-            with self._lock:
-                under_way = list(self._active.values())
-            for active in under_way:
-                active.stop(StopReason.LEAVING)
+            self._in_hand.cancel()
         # While it lives it may still be claiming.
         settled = not self._thread.is_alive() and self.wait_idle(max(0.1, until - time.monotonic() - 0.5))
         written = self._writer.close(max(0.2, until - time.monotonic()))
@@ -225,26 +204,20 @@ class Runner:
         if limits != self._limits:
             self._limits = limits
             self._sender.set_limits(limits)
-            self._start_workers()
+            self._in_hand.change_limit(limits.uploads)
 
     def _obey(self) -> None:
         """Stop what shall pause or be cancelled, and what is no longer ours."""
-        with self._lock:
-            active = dict(self._active)
-        if not active:
+        if not len(self._in_hand):
             return
-        requested = self._records.uploads.requested_of(self.name)
-        for upload_id, entry in active.items():
-            if requested.get(upload_id, Requested.RUN) is not Requested.RUN:
-                entry.stop(StopReason.REQUESTED)
+        for upload_id in self._records.uploads.requested_of(self.name):
+            self._in_hand.stop(upload_id, StopReason.REQUESTED)
 
     def _claim(self) -> None:
-        with self._lock:
-            at_work = {upload_id: entry.upload for upload_id, entry in self._active.items()}
-            waiting = len(self._claimed)
+        at_work, waiting = self._in_hand.uploads()
         small = [upload.size for upload in at_work.values() if self._sender.takes(upload)]
         free = self._limits.uploads - (len(at_work) - len(small))
-        if self._draining or self._leaving.is_set() or not self._may_find_more or free <= 0 or waiting > _FEW_WAITING:
+        if self._draining or self._leaving.is_set() or not self._may_find_more or free <= 0 or waiting > FEW_WAITING:
             return
         idle, takeable = self._adoption.takeable(at_work, own=self._claim_may_be_lost)
         self._claim_may_be_lost = True
@@ -263,92 +236,12 @@ class Runner:
             elsewhere = self._adoption.takeable_elsewhere(at_work)[:free]
             claimed = self._records.uploads.claim_elsewhere(self.name, elsewhere, lease_seconds=self._lease_seconds)
         self._may_find_more = bool(claimed) or waiting > 0
-        for upload in claimed:
-            self._accept(upload)
-        self._start_workers()
+        self._in_hand.take(claimed)
 
-    def _accept(self, upload: Upload) -> None:
-        progress = Progress(upload.size, upload.current)
-        control = TransferControl()
-        active = Active(upload, control, RecordJournal(upload, self._writer, progress, control))
-        self._writer.hold(upload.id, progress, upload.attempts)
-        with self._lock:
-            self._active[upload.id] = active
-            self._claimed.append(active)
-            if self._leaving.is_set():
-                control.stop(StopReason.LEAVING)
-
-    def _start_workers(self) -> None:
-        with self._lock:
-            missing = min(self._limits.uploads - self._workers, len(self._claimed))
-            self._workers += max(0, missing)
-        for _ in range(missing):
-            threading.Thread(target=self._work, name="upload", daemon=True).start()
-
-    def _work(self) -> None:
-        while (active := self._next()) is not None:
-            self._carry_out(active)
-
-    def _next(self) -> Active | None:
-        with self._lock:
-            if self._workers > self._limits.uploads or not self._claimed:
-                self._workers -= 1
-                return None
-            active = self._claimed.popleft()
-            is_time = len(self._claimed) <= _FEW_WAITING and len(self._claimed) % 64 == 0
-        if is_time:
-            self._wakeups.wake()
-        return active
-
-    def _carry_out(self, active: Active) -> None:
-        try:
-            active.control.check()
-            if self._begin(active):
-                return
-            sent = self._sender.send(active.upload, active.journal, active.control)
-        except Stopped:
-            self._settling.let_go(active, leaving=self._leaving.is_set())
-        except TransferError as error:
-            self._settling.fail(active, error)
-        except Exception as error:  # noqa: BLE001 - a fault of ours must not leave an upload that nobody ends
-            _log.exception("sending %s", active.upload.id)
-            self._settling.fail(
-                active, TransferError("InternalError", f"{type(error).__name__}: {error}", Verdict.PERSON)
-            )
-        else:
-            self._settling.complete(active, sent)
-
-    def _begin(self, active: Active) -> bool:
-        """Whether it is on its way without a thread of its own."""
-        if active.was_begun or not self._sender.takes(active.upload):
-            return False
-        active.was_begun = True
-
-        def ended(sent: Confirmation | None) -> None:
-            if sent is not None:
-                self._settling.complete(active, sent)
-                return
-            with self._lock:
-                self._claimed.appendleft(active)
-            self._start_workers()
-
-        active.cancel = self._sender.begin(active.upload, active.journal, active.control, ended)
-        return active.cancel is not None
-
-    def _forget(self, active: Active) -> None:
-        with self._idle:
-            # The same runner may already have claimed it anew.
-            if self._active.get(active.upload.id) is active:
-                del self._active[active.upload.id]
-            is_time = self._may_find_more and not self._claimed
-            if not self._active:
-                self._idle.notify_all()
-        if is_time:
+    def _wake_for_more(self) -> None:
+        if self._may_find_more:
             self._wakeups.wake()
 
     def _lost(self, upload_id: ObjectId) -> None:
-        with self._lock:
-            active = self._active.get(upload_id)
-        if active is not None:
+        if self._in_hand.stop(upload_id, StopReason.LOST):
             _log.warning("upload %s is no longer ours", upload_id)
-            active.stop(StopReason.LOST)

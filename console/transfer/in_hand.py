@@ -1,0 +1,186 @@
+"""The uploads that a runner holds, waiting or under way, and the threads that carry them out.
+
+Owns the life of an upload between claim and settlement, and how many go at once. Not here: which are taken (`runner`),
+how bytes are sent (`send`), what becomes of them (`settling`).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from bson import ObjectId
+
+from console.models import Upload
+from console.records.progress import Progress
+from console.records.uploads import Uploads
+from console.records.writer import RecordWriter
+from console.transfer.errors import Stopped, TransferError
+from console.transfer.job import Confirmation
+from console.transfer.orders import StopReason, TransferControl
+from console.transfer.record_journal import RecordJournal
+from console.transfer.sender_port import Sender
+from console.transfer.settling import Active, Settling
+from console.transfer.verdicts import Verdict
+
+FEW_WAITING: Final = 256
+"""Small files are claimed some hundreds at a time, and again before these run out."""
+
+_log = logging.getLogger(__name__)
+
+
+class InHand:
+    """What one runner holds. Thread-safe.
+
+    `wants_more` is called when it is time to claim more. Once `leaving` is set all that comes is let go of.
+    """
+
+    def __init__(
+        self,
+        uploads: Uploads,
+        sender: Sender,
+        writer: RecordWriter,
+        *,
+        leaving: threading.Event,
+        wants_more: Callable[[], None],
+    ) -> None:
+        self._sender = sender
+        self._writer = writer
+        self._settling = Settling(uploads, sender, writer, self._forget)
+        self._leaving = leaving
+        self._wants_more = wants_more
+        self._lock = threading.Lock()
+        self._idle = threading.Condition(self._lock)
+        self._active: dict[ObjectId, Active] = {}
+        self._waiting: deque[Active] = deque()
+        self._workers = 0
+        self._limit = 0
+
+    def __len__(self) -> int:
+        return len(self._active)
+
+    def uploads(self) -> tuple[dict[ObjectId, Upload], int]:
+        """All of them, and how many of those wait for a thread."""
+        with self._lock:
+            return {upload_id: entry.upload for upload_id, entry in self._active.items()}, len(self._waiting)
+
+    def take(self, claimed: Sequence[Upload]) -> None:
+        """Carry out uploads that were claimed for the runner."""
+        for upload in claimed:
+            progress = Progress(upload.size, upload.current)
+            control = TransferControl()
+            active = Active(upload, control, RecordJournal(upload, self._writer, progress, control))
+            self._writer.hold(upload.id, progress, upload.attempts)
+            with self._lock:
+                self._active[upload.id] = active
+                self._waiting.append(active)
+                if self._leaving.is_set():
+                    control.stop(StopReason.LEAVING)
+        self._start_workers()
+
+    def change_limit(self, uploads: int) -> None:
+        """So many threads from now on; those that are too many end with what they are at."""
+        with self._lock:
+            self._limit = uploads
+        self._start_workers()
+
+    def stop(self, upload_id: ObjectId, reason: StopReason) -> bool:
+        """Stop one; False if it is not held any more."""
+        with self._lock:
+            active = self._active.get(upload_id)
+        if active is not None:
+            active.stop(reason)
+        return active is not None
+
+    def leave(self) -> None:
+        """Stop all, and let go of what waits. Small files that are on their way may still arrive."""
+        with self._lock:
+            waiting = list(self._waiting)
+            self._waiting.clear()
+            for active in self._active.values():
+                active.control.stop(StopReason.LEAVING)
+        for active in waiting:
+            self._settling.let_go(active, leaving=self._leaving.is_set())
+
+    def cancel(self) -> None:
+        """Stop also small files that are on their way."""
+        with self._lock:
+            under_way = list(self._active.values())
+        for active in under_way:
+            active.stop(StopReason.LEAVING)
+
+    def wait_idle(self, timeout: float | None = None) -> bool:
+        """Wait until nothing is held any more; False if that took longer."""
+        with self._idle:
+            return self._idle.wait_for(lambda: not self._active, timeout)
+
+    def _start_workers(self) -> None:
+        with self._lock:
+            missing = min(self._limit - self._workers, len(self._waiting))
+            self._workers += max(0, missing)
+        for _ in range(missing):
+            threading.Thread(target=self._work, name="upload", daemon=True).start()
+
+    def _work(self) -> None:
+        while (active := self._next()) is not None:
+            self._carry_out(active)
+
+    def _next(self) -> Active | None:
+        with self._lock:
+            if self._workers > self._limit or not self._waiting:
+                self._workers -= 1
+                return None
+            active = self._waiting.popleft()
+            is_time = len(self._waiting) <= FEW_WAITING and len(self._waiting) % 64 == 0
+        if is_time:
+            self._wants_more()
+        return active
+
+    def _carry_out(self, active: Active) -> None:
+        try:
+            active.control.check()
+            if self._begin(active):
+                return
+            sent = self._sender.send(active.upload, active.journal, active.control)
+        except Stopped:
+            self._settling.let_go(active, leaving=self._leaving.is_set())
+        except TransferError as error:
+            self._settling.fail(active, error)
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not leave an upload that nobody ends
+            _log.exception("sending %s", active.upload.id)
+            self._settling.fail(
+                active, TransferError("InternalError", f"{type(error).__name__}: {error}", Verdict.PERSON)
+            )
+        else:
+            self._settling.complete(active, sent)
+
+    def _begin(self, active: Active) -> bool:
+        """Whether it is on its way without a thread of its own."""
+        if active.was_begun or not self._sender.takes(active.upload):
+            return False
+        active.was_begun = True
+
+        def ended(sent: Confirmation | None) -> None:
+            if sent is not None:
+                self._settling.complete(active, sent)
+                return
+            with self._lock:
+                self._waiting.appendleft(active)
+            self._start_workers()
+
+        active.cancel = self._sender.begin(active.upload, active.journal, active.control, ended)
+        return active.cancel is not None
+
+    def _forget(self, active: Active) -> None:
+        with self._idle:
+            # The same runner may already have claimed it anew.
+            if self._active.get(active.upload.id) is active:
+                del self._active[active.upload.id]
+            is_time = not self._waiting
+            if not self._active:
+                self._idle.notify_all()
+        if is_time:
+            self._wants_more()
