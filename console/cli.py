@@ -88,7 +88,7 @@ def services(directory: Directory = None, as_json: AsJson = False) -> None:
 @with_flags
 def upload(
     shared: Shared,
-    paths: Annotated[list[Path], typer.Argument(help="Files and folders.", metavar="PATH...")],
+    paths: Annotated[list[Path], typer.Argument(help="Files and folders.", metavar="PATH")],
     to: Annotated[str | None, typer.Option("--to", help="s3://bucket/prefix.", metavar="URL")] = None,
     duplicates: Duplicates = None,
     as_json: AsJson = False,
@@ -213,7 +213,7 @@ def priority(
 def limits(
     shared: Shared,
     runners: Annotated[
-        list[str] | None, typer.Argument(help="Beginnings of their names; without any, all.", metavar="[RUNNER]...")
+        list[str] | None, typer.Argument(help="Beginnings of their names; without any, all.", metavar="RUNNER")
     ] = None,
     bandwidth: Annotated[
         str | None, typer.Option(help="All uploads of a runner together, a second; 0 for no limit.", metavar="SIZE")
@@ -246,7 +246,7 @@ def watch(
     shared: Shared,
     folders: Annotated[
         list[Path] | None,
-        typer.Argument(help="Folders; without any, those of the configuration.", metavar="[DIR]..."),
+        typer.Argument(help="Folders; without any, those of the configuration.", metavar="DIR"),
     ] = None,
     to: Annotated[
         str | None, typer.Option("--to", help="s3://bucket/prefix, for these folders.", metavar="URL")

@@ -24,7 +24,7 @@ MongoUri = Annotated[str | None, typer.Option("--mongodb-uri", help="MongoDB, as
 S3Endpoint = Annotated[str | None, typer.Option("--s3-endpoint", help="S3 endpoint; AWS if none.", metavar="URL")]
 Bucket = Annotated[str | None, typer.Option("--bucket", help="Bucket to upload to.", metavar="NAME")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON lines instead of text.")]
-Ids = Annotated[list[str] | None, typer.Argument(help="Upload ids, or their unambiguous ends.", metavar="[ID]...")]
+Ids = Annotated[list[str] | None, typer.Argument(help="Upload ids, or their unambiguous ends.", metavar="ID")]
 All = Annotated[bool, typer.Option("--all", help="Every upload that the command applies to.")]
 Status = Annotated[list[str] | None, typer.Option("--status", help="Only uploads of this status.", metavar="STATUS")]
 Match = Annotated[str | None, typer.Option("--match", help="Only documents that match.", metavar="JSON")]

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ByteSize, TypeAdapter, ValidationError
 
 from console.config import Settings
 from console.errors import UsageError
-from console.formatting import byte_rate, visible
+from console.formatting import byte_rate, count, visible
 from console.records.database import Records
 from console.records.runners import Limits, RunnerState
 
@@ -81,4 +81,5 @@ def _line(state: RunnerState, *, as_json: bool) -> str:
         line = LimitsLine(runner=state.runner, host=state.host, kind=state.kind, **limits.document())
         return line.model_dump_json() + "\n"
     rate = byte_rate(limits.bandwidth) or "no limit"
-    return f"{visible(state.runner)}  {visible(state.kind)}  {rate}  {limits.uploads} uploads  {limits.parts} parts\n"
+    at_once = f"{count(limits.uploads, 'upload')}  {count(limits.parts, 'part')}"
+    return f"{visible(state.runner)}  {visible(state.kind)}  {rate}  {at_once}\n"
