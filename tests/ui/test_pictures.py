@@ -112,6 +112,15 @@ async def test_event_compared(inspected: Inspected, size: Size, snapshot: Snapsh
         assert picture(inspecting) == snapshot
 
 
+@pytest.mark.parametrize(("tab", "shown"), [("2", '"documentKey"'), ("3", "updatedFields"), ("4", "of 3")])
+async def test_other_tabs_of_an_event(inspected: Inspected, tab: str, shown: str, snapshot: SnapshotAssertion) -> None:
+    three = [an_update(address={"city": city}) for city in ("Zürich", "Bern", "Basel")]
+    async with inspected(*three, size=(120, 36)) as inspecting:
+        await inspecting.press("enter", tab)
+        await inspecting.until(lambda: shown in inspecting.text)
+        assert picture(inspecting) == snapshot
+
+
 @sizes
 async def test_inspector(inspected: Inspected, size: Size, snapshot: SnapshotAssertion) -> None:
     other = events(1, start=60, namespace=("shop", "customers"))
