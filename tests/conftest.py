@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
@@ -25,6 +25,9 @@ Document = dict[str, Any]
 
 _FOREIGN = ("AWS_", "UPLOAD_CONSOLE_", "RCLONE_", "XDG_")
 _PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy"}
+# What waits for servers and programs in long modules begins, what is short comes last: no process is left with a long
+# module while the others have nothing to do.
+_FIRST = ("faults", "end_to_end", "embedded", "commands", "watch", "records", "transfer", "ui")
 _numbers = count(1)
 
 
@@ -50,9 +53,25 @@ def _shut_out_the_persons_own_world(home: Path) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Before any test module is imported: boto3 and platformdirs may be asked at import time."""
-    home = Path(tempfile.mkdtemp(prefix="upload-console-tests-"))
-    config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
-    _shut_out_the_persons_own_world(home)
+    from console.embedded.lifetime import ServiceFolder
+
+    # Goes with this process however that ends: xdist and `timeout` kill it without a word.
+    home = ServiceFolder()
+    config.add_cleanup(home.close)
+    _shut_out_the_persons_own_world(home.path)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The folders in the order of `_FIRST`, and in each as before."""
+    places = {config.rootpath / "tests" / name: place for place, name in enumerate(_FIRST)}
+    items.sort(key=lambda item: places.get(item.path.parent, len(places)))
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: to look through all of it again and again is a fifth of the screens' tests."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture(scope="session", autouse=True)
