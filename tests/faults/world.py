@@ -54,7 +54,8 @@ def wait_for(condition: Callable[[], object], what: str, seconds: float = PATIEN
     while not condition():
         if time.monotonic() - begun > seconds:
             raise AssertionError(f"not within {seconds:.0f} s: {what}")
-        time.sleep(0.005)
+        # Often at first. Later less so: each look may be a query, and takes from those who are waited for.
+        time.sleep(min(0.02, 0.002 + (time.monotonic() - begun) / 50))
     return time.monotonic() - begun
 
 
