@@ -24,7 +24,6 @@ from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Snapshot
 from console.events.text import json_text
 from console.formatting import count
-from console.models import Upload, UploadStatus
 from console.ui import leaving
 from console.ui.backend import Backend, ImageSource, Leave
 from console.ui.blocking import ask, tell
@@ -47,7 +46,7 @@ from console.ui.upload_rows import UploadRows
 from console.ui.uploads import UploadsPane
 from console.ui.watches import WatchesScreen
 
-DRAW_SECONDS: Final = 0.125
+DRAW_SECONDS: Final = 0.1
 TICK_SECONDS: Final = 1.0
 
 
@@ -122,11 +121,12 @@ class ConsoleScreen(Screen[None]):
     @on(FeedArrived)
     def _arrived(self, event: FeedArrived) -> None:
         event.stop()
+        self.uploads.apply_all(event.items)
         for item in event.items:
-            self.uploads.apply(item)
             if isinstance(item, FeedState):
                 self._polls.feed_changed(item)
             elif isinstance(item, Snapshot) or _changes_status(item):
+                self.table.source.arrived = True
                 self._polls.count_soon()
         self.log_pane.add(event.items)
         event.applied()
@@ -143,11 +143,7 @@ class ConsoleScreen(Screen[None]):
             return
         now = self.now()
         self.table.changed()
-        self.status.rate = sum(
-            row.rate
-            for row in self.uploads.rows()
-            if isinstance(row, Upload) and row.status is UploadStatus.UPLOADING and not is_stalled(row, now)
-        )
+        self.status.rate = sum(row.rate for row in self.uploads.uploading() if not is_stalled(row, now))
         self.status.redraw()
         self._polls.ask_page(self.table.rows.cursor)
 
@@ -246,7 +242,7 @@ class ConsoleScreen(Screen[None]):
 
     def action_leave(self) -> None:
         """Leave; ask first while uploads run here."""
-        running = leaving.running_here(self.uploads.rows(), self.backend.runner)
+        running = leaving.running_here(self.uploads.uploading(), self.backend.runner)
         if running:
             self.app.push_screen(leaving.question(len(running)), self._leave_answered)
         else:
@@ -264,7 +260,7 @@ class ConsoleScreen(Screen[None]):
                 self._finish_if_done()
 
     def _finish_if_done(self) -> None:
-        running = leaving.running_here(self.uploads.rows(), self.backend.runner)
+        running = leaving.running_here(self.uploads.uploading(), self.backend.runner)
         if not running:
             self.app.exit(Leave.NOW)
         self.status.notice = f"leaving after {count(len(running), 'upload')}"

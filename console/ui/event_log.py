@@ -29,7 +29,7 @@ from console.ui.pane import Pane
 from console.ui.row_source import RowSource
 from console.ui.rows import RowsView
 
-DRAW_SECONDS: Final = 0.25
+DRAW_SECONDS: Final = 0.3  # a multiple of the table's: see `pace`
 # So many that came between two drawings, and have no room on the screen, are told of.
 FLOOD: Final = 100
 PAUSE_SECONDS: Final = 0.005  # between two slices of a scan or a search

@@ -22,7 +22,8 @@ TAKE_SECONDS: Final = 0.5
 # How long a thread that computes may keep the interpreter while the screen's waits for it, in seconds. A key waits for
 # the feed's threads several times; at Python's own 5 ms it waited twice as long in a burst.
 SWITCH_SECONDS: Final = 0.001
-BATCH: Final = 200
+# So many are applied between two looks at the keyboard: about 15 ms.
+BATCH: Final = 50
 
 
 class Feed(Protocol):

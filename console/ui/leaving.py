@@ -11,9 +11,8 @@ from enum import Enum
 from typing import Final
 
 from console.formatting import count
-from console.models import Upload, UploadStatus
+from console.models import Upload
 from console.ui.dialogs import Choice, ChoiceDialog
-from console.ui.upload_rows import Row
 
 
 class Answer(Enum):
@@ -33,17 +32,9 @@ CHOICES: Final = (
 )
 
 
-def running_here(rows: Iterable[Row], runner: str) -> list[Upload]:
+def running_here(uploading: Iterable[Upload], runner: str) -> list[Upload]:
     """The uploads that this process is sending."""
-    return [
-        row
-        for row in rows
-        if isinstance(row, Upload)
-        and row.status is UploadStatus.UPLOADING
-        and row.lease is not None
-        and runner
-        and row.lease.runner == runner
-    ]
+    return [upload for upload in uploading if upload.lease is not None and runner and upload.lease.runner == runner]
 
 
 def question(number: int) -> ChoiceDialog[Answer]:

@@ -38,7 +38,7 @@ class LinesWidget(Widget):
         for y in range(self.size.height):
             new = self.make_line(y)
             old = self._lines.get(y)
-            if old != new:
+            if old is not new and old != new:
                 self.refresh(Region(0, y, self.size.width, 1))
             self._lines[y] = new
 

@@ -137,6 +137,10 @@ class LogRows:
             entry = self._entries[number] = self.buffer[number]
         return entry
 
+    def version(self, index: int) -> object:
+        """Entries never change; how much of them is said, does."""
+        return self._view[index], self.shows_cluster_time, len(self.buffer.namespaces)
+
     def whole(self, index: int) -> Sequence[Span] | None:
         """Notices go across."""
         entry = self.entry(self._view[index])

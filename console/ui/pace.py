@@ -1,6 +1,7 @@
 """Drawing at the screen's own pace, however fast things happen.
 
-Owns the one rule: at once when nothing was drawn for an interval, else once at the interval's end.
+Owns the one rule: at once when nothing was drawn for an interval, else once at the interval's end. Intervals end at
+their multiples on the clock, so that several paces draw in the same moment, and Textual makes one picture of it.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ class Pace:
         """Something changed that is to be drawn."""
         if self._timer is not None:
             return
-        wait = self._last + self.interval - monotonic()
-        if wait <= 0:
+        now = monotonic()
+        if now - self._last >= self.interval:
             self._now()
         else:
-            self._timer = self._widget.set_timer(wait, self._now)
+            self._timer = self._widget.set_timer(self.interval - now % self.interval, self._now)
 
     def _now(self) -> None:
         self._timer = None

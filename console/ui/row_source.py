@@ -6,7 +6,7 @@ Owns the protocol alone.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from console.ui.cells import Span
 from console.ui.columns import Column
@@ -46,4 +46,13 @@ class RowSource(Protocol):
 
     def empty_words(self) -> str:
         """What is said where there is no row."""
+        ...
+
+
+@runtime_checkable
+class VersionedRows(Protocol):
+    """A source that can tell cheaply whether a row still looks as it did: its lines are kept, and not made again."""
+
+    def version(self, index: int) -> object:
+        """A value that is another one whenever a cell of the row is, at the same widths."""
         ...

@@ -19,12 +19,13 @@ from textual.strip import Strip
 from console.ui.cells import Span, Tone, fit_spans, padded
 from console.ui.columns import Fitted, fit_columns
 from console.ui.lines import LinesWidget
-from console.ui.row_source import Key, RowSource
+from console.ui.row_source import Key, RowSource, VersionedRows
 
 WHEEL_ROWS: Final = 3
 MARK_SIGN: Final = "●"
 CURSOR_SIGN: Final = "▌"
 GUTTER: Final = 2
+_KEPT: Final = 500
 
 
 class RowsView(LinesWidget, can_focus=True):
@@ -69,6 +70,7 @@ class RowsView(LinesWidget, can_focus=True):
     def __init__(self, source: RowSource, *, follow: bool = False, id: str | None = None) -> None:
         super().__init__(id=id)
         self.source = source
+        self._versions = source if isinstance(source, VersionedRows) else None
         self.marks: set[Key] = set()
         self.cursor = 0
         self.top = 0
@@ -77,6 +79,9 @@ class RowsView(LinesWidget, can_focus=True):
         self._cursor_key: Key | None = None
         self._keys: dict[int, Key] = {}
         self._fitted: list[Fitted] = []
+        # Lines as they were made, with all that they were made of.
+        self._made: dict[Key, tuple[object, Strip]] = {}
+        self._thumb = range(0)
 
     # ---- what others ask of the list
 
@@ -104,6 +109,7 @@ class RowsView(LinesWidget, can_focus=True):
     def show(self, source: RowSource, *, cursor: Key | None = None) -> None:
         """Show another source, with the cursor on the row of that key or on the first."""
         self.source = source
+        self._versions = source if isinstance(source, VersionedRows) else None
         self.top = 0
         place = source.index_of(cursor) if cursor is not None else None
         self.cursor = place or 0
@@ -207,9 +213,11 @@ class RowsView(LinesWidget, can_focus=True):
         if key != self._cursor_key:
             self._cursor_key = key
             self.post_message(self.CursorMoved(self))
+        self._thumb = self._thumb_lines(count)
         self.redraw()
 
     def _fit(self) -> None:
+        self._made.clear()
         self._fitted = fit_columns(self.source.columns, max(0, self.size.width - GUTTER - 1))
 
     def on_resize(self) -> None:
@@ -217,6 +225,11 @@ class RowsView(LinesWidget, can_focus=True):
         self._lines.clear()
         self._fit()
         self._settle()
+
+    def notify_style_update(self) -> None:
+        """Other colours."""
+        self._made.clear()
+        super().notify_style_update()
 
     def make_line(self, y: int) -> Strip:
         """One line of the screen: the heading, a row, or nothing."""
@@ -228,6 +241,20 @@ class RowsView(LinesWidget, can_focus=True):
             words = self.source.empty_words() if y == 2 and not len(self.source) else ""
             return self.strip([Span(padded("  " + words, self.size.width), Tone.MUTED)])
         key = self._keys[y] = self.source.key(index)
+        if self._versions is None:
+            return self._row_line(index, key, y)
+        state = (
+            *(self._versions.version(index), self._scrollbar(y)),
+            *(key in self.marks, index == self.cursor, self.has_focus),
+        )
+        made = self._made.get(key)
+        if made is None or made[0] != state:
+            if len(self._made) > _KEPT:
+                self._made.clear()
+            made = self._made[key] = (state, self._row_line(index, key, y))
+        return made[1]
+
+    def _row_line(self, index: int, key: Key, y: int) -> Strip:
         over = [
             *(["rows--marked"] if key in self.marks else []),
             *(["rows--cursor" if self.has_focus else "rows--blurred"] if index == self.cursor else []),
@@ -256,11 +283,13 @@ class RowsView(LinesWidget, can_focus=True):
         return spans
 
     def _scrollbar(self, y: int) -> Span:
-        count = len(self.source)
-        if not self._scrolls:
-            return Span(" ")
+        return Span("▐", Tone.MUTED) if y in self._thumb else Span(" ")
+
+    def _thumb_lines(self, count: int) -> range:
+        """Which lines the thumb of the scroll bar takes; none where all rows are seen."""
         rows = self.page_rows
+        if count <= rows:
+            return range(0)
         length = max(1, rows * rows // count)
-        start = round((rows - length) * self.top / max(1, count - rows))
-        on_thumb = start <= y - 1 < start + length
-        return Span("▐", Tone.MUTED) if on_thumb else Span(" ")
+        start = 1 + round((rows - length) * self.top / max(1, count - rows))
+        return range(start, start + length)

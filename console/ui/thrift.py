@@ -108,21 +108,29 @@ class Thrift:
             if match["unsure"] is not None:
                 self._unsure(match[0], out)
             else:
-                row = self._rows.setdefault(self._row, {})
-                for character in match[0]:
-                    self._cell(character, row, out)
+                self._sure(match[0], out)
 
-    def _cell(self, character: str, row: dict[int, _Cell], out: list[str]) -> None:
-        cell = _Cell(character, _shown(self._wanted, character == " "))
-        if row.get(self._column) != cell:
-            self._bridge(row, out)
-            self._move(out)
-            if self._sent is None or _shown(self._sent, character == " ") != cell.style:
-                self._paint_with(self._wanted, out)
-            out.append(character)
-            row[self._column] = cell
-            self._cursor = (self._row, self._column + 1)
-        self._column += 1
+    def _sure(self, text: str, out: list[str]) -> None:
+        """Send the cells that differ. Most do not: of all that is done for a drawing, this loop is run most often."""
+        row = self._rows.setdefault(self._row, {})
+        of_letters, of_blanks = _shown(self._wanted, False), _shown(self._wanted, True)
+        start = self._column
+        for column, character in enumerate(text, start):
+            style = of_blanks if character == " " else of_letters
+            known = row.get(column)
+            if known is None or known[0] != character or known[1] != style:
+                self._column = column
+                self._cell(_Cell(character, style), row, out)
+        self._column = start + len(text)
+
+    def _cell(self, cell: _Cell, row: dict[int, _Cell], out: list[str]) -> None:
+        self._bridge(row, out)
+        self._move(out)
+        if self._sent is None or _shown(self._sent, cell.character == " ") != cell.style:
+            self._paint_with(self._wanted, out)
+        out.append(cell.character)
+        row[self._column] = cell
+        self._cursor = (self._row, self._column + 1)
 
     def _unsure(self, text: str, out: list[str]) -> None:
         """Send text as it is. Nobody knows where the cursor is then: the next cell states its position."""

@@ -31,8 +31,9 @@ class TitleLine(LinesWidget):
 
     def show(self, title: str, counts: str, where: str = "") -> None:
         """Show other words (plain text, already `visible()`); `where` is a path that loses its beginning when cut."""
-        self.title, self.counts, self.where = title, counts, where
-        self.redraw()
+        if (title, counts, where) != (self.title, self.counts, self.where):
+            self.title, self.counts, self.where = title, counts, where
+            self.redraw()
 
     def make_line(self, y: int) -> Strip:
         """The whole line; a path after the name loses its beginning first."""

@@ -15,7 +15,7 @@ from console.formatting import age, byte_rate, byte_size, duration, visible
 from console.models import Requested, Source, UnreadableUpload, Upload, UploadStatus
 from console.ui.cells import Cut, Span, Tone
 from console.ui.columns import Column
-from console.ui.upload_rows import Row
+from console.ui.upload_order import Row
 
 COLUMNS: Final = (
     Column("sign", "", 1, 1, rank=0),
@@ -113,6 +113,13 @@ def status_words(upload: Upload, now: datetime, width: int = 80) -> Span:
             return Span(visible(upload.error.code), Tone.BAD)
         case status:
             return Span(str(status), SIGNS[status][1])
+
+
+def upload_version(row: Row, now: datetime) -> object:
+    """Another value whenever a cell of the row is another one: the row, and all that the time says of it."""
+    if isinstance(row, UnreadableUpload):
+        return row
+    return row, is_stalled(row, now), age(row.finished_at or row.created_at, now)
 
 
 def upload_cell(row: Row, column: str, width: int, now: datetime) -> Sequence[Span]:

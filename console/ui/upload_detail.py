@@ -14,7 +14,7 @@ from console.formatting import age, byte_rate, byte_size, count, duration, visib
 from console.models import UnreadableUpload, Upload, UploadStatus
 from console.transfer.verdicts import Verdict, explain
 from console.ui.upload_cells import is_retrying, is_stalled, percent, row_sign, status_words
-from console.ui.upload_rows import Row
+from console.ui.upload_order import Row
 
 _VERDICTS: Final = {
     Verdict.RETRY: "passes by itself: it is tried again",

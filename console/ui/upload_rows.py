@@ -9,68 +9,25 @@ from the beginning of their order to a frontier; documents behind it come by pag
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any, Final, TypeAlias
+from datetime import datetime
+from typing import Final
 
 from bson import ObjectId
-from bson.json_util import dumps
 
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, Snapshot
 from console.models import UnreadableUpload, Upload, UploadStatus, read_upload
 from console.ui.backend import SNAPSHOT_WINDOW, Document, PageGroup, PageQuery
+from console.ui.upload_order import FINISHED, RANK_WORDS, WAITING, Order, Row, newest, order_of, row_key
 
 CAPACITY: Final = 5_000
 PAGE: Final = 500
 WAITING_RESERVE: Final = 200
 
-Row: TypeAlias = Upload | UnreadableUpload
-Order: TypeAlias = tuple[float, ...]
-
-_RUNNING, _PAUSED, _WAITING, _FINISHED, _UNREADABLE = range(5)
-_RANKS: Final[Mapping[UploadStatus, int]] = {
-    UploadStatus.UPLOADING: _RUNNING,
-    UploadStatus.PAUSED: _PAUSED,
-    UploadStatus.PENDING: _WAITING,
-    UploadStatus.COMPLETED: _FINISHED,
-    UploadStatus.FAILED: _FINISHED,
-    UploadStatus.CANCELLED: _FINISHED,
-}
-_RANK_WORDS: Final[Mapping[Any, int]] = {str(status): rank for status, rank in _RANKS.items()}
-_GROUPS: Final[Mapping[PageGroup, int]] = {PageGroup.WAITING: _WAITING, PageGroup.FINISHED: _FINISHED}
+_GROUPS: Final[Mapping[PageGroup, int]] = {PageGroup.WAITING: WAITING, PageGroup.FINISHED: FINISHED}
 # The collection as a whole is gone, or is another one.
 _ENDS: Final = frozenset({"drop", "dropDatabase", "rename", "invalidate"})
-
-
-def row_key(document_id: Any) -> Hashable:
-    """An `_id` as a key: itself, or its JSON where documents or arrays were used as `_id`."""
-    try:
-        hash(document_id)
-    except TypeError:
-        return dumps(document_id)
-    key: Hashable = document_id
-    return key
-
-
-def order_of(row: Row) -> Order:
-    """Where a row stands: running, paused, waiting as they will start, finished with the newest first, unreadable."""
-    if isinstance(row, UnreadableUpload):
-        return (_UNREADABLE, 0.0)
-    rank = _RANKS[row.status]
-    number = int.from_bytes(row.id.binary)
-    if rank == _WAITING:
-        return (rank, -row.priority, _stamp(row.created_at), number)
-    if rank == _FINISHED:
-        return (rank, -_stamp(row.finished_at), -number)
-    return (rank, _stamp(row.started_at or row.created_at), number)
-
-
-def _stamp(moment: datetime | None) -> float:
-    if moment is None:
-        return -math.inf
-    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
 
 
 class UploadRows:
@@ -84,6 +41,7 @@ class UploadRows:
         self._orders: dict[Hashable, Order] = {}
         self._frontiers: dict[int, Order] = {}
         self._found: set[Hashable] = set()
+        self._uploading: dict[Hashable, Upload] = {}
         self._view: list[Hashable] = []
         self._places: dict[Hashable, int] = {}
         self._stale = False
@@ -110,6 +68,10 @@ class UploadRows:
         """The document as it was delivered."""
         return self._documents.get(key)
 
+    def uploading(self) -> Iterable[Upload]:
+        """Those that are being sent, in no order."""
+        return self._uploading.values()
+
     def rows(self) -> Iterable[Row]:
         """All that is held, in no order."""
         return self._rows.values()
@@ -131,6 +93,11 @@ class UploadRows:
                     self._forget(key)
 
     # ---- what the feed and the pages bring
+
+    def apply_all(self, items: Sequence[FeedItem]) -> None:
+        """Take over what came together: of several states of a document only the last is read."""
+        for item in newest(items):
+            self.apply(item)
 
     def apply(self, item: FeedItem) -> None:
         """Take over a snapshot or an event; whatever else a feed hands over changes no row."""
@@ -164,10 +131,8 @@ class UploadRows:
             frontier = self._frontiers.get(rank)
             if frontier is None or self.text:
                 continue
-            orders = [order for order in self._orders.values() if order[0] == rank]
             at_end = cursor >= len(self._view) - WAITING_RESERVE // 2
-            runs_dry = group is PageGroup.WAITING and len(orders) < WAITING_RESERVE
-            if runs_dry or at_end:
+            if at_end or (group is PageGroup.WAITING and self._count(rank) < WAITING_RESERVE):
                 return PageQuery(group, self._after(rank), limit=PAGE)
         return None
 
@@ -183,13 +148,16 @@ class UploadRows:
 
     # ---- inside
 
+    def _count(self, rank: int) -> int:
+        return sum(order[0] == rank for order in self._orders.values())
+
     def _replace(self, documents: Sequence[Document]) -> None:
-        for held in (self._documents, self._rows, self._orders, self._frontiers, self._found):
+        for held in (self._documents, self._rows, self._orders, self._frontiers, self._found, self._uploading):
             held.clear()
         counts = dict.fromkeys(_GROUPS.values(), 0)
         for document in documents:
             self._put(document)
-            rank = _RANK_WORDS.get(document.get("status"))
+            rank = RANK_WORDS.get(document.get("status"))
             if rank in counts:
                 counts[rank] += 1
         for rank, count in counts.items():
@@ -240,6 +208,10 @@ class UploadRows:
             return
         shown_anew = self._orders.get(key) != order or bool(self.text)
         self._documents[key], self._rows[key], self._orders[key] = document, row, order
+        if isinstance(row, Upload) and row.status is UploadStatus.UPLOADING:
+            self._uploading[key] = row
+        else:
+            self._uploading.pop(key, None)
         self._stale = self._stale or shown_anew
         if len(self._rows) > self.capacity + PAGE:
             self._shrink()
@@ -249,6 +221,7 @@ class UploadRows:
             self._stale = True
         self._documents.pop(key, None)
         self._orders.pop(key, None)
+        self._uploading.pop(key, None)
         self._found.discard(key)
 
     def _behind_frontier(self, order: Order) -> bool:
@@ -275,7 +248,7 @@ class UploadRows:
         last = next((row for key, row in self._rows.items() if self._orders[key] == frontier), None)
         if not isinstance(last, Upload):
             return None
-        if rank == _WAITING:
+        if rank == WAITING:
             return (last.priority, last.created_at, last.id)
         return (last.finished_at, last.id)
 

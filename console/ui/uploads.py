@@ -22,7 +22,7 @@ from console.ui.intents import Intent
 from console.ui.pane import Pane, PaneRows
 from console.ui.row_source import Key
 from console.ui.rows import RowsView
-from console.ui.upload_cells import COLUMNS, upload_cell
+from console.ui.upload_cells import COLUMNS, upload_cell, upload_version
 from console.ui.upload_rows import UploadRows
 
 
@@ -46,6 +46,11 @@ class UploadSource:
     def index_of(self, key: Key) -> int | None:
         """Where that upload stands now."""
         return self.uploads.index_of(key)
+
+    def version(self, index: int) -> object:
+        """The values of the document, and what the time makes of them."""
+        row = self.uploads.row(self.uploads.key(index))
+        return upload_version(row, self.now()) if row is not None else None
 
     def whole(self, index: int) -> Sequence[Span] | None:
         """All rows have columns."""
@@ -112,7 +117,6 @@ class UploadsPane(Pane):
 
     def changed(self) -> None:
         """The held documents changed: draw what differs."""
-        self.source.arrived = True
         held = {key for key in self.rows.marks if self.uploads.row(key) is not None}
         if held != self.rows.marks:
             self.rows.marks = held

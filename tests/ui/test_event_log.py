@@ -122,6 +122,7 @@ async def test_memory_is_bounded_and_what_went_is_counted(inspected: Inspected) 
 
 async def test_the_view_stays_on_its_event_while_the_oldest_go(inspected: Inspected) -> None:
     async with inspected(*events(60), size=(80, 24), capacity=100) as inspecting:
+        await inspecting.until(lambda: "n 49→59" in inspecting.text)
         await inspecting.press("up", "up")
         key, line = rows(inspecting).cursor_key, rows(inspecting).cursor - rows(inspecting).top
         inspecting.source.backend.bring(*events(80, start=60))

@@ -12,7 +12,16 @@ from rich.cells import cell_len
 
 from console.models import UnreadableUpload, Upload, read_upload
 from console.ui.cells import Tone
-from console.ui.upload_cells import COLUMNS, is_stalled, percent, progress_bar, row_sign, status_words, upload_cell
+from console.ui.upload_cells import (
+    COLUMNS,
+    is_stalled,
+    percent,
+    progress_bar,
+    row_sign,
+    status_words,
+    upload_cell,
+    upload_version,
+)
 
 from .fake_backend import NOW, document
 
@@ -102,3 +111,19 @@ def test_the_destination_does_not_repeat_the_name() -> None:
     assert upload_cell(row, "destination", 40, NOW)[0].text == "b/x/y/"
     renamed = upload(filename="a.txt", bucket="b", key="x/y/2.txt")
     assert upload_cell(renamed, "destination", 40, NOW)[0].text == "b/x/y/2.txt"
+
+
+@given(
+    st.sampled_from([{}, {"status": "uploading", "lease": HELD}, {"status": "completed"}]),
+    st.floats(0, 200_000),
+    st.floats(0, 200_000),
+)
+def test_a_row_of_the_same_version_looks_the_same_at_any_time(
+    fields: dict[str, Any], first: float, second: float
+) -> None:
+    row = upload(**fields)
+    a, b = NOW + timedelta(seconds=first), NOW + timedelta(seconds=second)
+    if upload_version(row, a) == upload_version(row, b):
+        assert [upload_cell(row, column.key, 20, a) for column in COLUMNS] == [
+            upload_cell(row, column.key, 20, b) for column in COLUMNS
+        ]

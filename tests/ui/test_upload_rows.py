@@ -13,7 +13,8 @@ from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Snapshot
 from console.models import UnreadableUpload, Upload, UploadStatus
 from console.ui.backend import SNAPSHOT_WINDOW, PageGroup
-from console.ui.upload_rows import UploadRows, matches, order_of
+from console.ui.upload_order import newest, order_of
+from console.ui.upload_rows import UploadRows, matches
 
 from .fake_backend import NOW, FakeBackend, document
 
@@ -229,3 +230,33 @@ def test_the_window_stays_bounded_and_lets_go_of_the_oldest_finished() -> None:
     assert 100 <= rows.held <= 601
     assert names(rows)[:2] == ["photo-0001.jpg", "photo-1499.jpg"]
     assert rows.wanted_page(len(rows) - 1) is not None
+
+
+@given(steps)
+@settings(max_examples=60)
+def test_the_newest_of_a_batch_give_the_same_rows_as_all_of_it(made: list[tuple[int, str, str]]) -> None:
+    history = History()
+    events = [item for step in made if (item := history.step(*step)) is not None]
+    at_once, one_by_one = UploadRows(), UploadRows()
+    at_once.apply_all(events)
+    for item in events:
+        one_by_one.apply(item)
+    assert [at_once.row(key) for key in shown(at_once)] == [one_by_one.row(key) for key in shown(one_by_one)]
+    assert list(at_once.uploading()) == [
+        row for row in at_once.rows() if isinstance(row, Upload) and row.status is UploadStatus.UPLOADING
+    ]
+
+
+def test_an_update_without_its_image_is_kept_beside_later_ones() -> None:
+    backend = FakeBackend([document(1)])
+    snapshot = backend.feed_take(0)
+    key = ObjectId(f"{1:024x}")
+    patches: list[FeedItem] = [
+        backend.event("update", key, None, None, {"updatedFields": {name: 7.0}}) for name in ("rate", "percentage")
+    ]
+    assert newest([*snapshot, *patches]) == [*snapshot, *patches]
+    rows = UploadRows()
+    rows.apply_all([*snapshot, *patches])
+    row = rows.row(key)
+    assert isinstance(row, Upload)
+    assert (row.rate, row.percentage) == (7.0, 7.0)
