@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -130,6 +131,31 @@ def test_a_closed_terminal_ends_the_demo_and_its_servers(tmp_path: Path) -> None
         terminal.process.wait(20)
     _, alive = psutil.wait_procs(children, timeout=20)
     assert not alive
+
+
+class TestConnecting:
+    """The first picture is seen while MongoDB does not answer."""
+
+    @pytest.fixture
+    def connecting(self, environment: dict[str, str], files: Path) -> Iterator[Terminal]:
+        with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, says nothing
+            uri = f"mongodb://127.0.0.1:{silent.getsockname()[1]}/"
+            settings = {**environment, "UPLOAD_CONSOLE_MONGODB__URI": uri, "UPLOAD_CONSOLE_UI__DIRECTORY": str(files)}
+            with Terminal(PROGRAM, columns=80, lines=24, environment=settings) as terminal:
+                terminal.wait_for("alpha.txt")
+                terminal.wait_for("connecting")
+                yield terminal
+
+    def test_q_leaves_at_once(self, connecting: Terminal) -> None:
+        connecting.press("q")
+        assert connecting.wait_end(seconds=5.0) == 0
+        assert "Traceback" not in connecting.text
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+    def test_so_does_a_signal(self, connecting: Terminal, number: signal.Signals) -> None:
+        connecting.signal(number)
+        assert connecting.wait_end(seconds=5.0) == 0
+        assert "Traceback" not in connecting.text
 
 
 def test_80x24_cuts_nothing_without_an_ellipsis(environment: dict[str, str], files: Path) -> None:
