@@ -16,7 +16,6 @@ import subprocess
 import termios
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -35,6 +34,7 @@ KEYS = {
     "backspace": "\x7f",
 }
 
+PATIENCE = 60.0  # seconds
 # Where these are set, as on some CI machines, programs believe them more than their terminal.
 _SIZE_VARIABLES = ("COLUMNS", "LINES")
 
@@ -70,9 +70,8 @@ class Terminal:
     ) -> None:
         if self.process.poll() is None:
             self.process.kill()
-        self.process.wait(30)
-        with suppress(OSError):
-            os.close(self._master)
+        self.process.wait(PATIENCE)
+        self.hang_up()
 
     @property
     def text(self) -> str:
@@ -84,7 +83,7 @@ class Terminal:
         for key in keys:
             os.write(self._master, KEYS.get(key, key).encode())
 
-    def answer_seconds(self, keys: str, echo: str, seconds: float = 30.0) -> float:
+    def answer_seconds(self, keys: str, echo: str, seconds: float = PATIENCE) -> float:
         """Type, and give the time until the program has written `echo`, which it must not do by itself."""
         began, wanted, tail = time.monotonic(), echo.encode(), b""
         os.write(self._master, keys.encode())
@@ -101,14 +100,17 @@ class Terminal:
         return self.text
 
     def hang_up(self) -> None:
-        """Close the terminal, as a broken SSH connection does."""
-        os.close(self._master)
+        """Close the terminal, as a broken SSH connection does; a second time nothing happens."""
+        # The number may be another's file by then: of a thread of PyMongo, say.
+        master, self._master = self._master, -1
+        if master >= 0:
+            os.close(master)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the program."""
         self.process.send_signal(number)
 
-    def wait_for(self, what: str | re.Pattern[str] | Callable[[str], bool], seconds: float = 30.0) -> str:
+    def wait_for(self, what: str | re.Pattern[str] | Callable[[str], bool], seconds: float = PATIENCE) -> str:
         """Read until the screen shows it; gives the screen's text."""
         until = time.monotonic() + seconds
         while True:
@@ -118,10 +120,12 @@ class Terminal:
             left = until - time.monotonic()
             if left <= 0:
                 raise AssertionError(f"never seen: {what}\n--- the screen ---\n{text}")
-            if not self._read(min(left, 0.5)) and self.process.poll() is not None:
+            has_ended = self.process.poll() is not None
+            # Asked before the last look: what it wrote just before its end is seen.
+            if not self._read(min(left, 0.5)) and has_ended:
                 raise AssertionError(f"ended with {self.process.returncode} before: {what}\n--- the screen ---\n{text}")
 
-    def wait_end(self, seconds: float = 30.0) -> int:
+    def wait_end(self, seconds: float = PATIENCE) -> int:
         """Read until the program ends; gives its exit code."""
         until = time.monotonic() + seconds
         while self.process.poll() is None:
