@@ -20,15 +20,18 @@ class Running:
     """The command; standard output is a pipe unless a file is given, standard error always a pipe."""
 
     def __init__(self, *arguments: str, environment: Mapping[str, str], out: IO[bytes] | None = None) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "console", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=out or subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**os.environ, **environment},
-            # A shell that starts the tests in the background has SIGINT ignored, and children inherit that.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )
+        # A shell that starts the tests in the background has SIGINT ignored, and children inherit that.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "console", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=out or subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**os.environ, **environment},
+            )
+        finally:
+            signal.signal(signal.SIGINT, before)
         self._errors = b""
 
     def __enter__(self) -> Self:
