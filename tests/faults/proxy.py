@@ -6,7 +6,8 @@
         assert proxy.count("UploadPart") == 5
 
 Owns carrying out the faults (`breaking` names them) and the record of requests. One request per connection, a thread
-for each; bodies pass through in pieces. The Host header passes unchanged, so signatures stay valid.
+for each; bodies pass through in pieces. The Host header passes unchanged, so signatures stay valid. Parts can be made
+to wait (`turnstile`), so that what a test does in the middle of an upload is in its middle however slow the machine is.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Final, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from .breaking import Answer, CorruptBody, CutAnswer, CutBody, Delay, Do, DropAnswer, EditAnswer, Fault, Hold, Reset
+from .turnstile import Turnstile
 
 __all__ = [
     "Answer",
@@ -36,6 +38,7 @@ __all__ = [
     "Hold",
     "Request",
     "Reset",
+    "Turnstile",
 ]
 
 PIECE: Final = 64 * 1024
@@ -78,6 +81,7 @@ class FaultProxy:
         self._planned: list[_Planned] = []
         self._closing = threading.Event()
         self.requests: list[Request] = []
+        self.turnstile = Turnstile()
         outer = self
 
         class Handler(socketserver.BaseRequestHandler):
@@ -100,6 +104,7 @@ class FaultProxy:
 
     def __exit__(self, *_: object) -> None:
         self._closing.set()
+        self.turnstile.close()
         for planned in self._planned:
             if isinstance(planned.fault, Hold):
                 planned.fault.release.set()
@@ -170,6 +175,8 @@ class FaultProxy:
 
     def _pass_on(self, client: socket.socket, lines: list[bytes], rest: bytes, request: Request) -> None:
         fault = request.fault
+        if request.operation == "UploadPart" and not self.turnstile.wait(request.key, client):
+            raise _Broken
         if isinstance(fault, Reset):
             raise _Broken
         if isinstance(fault, Hold):

@@ -93,7 +93,8 @@ def test_a_file_that_changes_while_its_upload_is_paused(
 ) -> None:
     path = world.file(SIZE)
     [upload_id] = world.add(path)
-    world.start_runner(rate=12 * MIB)
+    world.let(1)
+    world.start_runner()
     world.wait_parts(upload_id, 1)
     world.pause(upload_id)
     change(path)
@@ -117,7 +118,8 @@ def test_a_change_that_nothing_but_its_bytes_betrays(world: World) -> None:
     """Size and time as before, the ends as before: the checksums of the parts that S3 holds tell."""
     path = world.file(SIZE)
     [upload_id] = world.add(path)
-    world.start_runner(rate=12 * MIB)
+    world.let(2)
+    world.start_runner()
     world.wait_parts(upload_id, 2)
     world.pause(upload_id)
     status = path.stat()
@@ -208,7 +210,8 @@ def test_a_file_that_may_not_be_read(world: World, monkeypatch: pytest.MonkeyPat
 def test_a_folder_that_is_unmounted(world: World) -> None:
     path = world.file(SIZE, "folder/file.bin")
     [upload_id] = world.add(path)
-    world.start_runner(rate=12 * MIB)
+    world.let(1)
+    world.start_runner()
     world.wait_parts(upload_id, 1)
     away = world.folder / "away"
     shutil.move(path.parent, away)

@@ -50,10 +50,12 @@ def lease_was_over(world: World, upload_id: ObjectId) -> bool:
 def test_after_a_kill_a_runner_of_the_host_goes_on_at_once(world: World) -> None:
     """Long before the lease has run out: the kernel has let go of the dead runner's lock."""
     [upload_id] = world.add(world.file(LARGE))
-    killed = world.start_process(rate=20 * MIB)
+    world.let(2)
+    killed = world.start_process()
     world.wait_parts(upload_id, 2)
     waiting = world.start_runner()
     killed.kill()
+    world.hurry()
     seconds = wait_adopted(world, upload_id, waiting)
     print(f"adopted {seconds:.2f} s after the kill")
     assert seconds < IN_TIME
@@ -66,9 +68,11 @@ def test_after_a_kill_a_runner_of_the_host_goes_on_at_once(world: World) -> None
 
 def test_the_next_start_goes_on_at_once(world: World) -> None:
     ids = world.add(world.file(LARGE), world.file(21 * MIB, "second"))
-    killed = world.start_process(rate=20 * MIB)
+    world.let(2)
+    killed = world.start_process()
     world.wait_parts(ids[0], 2)
     killed.kill()
+    world.hurry()
     world.start_runner()
     world.wait_completed(ids)
     for upload_id in ids:
@@ -99,9 +103,11 @@ def test_a_claim_whose_answer_is_lost_is_noticed(world: World) -> None:
 def test_without_the_lock_file_the_lease_has_to_run_out(world: World) -> None:
     """As in another container of the same host name."""
     [upload_id] = world.add(world.file(LARGE))
-    killed = world.start_process(locks=world.folder / "other locks", rate=20 * MIB, lease_seconds=LEASE)
+    world.let(2)
+    killed = world.start_process(locks=world.folder / "other locks", lease_seconds=LEASE)
     world.wait_parts(upload_id, 2)
     killed.kill()
+    world.hurry()
     adopting = world.start_runner(lease_seconds=LEASE)
     seconds = wait_adopted(world, upload_id, adopting)
     print(f"adopted {seconds:.2f} s after the kill, with a lease of {LEASE} s")
@@ -113,9 +119,11 @@ def test_without_the_lock_file_the_lease_has_to_run_out(world: World) -> None:
 def test_an_upload_of_another_host_is_taken_only_where_its_file_is_seen(world: World) -> None:
     path = world.file(LARGE)
     [upload_id] = world.add(path, host="elsewhere")
-    killed = world.start_process("elsewhere", rate=20 * MIB, lease_seconds=LEASE)
+    world.let(2)
+    killed = world.start_process("elsewhere", lease_seconds=LEASE)
     world.wait_parts(upload_id, 2)
     killed.kill()
+    world.hurry()
     hidden = path.rename(path.with_name("hidden"))
     looked: list[str] = []
     sender = world.open_sender()
@@ -145,12 +153,14 @@ def test_an_upload_of_another_host_is_taken_only_where_its_file_is_seen(world: W
 
 def test_intents_for_an_upload_whose_runner_was_killed_are_carried_out(world: World) -> None:
     paused, cancelled = world.add(world.file(LARGE, "paused"), world.file(LARGE, "cancelled"))
-    killed = world.start_process(rate=30 * MIB)
+    world.let(1)
+    killed = world.start_process()
     world.wait_parts(paused, 1)
     world.wait_parts(cancelled, 1)
     killed.kill()
     world.request(Requested.PAUSE, paused)
     world.request(Requested.CANCEL, cancelled)
+    world.hurry()
     world.start_runner()
     world.wait_status([paused], UploadStatus.PAUSED)
     world.wait_status([cancelled], UploadStatus.CANCELLED)
@@ -164,10 +174,11 @@ def test_intents_for_an_upload_whose_runner_was_killed_are_carried_out(world: Wo
 
 def test_a_runner_that_slept_gives_way_when_it_wakes(world: World) -> None:
     [upload_id] = world.add(world.file(LARGE))
-    sleeper = world.start_process(rate=10 * MIB, lease_seconds=LEASE)
+    world.let(2)
+    sleeper = world.start_process(lease_seconds=LEASE)
     world.wait_parts(upload_id, 2)
     sleeper.signal(signal.SIGSTOP)
-    adopting = world.start_runner(rate=10 * MIB, lease_seconds=LEASE)
+    adopting = world.start_runner(lease_seconds=LEASE)
     wait_adopted(world, upload_id, adopting)
     sleeper.signal(signal.SIGCONT)
     wait_for(sleeper.is_idle, "the sleeper has let go")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 UPLOADING, PAUSED, COMPLETED = UploadStatus.UPLOADING, UploadStatus.PAUSED, UploadStatus.COMPLETED
 LEASE = 1.5  # seconds: shorter than the outages here
 LARGE = 40 * MIB
+PART = 5 * MIB
 
 
 def start_work(world: World) -> list[ObjectId]:
@@ -36,10 +38,17 @@ def start_work(world: World) -> list[ObjectId]:
     return [*large, *small]
 
 
-def wait_for_more(world: World, size: int) -> None:
-    """So many bytes more arrive at S3, whatever happens to MongoDB."""
+def send_more(world: World) -> None:
+    """Two parts more of the large upload, of which S3 has one, arrive there whatever happens to MongoDB."""
     before = world.proxy.passed_bytes
-    wait_for(lambda: world.proxy.passed_bytes >= before + size, "uploads go on sending")
+    world.let(3)
+    wait_for(lambda: world.proxy.passed_bytes >= before + 2 * PART, "uploads go on sending")
+
+
+def outlive_the_lease() -> None:
+    """Wait longer than a lease lasts that nobody can renew now, nor ask for."""
+    begun = time.monotonic()
+    wait_for(lambda: time.monotonic() - begun > LEASE, "the lease runs out")
 
 
 @pytest.fixture
@@ -64,10 +73,11 @@ def through(gate: Gate) -> str:
 def test_the_primary_goes(replica_set: ReplicaSet, make_world: MakeWorld, fault: str) -> None:
     world = make_world(mongodb_uri=replica_set.uri)
     ids = start_work(world)
-    world.start_runner(rate=16 * MIB)
+    world.let(1)
+    world.start_runner()
     world.wait_parts(ids[0], 1)
     getattr(replica_set, fault)()
-    wait_for_more(world, 6 * MIB)
+    send_more(world)
     world.hurry()
     world.wait_completed(ids)
     assert world.proxy.passed_bytes == LARGE + 20 * 200_000  # nothing twice
@@ -78,12 +88,14 @@ def test_the_only_server_is_killed_and_started_again(alone: ReplicaSet, make_wor
     """Two runners of one host: after the outage each goes on with its own uploads."""
     world = make_world(mongodb_uri=alone.uri)
     ids = start_work(world)
-    world.start_runner(rate=8 * MIB, lease_seconds=LEASE)
-    world.start_runner(records=world.elsewhere, rate=8 * MIB, lease_seconds=LEASE)
+    world.let(1)
+    world.start_runner(lease_seconds=LEASE)
+    world.start_runner(records=world.elsewhere, lease_seconds=LEASE)
     world.wait_parts(ids[0], 1)
     alone.members[0].kill()
     wait_for(lambda: not world.records.connection.is_connected, "the screen says so")
-    wait_for_more(world, 10 * MIB)
+    send_more(world)
+    outlive_the_lease()
     alone.heal()
     world.hurry()
     world.wait_completed(ids)
@@ -95,11 +107,13 @@ def test_the_only_server_is_killed_and_started_again(alone: ReplicaSet, make_wor
 def test_the_only_server_says_nothing_for_longer_than_a_lease(alone: ReplicaSet, make_world: MakeWorld) -> None:
     world = make_world(mongodb_uri=alone.uri)
     ids = start_work(world)
-    world.start_runner(rate=8 * MIB, lease_seconds=LEASE)
+    world.let(1)
+    world.start_runner(lease_seconds=LEASE)
     world.wait_parts(ids[0], 1)
     alone.members[0].process.signal(signal.SIGSTOP)
     try:
-        wait_for_more(world, 16 * MIB)
+        send_more(world)
+        outlive_the_lease()
     finally:
         alone.members[0].process.signal(signal.SIGCONT)
     world.hurry()
@@ -112,10 +126,12 @@ def test_the_only_server_says_nothing_for_longer_than_a_lease(alone: ReplicaSet,
 def test_the_connection_is_lost_for_longer_than_a_lease(gate: Gate, make_world: MakeWorld, fault: str) -> None:
     world = make_world(mongodb_uri=through(gate))
     ids = start_work(world)
-    world.start_runner(rate=8 * MIB, lease_seconds=LEASE)
+    world.let(1)
+    world.start_runner(lease_seconds=LEASE)
     world.wait_parts(ids[0], 1)
     getattr(gate, fault)()
-    wait_for_more(world, 16 * MIB)
+    send_more(world)
+    outlive_the_lease()
     gate.mend()
     world.hurry()
     world.wait_completed(ids)
@@ -126,10 +142,12 @@ def test_the_connection_is_lost_for_longer_than_a_lease(gate: Gate, make_world: 
 def test_a_failure_during_an_outage_is_told_after_it(gate: Gate, make_world: MakeWorld) -> None:
     world = make_world(mongodb_uri=through(gate))
     [upload_id] = world.add(world.file(LARGE))
-    world.start_runner(rate=20 * MIB)
+    world.proxy.plan("UploadPart", Answer(403, "ExpiredToken"), times=1000, skip=1)
+    world.let(1)
+    world.start_runner()
     world.wait_parts(upload_id, 1)
     gate.cut()
-    world.proxy.plan("UploadPart", Answer(403, "ExpiredToken"), times=1000)
+    world.hurry()
     wait_for(lambda: any(request.fault for request in world.proxy.requests), "the fault")
     gate.mend()
     world.wait_status([upload_id], UploadStatus.FAILED)
@@ -146,7 +164,8 @@ def test_an_intent_from_elsewhere_during_the_outage_is_obeyed_after_it(
     world = make_world(mongodb_uri=through(gate))
     paused, cancelled = world.add(world.file(LARGE, "paused"), world.file(LARGE, "cancelled"))
     outside = world.open_records(uri=SecretStr(mongodb_uri))
-    runner = world.start_runner(rate=10 * MIB, lease_seconds=LEASE)
+    world.let(1)
+    runner = world.start_runner(lease_seconds=LEASE)
     world.wait_parts(paused, 1)
     world.wait_parts(cancelled, 1)
     gate.cut()
@@ -171,7 +190,8 @@ def test_an_object_that_is_complete_before_the_intent_is_known_is_told_as_comple
     world = make_world(mongodb_uri=through(gate))
     [upload_id] = world.add(world.file(21 * MIB))
     outside = world.open_records(uri=SecretStr(mongodb_uri))
-    world.start_runner(rate=6 * MIB, lease_seconds=LEASE)
+    world.let(1)
+    world.start_runner(lease_seconds=LEASE)
     world.wait_parts(upload_id, 1)
     gate.cut()
     wait_for(lambda: outside.uploads.expired("here") != [], "the lease runs out")
@@ -186,12 +206,11 @@ def test_an_object_that_is_complete_before_the_intent_is_known_is_told_as_comple
 def test_a_runner_that_is_cut_off_gives_way_to_the_one_that_adopted(gate: Gate, make_world: MakeWorld) -> None:
     world = make_world()
     ids = world.add(world.file(LARGE, "large"), world.file(11 * MIB, "second"))
-    cut_off = world.start_runner(
-        records=world.open_records(uri=SecretStr(through(gate))), rate=5 * MIB, lease_seconds=LEASE
-    )
+    world.let(1)
+    cut_off = world.start_runner(records=world.open_records(uri=SecretStr(through(gate))), lease_seconds=LEASE)
     world.wait_parts(ids[0], 1)
     gate.cut()
-    other = world.start_runner(rate=5 * MIB, lease_seconds=LEASE)
+    other = world.start_runner(lease_seconds=LEASE)
     wait_for(lambda: (world.document(ids[0])["lease"] or {}).get("runner") == other.name, "adopted")
     gate.mend()
     world.hurry()
@@ -205,7 +224,8 @@ def test_leaving_while_mongodb_is_away_takes_no_longer(gate: Gate, make_world: M
     """Once the process has ended, the next runner of the host goes on at once: `test_leaving`."""
     world = make_world()
     [upload_id] = world.add(world.file(LARGE))
-    runner = world.start_runner(records=world.open_records(uri=SecretStr(through(gate))), rate=10 * MIB)
+    world.let(1)
+    runner = world.start_runner(records=world.open_records(uri=SecretStr(through(gate))))
     world.wait_parts(upload_id, 1)
     gate.cut()
     with suppress(PyMongoError):

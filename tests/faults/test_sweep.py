@@ -43,12 +43,12 @@ def test_a_sweep_takes_orphans_and_nothing_else(world: World) -> None:
     world.proxy.plan(
         "UploadPart", Answer(403, "ExpiredToken"), times=1000, skip=1, when=lambda request: request.key == "failed"
     )
-    world.start_runner(rate=10 * MIB)
+    world.let(2)
+    world.start_runner()
     world.wait_status([failed], UploadStatus.FAILED)
     world.wait_parts(paused, 1)
     world.pause(paused)
     world.wait_parts(at_work, 1)
-    world.throttle(3 * MIB)
     orphan = open_one(world, "orphan", parts=2)
     assert sweep(world, "--yes") == []  # too young: its record may just be on its way
     assert len(world.open_multiparts()) == 4

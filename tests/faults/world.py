@@ -173,8 +173,13 @@ class World:
         self._stack.callback(process.kill)
         return process
 
+    def let(self, parts: int) -> None:
+        """S3 gets so many parts of each upload and no more before `hurry`: what happens now is in its middle."""
+        self.proxy.turnstile.let(parts)
+
     def hurry(self) -> None:
-        """No bandwidth limit any more: what was to happen in the middle has happened."""
+        """No part waits, no bandwidth limit any more: what was to happen in the middle has happened."""
+        self.proxy.turnstile.let(None)
         self.throttle(0)
 
     def throttle(self, rate: int) -> None:
