@@ -1,55 +1,38 @@
-"""`events`: options, ends, filters, recordings and what is said, on the real server."""
+"""`events`: options, ends, recordings and what is said, on the real server."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from bson import json_util
+from bson import Timestamp
 
 from console.commands import event_bounds
 from console.errors import ServerUnreachable, UsageError
 from console.events.recording import Recorder, replay
 from console.events.text import json_line
+from tests.commands.event_answers import Events, ids, lines, place_of, second, soon
 
 if TYPE_CHECKING:
     from pymongo.database import Database
 
     from tests.commands.conftest import Answer, Command
 
-Events = Callable[..., "Answer"]
-
 
 @pytest.fixture
 def since(database: Database[dict[str, Any]]) -> str:
-    """A place before everything that the test does, as `--since` takes it."""
-    with database.watch() as stream:
-        return json.dumps(stream.resume_token)
+    """A place before everything that the test does."""
+    return place_of(database)
 
 
 @pytest.fixture
 def events(command: Command, database: Database[dict[str, Any]], since: str) -> Events:
     """`events` of the test's database from its beginning on."""
     return partial(command, "events", "--namespace", database.name, "--since", since)
-
-
-def lines(answer: Answer) -> list[dict[str, Any]]:
-    assert answer.code == 0, answer.err
-    return [json_util.loads(line) for line in answer.out.splitlines()]
-
-
-def ids(answer: Answer) -> list[Any]:
-    return [line["documentKey"]["_id"] for line in lines(answer) if "documentKey" in line]
-
-
-def soon() -> str:
-    """The next second but one: everything that has happened is before it."""
-    return (datetime.now(UTC) + timedelta(seconds=2)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def test_lines_are_events_of_that_namespace(events: Events, database: Database[dict[str, Any]]) -> None:
@@ -89,6 +72,21 @@ def test_relaxed_and_canonical(events: Events, database: Database[dict[str, Any]
     assert canonical["fullDocument"]["n"] == {"$numberInt": "5"}
 
 
+def insert_across_a_second(database: Database[dict[str, Any]]) -> tuple[int, str]:
+    """Numbered documents in one second and in a later one; gives how many, and the beginning of the later one."""
+
+    def insert(number: int) -> Timestamp:
+        """Gives a time of the server's that is not before the event's."""
+        answer = database.command("insert", "things", documents=[{"_id": number}])
+        return cast(Timestamp, answer["operationTime"])
+
+    begun, number = insert(0), 1
+    while (at := insert(number)).time == begun.time:
+        number += 1
+    insert(number + 1)
+    return number + 2, second(Timestamp(at.time, 0).as_datetime())
+
+
 class TestUntil:
     """It ends when everything before that moment was read, and not before."""
 
@@ -102,16 +100,11 @@ class TestUntil:
     def test_two_streams_that_meet_have_everything_once(
         self, command: Command, events: Events, database: Database[dict[str, Any]]
     ) -> None:
-        moments = {datetime.now(UTC).replace(microsecond=0)}
-        number = 0
-        while len(moments) < 4:  # across the turn of some seconds
-            database.things.insert_one({"_id": (number := number + 1)})
-            moments.add(datetime.now(UTC).replace(microsecond=0))
-        middle = f"{sorted(moments)[2]:%Y-%m-%dT%H:%M:%SZ}"
+        number, middle = insert_across_a_second(database)
         first = ids(events("--until", middle))
-        second = ids(command("events", "--namespace", database.name, "--since", middle, "--until", soon()))
+        later = ids(command("events", "--namespace", database.name, "--since", middle, "--until", soon()))
         assert 0 < len(first) < number
-        assert first + second == list(range(1, number + 1))
+        assert first + later == list(range(number))
 
     def test_of_a_replay(
         self, events: Events, command: Command, database: Database[dict[str, Any]], tmp_path: Path
@@ -120,57 +113,6 @@ class TestUntil:
         events("--limit", "2", "--record", str(tmp_path / "r"))
         answer = command("events", "--replay", str(tmp_path / "r"), "--until", "2020-01-01")
         assert lines(answer) == []
-
-
-class TestMatch:
-    """Decided by the server where it can, here where it cannot; all the same to who reads."""
-
-    @pytest.fixture(autouse=True)
-    def _life(self, database: Database[dict[str, Any]], since: str) -> None:
-        things = database.create_collection("things", changeStreamPreAndPostImages={"enabled": True})
-        things.insert_many([{"_id": number, "n": number} for number in range(5)])
-        things.update_one({"_id": 3}, {"$set": {"label": "late"}})
-        things.update_one({"_id": 4}, {"$set": {"n": 44}})
-        things.delete_one({"_id": 0})
-
-    @pytest.mark.parametrize(
-        ("match", "found"),
-        [
-            ("op:update", [3, 4]),
-            ("op:update field:label", [3]),
-            ("late", [3]),
-            ("op:delete,update -key:4", [3, 0]),
-            ('{"operationType": "update", "fullDocument.n": {"$gt": 10}}', [4]),
-            ('op:insert {"fullDocument.n": {"$mod": [2, 0]}}', [0, 2, 4]),
-            ('{"$expr": {"$eq": ["$updateDescription.updatedFields.label", "late"]}}', [3]),
-            ('{"documentKey._id": {"$numberInt": "0"}, "operationType": "delete"}', [0]),
-        ],
-    )
-    def test_what_passes(self, events: Events, match: str, found: list[int]) -> None:
-        assert ids(events("--match", match, "--until", soon())) == found
-
-    def test_a_recording_has_what_passes(self, events: Events, command: Command, tmp_path: Path) -> None:
-        record = tmp_path / "r"
-        answer = events("--match", "op:update field:label", "--until", soon(), "--record", str(record))
-        assert ids(answer) == ids(command("events", "--replay", str(record))) == [3]
-
-    def test_a_replay_is_filtered_too(self, events: Events, command: Command, tmp_path: Path) -> None:
-        record = tmp_path / "r"
-        events("--until", soon(), "--record", str(record))
-        assert ids(command("events", "--replay", str(record), "--match", "op:update -late")) == [4]
-        assert ids(command("events", "--replay", str(record), "--limit", "2")) == [0]
-
-    @pytest.mark.parametrize("match", ["op:", '{"a": ', '{"a": {"$bogus": 1}}', '"open', '{"$expr": {"$bogus": 1}}'])
-    def test_what_makes_no_sense_is_refused(self, events: Events, match: str) -> None:
-        answer = events("--match", match)
-        assert isinstance(answer.error, UsageError), answer
-        assert answer.error.message.startswith("--match: ")
-
-    def test_a_replay_has_no_server_to_ask(self, events: Events, command: Command, tmp_path: Path) -> None:
-        events("--limit", "1", "--record", str(tmp_path / "r"))
-        answer = command("events", "--replay", str(tmp_path / "r"), "--match", '{"$expr": {"$eq": [1, 1]}}')
-        assert isinstance(answer.error, UsageError)
-        assert "$expr cannot be evaluated here" in answer.error.message
 
 
 def canonical(answer: Answer) -> list[str]:
@@ -257,16 +199,13 @@ class TestResuming:
     def test_up_to_a_moment_and_on_from_there(
         self, events: Events, database: Database[dict[str, Any]], tmp_path: Path
     ) -> None:
-        database.things.insert_one({"_id": 1})
-        moment = datetime.now(UTC) + timedelta(seconds=1)
-        while datetime.now(UTC) < moment:
-            database.things.update_one({"_id": 1}, {"$inc": {"n": 1}})
-        middle = f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+        number, middle = insert_across_a_second(database)
+        until = soon()
         place = ("--resume-file", str(tmp_path / "place"))
-        first, second, third = (events(*place, "--until", until) for until in (middle, soon(), "1s"))
-        whole = events("--until", soon())
-        assert lines(first) + lines(second) == lines(whole)
-        assert lines(third) == []
+        first, later, nothing = (events(*place, "--until", end) for end in (middle, until, until))
+        assert 0 < len(ids(first)) < number
+        assert ids(first) + ids(later) == list(range(number))
+        assert lines(nothing) == []
 
     def test_a_file_that_holds_no_place_is_refused(self, events: Events, tmp_path: Path) -> None:
         (tmp_path / "place").write_text("{}")
@@ -305,7 +244,7 @@ def test_a_token_of_another_stream_is_a_gap(command: Command, database: Database
         database.other.insert_one({})
         token = json.dumps(stream.next()["_id"])
     database.things.insert_one({"_id": 1})
-    answer = command("events", "--namespace", f"{database.name}.things", "--since", token, "--until", "1s")
+    answer = command("events", "--namespace", f"{database.name}.things", "--since", token, "--until", "0s")
     assert "token was not found" in f"{answer.err}{answer.error}"
 
 
