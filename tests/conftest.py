@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -59,6 +60,9 @@ def pytest_configure(config: pytest.Config) -> None:
     home = ServiceFolder()
     config.add_cleanup(home.close)
     _shut_out_the_persons_own_world(home.path)
+    # A property that held on a machine that stood still for a second has held: by default 0.2 s for an example.
+    settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
