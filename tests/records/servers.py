@@ -99,9 +99,14 @@ def running_mongod(*options: str, replica_set: bool = True) -> Iterator[Mongod]:
 
 @contextmanager
 def failing(client: MongoClient[dict[str, Any]], times: int, **data: Any) -> Iterator[None]:
-    """Let the next commands fail as `failCommand` does (server: src/mongo/db/commands.h); needs test commands."""
-    client.admin.command("configureFailPoint", "failCommand", mode={"times": times}, data=data)
+    """Let the next commands fail as `failCommand` does (server: src/mongo/db/commands.h); needs test commands.
+
+    The block ends when all of them have: a fault that nothing met would be no test.
+    """
+    admin = client.admin
+    entered = admin.command("configureFailPoint", "failCommand", mode={"times": times}, data=data)["count"]
     try:
         yield
+        admin.command("waitForFailPoint", "failCommand", timesEntered=entered + times, maxTimeMS=60_000)
     finally:
         client.admin.command("configureFailPoint", "failCommand", mode="off")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -10,13 +11,15 @@ from typing import Any
 
 import pytest
 from bson import ObjectId, Timestamp
+from pymongo import MongoClient
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
+from console.embedded.lifetime import LOOPBACK, free_port
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Gap, Snapshot
 from console.records.feed import ChangeFeed, Start
 from tests.records.documents import add
-from tests.records.feeds import events, ids, opened, replay, take_until
+from tests.records.feeds import PATIENCE, events, ids, opened, replay, take_until
 from tests.records.servers import failing, running_mongod
 
 
@@ -32,7 +35,8 @@ def feeds() -> Iterator[Callable[..., ChangeFeed]]:
 
         def make(target, **options) -> ChangeFeed:
             feed = ChangeFeed(target, **options)
-            stack.callback(feed.close)
+            # Until it has ended: one that is still reading would meet the faults of the next test.
+            stack.callback(feed.close, PATIENCE)
             feed.start()
             return feed
 
@@ -151,7 +155,10 @@ def test_events_wait_for_a_slow_consumer_and_none_is_lost(things, feeds):
 
 def test_a_feed_that_waits_for_room_can_be_closed(things, feeds):
     feed = feeds(things, capacity=2)
+    take_until(feed, opened)
     things.insert_many([{"_id": number} for number in range(100)])
+    with feed._changed:
+        assert feed._changed.wait_for(lambda: len(feed._items) == 2, PATIENCE)
     feed.close(30)
     assert not feed._thread.is_alive()
 
@@ -309,12 +316,12 @@ def test_history_that_the_oplog_has_let_go_of_makes_a_gap_and_a_new_snapshot(fee
         while oplog.find_one(sort=[("$natural", 1)])["ts"] <= before:
             database.other.insert_many([{"bytes": bytes(100_000)} for _ in range(5)])
         feed = feeds(database.things, start=kept, snapshot=everything(database.things))
-        items = take_until(feed, lambda items: isinstance(items[-1], Snapshot))
+        items = take_until(feed, lambda items: any(isinstance(item, Snapshot) for item in items))
         (gap,) = [item for item in items if isinstance(item, Gap)]
         assert gap.since is None
         assert gap.until is not None
         assert "history" in gap.reason or "oplog" in gap.reason
-        assert items[-1] == Snapshot([{"_id": 1}])
+        assert Snapshot([{"_id": 1}]) in items[items.index(gap) :]
         database.things.insert_one({"_id": 2})
         assert ids(take_until(feed, ids)) == [2]
         feed.close()
@@ -431,9 +438,10 @@ class TestFaults:
         assert feed.error is None
 
     def test_a_server_that_is_away_is_told_of_and_waited_for(self, faulty_mongod, feeds):
-        things = faulty_mongod.client(serverSelectionTimeoutMS=300).faults.away
+        things = faulty_mongod.client().faults.away
         things.drop()
-        feed = feeds(things)
+        # It finds the server within 0.3 s or says that it is away: `opened` waits for the former.
+        feed = feeds(faulty_mongod.client(serverSelectionTimeoutMS=300).faults.away)
         take_until(feed, opened)
         faulty_mongod.process.kill()
         refused = f"{faulty_mongod.address}: [Errno 111] Connection refused"
@@ -448,17 +456,16 @@ class TestFaults:
         assert FeedState(connected=True) in items
         assert ids(items) == [1]
 
-    def test_closing_waits_for_no_server(self, faulty_mongod, feeds):
-        """The reader is looking for a server, which it would do for longer than this test may take."""
-        things = faulty_mongod.client(serverSelectionTimeoutMS=3_600_000).faults.closing
-        feed = feeds(things)
-        take_until(feed, opened)
-        faulty_mongod.process.kill()
-        try:
-            feed.close()
-            assert feed.take(3600) == []
-        finally:
-            faulty_mongod.restart()
+
+def test_closing_waits_for_no_server(feeds, monkeypatch):
+    """The reader is looking for a server, which it would do for longer than this test may take."""
+    looks = threading.Event()
+    monkeypatch.setattr(logging.getLogger("pymongo.serverSelection"), "isEnabledFor", lambda level: looks.set())
+    with MongoClient(f"{LOOPBACK}:{free_port()}", serverSelectionTimeoutMS=3_600_000) as client:
+        feed = feeds(client.faults.closing)
+        assert looks.wait(PATIENCE)
+        feed.close()
+        assert feed.take(3600) == []
 
 
 def test_an_id_may_be_anything(things, feeds):
