@@ -26,6 +26,7 @@ from console.watch.at_rest import Found
 
 _DUPLICATE: Final = 11000  # server: src/mongo/base/error_codes.yml, DuplicateKey
 _ALIKE: Final = 20
+_LATELY_SECONDS: Final = 30
 _ARMABLE: Final = {
     "$or": [
         {"status": UploadStatus.FAILED.value},
@@ -210,11 +211,20 @@ def count_failed(uploads: Uploads, host: str, rule: str, *, limit: int) -> int:
     return uploads.collection.count_documents(wanted, limit=limit)
 
 
-def count_sent(uploads: Uploads, host: str, rules: Sequence[str]) -> dict[str, int]:
-    """How many uploads of each rule completed. Reads all of them: not for every heartbeat."""
+def count_sent(uploads: Uploads, host: str, rules: Sequence[str]) -> tuple[dict[str, int], frozenset[ObjectId]]:
+    """How many uploads of each rule completed, and which of those did so lately: a change feed may be about to tell of
+    them. Reads all of them: not for every heartbeat.
+    """
     wanted: Filter = {"host": host, "status": UploadStatus.COMPLETED.value, "watch.rule": {"$in": list(rules)}}
-    rows = uploads.collection.aggregate([{"$match": wanted}, {"$group": {"_id": "$watch.rule", "count": {"$sum": 1}}}])
-    return {row["_id"]: row["count"] for row in rows}
+    is_late = {"$gt": ["$finished_at", {"$subtract": [NOW, _LATELY_SECONDS * 1000]}]}
+    by_rule = {
+        "_id": "$watch.rule",
+        "count": {"$sum": 1},
+        "lately": {"$push": {"$cond": [is_late, "$_id", "$$REMOVE"]}},
+    }
+    rows = list(uploads.collection.aggregate([{"$match": wanted}, {"$group": by_rule}]))
+    lately = frozenset(upload_id for row in rows for upload_id in row["lately"])
+    return {row["_id"]: row["count"] for row in rows}, lately
 
 
 def _of_file(upload: NewUpload) -> Document:

@@ -39,6 +39,7 @@ from console.watch.watcher import Watcher
 
 _HOSTS_KNOWN_SECONDS: Final = 10.0
 _COUNTED_AT_MOST: Final = 10_000
+_FEED_SECONDS: Final = 10.0
 STOP_SECONDS: Final = 5.0
 
 _log = logging.getLogger(__name__)
@@ -67,8 +68,11 @@ class WatchService:
         self.presence = Presence.of(records.uploads)
         self._around = Surroundings(records.uploads, s3, transfer, host, verifier, tell, self._is_host_alive)
         self._lock = threading.RLock()
+        self._beating = threading.Lock()
+        self._counting = threading.Lock()
         self._watchers: dict[str, Watcher] = {}
         self._sent: Counter[str] = Counter()
+        self._counted: frozenset[ObjectId] = frozenset()
         self._told: dict[str, WatchHeartbeat] = {}
         self._must_count = True
         self._closing = threading.Event()
@@ -86,6 +90,7 @@ class WatchService:
             ConfigurationError: a rule has no bucket. PyMongoError: the records cannot be reached.
         """
         self._feed.start()
+        self._hear(self._feed.take(_FEED_SECONDS))  # of what ended before the feed stands, nobody would hear
         self.follow(rules)
         for thread in self._threads:
             thread.start()
@@ -154,7 +159,8 @@ class WatchService:
         is_well = sum(not watcher.join(max(0.1, until - time.monotonic())) for watcher in ended) == 0
         for watcher in ended:
             try:
-                self.presence.leave(self._host, watcher.rule.title, self._holder, State.STOPPED.value)
+                with self._beating:
+                    self.presence.leave(self._host, watcher.rule.title, self._holder, State.STOPPED.value)
             except PyMongoError as error:
                 _log.warning("the heartbeat of %s stays behind: %s", watcher.rule.title, words(error))
         return is_well
@@ -173,8 +179,11 @@ class WatchService:
 
     def _beat(self, watcher: Watcher) -> None:
         title = watcher.rule.title
-        self._told[title] = self._heartbeat(watcher)
-        answer = self.presence.beat(self._host, title, self._holder, self._told[title])
+        with self._beating:
+            if self._closing.is_set() or self._watchers.get(title) is not watcher:
+                return  # it has left, or is about to: nothing may come behind that
+            self._told[title] = self._heartbeat(watcher)
+            answer = self.presence.beat(self._host, title, self._holder, self._told[title])
         if answer.is_paused:
             watcher.hold(State.PAUSED)
         else:
@@ -184,18 +193,27 @@ class WatchService:
         """How many files were ever sent by each rule; from then on the feed counts."""
         self._must_count = False
         titles = [watcher.rule.title for watcher in self.watchers()]
-        self._sent = Counter(count_sent(self._records.uploads, self._host, titles))
+        try:
+            with self._counting:
+                sent, self._counted = count_sent(self._records.uploads, self._host, titles)
+                self._sent = Counter(sent)
+        except PyMongoError:
+            self._must_count = True
+            raise
 
     def _listen(self) -> None:
         while not self._closing.is_set():
-            for item in self._feed.take(1.0):
-                try:
-                    self._apply(item)
-                except PyMongoError as error:
-                    _log.warning("an upload's end was missed: %s", words(error))
-                    self._look_again()
-                except Exception:  # noqa: BLE001 - the other uploads' ends are to be heard
-                    _log.exception("the watches go on after a fault of their own")
+            self._hear(self._feed.take(1.0))
+
+    def _hear(self, items: Iterable[FeedItem]) -> None:
+        for item in items:
+            try:
+                self._apply(item)
+            except PyMongoError as error:
+                _log.warning("an upload's end was missed: %s", words(error))
+                self._look_again()
+            except Exception:  # noqa: BLE001 - the other uploads' ends are to be heard
+                _log.exception("the watches go on after a fault of their own")
 
     def _apply(self, item: FeedItem) -> None:
         if isinstance(item, Gap):
@@ -216,7 +234,8 @@ class WatchService:
         if upload.status is UploadStatus.FAILED:
             watcher.wake()  # the folder may have gone
         if upload.status is UploadStatus.COMPLETED:
-            self._sent[rule] += 1
+            with self._counting:
+                self._sent[rule] += upload.id not in self._counted
             watcher.completed(upload.id)
         if (note := ending(upload)) is not None:
             self._tell(note)

@@ -17,6 +17,8 @@ from console.records.runners import Limits
 from console.transfer.identity import RunnerIdentity
 from console.transfer.runner import Runner
 from console.transfer.sender import S3Sender
+from console.watch import service as service_module
+from console.watch import watcher as watcher_module
 from console.watch.notes import Kind, Note
 from console.watch.open_files import OpenFiles
 from console.watch.rules import WatchRule
@@ -105,6 +107,14 @@ class World:
         """The completed documents, once there are so many."""
         return until(lambda: found if len(found := self.documents(status="completed")) >= count else None)
 
+    def settle(self, service: WatchService) -> None:
+        """Return when everything was looked at once more, from beginning to end, and all that came of it was done."""
+        (watcher,) = service.watchers()
+        for _ in range(2):  # the look that ends first may have begun before this
+            scans = watcher.counters.scans
+            watcher.look_again()
+            until(lambda scans=scans: watcher.counters.scans > scans and not len(watcher.finds))
+
     def body(self, key: str) -> bytes:
         return self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
 
@@ -170,8 +180,17 @@ def asked_if_open(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def world(
-    environment: dict[str, str], tmp_path: Path, s3: S3Client, bucket: str, asked_if_open: list[str]
+    environment: dict[str, str],
+    tmp_path: Path,
+    s3: S3Client,
+    bucket: str,
+    asked_if_open: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[World]:
+    # What is noticed within seconds is noticed at once.
+    monkeypatch.setattr(service_module, "HEARTBEAT_SECONDS", 0.2)
+    monkeypatch.setattr(watcher_module, "_SEE_FOLDER_SECONDS", 0.2)
+    monkeypatch.setattr(watcher_module, "_RETRY_SECONDS", 0.2)
     settings = load(None, environment, {})
     folder = tmp_path / "in"
     folder.mkdir()
