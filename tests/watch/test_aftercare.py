@@ -43,10 +43,7 @@ def test_the_folder_for_sent_files_may_be_within_the_watched_one(world: World) -
     world.run()
     service = world.watch(world.rule(after="move", move_to=world.folder / "sent"))
     until(lambda: (world.folder / "sent" / "a.txt").exists())
-    (watcher,) = service.watchers()
-    scans = watcher.counters.scans
-    watcher.look_again()
-    until(lambda: watcher.counters.scans > scans)
+    world.settle(service)
     assert len(world.documents()) == 1
 
 

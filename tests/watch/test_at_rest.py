@@ -9,22 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from console.watch.at_rest import AtRest, Found
-
-SECOND = 1_000_000_000
-START = 1_700_000_000 * SECOND
-
-
-class Time:
-    """Both clocks."""
-
-    def __init__(self) -> None:
-        self.passed = 0.0
-
-    def monotonic(self) -> float:
-        return 5_000 + self.passed
-
-    def wall(self) -> int:
-        return START + int(self.passed * SECOND)
+from tests.watch.clocks import SECOND, START, Time
 
 
 def at_rest(time: Time, **settings: Any) -> AtRest:

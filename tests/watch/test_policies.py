@@ -16,14 +16,6 @@ from tests.watch.conftest import World
 from tests.watch.waiting import until
 
 
-def settled(world: World, service: WatchService) -> None:
-    """Everything was looked at once more, from beginning to end."""
-    (watcher,) = service.watchers()
-    scans = watcher.counters.scans
-    watcher.look_again()
-    until(lambda: watcher.counters.scans > scans and not len(watcher.finds))
-
-
 def sent(world: World, name: str = "a.txt", content: str = "first", **rule: Any) -> tuple[Path, WatchService]:
     """A file that was sent by a watch that goes on."""
     path = world.write(name, content, age_seconds=600)
@@ -39,7 +31,7 @@ def test_a_changed_file_is_a_new_upload_under_the_same_key(world: World) -> None
     world.completed(2)
     assert [document["key"] for document in world.documents()] == ["a.txt", "a.txt"]
     assert world.body("a.txt") == b"second"
-    settled(world, service)
+    world.settle(service)
     assert len(world.documents()) == 2
 
 
@@ -53,7 +45,7 @@ def test_a_file_that_is_changed_back_is_sent_again(world: World) -> None:
     os.utime(path, ns=(first, first))
     world.completed(3)
     assert world.body("a.txt") == b"first"
-    settled(world, service)
+    world.settle(service)
     assert len(world.documents()) == 3
 
 
@@ -66,7 +58,7 @@ def test_a_changed_file_is_a_version_under_a_key_of_its_own(world: World) -> Non
     assert second.startswith("dir/a.2")
     assert second.endswith("Z.tar.gz")
     assert (world.body(first), world.body(second)) == (b"first", b"second")
-    settled(world, service)
+    world.settle(service)
     assert len(world.documents()) == 2
 
 
@@ -74,7 +66,7 @@ def test_a_changed_file_is_left_alone_where_the_rule_says_so(world: World) -> No
     path, service = sent(world, changed="ignore")
     path.write_text("second")
     until(lambda: world.notes.of(Kind.LEFT))
-    settled(world, service)
+    world.settle(service)
     assert len(world.documents()) == 1
     assert world.body("a.txt") == b"first"
     assert [note.words for note in world.notes.of(Kind.LEFT)] == ["it changed after it was sent"]
@@ -84,7 +76,7 @@ def test_a_file_that_was_only_touched_is_recognised_by_its_checksum(world: World
     path, service = sent(world)
     os.utime(path)
     until(lambda: world.notes.of(Kind.RECOGNISED))
-    settled(world, service)
+    world.settle(service)
     (document,) = world.documents()
     assert document["mtime_ns"] == path.stat().st_mtime_ns
     assert len(world.notes.of(Kind.RECOGNISED)) == 1
@@ -94,7 +86,7 @@ def test_a_renamed_file_is_no_new_upload_and_its_record_follows(world: World) ->
     path, service = sent(world)
     path.rename(world.folder / "b.txt")
     until(lambda: world.notes.of(Kind.RECOGNISED))
-    settled(world, service)
+    world.settle(service)
     (document,) = world.documents()
     assert (document["path"], document["key"]) == (str(world.folder / "b.txt"), "a.txt")
     (world.folder / "b.txt").rename(world.folder / "c.txt")
@@ -119,7 +111,7 @@ def test_a_copy_and_another_file_of_the_same_size_and_time_are_sent(world: World
     other = world.write("other.txt", "FIRST")
     os.utime(other, ns=(status.st_mtime_ns, status.st_mtime_ns))
     assert {document["key"] for document in world.completed(3)} == {"a.txt", "copy.txt", "other.txt"}
-    settled(world, service)
+    world.settle(service)
     assert len(world.documents()) == 3
 
 
@@ -141,7 +133,7 @@ def test_what_somebody_cancelled_or_paused_is_not_sent_behind_his_back(world: Wo
     first, second = until(lambda: found if len(found := world.documents()) == 2 else None)
     request_all(world.records.uploads, [first["_id"]], Requested.CANCEL)
     request_all(world.records.uploads, [second["_id"]], Requested.PAUSE)
-    settled(world, service)
+    world.settle(service)
     assert {document["status"] for document in world.documents()} == {"cancelled", "paused"}
     assert {note.words for note in world.notes.of(Kind.LEFT)} == {
         "somebody cancelled its upload",
@@ -171,7 +163,7 @@ def test_uploads_that_failed_for_want_of_credentials_are_tried_again_by_themselv
     service = world.watch(world.rule(retry_failed_seconds=30.0))
     (document,) = until(lambda: world.documents())
     fail(world, document["_id"], "ExpiredToken")
-    settled(world, service)
+    world.settle(service)
     until(lambda: world.documents(status="pending"))
     assert len(world.documents()) == 1
 
@@ -183,7 +175,7 @@ def test_uploads_that_can_never_work_or_not_yet_are_left_for_a_person(world: Wor
     first, second = until(lambda: found if len(found := world.documents()) == 2 else None)
     fail(world, first["_id"], "KeyTooLongError")
     fail(world, second["_id"], "AccessDenied")
-    settled(world, service)
+    world.settle(service)
     assert len(world.documents(status="failed")) == 2
     assert {note.words for note in world.notes.of(Kind.LEFT)} == {
         "its upload failed: played; retry it once that is mended",
@@ -195,7 +187,7 @@ def test_a_record_that_was_deleted_leaves_a_file_that_was_never_sent(world: Worl
     _, service = sent(world)
     (document,) = world.documents()
     remove(world.records.uploads, [document["_id"]])
-    settled(world, service)
+    world.settle(service)
     assert len(world.completed(1)) == 1
 
 
@@ -215,8 +207,7 @@ def test_a_host_that_has_gone_leaves_its_waiting_files_to_those_that_share_the_f
 def test_the_order_of_the_queue_is_that_of_the_rule(world: World) -> None:
     for age in (300, 100, 200):
         world.write(f"{age}", age_seconds=age)
-    world.pass_time(0.1)  # no program can set the time of a file's last status change
-    world.watch(world.rule(order="newest", quiet_seconds=0.05))
+    world.watch(world.rule(order="newest", complete_when="renamed"))
     until(lambda: len(world.documents()) == 3)
     waiting = world.records.uploads.waiting_after(None, "", 10)
     assert [document["filename"] for document in waiting] == ["100", "200", "300"]

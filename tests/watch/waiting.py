@@ -12,7 +12,7 @@ T = TypeVar("T")
 _PAUSE = threading.Event()  # never set
 
 
-def until(condition: Callable[[], T | None], *, seconds: float = 60.0) -> T:
+def until(condition: Callable[[], T | None], *, seconds: float = 120.0) -> T:
     """What the condition gives, once that is true."""
     give_up = time.monotonic() + seconds
     while not (result := condition()):
