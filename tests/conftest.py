@@ -120,7 +120,7 @@ def database(mongodb_uri: str) -> Iterator[Database[Document]]:
     """An empty database of this test's own, dropped afterwards; `.client` is a client of its own."""
     from pymongo import MongoClient
 
-    with MongoClient[Document](mongodb_uri, tz_aware=True, serverSelectionTimeoutMS=10_000) as client:
+    with MongoClient[Document](mongodb_uri, tz_aware=True, serverSelectionTimeoutMS=60_000) as client:
         database = client[f"test_{os.getpid()}_{next(_numbers)}"]
         yield database
         client.drop_database(database)
@@ -141,7 +141,7 @@ def s3(services: EmbeddedServices) -> Iterator[S3Client]:
         config=Config(
             s3={"addressing_style": "path"},
             retries={"total_max_attempts": 1, "mode": "standard"},
-            connect_timeout=5,
+            connect_timeout=60,
             read_timeout=60,
         ),
     )

@@ -40,6 +40,7 @@ def environment(services: EmbeddedServices, database: Database[dict[str, Any]], 
     return {
         "UPLOAD_CONSOLE_MONGODB__URI": services.mongodb_uri,
         "UPLOAD_CONSOLE_MONGODB__DATABASE": database.name,
+        "UPLOAD_CONSOLE_MONGODB__TIMEOUT_SECONDS": "60",  # it is there, only perhaps slow
         "UPLOAD_CONSOLE_S3__ENDPOINT_URL": services.s3_endpoint,
         "UPLOAD_CONSOLE_S3__BUCKET": bucket,
     }
