@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 from bson import ObjectId
 
+from console.commands import checks
 from console.errors import ConfigurationError, UsageError
 from console.models import Source, UploadStatus
+from console.records import runners
 from console.records.database import Records
 from console.records.new_upload import NewUpload
 from console.records.runners import Limits
@@ -152,7 +154,8 @@ def test_priority(command: Command, records: Records, tmp_path: Path, bucket: st
     assert [document["_id"] for document in records.uploads.waiting_after(None, "", 3)] == [ids[1], ids[2], ids[0]]
 
 
-def test_limits_of_runners_at_work(command: Command, records: Records) -> None:
+def test_limits_of_runners_at_work(command: Command, records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runners, "LIVE_SECONDS", 600)  # nobody is there to beat again
     assert command("limits").code == 1
     for name in ("here:1:a", "there:2:b"):
         records.runners.beat(name, name.split(":")[0], "console", Limits(0, 4, 8), {})
@@ -200,7 +203,7 @@ def test_documents_of_others_are_listed_as_what_they_are(command: Command, recor
     assert "unreadable" in answer.out
 
 
-def test_no_bucket_is_a_wrong_configuration(command: Command, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_bucket_is_a_wrong_configuration(command: Command, folder: Path) -> None:
     answer = command("upload", str(folder), "--bucket", "")
     assert isinstance(answer.error, ConfigurationError)
     assert "bucket" in answer.error.message
@@ -216,7 +219,8 @@ def test_sweep_leaves_the_young_alone_and_never_asks_without_a_terminal(
     assert len(s3.list_multipart_uploads(Bucket=bucket)["Uploads"]) == 1
 
 
-def test_doctor_finds_all_well(command: Command) -> None:
+def test_doctor_finds_all_well(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "_EVENT_SECONDS", 60)
     answer = command("doctor", "--json")
     findings = {line["check"]: line for line in lines(answer.out)}
     assert answer.code == 0, answer.out
