@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from console.embedded.services import EmbeddedServices
 
 HOST = "watching-host"
-QUICK: dict[str, Any] = {"quiet_seconds": 0.3, "poll_seconds": 0.5}
+QUICK: dict[str, Any] = {"quiet_seconds": 0.15, "poll_seconds": 0.3}
 
 
 class Notes:
@@ -106,6 +106,10 @@ class World:
     def completed(self, count: int) -> list[dict[str, Any]]:
         """The completed documents, once there are so many."""
         return until(lambda: found if len(found := self.documents(status="completed")) >= count else None)
+
+    def scanned(self, *services: WatchService) -> None:
+        """Return when each of their folders was looked at from beginning to end."""
+        until(lambda: all(watcher.counters.scans for service in services for watcher in service.watchers()))
 
     def settle(self, service: WatchService) -> None:
         """Return when everything was looked at once more, from beginning to end, and all that came of it was done."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from console.watch import notifications
 from console.watch.folder_events import (
     Changes,
     FolderEvents,
@@ -170,14 +171,15 @@ def test_taking_is_woken_from_another_thread_also_at_the_end(
 ) -> None:
     events = make(str(tmp_path))
     threading.Timer(0.05, events.wake).start()
-    assert events.take(60) == Changes()
+    assert events.take(3600) == Changes()
     events.close()
     events.wake()
     events.close()
 
 
-def test_elsewhere_watchfiles_tells(tmp_path: Path) -> None:
+def test_elsewhere_watchfiles_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On systems other than Linux; it works on Linux, too."""
+    monkeypatch.setattr(notifications, "_DEBOUNCE_MS", 50)
     events = NotifiedEvents(str(tmp_path), recursive=True)
     (tmp_path / "first").touch()  # nothing comes between its making and the first event
     assert str(tmp_path / "first") in collected(events, lambda changes: changes.files).files
