@@ -18,6 +18,10 @@ from typing import Any
 
 import pytest
 
+from console.commands.watch import WatchOptions, run
+from console.config import load
+from console.errors import UsageError
+from tests.faults.proxy import FaultProxy, Hold
 from tests.watch.conftest import World
 from tests.watch.waiting import until
 
@@ -262,21 +266,28 @@ def free_port() -> int:
             return port
 
 
+NOWHERE = Path("/there/is/none")
+
+
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("options", "said"),
     [
-        ([], "Wrong usage: there is nothing to watch"),
-        (["--to", "s3://b"], "Wrong usage: --to is for folders on the command line"),
-        (["/in", "--to", "b/x"], "Wrong usage: --to: b/x is no s3://bucket/prefix"),
-        (["/there/is/none", "--once"], "Wrong usage: /there/is/none is not there, or no folder"),
-        (["/there/is/none", "--dry-run"], "Wrong usage: /there/is/none is not there, or no folder"),
+        (WatchOptions(), "there is nothing to watch"),
+        (WatchOptions(to="s3://b"), "--to is for folders on the command line"),
+        (WatchOptions([Path("/in")], to="b/x"), "--to: b/x is no s3://bucket/prefix"),
+        (WatchOptions([NOWHERE], dry_run=True), "/there/is/none is not there, or no folder"),
     ],
 )
-def test_wrong_usage_ends_with_2_and_a_sentence(start: Start, arguments: list[str], said: str) -> None:
-    program = start(*arguments)
+def test_wrong_usage_is_named(options: WatchOptions, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        run(lambda: load(None, {}, {}), options)
+    assert caught.value.message.startswith(said)
+
+
+def test_wrong_usage_ends_with_2_and_a_sentence(start: Start) -> None:
+    program = start(str(NOWHERE), "--once")
     assert program.wait() == 2
-    assert program.process.stderr is not None
-    assert program.process.stderr.read().startswith(said)
+    assert program.complains_of(f"Wrong usage: {NOWHERE} is not there, or no folder")
 
 
 def test_a_database_that_is_away_ends_with_3(start: Start, world: World) -> None:
@@ -290,12 +301,15 @@ def test_a_database_that_is_away_ends_with_3(start: Start, world: World) -> None
 
 def test_a_killed_service_leaves_its_work_to_the_next_one(world: World, start: Start, config: Path) -> None:
     """kill -9 in the middle: all files are sent, none twice."""
-    for number in range(400):
+    for number in range(100):
         world.write(f"{number}", f"{number}" * 100, age_seconds=60)
-    program = start("--config", str(config))
-    until(lambda: program.lines("completed"))
-    program.process.kill()
-    program.wait()
+    with FaultProxy(world.settings.s3.endpoint_url or "") as proxy:
+        proxy.plan("PutObject", Hold(), when=lambda request: request.key == "50")
+        program = start("--config", str(config), "--s3-endpoint", proxy.url)
+        until(lambda: program.lines("completed"))
+        program.process.kill()
+        program.wait()
+    assert 0 < len(world.documents(status="completed")) < 100
     again = start("--once", "--config", str(config))
     assert again.wait() == 0
-    assert len(world.documents(status="completed")) == len(world.documents()) == 400
+    assert len(world.documents(status="completed")) == len(world.documents()) == 100
