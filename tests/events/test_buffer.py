@@ -14,7 +14,7 @@ from console.events.buffer import BufferView, EventBuffer
 from console.events.event import ChangeEvent
 from console.events.filters import Filter, parse_filter
 
-from .strategies import UNTIMED, documents
+from .strategies import documents
 
 Entry = ChangeEvent | str
 FILTERS = [
@@ -51,7 +51,6 @@ entries = st.one_of(
 steps = st.lists(st.lists(entries, max_size=6) | st.sampled_from(FILTERS) | st.integers(1, 5), max_size=12)
 
 
-@UNTIMED
 @given(steps, st.integers(1, 12))
 def test_against_a_plain_list(steps: list[Any], capacity: int) -> None:
     buffer: EventBuffer[str] = EventBuffer(capacity)
@@ -93,7 +92,6 @@ def same_document(first: ChangeEvent, second: ChangeEvent) -> bool:
     return first.namespace == second.namespace and keys[0] == keys[1] and keys[0] is not None
 
 
-@UNTIMED
 @given(
     st.lists(entries, max_size=20), st.sampled_from([Filter(), *FILTERS]), st.sampled_from(FILTERS), st.integers(1, 9)
 )
@@ -121,7 +119,6 @@ def test_searching_steps_through_all_that_fit(came: list[Entry], shown: Filter, 
     assert everything(backwards=True) == fitting[::-1]
 
 
-@UNTIMED
 @given(documents)
 def test_events_come_out_as_they_went_in(document: dict[str, Any]) -> None:
     buffer: EventBuffer[str] = EventBuffer()

@@ -13,7 +13,7 @@ from console.events.compare import compare
 from console.events.event import ChangeEvent
 from console.formatting import visible
 
-from .strategies import UNTIMED, pairs
+from .strategies import pairs
 
 ID = ObjectId("65f000000000000000000001")
 
@@ -117,20 +117,16 @@ def test_other_operations(happened: ChangeEvent, line: str) -> None:
     assert summary(happened) == line
 
 
-@UNTIMED
+# One property of two: to draw documents takes far longer than to look at them.
 @given(pairs)
-def test_a_summary_is_one_safe_line(pair: tuple[dict[str, Any], dict[str, Any]]) -> None:
+def test_changes_are_the_differences_and_a_summary_is_one_safe_line(
+    pair: tuple[dict[str, Any], dict[str, Any]],
+) -> None:
     before, after = pair
     for happened in (update(before, after), event("insert", fullDocument=after), update(before, updatedFields=after)):
         line = summary(happened, 80)
         assert len(line) <= 80
         assert visible(line) == line
-
-
-@UNTIMED
-@given(pairs)
-def test_there_are_changes_exactly_where_there_is_a_difference(pair: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    before, after = pair
     edit = compare(before, after)
     listed = list(edit_changes(edit))
     assert bool(listed) == (edit is not None)

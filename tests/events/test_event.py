@@ -14,8 +14,6 @@ from hypothesis import strategies as st
 
 from console.events.event import EVENT_CODEC, ChangeEvent, join_fragments
 
-from .strategies import UNTIMED
-
 ID = ObjectId("65f000000000000000000001")
 TOKEN = {"_data": "8265F0"}
 COMMON: dict[str, Any] = {
@@ -113,7 +111,6 @@ def test_text_that_is_no_utf8_keeps_its_bytes() -> None:
     assert event.after == {"name": r"a\xffc"}
 
 
-@UNTIMED
 @given(
     st.dictionaries(
         st.sampled_from(

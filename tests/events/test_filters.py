@@ -24,7 +24,7 @@ from console.events.event import EVENT_CODEC, ChangeEvent
 from console.events.filters import Filter, FilterError, parse_filter
 from console.formatting import visible
 
-from .strategies import UNTIMED, documents
+from .strategies import documents
 
 ID = ObjectId("65f000000000000000000001")
 EVENT = ChangeEvent.from_raw(
@@ -109,7 +109,6 @@ def test_wrong_lines_say_what_and_where(line: str, reason: str, position: int) -
     assert isinstance(caught.value, ConsoleError)
 
 
-@UNTIMED
 @given(st.text(st.sampled_from('ops:nkeyfildtx,"\\{}*?- …[]1$\n') | st.characters(), max_size=30))
 def test_any_line_is_a_filter_or_an_error_and_reads_back(line: str) -> None:
     parsed, error = read(line)
@@ -249,7 +248,6 @@ def test_what_the_server_can_do() -> None:
     assert Filter().server_part() == ([], Filter())
 
 
-@UNTIMED
 @given(documents, st.sampled_from(["field:a", "text", "*", "a", "{}", '{"fullDocument.a": {"$gt": 0}}', "key:1"]))
 def test_no_document_is_a_crash(document: dict[str, Any], line: str) -> None:
     raw = {

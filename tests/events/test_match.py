@@ -17,7 +17,7 @@ from console.events.match import LOGICAL, compile_match
 from console.events.match_conditions import MatchError
 from console.events.order import order
 
-from .strategies import UNTIMED, values
+from .strategies import values
 
 NAN = float("nan")
 ID = ObjectId("65f000000000000000000001")
@@ -176,7 +176,6 @@ def test_a_comment_says_nothing() -> None:
     assert compile_match({})({})
 
 
-@UNTIMED
 @given(values, values, values)
 def test_the_order_is_an_order(first: Any, second: Any, third: Any) -> None:
     assert order(first, first) == 0

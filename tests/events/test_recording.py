@@ -20,7 +20,7 @@ from console.events.event import ChangeEvent
 from console.events.feed_items import Gap
 from console.events.recording import BadLine, Recorder, RecordingFailed, recorded_files, replay
 
-from .strategies import UNTIMED, documents, is_plain
+from .strategies import plain_documents
 
 
 def event(number: int, **fields: Any) -> ChangeEvent:
@@ -33,8 +33,7 @@ def numbers(path: Path) -> list[int]:
     return [int(item.raw["n"]) for item in replay(path) if isinstance(item, ChangeEvent)]
 
 
-@UNTIMED
-@given(st.lists(documents.filter(is_plain), max_size=4))
+@given(st.lists(plain_documents, max_size=2))
 def test_events_come_back_as_they_were(
     tmp_path_factory: pytest.TempPathFactory, recorded: list[dict[str, Any]]
 ) -> None:

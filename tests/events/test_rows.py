@@ -16,7 +16,7 @@ from console.events.rows import Cell, Fold, Omitted, Row, RowKind, compared_rows
 from console.events.values import bson_type, same
 from console.formatting import visible
 
-from .strategies import UNTIMED, documents, pairs
+from .strategies import pairs
 
 
 def drawn(rows: Sequence[Row | Omitted | Fold]) -> list[str]:
@@ -62,59 +62,55 @@ def in_key_order(value: Any) -> Any:
     return [in_key_order(inner) for inner in value] if isinstance(value, list) else value
 
 
-@UNTIMED
-@given(pairs)
-def test_both_documents_can_be_read_off_the_rows(pair: tuple[dict[str, Any], dict[str, Any]]) -> None:
+# One property of many: to draw documents takes far longer than to look at them.
+@given(pairs, st.integers(0, 3))
+def test_rows_tell_the_truth(pair: tuple[dict[str, Any], dict[str, Any]], context: int) -> None:
     before, after = pair
-    rows = [row for row in compared_rows(before, after) if isinstance(row, Row)]
+    drawn_rows = compared_rows(before, after)
+    rows = [row for row in drawn_rows if isinstance(row, Row)]
+    assert rows == drawn_rows
+    # Both documents can be read off them.
     assert bson.encode(rebuilt(rows, "after", after)) == bson.encode(after)
     assert bson.encode(in_key_order(rebuilt(rows, "before", before))) == bson.encode(in_key_order(before))
+    for row in rows:
+        kind_is_true(row)
+        texts_are_safe(row)
+    folding_hides_only_what_is_the_same(rows, context)
 
 
-@UNTIMED
-@given(pairs)
-def test_kinds_tell_the_truth(pair: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    for row in compared_rows(*pair):
-        assert isinstance(row, Row)
-        match row.kind:
-            case RowKind.SAME:
-                assert row.before is not None
-                assert row.after is not None
-                assert same(row.before.value, row.after.value)
-            case RowKind.CHANGED:
-                assert row.before is not None
-                assert row.after is not None
-                assert not same(row.before.value, row.after.value)
-                assert row.container or (row.before.text, row.before.type) != (row.after.text, row.after.type)
-            case RowKind.ADDED:
-                assert row.before is None
-            case RowKind.REMOVED:
-                assert row.after is None
+def kind_is_true(row: Row) -> None:
+    match row.kind:
+        case RowKind.SAME:
+            assert row.before is not None
+            assert row.after is not None
+            assert same(row.before.value, row.after.value)
+        case RowKind.CHANGED:
+            assert row.before is not None
+            assert row.after is not None
+            assert not same(row.before.value, row.after.value)
+            assert row.container or (row.before.text, row.before.type) != (row.after.text, row.after.type)
+        case RowKind.ADDED:
+            assert row.before is None
+        case RowKind.REMOVED:
+            assert row.after is None
 
 
-@UNTIMED
-@given(pairs, st.integers(0, 3))
-def test_folding_hides_only_what_is_the_same(pair: tuple[dict[str, Any], dict[str, Any]], context: int) -> None:
-    rows = compared_rows(*pair)
+def texts_are_safe(row: Row) -> None:
+    for text in (row.label, *(cell.text for cell in (row.before, row.after) if cell is not None)):
+        assert visible(text) == text
+
+
+def folding_hides_only_what_is_the_same(rows: list[Row], context: int) -> None:
     unfolded: list[Row | Omitted] = []
     for row in fold(rows, context):
         if isinstance(row, Fold):
             hidden = rows[row.start : row.stop]
-            assert all(isinstance(inner, Row) and inner.kind is RowKind.SAME for inner in hidden)
+            assert all(inner.kind is RowKind.SAME for inner in hidden)
             assert row.count == len(hidden) >= 3
             unfolded.extend(hidden)
         else:
             unfolded.append(row)
     assert unfolded == rows
-
-
-@UNTIMED
-@given(documents, documents)
-def test_every_text_is_safe(before: dict[str, Any], after: dict[str, Any]) -> None:
-    for row in compared_rows(before, after):
-        assert isinstance(row, Row)
-        for text in (row.label, *(cell.text for cell in (row.before, row.after) if cell is not None)):
-            assert visible(text) == text
 
 
 def test_an_update() -> None:

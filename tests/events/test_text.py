@@ -10,7 +10,7 @@ from uuid import UUID
 import bson
 import pytest
 from bson import Binary, Code, DatetimeMS, DBRef, Decimal128, Int64, MinKey, ObjectId, Regex, Timestamp, json_util
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from console.events.text import (
@@ -26,21 +26,18 @@ from console.events.text import (
 )
 from console.formatting import visible
 
-from .strategies import UNTIMED, documents, is_plain, values
+from .strategies import plain_documents, values
 
 ID = ObjectId("65f000000000000000000001")
 NASTY = "\x1b[31m\x07\x9b\u202e\ue000\U000e0041 ü\n\x7f"
 
 
-@UNTIMED
-@given(documents, st.booleans())
+@given(plain_documents, st.booleans())
 def test_canonical_json_reads_back_as_the_document(document: dict[str, Any], pretty: bool) -> None:
-    assume(is_plain(document))
     for text in (json_text(document, pretty=pretty), json_line(document)):
         assert bson.encode(json_util.loads(text, json_options=CANONICAL)) == bson.encode(document)
 
 
-@UNTIMED
 @given(values, st.integers(2, 200))
 def test_all_text_is_safe_on_a_terminal(value: Any, limit: int) -> None:
     short = value_text(value, limit)
@@ -127,7 +124,6 @@ def test_paths(path: tuple[str | int, ...], text: str) -> None:
     assert path_text(path) == text
 
 
-@UNTIMED
 @given(st.text(max_size=30), st.text(max_size=30), st.text(max_size=30))
 def test_the_first_difference(common: str, first: str, second: str) -> None:
     position = first_difference(common + first, common + second)
@@ -136,7 +132,6 @@ def test_the_first_difference(common: str, first: str, second: str) -> None:
     assert (common + first)[position : position + 1] != (common + second)[position : position + 1] or first == second
 
 
-@UNTIMED
 @given(st.text("abc", max_size=300), st.integers(0, 299), st.integers(10, 60))
 def test_an_excerpt_shows_the_place(text: str, around: int, limit: int) -> None:
     around = min(around, max(0, len(text) - 1))
