@@ -1,15 +1,17 @@
 """The body of one request: a stretch of the file as a stream, read piece by piece while it is sent.
 
-Owns what happens on the way: the bandwidth limit, the question whether to stop, the count of bytes, and the last
-look at the file before its last piece leaves. Holds one piece in memory, never the part.
+Owns what happens on the way: the bandwidth limit, the question whether to stop, the count of bytes, the checksums, and
+the last look at the file before its last piece leaves. Holds one piece in memory, never the part.
 """
 
 from __future__ import annotations
 
 import io
+from collections.abc import Collection
 from typing import Final
 
 from console.transfer.bandwidth import BandwidthLimit
+from console.transfer.checksums import Algorithm, Digest, Digests, new_digest
 from console.transfer.control import Control, Journal
 from console.transfer.errors import Stopped, TransferError
 from console.transfer.plan import Part
@@ -19,14 +21,29 @@ _LARGEST_PIECE: Final = 1024 * 1024
 
 
 class Body(io.RawIOBase):
-    """A file-like object over one part. `failure` is what a read raised: HTTP libraries wrap it beyond recognition."""
+    """A file-like object over one part. `failure` is what a read raised: HTTP libraries wrap it beyond recognition.
+
+    `algorithms` are those of its checksums; `known`, where somebody has computed them before.
+    """
 
     def __init__(
-        self, source: SourceFile, part: Part, *, bandwidth: BandwidthLimit, journal: Journal, control: Control
+        self,
+        source: SourceFile,
+        part: Part,
+        *,
+        algorithms: Collection[Algorithm] = (),
+        known: Digests | None = None,
+        bandwidth: BandwidthLimit,
+        journal: Journal,
+        control: Control,
     ) -> None:
         super().__init__()
         self._source = source
         self._part = part
+        self.algorithms = tuple(algorithms)
+        self._digests = known
+        self._running: dict[Algorithm, Digest] | None = None
+        self._summed = 0
         self._bandwidth = bandwidth
         self._journal = journal
         self._control = control
@@ -45,6 +62,23 @@ class Body(io.RawIOBase):
         """True: a client may start over."""
         return True
 
+    def digests(self) -> Digests:
+        """Its checksums: those of the bytes that were read, where `sum_while_read` was asked for and all were; else
+        the file is read for them now. Raises as `SourceFile.digests`."""
+        if self._digests is None:
+            if self._running is not None and self._summed == self._part.length:
+                self._digests = {algorithm: running.digest() for algorithm, running in self._running.items()}
+            else:
+                part = self._part
+                self._digests = self._source.digests(part.offset, part.length, self.algorithms, self._control)
+        return self._digests
+
+    def sum_while_read(self) -> None:
+        """Compute the checksums on the way, for whoever need not know them before: the file is read once, not twice."""
+        if self._digests is None:
+            self._running = {algorithm: new_digest(algorithm) for algorithm in self.algorithms}
+            self._summed = 0
+
     def check(self) -> None:
         """Raises a `Stopped` when the transfer must stop."""
         self._control.check()
@@ -57,6 +91,8 @@ class Body(io.RawIOBase):
         """Move; going back takes back what was counted as sent."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._part.length}[whence]
         self._position = min(max(0, base + offset), self._part.length)
+        if self._position == 0 and self._running is not None:
+            self.sum_while_read()
         self.take_back(self._position)
         return self._position
 
@@ -76,9 +112,10 @@ class Body(io.RawIOBase):
         filled = 0
         while filled < wanted:
             length = self._admit(wanted - filled)
+            piece = view[filled : filled + length]
             try:
-                self._source.read_into(view[filled : filled + length], self._part.offset + self._position)
-                self._passed(length)
+                self._source.read_into(piece, self._part.offset + self._position)
+                self._passed(piece)
             except TransferError as error:
                 self.failure = error
                 raise
@@ -97,7 +134,7 @@ class Body(io.RawIOBase):
         length = self._admit(wanted)
         try:
             data = self._source.read(self._part.offset + self._position, length)
-            self._passed(length)
+            self._passed(data)
         except TransferError as error:
             self.failure = error
             raise
@@ -114,8 +151,12 @@ class Body(io.RawIOBase):
             raise
         return length
 
-    def _passed(self, length: int) -> None:
-        self._position += length
+    def _passed(self, piece: bytes | memoryview) -> None:
+        if self._running is not None and self._position == self._summed:
+            for running in self._running.values():
+                running.update(piece)
+            self._summed += len(piece)
+        self._position += len(piece)
         if self._position == self._part.length:
             # Without its last piece S3 stores nothing: bytes of a file that changed never become an object or part.
             self._source.check_unchanged()

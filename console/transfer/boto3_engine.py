@@ -29,7 +29,7 @@ class Boto3Engine:
 
     def put_object(self, request: PutRequest, body: Body) -> Answer:
         """Send a whole object."""
-        parameters = object_parameters(request.content_type, request.settings) | _checksum_parameters(request.digests)
+        parameters = object_parameters(request.content_type, request.settings) | _checksum_parameters(body.digests())
         if request.if_absent:
             parameters["IfNoneMatch"] = "*"
         return _send(self._s3.put_object, body, Bucket=request.bucket, Key=request.key, **parameters)
@@ -43,7 +43,7 @@ class Boto3Engine:
             Key=request.key,
             UploadId=request.upload_id,
             PartNumber=request.number,
-            **_checksum_parameters(request.digests),
+            **_checksum_parameters(body.digests()),
         )
 
     def close(self) -> None:

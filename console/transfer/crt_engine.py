@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import TimeoutError as NotYet
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote
 
 from awscrt.http import HttpHeaders, HttpRequest
 from awscrt.s3 import S3Client, S3Request, S3RequestType
@@ -24,11 +22,10 @@ from console.formatting import visible
 from console.transfer.address import Address, address_of, has_proxy, is_plain_bucket
 from console.transfer.bandwidth import BandwidthLimit
 from console.transfer.body import Body
-from console.transfer.boto3_engine import require_etag
-from console.transfer.checksums import Algorithm, Digests, to_base64
-from console.transfer.client import object_parameters
+from console.transfer.checksums import Digests
 from console.transfer.crt_client import Signing, check_certificate
 from console.transfer.crt_errors import as_boto3_would
+from console.transfer.crt_messages import Response, name_checksums, part_message, put_message
 from console.transfer.engine import Answer, Engine, PartRequest, PutRequest
 from console.transfer.errors import Stopped, TransferError
 
@@ -44,60 +41,36 @@ _CANCEL_SECONDS: Final = 2.0
 _ELSEWHERE: Final = frozenset({"PermanentRedirect", "301", "307", "AuthorizationHeaderMalformed"})
 """The bucket is in another region: botocore knows how to follow."""
 
-_HEADERS: Final[Mapping[str, str]] = {
-    "ContentType": "content-type",
-    "StorageClass": "x-amz-storage-class",
-    "ServerSideEncryption": "x-amz-server-side-encryption",
-    "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
-    "Tagging": "x-amz-tagging",
-}
-_UNVERSIONED: Final = "null"
-
 Done = Callable[[Answer | BaseException], None]
 
 
 class _QuietBody:
     """A body for the runtime to read. It would print the traceback of an exception on standard error, into the screen:
     here the stream ends instead, too early for its length, so that the request fails. `body.failure` has the reason.
+
+    The runtime reads the body whole before it makes a request of the message, so its checksums become known in time
+    for the headers, and the file is read once. Should it ever come to do otherwise, they would be missing in the
+    request, and in S3's answer, which is then not confirmed.
     """
 
-    def __init__(self, body: Body) -> None:
+    def __init__(self, body: Body, headers: HttpHeaders) -> None:
         self._body = body
+        self._headers = headers
 
     def readinto(self, buffer: memoryview) -> int:
         try:
-            return self._body.readinto(buffer)
+            count = self._body.readinto(buffer)
+            if self._body.tell() == len(self._body):
+                name_checksums(self._headers, self._body.digests())
         except (TransferError, Stopped):
             return 0
+        return count
 
     def read(self, size: int = -1) -> bytes:
         raise NotImplementedError("the runtime prefers readinto")
 
     def seek(self, offset: int, whence: int = 0) -> int:
         return self._body.seek(offset, whence)
-
-
-@dataclass(slots=True)
-class _Response:
-    headers: dict[str, str] = field(default_factory=dict)
-
-    def take(self, *, status_code: int, headers: Sequence[tuple[str, str]], **_: Any) -> None:
-        self.headers = {name.lower(): value for name, value in headers}
-
-    def answer(self) -> Answer:
-        version = self.headers.get("x-amz-version-id")
-        return require_etag(
-            Answer(
-                etag=self.headers.get("etag", "").strip('"'),
-                checksums={
-                    algorithm: self.headers[algorithm.header]
-                    for algorithm in Algorithm
-                    if algorithm is not Algorithm.MD5 and algorithm.header in self.headers
-                },
-                version_id=version if version != _UNVERSIONED else None,
-                etag_is_md5=not self.headers.get("x-amz-server-side-encryption", "").startswith("aws:kms"),
-            )
-        )
 
 
 class CrtEngine:
@@ -131,7 +104,7 @@ class CrtEngine:
         """Send a whole object."""
 
         def message(address: Address) -> HttpRequest:
-            return _put_message(address, request, len(body), _QuietBody(body))
+            return put_message(address, request, len(body))
 
         answer = self._send("PutObject", request.bucket, message, body)
         return answer or self._fallback.put_object(request, body)
@@ -140,9 +113,7 @@ class CrtEngine:
         """Send one part."""
 
         def message(address: Address) -> HttpRequest:
-            query = f"partNumber={request.number}&uploadId={quote(request.upload_id, safe='~')}"
-            target = f"{address.path(request.key)}?{query}"
-            return _message(address, target, _checksum_headers(request.digests), len(body), _QuietBody(body))
+            return part_message(address, request, len(body))
 
         answer = self._send("UploadPart", request.bucket, message, body)
         return answer or self._fallback.upload_part(request, body)
@@ -151,12 +122,12 @@ class CrtEngine:
         """Whether `begin_put` may be used for this bucket now."""
         return not self._bandwidth.bytes_per_second and self._address(bucket) is not None
 
-    def begin_put(self, request: PutRequest, content: bytes, done: Done) -> Callable[[], None]:
+    def begin_put(self, request: PutRequest, content: bytes, digests: Digests, done: Done) -> Callable[[], None]:
         """Begin to send a small object and return at once."""
         address = self._address(request.bucket)
         if address is None:
             raise TransferError("NotImplemented", f"{visible(request.bucket)} is not for this engine")
-        response = _Response()
+        response = Response()
         number = next(self._numbers)
 
         def finished(*, error: BaseException | None, **_: Any) -> None:
@@ -170,7 +141,10 @@ class CrtEngine:
             if (sending := self._under_way.get(number)) is not None:
                 sending.cancel()
 
-        message = _put_message(address, request, len(content), BytesIO(content))
+        message = put_message(address, request, len(content))
+        name_checksums(message.headers, digests)
+        if content:
+            message.body_stream = BytesIO(content)
         begun = self._begin("PutObject", message, on_headers=response.take, on_done=finished)
         # Held here alone, and not by what `done` belongs to: a cycle would keep the content until garbage is collected.
         self._under_way[number] = begun
@@ -195,7 +169,7 @@ class CrtEngine:
         with self._lock:
             return self._addresses.setdefault(bucket, address)
 
-    def _begin(self, operation: str, message: HttpRequest, **callbacks: Any) -> S3Request:
+    def _begin(self, operation: str, message: HttpRequest, **options: Any) -> S3Request:
         client = self._client
         if client is None:
             raise TransferError("ConnectionClosed", "the engine is closed")
@@ -204,7 +178,7 @@ class CrtEngine:
             operation_name=operation,
             request=message,
             signing_config=self._signing.config(),
-            **callbacks,
+            **options,
         )
 
     def _send(
@@ -216,10 +190,16 @@ class CrtEngine:
         address = self._address(bucket)
         if address is None:
             return None
-        response = _Response()
+        response = Response()
         try:
             with self._memory.hold(len(body), body):
-                _wait(self._begin(operation, message(address), on_headers=response.take), body)
+                request = message(address)
+                if len(body):
+                    body.sum_while_read()
+                    request.body_stream = _QuietBody(body, request.headers)
+                else:
+                    name_checksums(request.headers, body.digests())
+                _wait(self._begin(operation, request, on_headers=response.take), body)
         except (TransferError, Stopped):
             raise
         except Exception as error:
@@ -273,27 +253,3 @@ def _wait(request: S3Request, body: Body) -> None:
                 raise
         else:
             return
-
-
-def _put_message(address: Address, request: PutRequest, length: int, body: Any) -> HttpRequest:
-    parameters = object_parameters(request.content_type, request.settings)
-    headers = [(header, str(parameters[name])) for name, header in _HEADERS.items() if name in parameters]
-    headers += [(f"x-amz-meta-{name}", value) for name, value in request.settings.metadata.items()]
-    if request.if_absent:
-        headers.append(("if-none-match", "*"))
-    headers += _checksum_headers(request.digests)
-    return _message(address, address.path(request.key), headers, length, body)
-
-
-def _checksum_headers(digests: Digests) -> list[tuple[str, str]]:
-    headers = [(algorithm.header, to_base64(digest)) for algorithm, digest in digests.items()]
-    headers += [("x-amz-sdk-checksum-algorithm", a.value) for a in digests if a is not Algorithm.MD5]
-    return headers
-
-
-def _message(address: Address, target: str, headers: list[tuple[str, str]], length: int, body: Any) -> HttpRequest:
-    for name, value in headers:
-        if not (name.isascii() and value.isascii()):
-            raise TransferError("ParameterRefused", f"{visible(name)}: only ASCII characters are allowed")
-    common = [("host", address.host), ("content-length", str(length))]
-    return HttpRequest("PUT", target, HttpHeaders([*common, *headers]), body if length else None)

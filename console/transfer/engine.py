@@ -1,7 +1,7 @@
 """The two requests that carry bytes, as an interface: PutObject and UploadPart.
 
-Everything else that is asked of S3 goes through boto3. Implementations: `boto3_engine`; the Common Runtime is to
-come. They send one request each, without retries of their own, and verify nothing: `confirm` does.
+Everything else that is asked of S3 goes through boto3. Implementations: `boto3_engine` and `crt_engine`. They send one
+request each, without retries of their own, the body's checksums in its headers, and verify nothing: `confirm` does.
 """
 
 from __future__ import annotations
@@ -27,25 +27,23 @@ class ObjectSettings:
 
 @dataclass(frozen=True, slots=True)
 class PutRequest:
-    """A whole object. `digests` go into the headers; `if_absent` asks S3 to refuse where the key exists."""
+    """A whole object. `if_absent` asks S3 to refuse where the key exists."""
 
     bucket: str
     key: str
     content_type: str
     settings: ObjectSettings
-    digests: Digests
     if_absent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class PartRequest:
-    """One part of a multipart upload. `digests` go into the headers."""
+    """One part of a multipart upload."""
 
     bucket: str
     key: str
     upload_id: str
     number: int
-    digests: Digests
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +81,9 @@ class PipeliningEngine(Engine, Protocol):
         ...
 
     def begin_put(
-        self, request: PutRequest, content: bytes, done: Callable[[Answer | BaseException], None]
+        self, request: PutRequest, content: bytes, digests: Digests, done: Callable[[Answer | BaseException], None]
     ) -> Callable[[], None]:
-        """Begin to send a small object and return at once; gives what cancels it.
+        """Begin to send a small object and return at once; gives what cancels it. `digests` go into the headers.
 
         `done` gets the answer, or what `errors.classify` knows, on a thread of the engine: it must be quick, and not
         raise. Raises what keeps the request from being sent at all; `done` is not called then.

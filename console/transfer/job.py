@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 
 from console.models import Checksum, DuplicatePolicy, Multipart
 from console.transfer.body import Body
+from console.transfer.checksums import Digests
 from console.transfer.control import Control, Journal
 from console.transfer.engine import Answer, ObjectSettings
 from console.transfer.errors import Stopped
@@ -110,9 +111,19 @@ class Job:
             future.add_done_callback(one_less)
         one_less()
 
-    def body(self, part: Part, control: Control) -> Body:
-        """A body over a stretch of the file."""
-        return Body(self.source, part, bandwidth=self.transport.bandwidth, journal=self.journal, control=control)
+    def body(self, part: Part, control: Control, known: Digests | None = None) -> Body:
+        """A body over a stretch of the file, with the checksums that the server is asked to compare; `known` are
+        those that were computed before."""
+        algorithms = self.transport.server.algorithms()
+        return Body(
+            self.source,
+            part,
+            algorithms=algorithms,
+            known={algorithm: known[algorithm] for algorithm in algorithms} if known is not None else None,
+            bandwidth=self.transport.bandwidth,
+            journal=self.journal,
+            control=control,
+        )
 
     def take_key(self) -> bool:
         """Whether no other upload of this process is at work on the key; it is this one's until `send` ends."""

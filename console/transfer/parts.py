@@ -12,7 +12,7 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import Final
 
-from console.transfer.checksums import Algorithm
+from console.transfer.checksums import Algorithm, Digests
 from console.transfer.confirm import SentPart, confirm_body
 from console.transfer.control import Control
 from console.transfer.engine import Answer, PartRequest
@@ -117,14 +117,14 @@ class _Sending:
         return sent
 
     def _attempt(self, part: Part) -> SentPart:
-        server = self._job.transport.server
         listed = self._listed.get(part.number)
-        algorithms = set(server.algorithms())
+        digests = None
         if listed is not None:
-            algorithms |= {a for a in listed.answer.checksums if a.is_available} or {Algorithm.MD5}
-        digests = self._job.source.digests(part.offset, part.length, algorithms, self.control)
-        if listed is not None and listed.size == part.length and _holds(listed, digests):
-            return SentPart(part.number, part.length, digests, listed.answer.etag)
+            ours = {a for a in listed.answer.checksums if a.is_available} or {Algorithm.MD5}
+            algorithms = ours | set(self._job.transport.server.algorithms())
+            digests = self._job.source.digests(part.offset, part.length, algorithms, self.control)
+            if listed.size == part.length and _holds(listed, digests):
+                return SentPart(part.number, part.length, digests, listed.answer.etag)
         try:
             return self._send(part, digests)
         except TransferError as error:
@@ -136,16 +136,15 @@ class _Sending:
             self._tried.add(part.number)
             raise
 
-    def _send(self, part: Part, digests: Mapping[Algorithm, bytes]) -> SentPart:
+    def _send(self, part: Part, known: Digests | None) -> SentPart:
         job, server = self._job, self._job.transport.server
-        headers = server.for_headers(digests)
-        request = PartRequest(job.bucket, job.key, self._upload_id, part.number, headers)
-        body = job.body(part, self.control)
+        request = PartRequest(job.bucket, job.key, self._upload_id, part.number)
+        body = job.body(part, self.control, known)
         try:
             answer = ask(lambda: job.transport.engine.upload_part(request, body))
-            if server.algorithm in headers:
+            if server.algorithm in body.algorithms:
                 server.learn(server.algorithm in answer.checksums)
-            confirm_body(answer, digests)
+            confirm_body(answer, body.digests())
         except TransferError as error:
             body.take_back()
             if server.learn_from_refusal(error.code, conditional=False):
@@ -154,7 +153,7 @@ class _Sending:
         finally:
             with self._lock:
                 job.sent_bytes += body.tell()
-        return SentPart(part.number, part.length, digests, answer.etag)
+        return SentPart(part.number, part.length, {**(known or {}), **body.digests()}, answer.etag)
 
 
 def _holds(listed: ListedPart, digests: Mapping[Algorithm, bytes]) -> bool:

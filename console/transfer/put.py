@@ -42,16 +42,14 @@ def put(job: Job, *, if_absent: bool) -> Confirmation:
 def _put_once(job: Job, *, if_absent: bool) -> Confirmation:
     server, size = job.transport.server, job.source.state.size
     conditional = if_absent and server.takes_conditions
-    digests = job.source.digests(0, size, server.algorithms(), job.control)
-    headers = server.for_headers(digests)
-    request = PutRequest(job.bucket, job.key, job.content_type, job.options.settings, headers, conditional)
+    request = PutRequest(job.bucket, job.key, job.content_type, job.options.settings, conditional)
     body = job.body(Part(1, 0, size), job.control)
     answer = None
     try:
         answer = job.in_thread(lambda: ask(lambda: job.transport.engine.put_object(request, body)))
-        if server.algorithm in headers:
+        if server.algorithm in body.algorithms:
             server.learn(server.algorithm in answer.checksums)
-        checksum = confirm_body(answer, digests) or _confirm_size(job)
+        checksum = confirm_body(answer, body.digests()) or _confirm_size(job)
     except TransferError as error:
         body.take_back()
         if answer is not None and error.code == "ChecksumMismatch":

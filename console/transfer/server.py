@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from console.transfer.checksums import Algorithm, Digests
+from console.transfer.checksums import Algorithm
 
 ChecksumPolicy = Literal["auto", "crc64nvme", "crc32c", "crc32", "sha256", "md5"]
 
@@ -30,16 +30,12 @@ class ServerTraits:
         """Whether `If-None-Match` may be sent at all; some servers refuse the header."""
 
     def algorithms(self) -> tuple[Algorithm, ...]:
-        """What has to be computed of the next body."""
+        """What has to be computed of the next body, and goes with its request."""
         if self.returns_checksums:
             return (self.algorithm,)
         if self.returns_checksums is None:
             return (self.algorithm, Algorithm.MD5)
         return (Algorithm.MD5,)
-
-    def for_headers(self, digests: Digests) -> Digests:
-        """Which of the computed digests go into the request."""
-        return {algorithm: digests[algorithm] for algorithm in self.algorithms() if algorithm in digests}
 
     def learn(self, returns_checksums: bool) -> None:
         """An answer came to a request that carried a checksum."""

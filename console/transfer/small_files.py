@@ -74,8 +74,7 @@ class SmallFiles:
         if content is None:
             return None
         digests = {algorithm: digest_bytes(algorithm, content) for algorithm in self._server.algorithms()}
-        headers = self._server.for_headers(digests)
-        request = PutRequest(upload.bucket, upload.key, upload.content_type, self._options.settings, headers)
+        request = PutRequest(upload.bucket, upload.key, upload.content_type, self._options.settings)
 
         def finished(answer: Answer | BaseException) -> None:
             confirmation = None
@@ -94,7 +93,7 @@ class SmallFiles:
         self._enter(control)
         try:
             journal.sent(len(content))
-            return self._engine.begin_put(request, content, finished)
+            return self._engine.begin_put(request, content, digests, finished)
         except Exception:  # noqa: BLE001 - whatever it is, `send` meets it too and sorts it
             journal.sent(-len(content))
             self._leave()

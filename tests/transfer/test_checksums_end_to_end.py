@@ -10,6 +10,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from console.transfer.checksums import Algorithm
 from console.transfer.client import ClientOptions
 from console.transfer.engine import ObjectSettings
 from console.transfer.engine_choice import EngineChoice
@@ -60,6 +61,10 @@ def test_what_the_server_verified_is_said(connect: Connect, make_file: MakeFile,
     upload = an_upload(path, "bucket")
     done = sent(upload, transport)
     assert strict.objects["file.bin"].data == path.read_bytes()
+    assert done.checksum is not None
+    bodies = [headers for method, _, headers in strict.requests if method == "PUT"]
+    assert bodies
+    assert all(Algorithm(done.checksum.algorithm).header in headers for headers in bodies)
     if policy == "md5":
         assert (done.checksum.algorithm, done.checksum.confirmed) == ("MD5", "etag")
     else:
