@@ -15,7 +15,7 @@ import psutil
 import pytest
 from botocore.config import Config
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 120
 
 
 @dataclass
@@ -75,6 +75,13 @@ def start_services() -> Iterator[Callable[..., ServicesProcess]]:
     """Start `services --json [--dir DIR]` in a process of its own; returns when it has printed its line."""
     with ExitStack() as stack:
         yield lambda directory=None: stack.enter_context(_running(directory))
+
+
+@pytest.fixture(scope="module")
+def running_services() -> Iterator[ServicesProcess]:
+    """One for all tests that leave it as it is."""
+    with _running(None) as services:
+        yield services
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from threading import Event
 import psutil
 import pytest
 
+from console.embedded import lifetime
 from console.embedded.lifetime import (
     LOOPBACK,
     ServiceFolder,
@@ -49,16 +50,16 @@ def start(folder, tmp_path):
 
 def wait_for_log(process, folder, word):
     wait_until(
-        lambda: word in (folder.path / "program.log").read_text(), what=word, process=process, timeout_seconds=30
+        lambda: word in (folder.path / "program.log").read_text(), what=word, process=process, timeout_seconds=60
     )
 
 
 def test_stop_lets_the_program_end_cleanly(start, folder):
     process = start(
-        "import signal, sys\n"
+        "import signal, sys, time\n"
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit('ended cleanly'))\n"
         "print('ready', flush=True)\n"
-        "signal.pause()"
+        "while True: time.sleep(0.01)"  # a signal right before `signal.pause()` would be seen only behind it
     )
     wait_for_log(process, folder, "ready")
     process.stop()
@@ -134,7 +135,8 @@ def test_a_kept_folder_is_for_one_at_a_time(tmp_path):
         assert again.path.is_dir()
 
 
-def test_a_free_port_is_the_preferred_one_only_while_nobody_listens_there():
+def test_a_free_port_is_the_preferred_one_only_while_nobody_listens_there(monkeypatch):
+    monkeypatch.setattr(lifetime, "_PORTS", range(10_000, 12_000))  # where no other test takes any
     port = free_port()
     assert free_port(port) == port
     assert not accepts_connections(port)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
+import socketserver
 import subprocess
 import sys
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -17,22 +19,27 @@ from pymongo import MongoClient
 
 from console.commands.services import ServicesLine
 from console.embedded.lifetime import LOOPBACK
+from tests.embedded.conftest import PATIENCE_SECONDS
 
 
 def insert(line, document):
-    with MongoClient(line["mongodb_uri"], serverSelectionTimeoutMS=10_000) as client:
+    with MongoClient(line["mongodb_uri"], serverSelectionTimeoutMS=60_000) as client:
         client.test.things.insert_one(document)
 
 
 def documents(line):
-    with MongoClient(line["mongodb_uri"], serverSelectionTimeoutMS=10_000) as client:
+    with MongoClient(line["mongodb_uri"], serverSelectionTimeoutMS=60_000) as client:
         return list(client.test.things.find())
+
+
+class ForeignServer(socketserver.TCPServer):
+    allow_reuse_address = True
 
 
 @contextmanager
 def foreign_server(port):
-    with ThreadingHTTPServer((LOOPBACK, port), BaseHTTPRequestHandler) as server:
-        server.RequestHandlerClass.log_message = lambda *_: None
+    """It hangs up on everybody: a mongod asks it for 10 s and more whether it is itself, if it is let to."""
+    with ForeignServer((LOOPBACK, port), socketserver.BaseRequestHandler) as server:
         thread = Thread(target=server.serve_forever, args=[0.01])
         thread.start()
         yield
@@ -40,17 +47,14 @@ def foreign_server(port):
         thread.join()
 
 
-def test_both_servers_answer_when_the_line_is_there(start_services):
-    services = start_services()
-    ServicesLine.model_validate(services.line, extra="forbid")
-    with MongoClient(services.line["mongodb_uri"], serverSelectionTimeoutMS=10_000) as client:
+def test_both_servers_answer_when_the_line_is_there(running_services):
+    line = running_services.line
+    ServicesLine.model_validate(line, extra="forbid")
+    with MongoClient(line["mongodb_uri"], serverSelectionTimeoutMS=60_000) as client:
         assert client.admin.command("hello")["isWritablePrimary"]
-    s3 = services.s3()
-    s3.put_object(Bucket=services.line["bucket"], Key="a/b", Body=b"x")
-    assert s3.head_object(Bucket=services.line["bucket"], Key="a/b")["ContentLength"] == 1
-    services.end(signal.SIGTERM)
-    assert services.process.stdout.read() == ""
-    assert services.process.stderr.read() == ""
+    s3 = running_services.s3()
+    s3.put_object(Bucket=line["bucket"], Key="a/b", Body=b"x")
+    assert s3.head_object(Bucket=line["bucket"], Key="a/b")["ContentLength"] == 1
 
 
 @pytest.mark.parametrize(
@@ -63,12 +67,13 @@ def test_no_process_and_no_private_folder_outlive_it(start_services, number, cod
     assert folder.is_dir()
     assert services.end(number) == code
     assert not folder.exists()
+    assert services.process.stdout.read() == ""
+    assert services.process.stderr.read() == ""
 
 
-def test_signals_of_the_terminal_reach_only_us(start_services):
-    services = start_services()
-    own_group = os.getpgid(services.process.pid)
-    assert own_group not in {os.getpgid(process.pid) for process in services.descendants}
+def test_signals_of_the_terminal_reach_only_us(running_services):
+    own_group = os.getpgid(running_services.process.pid)
+    assert own_group not in {os.getpgid(process.pid) for process in running_services.descendants}
 
 
 def test_a_signal_while_starting_leaves_nothing(tmp_path):
@@ -79,20 +84,27 @@ def test_a_signal_while_starting_leaves_nothing(tmp_path):
         while not (descendants := us.children(recursive=True)):
             assert process.poll() is None
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
-        _, alive = psutil.wait_procs(descendants, timeout=60)
+        assert process.wait(PATIENCE_SECONDS) == 0
+        _, alive = psutil.wait_procs(descendants, timeout=PATIENCE_SECONDS)
         assert not alive
+    with (tmp_path / "lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # as long as one of its servers runs, it is held
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_kept_folder_comes_back_as_it_was(start_services, tmp_path, number):
+    """But for what an upload that was killed left behind."""
     first = start_services(tmp_path)
     insert(first.line, {"_id": "kept"})
     first.s3().put_object(Bucket=first.line["bucket"], Key="ü", Body=b"kept")
     first.end(number)
+    leftover = tmp_path / "s3/uploads/folder/.rclone_temp_put_abc"
+    leftover.parent.mkdir()
+    leftover.write_bytes(b"half")
 
     second = start_services(tmp_path)
     assert second.line == first.line
+    assert not leftover.exists()
     assert documents(second.line) == [{"_id": "kept"}]
     assert second.s3().get_object(Bucket=second.line["bucket"], Key="ü")["Body"].read() == b"kept"
 
@@ -101,7 +113,7 @@ def test_a_start_right_after_a_crash_waits_for_the_old_servers_to_end(start_serv
     first = start_services(tmp_path)
     insert(first.line, {"_id": "kept"})
     first.process.kill()
-    first.process.wait()
+    first.process.wait(PATIENCE_SECONDS)
     second = start_services(tmp_path)
     assert documents(second.line) == [{"_id": "kept"}]
     first.assert_nothing_is_left()
@@ -110,7 +122,7 @@ def test_a_start_right_after_a_crash_waits_for_the_old_servers_to_end(start_serv
 def test_ports_that_were_taken_meanwhile_are_replaced(start_services, tmp_path):
     first = start_services(tmp_path)
     insert(first.line, {"_id": "kept"})
-    ports = [server.net_connections()[0].laddr.port for server in map(first.server, ("mongod", "rclone"))]
+    ports = [urlsplit(first.line[name]).port for name in ("mongodb_uri", "s3_endpoint")]
     first.end(signal.SIGTERM)
     with foreign_server(ports[0]), foreign_server(ports[1]):
         second = start_services(tmp_path)
@@ -162,7 +174,7 @@ def test_a_file_in_a_servers_place_is_named(refused_services, tmp_path, name):
 def test_a_server_that_dies_ends_the_other_with_an_error(start_services, name):
     services = start_services()
     services.server(name).kill()
-    assert services.process.wait(60) == 3
+    assert services.process.wait(PATIENCE_SECONDS) == 3
     services.assert_nothing_is_left()
     assert f"{name} ended by itself (exit code 137)" in services.process.stderr.read()
 
@@ -171,19 +183,22 @@ def test_a_server_that_dies_ends_the_other_with_an_error(start_services, name):
 def test_servers_end_when_their_supervisors_are_killed(start_services):
     services = start_services()
     servers = [services.server("mongod"), services.server("rclone")]
-    for server in servers:
-        server.parent().kill()
-    _, alive = psutil.wait_procs(servers, timeout=60)
+    supervisors = [server.parent() for server in servers]
+    services.process.send_signal(signal.SIGSTOP)  # it would end one when the other has gone
+    os.waitid(os.P_PID, services.process.pid, os.WSTOPPED | os.WNOWAIT)
+    for supervisor in supervisors:
+        supervisor.kill()
+    _, alive = psutil.wait_procs(servers, timeout=PATIENCE_SECONDS)
     assert not alive
-    assert services.process.wait(60) == 3
+    services.process.send_signal(signal.SIGCONT)
+    assert services.process.wait(PATIENCE_SECONDS) == 3
 
 
-def test_the_secret_key_is_checked_and_not_seen_by_other_users(start_services):
-    services = start_services()
-    for process in services.descendants:
-        assert services.line["secret_key"] not in " ".join(process.cmdline())
+def test_the_secret_key_is_checked_and_not_seen_by_other_users(running_services):
+    for process in running_services.descendants:
+        assert running_services.line["secret_key"] not in " ".join(process.cmdline())
     with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
-        services.s3(aws_secret_access_key="wrong").list_buckets()
+        running_services.s3(aws_secret_access_key="wrong").list_buckets()
 
 
 def test_the_persons_own_rclone_configuration_has_no_say(start_services, tmp_path, monkeypatch):
@@ -193,11 +208,3 @@ def test_the_persons_own_rclone_configuration_has_no_say(start_services, tmp_pat
     monkeypatch.setenv("RCLONE_AUTH_KEY", '"their,own"')
     services = start_services()
     services.s3().put_object(Bucket=services.line["bucket"], Key="x", Body=b"x")
-
-
-def test_what_a_killed_upload_left_behind_is_removed(start_services, tmp_path):
-    leftover = tmp_path / "s3/uploads/folder/.rclone_temp_put_abc"
-    leftover.parent.mkdir(parents=True)
-    leftover.write_bytes(b"half")
-    start_services(tmp_path)
-    assert not leftover.exists()
