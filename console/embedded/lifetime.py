@@ -179,7 +179,7 @@ class ServiceFolder:
         self.descriptors = []
 
 
-def _lock(folder: Path, patience_seconds: float = 25.0) -> int:
+def _lock(folder: Path, patience_seconds: float = 60.0) -> int:
     """Take the folder's lock, which the supervisors of its servers hold too: it is free when all have ended.
 
     Waits only for servers whose console has died and which are just ending.

@@ -142,7 +142,7 @@ class Member:
 
     def client(self) -> MongoClient[Document]:
         """A new client to this member alone. The caller closes it."""
-        return MongoClient(self.address, directConnection=True, serverSelectionTimeoutMS=2000, socketTimeoutMS=10_000)
+        return MongoClient(self.address, directConnection=True, serverSelectionTimeoutMS=10_000, socketTimeoutMS=10_000)
 
     def hello(self) -> Document:
         """What it says about itself; empty if it does not answer."""

@@ -31,7 +31,7 @@ from console.embedded.lifetime import (
 )
 from console.errors import EmbeddedServerFailed
 
-_START_SECONDS: Final = 30.0
+_START_SECONDS: Final = 60.0
 _GRACE_SECONDS: Final = 5.0
 _BIND_ATTEMPTS: Final = 5
 # What rclone leaves behind when it is killed during an upload; never acknowledged data (`rclone serve s3 --help`).
