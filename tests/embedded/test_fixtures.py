@@ -1,4 +1,4 @@
-"""The fixtures themselves: what every other test relies on."""
+"""The fixtures themselves: what every other test relies on. The three members: test_mongod."""
 
 from __future__ import annotations
 
@@ -15,8 +15,3 @@ def test_database_has_pre_images_and_streams(database):
 def test_bucket_takes_objects(s3, bucket):
     s3.put_object(Bucket=bucket, Key="a b/ü.txt", Body=b"hello")
     assert s3.get_object(Bucket=bucket, Key="a b/ü.txt")["Body"].read() == b"hello"
-
-
-def test_replica_set_has_three_members(replica_set):
-    assert replica_set.primary() in replica_set.members
-    assert len(replica_set.members) == 3

@@ -19,6 +19,8 @@ from pymongo import MongoClient
 
 from console.commands.services import ServicesLine
 from console.embedded.lifetime import LOOPBACK
+from console.embedded.services import EmbeddedServices
+from console.errors import EmbeddedServerFailed
 from tests.embedded.conftest import PATIENCE_SECONDS
 
 
@@ -144,30 +146,30 @@ def test_a_folder_in_use_is_refused_with_the_process_that_uses_it(start_services
 
 
 @pytest.mark.parametrize("content", ["{", '{"mongodb_port": "x"}'])
-def test_a_damaged_folder_says_which_file_and_what_to_do(refused_services, tmp_path, content):
+def test_a_damaged_folder_says_which_file_and_what_to_do(tmp_path, content):
     (tmp_path / "services.json").write_text(content)
-    refused = refused_services(tmp_path)
-    assert refused.returncode == 3
-    assert str(tmp_path / "services.json") in refused.stderr
-    assert "Remove that file" in refused.stderr
-    assert "Traceback" not in refused.stderr
+    refused = refusal(tmp_path)
+    assert str(tmp_path / "services.json") in refused.message
+    assert "Remove that file" in refused.advice
 
 
-def test_a_folder_that_cannot_be_made_is_named(refused_services, tmp_path):
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    refused = refused_services(tmp_path / "file" / "folder")
-    assert refused.returncode == 3
-    assert str(tmp_path / "file" / "folder") in refused.stderr
-    assert "Traceback" not in refused.stderr
+    assert str(tmp_path / "file" / "folder") in refusal(tmp_path / "file" / "folder").message
 
 
 @pytest.mark.parametrize("name", ["mongodb", "s3"])
-def test_a_file_in_a_servers_place_is_named(refused_services, tmp_path, name):
+def test_a_file_in_a_servers_place_is_named(tmp_path, name):
     (tmp_path / name).write_text("")
-    refused = refused_services(tmp_path)
-    assert refused.returncode == 3
-    assert f"{tmp_path / name}" in refused.stderr
-    assert "Traceback" not in refused.stderr
+    assert str(tmp_path / name) in refusal(tmp_path).message
+
+
+def refusal(directory):
+    """What the program says of it, and exits with 3: test_a_folder_in_use_is_refused... sees that it does."""
+    with pytest.raises(EmbeddedServerFailed) as caught:
+        EmbeddedServices.start(directory)
+    assert caught.value.exit_code == 3
+    return caught.value
 
 
 @pytest.mark.parametrize("name", ["mongod", "rclone"])
