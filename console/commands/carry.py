@@ -40,6 +40,9 @@ from console.transfer.runner import Runner
 from console.transfer.sender import S3Sender
 
 _TICK_SECONDS: Final = 0.1
+_MANY: Final = 100
+_GATHER_SECONDS: Final = 0.05
+"""While many uploads are waited for their events are taken together: to be woken for each costs those that send."""
 _LOOK_FOR_RUNNER_SECONDS: Final = 3.0
 _CLOCK_STEPS: Final = timedelta(hours=1)
 # Together less than five seconds, which is what a system that shuts down may be relied on to give.
@@ -148,7 +151,10 @@ class Carrier:
                 is_more = batch is not None
                 for document in batch or ():
                     self._see(document)
-            self._take(feed, 0.0 if is_more and has_room else _TICK_SECONDS)
+            goes_on = is_more and has_room
+            if not goes_on and len(self._waited_for) > _MANY:
+                time.sleep(_GATHER_SECONDS)
+            self._take(feed, 0.0 if goes_on else _TICK_SECONDS)
             if not is_more and not self._waited_for:
                 return
             if self._runner is None and time.monotonic() >= self._look_for_runner_at:

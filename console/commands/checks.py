@@ -127,7 +127,7 @@ def _check_change_stream(records: Records, connection: Connection) -> Finding:
     except PyMongoError as error:
         return _bad("change stream", explain(error, connection))
     finally:
-        feed.close()
+        feed.close(timeout=0)
     if feed.error is not None:
         return _bad("change stream", explain(feed.error, connection))
     return _bad("change stream", ConsoleError("no event arrived within 10 s", advice="Is the replica set healthy?"))

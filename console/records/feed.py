@@ -45,7 +45,7 @@ _FATAL: Final = frozenset({UNAUTHORIZED, AUTHENTICATION_FAILED, NOT_A_REPLICA_SE
 _PASSING: Final = frozenset({50, 133, 134, 211, 262})
 _EVENT_TOO_LARGE: Final = 10334  # BSONObjectTooLarge: both documents together are over 16 MiB
 
-_AWAIT_MILLISECONDS: Final = 500
+_AWAIT_MILLISECONDS: Final = 2000
 _BATCH: Final = 1000
 _FIRST_PAUSE: Final = 0.1  # seconds between attempts, doubled each time …
 _LONGEST_PAUSE: Final = 2.0  # … up to this

@@ -56,6 +56,8 @@ class InHand:
         self._idle = threading.Condition(self._lock)
         self._active: dict[ObjectId, Active] = {}
         self._waiting: deque[Active] = deque()
+        self._small: deque[Active] = deque()
+        self._is_beginning = False
         self._workers = 0
         self._limit = 0
 
@@ -63,9 +65,10 @@ class InHand:
         return len(self._active)
 
     def uploads(self) -> tuple[dict[ObjectId, Upload], int]:
-        """All of them, and how many of those wait for a thread."""
+        """All of them, and how many of those wait for their turn."""
         with self._lock:
-            return {upload_id: entry.upload for upload_id, entry in self._active.items()}, len(self._waiting)
+            uploads = {upload_id: entry.upload for upload_id, entry in self._active.items()}
+            return uploads, len(self._waiting) + len(self._small)
 
     def take(self, claimed: Sequence[Upload]) -> None:
         """Carry out uploads that were claimed for the runner."""
@@ -74,9 +77,10 @@ class InHand:
             control = TransferControl()
             active = Active(upload, control, RecordJournal(upload, self._writer, progress, control))
             self._writer.hold(upload.id, progress, upload.attempts)
+            is_small = self._sender.takes(upload)
             with self._lock:
                 self._active[upload.id] = active
-                self._waiting.append(active)
+                (self._small if is_small else self._waiting).append(active)
                 if self._leaving.is_set():
                     control.stop(StopReason.LEAVING)
         self._start_workers()
@@ -98,8 +102,9 @@ class InHand:
     def leave(self) -> None:
         """Stop all, and let go of what waits. Small files that are on their way may still arrive."""
         with self._lock:
-            waiting = list(self._waiting)
+            waiting = [*self._waiting, *self._small]
             self._waiting.clear()
+            self._small.clear()
             for active in self._active.values():
                 active.control.stop(StopReason.LEAVING)
         for active in waiting:
@@ -121,8 +126,12 @@ class InHand:
         with self._lock:
             missing = min(self._limit - self._workers, len(self._waiting))
             self._workers += max(0, missing)
+            begins = bool(self._small) and not self._is_beginning
+            self._is_beginning |= begins
         for _ in range(missing):
             threading.Thread(target=self._work, name="upload", daemon=True).start()
+        if begins:
+            threading.Thread(target=self._begin_small, name="small-files", daemon=True).start()
 
     def _work(self) -> None:
         while (active := self._next()) is not None:
@@ -134,16 +143,12 @@ class InHand:
                 self._workers -= 1
                 return None
             active = self._waiting.popleft()
-            is_time = len(self._waiting) <= FEW_WAITING and len(self._waiting) % 64 == 0
-        if is_time:
-            self._wants_more()
+        self._ask_for_more()
         return active
 
     def _carry_out(self, active: Active) -> None:
         try:
             active.control.check()
-            if self._begin(active):
-                return
             sent = self._sender.send(active.upload, active.journal, active.control)
         except Stopped:
             self._settling.let_go(active, leaving=self._leaving.is_set())
@@ -157,29 +162,56 @@ class InHand:
         else:
             self._settling.complete(active, sent)
 
-    def _begin(self, active: Active) -> bool:
-        """Whether it is on its way without a thread of its own."""
-        if active.was_begun or not self._sender.takes(active.upload):
-            return False
-        active.was_begun = True
+    def _begin_small(self) -> None:
+        """Small files go one after the other from one thread, and are under way together: several threads would only
+        take Python's lock from each other."""
+        while (active := self._next_small()) is not None:
+            self._begin(active)
 
+    def _next_small(self) -> Active | None:
+        with self._lock:
+            if not self._small:
+                self._is_beginning = False
+                return None
+            active = self._small.popleft()
+        self._ask_for_more()
+        return active
+
+    def _begin(self, active: Active) -> None:
         def ended(sent: Confirmation | None) -> None:
             if sent is not None:
                 self._settling.complete(active, sent)
-                return
-            with self._lock:
-                self._waiting.appendleft(active)
-            self._start_workers()
+            else:
+                self._give_to_a_worker(active)
 
-        active.cancel = self._sender.begin(active.upload, active.journal, active.control, ended)
-        return active.cancel is not None
+        try:
+            active.control.check()
+            if self._sender.takes(active.upload):
+                active.cancel = self._sender.begin(active.upload, active.journal, active.control, ended)
+        except Stopped:
+            self._settling.let_go(active, leaving=self._leaving.is_set())
+            return
+        except Exception:  # noqa: BLE001 - whatever it is, the worker meets it too and tells
+            _log.exception("beginning to send %s", active.upload.id)
+        if active.cancel is None:
+            self._give_to_a_worker(active)
+
+    def _give_to_a_worker(self, active: Active) -> None:
+        with self._lock:
+            self._waiting.appendleft(active)
+        self._start_workers()
+
+    def _ask_for_more(self) -> None:
+        waiting = len(self._waiting) + len(self._small)
+        if waiting <= FEW_WAITING and waiting % 64 == 0:
+            self._wants_more()
 
     def _forget(self, active: Active) -> None:
         with self._idle:
             # The same runner may already have claimed it anew.
             if self._active.get(active.upload.id) is active:
                 del self._active[active.upload.id]
-            is_time = not self._waiting
+            is_time = not self._waiting and not self._small
             if not self._active:
                 self._idle.notify_all()
         if is_time:

@@ -31,12 +31,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True, eq=False)
 class Active:
-    """An upload that a runner has claimed. `was_begun`: sending it without a thread of its own was tried."""
+    """An upload that a runner has claimed. `cancel` where it is on its way without a thread of its own."""
 
     upload: Upload
     control: TransferControl
     journal: RecordJournal
-    was_begun: bool = False
     cancel: Callable[[], None] | None = None
 
     def stop(self, reason: StopReason) -> None:

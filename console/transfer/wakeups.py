@@ -21,7 +21,12 @@ def intents_pipeline(host: str) -> list[dict[str, Any]]:
         {
             "$match": {
                 "$or": [
-                    {"operationType": "insert", "fullDocument.host": host},
+                    # Those that are held from the start are nobody's to claim, and come by the thousand.
+                    {
+                        "operationType": "insert",
+                        "fullDocument.host": host,
+                        "fullDocument.status": {"$ne": UploadStatus.UPLOADING.value},
+                    },
                     {"operationType": {"$in": ["replace", "delete"]}},
                     {f"{updated}.requested": {"$in": [word.value for word in Requested]}},
                     {f"{updated}.status": UploadStatus.PENDING.value},
