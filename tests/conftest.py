@@ -90,11 +90,15 @@ def _empty_working_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture(scope="session", autouse=True)
 def _botocore_reads_its_models_once() -> Iterator[None]:
-    """Each session of boto3 parses the same megabytes of JSON again: a third of a second for each of many clients."""
-    from botocore.loaders import JSONFileLoader
+    """Each session of boto3 parses the same megabytes of JSON again, and looks into hundreds of folders for which there
+    are: a third of a second for each of many clients.
+    """
+    from botocore.loaders import JSONFileLoader, Loader
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(JSONFileLoader, "load_file", staticmethod(cache(JSONFileLoader().load_file)))
+        listed = cache(Loader().list_available_services)
+        patch.setattr(Loader, "list_available_services", lambda _, type_name: listed(type_name))
         yield
 
 
