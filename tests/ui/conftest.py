@@ -22,9 +22,10 @@ from console.ui.event_log import EventLog
 from console.ui.inspector import Inspector, InspectorScreen
 
 from .fake_backend import HOST, NOW, FakeBackend
+from .rest import Rest, press
 from .samples import some_uploads
 
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 60.0
 SIZES = [(80, 24), (120, 36), (200, 50)]
 
 
@@ -34,6 +35,7 @@ class Console:
 
     app: UploadConsole
     pilot: Pilot[Any]
+    rest: Rest
     backend: FakeBackend
 
     @property
@@ -43,16 +45,18 @@ class Console:
         return screen
 
     async def until(self, condition: Callable[[], object], words: str = "") -> None:
-        """Wait until a condition holds."""
+        """Wait until a condition holds when the application is at rest."""
         end = time.monotonic() + WAIT_SECONDS
-        while not condition():
+        while True:
+            if condition():
+                await self.rest.reached(self.app)
+                if condition():
+                    return
             assert time.monotonic() < end, f"waited in vain {words}\n{self.text}"
-            await self.pilot.pause()
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.01)
 
     async def press(self, *keys: str) -> None:
-        await self.pilot.press(*keys)
-        await self.pilot.pause()
+        await press(self.app, self.rest, *keys)
 
     @property
     def lines(self) -> list[str]:
@@ -103,8 +107,9 @@ def opened(photos: Path) -> Opener:
         backend = FakeBackend(some_uploads() if documents is None else documents)
         arguments = {"directory": str(photos), "host": HOST, "now": lambda: NOW} | arguments
         app = UploadConsole(backend, **arguments)
-        async with app.run_test(size=size, notifications=True) as pilot:
-            console = Console(app, pilot, backend)
+        rest = Rest()
+        async with app.run_test(size=size, notifications=True, message_hook=rest) as pilot:
+            console = Console(app, pilot, rest, backend)
             await console.until(lambda: console.screen.table.source.arrived and console.screen.status.counts)
             await console.until(lambda: len(console.screen.files.rows.source) > 0)
             yield console
@@ -138,6 +143,7 @@ class Inspecting:
 
     app: Inspector
     pilot: Pilot[Any]
+    rest: Rest
     source: Events
     until = Console.until
     press = Console.press
@@ -162,8 +168,9 @@ def inspected() -> Callable[..., AbstractAsyncContextManager[Inspecting]]:
         source = Events()
         source.backend.bring(FeedState(True), *items)
         app = Inspector(source, source, event_capacity=capacity, now=lambda: NOW)
-        async with app.run_test(size=size, notifications=True) as pilot:
-            inspecting = Inspecting(app, pilot, source)
+        rest = Rest()
+        async with app.run_test(size=size, notifications=True, message_hook=rest) as pilot:
+            inspecting = Inspecting(app, pilot, rest, source)
             await inspecting.until(lambda: inspecting.log_pane.log_rows.buffer.total == len(items) + 1)
             await inspecting.until(lambda: "connected" in inspecting.text)
             yield inspecting

@@ -129,7 +129,7 @@ async def test_tabs_are_walked_by_tab_and_clicked(inspected: Inspected) -> None:
         await inspecting.press("tab", "tab", "shift+tab")
         assert detail(inspecting).tab is Tab.HISTORY
         await inspecting.pilot.click(offset=(6, 1))
-        assert detail(inspecting).tab is Tab.COMPARE
+        await inspecting.until(lambda: detail(inspecting).tab is Tab.COMPARE)
 
 
 async def test_an_image_that_did_not_come_is_said_with_the_reason_and_turned_on_after_asking(

@@ -14,6 +14,8 @@ from console.ui.row_source import Key
 from console.ui.rows import RowsView
 from console.ui.themes import DARK, THEMES
 
+from .rest import Rest, press
+
 COLUMNS = (Column("text", "Text", 4, 40, rank=0, share=1), Column("right", "Right", 5, 5, rank=1, right=True))
 
 
@@ -81,7 +83,7 @@ def consistent(rows: RowsView) -> None:
 async def test_the_cursor_is_always_on_a_row_in_view(seed: int, follow: bool) -> None:
     chance = random.Random(seed)
     app = Listing(list(range(40)), follow=follow)
-    async with app.run_test(size=(30, 10)) as pilot:
+    async with app.run_test(size=(30, 10)):
         for _ in range(150):
             numbers = app.source.numbers
             match chance.randrange(6):
@@ -102,29 +104,34 @@ async def test_the_cursor_is_always_on_a_row_in_view(seed: int, follow: bool) ->
             consistent(app.rows)
             if key in numbers and not app.rows.following:
                 assert app.rows.cursor_key == key
-        await pilot.pause()
 
 
 async def test_the_mouse_chooses_opens_and_scrolls() -> None:
     app = Listing(list(range(100)))
-    async with app.run_test(size=(30, 11)) as pilot:
-        await pilot.click(offset=(5, 4))
+    rest = Rest()
+    async with app.run_test(size=(30, 11), message_hook=rest) as pilot:
+
+        async def click(x: int, y: int, times: int = 1) -> None:
+            await pilot.click(offset=(x, y), times=times)
+            await rest.reached(app)
+
+        await click(5, 4)
         assert app.rows.cursor == 3
-        await pilot.click(offset=(5, 6), times=2)
-        await pilot.pause()
+        await click(5, 6, times=2)
         assert app.activated == [5]
         app.rows._scroll(3)
         assert (app.rows.top, app.rows.cursor) == (3, 5)
-        await pilot.click(offset=(29, 10))
+        await click(29, 10)
         assert app.rows.cursor == 99
-        await pilot.click(offset=(29, 0))
+        await click(29, 0)
         assert app.rows.cursor == 0
 
 
 async def test_only_lines_that_differ_are_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
     app = Listing(list(range(100)))
-    async with app.run_test(size=(30, 11)) as pilot:
-        await pilot.pause()
+    rest = Rest()
+    async with app.run_test(size=(30, 11), message_hook=rest):
+        await rest.reached(app)
         refreshed: list[int] = []
         monkeypatch.setattr(app.rows, "refresh", lambda *regions, **_: refreshed.extend(r.y for r in regions))
         app.rows.reload()
@@ -151,6 +158,7 @@ async def test_a_list_that_follows_stops_and_starts_again() -> None:
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (5, 2), (12, 4)])
 async def test_the_smallest_terminals_do_no_harm(size: tuple[int, int]) -> None:
     app = Listing(list(range(9)))
-    async with app.run_test(size=size) as pilot:
-        await pilot.press("end", "pageup", "space")
+    rest = Rest()
+    async with app.run_test(size=size, message_hook=rest):
+        await press(app, rest, "end", "pageup", "space")
         consistent(app.rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -44,8 +43,7 @@ async def test_entering_a_directory_leaves_the_focus_where_it_went(opened: Opene
     async with opened() as console:
         bunch(console, "h3")
         await console.until(lambda: console.screen.focused_pane is console.screen.log_pane)
-        for _ in range(20):
-            await asyncio.sleep(0)
+        await console.rest.reached(console.app)
         assert console.screen.focused_pane is console.screen.log_pane
 
 
