@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from console.events.event import ChangeEvent
+
+SNAPSHOT_WINDOW: Final = 500
+"""How many waiting and how many finished uploads the snapshot of the console holds at most; the table pages on."""
 
 
 @dataclass(frozen=True, slots=True)

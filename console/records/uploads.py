@@ -18,6 +18,7 @@ from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.read_concern import ReadConcern
 
+from console.events.feed_items import SNAPSHOT_WINDOW
 from console.models import (
     TERMINAL,
     Requested,
@@ -44,7 +45,6 @@ from console.records.transitions import (
     untidy,
 )
 
-WINDOW: Final = 2_000
 _MOST_AHEAD: Final = 500
 _FINISHED: Final = [status.value for status in sorted(TERMINAL)]
 _FINISHED_ORDER: Final = [("finished_at", DESCENDING), ("_id", DESCENDING)]
@@ -224,7 +224,7 @@ class Uploads:
         return [
             document
             for wanted, order in parts
-            for document in collection.find(wanted, session=session).sort(order).limit(WINDOW)
+            for document in collection.find(wanted, session=session).sort(order).limit(SNAPSHOT_WINDOW)
         ]
 
     def waiting_after(

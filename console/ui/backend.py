@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from bson import ObjectId
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from console.records.runners import Limits
 
 Document: TypeAlias = Mapping[str, Any]
-SNAPSHOT_WINDOW: Final = 2_000
-"""How many waiting and how many finished uploads a snapshot holds at most."""
 
 
 class Link(StrEnum):

@@ -16,9 +16,9 @@ from typing import Final
 from bson import ObjectId
 
 from console.events.event import ChangeEvent
-from console.events.feed_items import FeedItem, Snapshot
+from console.events.feed_items import SNAPSHOT_WINDOW, FeedItem, Snapshot
 from console.models import UnreadableUpload, Upload, UploadStatus, read_upload
-from console.ui.backend import SNAPSHOT_WINDOW, Document, PageGroup, PageQuery
+from console.ui.backend import Document, PageGroup, PageQuery
 from console.ui.upload_order import FINISHED, RANK_WORDS, WAITING, Order, Row, newest, order_of, row_key
 
 CAPACITY: Final = 5_000

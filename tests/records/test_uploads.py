@@ -262,7 +262,7 @@ def test_counts_leave_foreign_states_out(uploads):
 
 
 def test_the_window_shows_what_is_under_way_what_is_next_and_what_ended_last(uploads, monkeypatch):
-    monkeypatch.setattr("console.records.uploads.WINDOW", 2)
+    monkeypatch.setattr("console.records.uploads.SNAPSHOT_WINDOW", 2)
     waiting = [*add(uploads, priority=1), *add(uploads, 3)]
     now = the(uploads, waiting[0]).created_at
     ended = [put(uploads, COMPLETED, finished_at=now + timedelta(seconds=second)) for second in range(3)]

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from console.events.event import ChangeEvent
-from console.events.feed_items import FeedItem, FeedState, Snapshot
+from console.events.feed_items import SNAPSHOT_WINDOW, FeedItem, FeedState, Snapshot
 from console.models import UnreadableUpload, Upload, UploadStatus
-from console.ui.backend import SNAPSHOT_WINDOW, PageGroup
+from console.ui.backend import PageGroup
 from console.ui.upload_order import newest, order_of
 from console.ui.upload_rows import UploadRows, matches
 
