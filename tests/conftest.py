@@ -54,8 +54,12 @@ def _shut_out_the_persons_own_world(home: Path) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Before any test module is imported: boto3 and platformdirs may be asked at import time."""
+    from console.embedded import lifetime
     from console.embedded.lifetime import ServiceFolder
 
+    # Ports of this process alone: a server that comes back finds its own free, whatever the others start meanwhile.
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
+    lifetime._PORTS = range(10_000 + 1_000 * worker, 11_000 + 1_000 * worker)
     # Goes with this process however that ends: xdist and `timeout` kill it without a word.
     home = ServiceFolder()
     config.add_cleanup(home.close)

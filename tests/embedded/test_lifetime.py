@@ -136,7 +136,7 @@ def test_a_kept_folder_is_for_one_at_a_time(tmp_path):
 
 
 def test_a_free_port_is_the_preferred_one_only_while_nobody_listens_there(monkeypatch):
-    monkeypatch.setattr(lifetime, "_PORTS", range(10_000, 12_000))  # where no other test takes any
+    monkeypatch.setattr(lifetime, "_PORTS", range(19_000, 20_000))  # where no other test takes any
     port = free_port()
     assert free_port(port) == port
     assert not accepts_connections(port)

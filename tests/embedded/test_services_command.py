@@ -93,6 +93,18 @@ def test_a_signal_while_starting_leaves_nothing(tmp_path):
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # as long as one of its servers runs, it is held
 
 
+def started_again(start_services, directory, before):
+    """Start as before; of three times one is when no other program has taken one of the ports meanwhile."""
+    for _ in range(3):
+        again = start_services(directory)
+        assert again.line["access_key"] == before.line["access_key"]
+        if again.line == before.line:
+            return again
+        again.end(signal.SIGTERM)
+        before = again
+    raise AssertionError(f"never the same: {before.line}")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_kept_folder_comes_back_as_it_was(start_services, tmp_path, number):
     """But for what an upload that was killed left behind."""
@@ -104,8 +116,7 @@ def test_a_kept_folder_comes_back_as_it_was(start_services, tmp_path, number):
     leftover.parent.mkdir()
     leftover.write_bytes(b"half")
 
-    second = start_services(tmp_path)
-    assert second.line == first.line
+    second = started_again(start_services, tmp_path, first)
     assert not leftover.exists()
     assert documents(second.line) == [{"_id": "kept"}]
     assert second.s3().get_object(Bucket=second.line["bucket"], Key="ü")["Body"].read() == b"kept"

@@ -261,7 +261,7 @@ def test_metrics_and_health_on_loopback(world: World, start: Start, config: Path
 def free_port() -> int:
     """Neither among those for outgoing connections nor among those of the embedded servers: it stays free."""
     while True:
-        port = random.randrange(12_000, 20_000)
+        port = random.randrange(18_000, 19_000)
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
 
