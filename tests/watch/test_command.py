@@ -78,7 +78,7 @@ def start(world: World, environment: dict[str, str], tmp_path: Path) -> Iterator
 def end(process: subprocess.Popen[str]) -> None:
     if process.poll() is None:
         process.kill()
-    process.communicate()
+    print(process.communicate()[1])  # what it complained of is shown with the test that failed
 
 
 @pytest.fixture
