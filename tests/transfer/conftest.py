@@ -55,7 +55,8 @@ def proxy(services: EmbeddedServices) -> Iterator[FaultProxy]:
 @pytest.fixture
 def faulty(proxy: FaultProxy, engine: EngineChoice) -> Iterator[Transport]:
     """To the real S3 server through the proxy."""
-    options = ClientOptions(endpoint_url=proxy.url, read_timeout_seconds=5, connect_timeout_seconds=5)
+    # Longer than any machine stands still: a timeout would be one more attempt, and the attempts are counted.
+    options = ClientOptions(endpoint_url=proxy.url, read_timeout_seconds=90, connect_timeout_seconds=90)
     transport = open_transport(options, parts=4, engine=engine)
     yield transport
     transport.close()

@@ -84,7 +84,7 @@ def test_odd_keys_all_the_way(transport: Transport, s3, bucket: str, make_file: 
         done = send(upload, transport=transport, options=options(), journal=Notes(), control=Commands())
         assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == path.read_bytes()
         assert verify_upload(transport.s3, upload, Commands()).same is True
-        link = presign_download(transport.s3, bucket, key, lifetime_seconds=60)
+        link = presign_download(transport.s3, bucket, key, lifetime_seconds=3600)
         with urllib.request.urlopen(link) as answer:
             assert answer.read() == path.read_bytes()
         assert delete_object(transport.s3, bucket, key, etag=done.etag)

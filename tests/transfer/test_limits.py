@@ -103,16 +103,21 @@ def test_slots_can_be_resized() -> None:
 def test_a_waiting_thread_gets_a_slot_that_resize_made() -> None:
     slots = Slots(1)
     slots.acquire(Commands())
-    got = threading.Event()
+    waits, got = threading.Event(), threading.Event()
+
+    class Waiting(Commands):
+        def check(self) -> None:
+            waits.set()  # asked only where no slot is free
 
     def wait() -> None:
-        with slots.hold(Commands()):
+        with slots.hold(Waiting()):
             got.set()
 
     thread = threading.Thread(target=wait)
     thread.start()
+    assert waits.wait(60)
     slots.resize(2)
-    assert got.wait(10)
+    assert got.wait(60)
     thread.join()
     assert slots.used == 1
 
