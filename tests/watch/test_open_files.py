@@ -29,7 +29,7 @@ def file(tmp_path: Path) -> Path:
 def opened_by_another_process(path: Path, mode: str) -> Iterator[None]:
     program = "import sys; f = open(sys.argv[1], sys.argv[2]); print('open', flush=True); sys.stdin.read()"
     process = subprocess.Popen(
-        [sys.executable, "-c", program, path, mode], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-I", "-S", "-c", program, path, mode], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     with process:
         assert process.stdout is not None
