@@ -16,7 +16,7 @@ from console.formatting import visible
 from console.records.feed import ChangeFeed
 from console.records.images import Images, ImagesOf, command_text, enable, images_of
 from tests.records.feeds import events, opened, take_until
-from tests.records.servers import running_mongod
+from tests.records.servers import failing, running_mongod
 
 Documents = Database[dict[str, Any]]
 KEEPING = {"enabled": True}
@@ -80,7 +80,8 @@ def test_the_command_says_what_enable_does() -> None:
 @pytest.fixture(scope="module")
 def forgetful() -> Iterator[MongoClient[dict[str, Any]]]:
     """A server that lets images expire after a second, and looks for them every second."""
-    with running_mongod("--setParameter", "expiredChangeStreamPreImageRemovalJobSleepSecs=1") as mongod:
+    expiry = ("--setParameter", "expiredChangeStreamPreImageRemovalJobSleepSecs=1")
+    with running_mongod(*expiry, "--setParameter", "enableTestCommands=1") as mongod:
         client = mongod.client()
         lifetime = {"preAndPostImages": {"expireAfterSeconds": 1}}
         client.admin.command("setClusterParameter", {"changeStreamOptions": lifetime})
@@ -109,15 +110,8 @@ def test_expired_images_are_told_apart(forgetful: MongoClient[dict[str, Any]]) -
     assert images.why_missing(event, datetime.now(UTC)) == "Expired: the server keeps images for 1s."
 
 
-def test_who_may_not_ask_is_told_so() -> None:
-    with running_mongod("--setParameter", "enableTestCommands=1") as mongod:
-        client = mongod.client()
-        client.admin.command(
-            "configureFailPoint",
-            "failCommand",
-            mode="alwaysOn",
-            data={"failCommands": ["listCollections", "getClusterParameter"], "errorCode": 13},
-        )
-        images = images_of(client, "shop.orders")
-        assert images.images is Images.UNKNOWN
-        assert images.can_be_enabled
+def test_who_may_not_ask_is_told_so(forgetful: MongoClient[dict[str, Any]]) -> None:
+    with failing(forgetful, 1, failCommands=["listCollections"], errorCode=13):
+        images = images_of(forgetful, "shop.orders")
+    assert images.images is Images.UNKNOWN
+    assert images.can_be_enabled
