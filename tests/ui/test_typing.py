@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,8 @@ from textual import events
 from textual.keys import _character_to_key
 
 from console.models import Requested
+from console.ui import browser
+from console.ui.listing import Listing
 
 from .conftest import Console, Opener
 from .fake_backend import document
@@ -39,11 +43,22 @@ async def test_going_to_a_pane_and_acting_there(opened: Opener) -> None:
         await console.until(lambda: ("request", (key(1),), Requested.PAUSE) in console.backend.asked)
 
 
-async def test_entering_a_directory_leaves_the_focus_where_it_went(opened: Opener) -> None:
+async def test_entering_a_directory_leaves_the_focus_where_it_went(
+    opened: Opener, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, may_read = browser.read_directory, threading.Event()
+
+    def held(directory: str, stopped: Callable[[], bool]) -> Listing:
+        may_read.wait(60)
+        return read(directory, stopped)
+
     async with opened() as console:
-        bunch(console, "h3")
-        await console.until(lambda: console.screen.focused_pane is console.screen.log_pane)
-        await console.rest.reached(console.app)
+        monkeypatch.setattr(browser, "read_directory", held)
+        await console.press("h", "3")
+        assert console.screen.focused_pane is console.screen.log_pane
+        may_read.set()
+        await console.until(lambda: console.screen.files._listing.entries)
+        assert console.screen.files.directory == str(photos.parent)
         assert console.screen.focused_pane is console.screen.log_pane
 
 
