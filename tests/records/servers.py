@@ -53,7 +53,7 @@ class Mongod:
 
     def client(self, **options: Any) -> MongoClient[dict[str, Any]]:
         client: MongoClient[dict[str, Any]] = MongoClient(
-            self.address, **{"serverSelectionTimeoutMS": 20_000, "tz_aware": True, **options}
+            self.address, **{"serverSelectionTimeoutMS": 60_000, "tz_aware": True, **options}
         )
         self._clients.append(client)
         return client
