@@ -18,7 +18,7 @@ from textual.message import Message
 from textual.message_pump import MessagePump
 
 # An application that is never at rest (an animation, say) is looked at as it is, as the pilot does.
-_LONGEST_SECONDS = 2.0
+_LONGEST_SECONDS = 30.0
 
 
 class Rest:
