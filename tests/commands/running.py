@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-PATIENCE = 60.0
+PATIENCE = 120.0  # seconds; less than pytest gives a test
 
 
 class Running:
