@@ -18,9 +18,6 @@ from typing import Any
 
 import pytest
 
-from console.commands.watch import WatchOptions, run
-from console.config import load
-from console.errors import UsageError
 from tests.faults.proxy import FaultProxy, Hold
 from tests.watch.conftest import World
 from tests.watch.waiting import until
@@ -266,28 +263,10 @@ def free_port() -> int:
             return port
 
 
-NOWHERE = Path("/there/is/none")
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        (WatchOptions(), "there is nothing to watch"),
-        (WatchOptions(to="s3://b"), "--to is for folders on the command line"),
-        (WatchOptions([Path("/in")], to="b/x"), "--to: b/x is no s3://bucket/prefix"),
-        (WatchOptions([NOWHERE], dry_run=True), "/there/is/none is not there, or no folder"),
-    ],
-)
-def test_wrong_usage_is_named(options: WatchOptions, said: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        run(lambda: load(None, {}, {}), options)
-    assert caught.value.message.startswith(said)
-
-
 def test_wrong_usage_ends_with_2_and_a_sentence(start: Start) -> None:
-    program = start(str(NOWHERE), "--once")
+    program = start("/there/is/none", "--once")
     assert program.wait() == 2
-    assert program.complains_of(f"Wrong usage: {NOWHERE} is not there, or no folder")
+    assert program.complains_of("Wrong usage: /there/is/none is not there, or no folder")
 
 
 def test_a_database_that_is_away_ends_with_3(start: Start, world: World) -> None:

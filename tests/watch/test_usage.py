@@ -1,0 +1,28 @@
+"""What is said of a wrong call of `watch`, without a program. That it ends with 2: test_command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from console.commands.watch import WatchOptions, run
+from console.config import load
+from console.errors import UsageError
+
+NOWHERE = Path("/there/is/none")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (WatchOptions(), "there is nothing to watch"),
+        (WatchOptions(to="s3://b"), "--to is for folders on the command line"),
+        (WatchOptions([Path("/in")], to="b/x"), "--to: b/x is no s3://bucket/prefix"),
+        (WatchOptions([NOWHERE], dry_run=True), "/there/is/none is not there, or no folder"),
+    ],
+)
+def test_wrong_usage_is_named(options: WatchOptions, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        run(lambda: load(None, {}, {}), options)
+    assert caught.value.message.startswith(said)
