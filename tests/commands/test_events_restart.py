@@ -41,6 +41,7 @@ class Written:
         return self._count
 
 
+@pytest.mark.timeout(600)  # six programs, one after the other
 def test_killed_again_and_again_it_writes_each_number_once(
     environment: Mapping[str, str], database: Documents, tmp_path: Path
 ) -> None:
