@@ -66,8 +66,9 @@ def test_after_a_kill_a_runner_of_the_host_goes_on_at_once(world: World) -> None
     assert list(world.locks.glob("*")) != []  # of those that live
 
 
-def test_the_next_start_goes_on_at_once(world: World) -> None:
-    ids = world.add(world.file(LARGE), world.file(21 * MIB, "second"))
+def test_the_next_start_goes_on_at_once(make_world: MakeWorld) -> None:
+    world = make_world(parallel_parts=8)  # as many as both have
+    ids = world.add(world.file(21 * MIB), world.file(11 * MIB, "second"))
     world.let(2)
     killed = world.start_process()
     world.wait_parts(ids[0], 2)
@@ -151,8 +152,9 @@ def test_an_upload_of_another_host_is_taken_only_where_its_file_is_seen(world: W
     world.check()
 
 
-def test_intents_for_an_upload_whose_runner_was_killed_are_carried_out(world: World) -> None:
-    paused, cancelled = world.add(world.file(LARGE, "paused"), world.file(LARGE, "cancelled"))
+def test_intents_for_an_upload_whose_runner_was_killed_are_carried_out(make_world: MakeWorld) -> None:
+    world = make_world(parallel_parts=8)  # as many as both have
+    paused, cancelled = world.add(world.file(16 * MIB, "paused"), world.file(16 * MIB, "cancelled"))
     world.let(1)
     killed = world.start_process()
     world.wait_parts(paused, 1)

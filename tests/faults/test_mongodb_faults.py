@@ -161,8 +161,8 @@ def test_an_intent_from_elsewhere_during_the_outage_is_obeyed_after_it(
     gate: Gate, make_world: MakeWorld, mongodb_uri: str
 ) -> None:
     """The lease has run out by then, so whoever asks settles it, and the runner finds that it is no longer its own."""
-    world = make_world(mongodb_uri=through(gate))
-    paused, cancelled = world.add(world.file(LARGE, "paused"), world.file(LARGE, "cancelled"))
+    world = make_world(mongodb_uri=through(gate), parallel_parts=8)  # as many as both have
+    paused, cancelled = world.add(world.file(16 * MIB, "paused"), world.file(16 * MIB, "cancelled"))
     outside = world.open_records(uri=SecretStr(mongodb_uri))
     world.let(1)
     runner = world.start_runner(lease_seconds=LEASE)
@@ -204,8 +204,9 @@ def test_an_object_that_is_complete_before_the_intent_is_known_is_told_as_comple
 
 
 def test_a_runner_that_is_cut_off_gives_way_to_the_one_that_adopted(gate: Gate, make_world: MakeWorld) -> None:
-    world = make_world()
-    ids = world.add(world.file(LARGE, "large"), world.file(11 * MIB, "second"))
+    world = make_world(parallel_parts=8)  # as many as both have
+    sizes = (21 * MIB, 11 * MIB)
+    ids = world.add(*(world.file(size, f"{size}.bin") for size in sizes))
     world.let(1)
     cut_off = world.start_runner(records=world.open_records(uri=SecretStr(through(gate))), lease_seconds=LEASE)
     world.wait_parts(ids[0], 1)
@@ -216,7 +217,7 @@ def test_a_runner_that_is_cut_off_gives_way_to_the_one_that_adopted(gate: Gate, 
     world.hurry()
     wait_for(lambda: cut_off.wait_idle(0.01), "the first one has let go")
     world.wait_completed(ids)
-    print(f"sent {world.proxy.passed_bytes / (LARGE + 11 * MIB):.2f} times what was needed, with two runners at once")
+    print(f"sent {world.proxy.passed_bytes / sum(sizes):.2f} times what was needed, with two runners at once")
     world.check()
 
 

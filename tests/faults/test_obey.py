@@ -39,8 +39,9 @@ def test_pause_keeps_what_arrived_and_resume_sends_only_the_rest(world: World) -
     world.check()
 
 
-def test_cancel_aborts_the_multipart_upload(world: World) -> None:
-    ids = world.add(world.file(60 * MIB), world.file(700_000, "waits"), world.file(30 * MIB, "other"))
+def test_cancel_aborts_the_multipart_upload(make_world: MakeWorld) -> None:
+    world = make_world(parallel_parts=8)  # as many as both large ones have
+    ids = world.add(world.file(21 * MIB), world.file(700_000, "waits"), world.file(11 * MIB, "other"))
     world.let(1)
     world.start_runner()
     world.wait_parts(ids[0], 1)
@@ -110,8 +111,9 @@ def test_many_are_paused_and_resumed_at_once(world: World) -> None:
     world.check()
 
 
-def test_delete_ends_what_runs_and_removes_what_is_there(world: World) -> None:
-    done, running = world.add(world.file(6 * MIB, "done"), world.file(60 * MIB, "running"))
+def test_delete_ends_what_runs_and_removes_what_is_there(make_world: MakeWorld) -> None:
+    world = make_world(parallel_parts=8)  # more than both have
+    done, running = world.add(world.file(6 * MIB, "done"), world.file(21 * MIB, "running"))
     world.let(2)
     world.start_runner()
     world.wait_completed([done])

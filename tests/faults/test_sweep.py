@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from console.cli import app
 from console.models import UploadStatus
 from console.transfer.orphans import abort_orphans, find_orphans
+from tests.faults.conftest import MakeWorld
 from tests.faults.proxy import Answer
 from tests.faults.world import MIB, World
 
@@ -37,9 +38,10 @@ def sweep(world: World, *arguments: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in answer.stdout.splitlines()]
 
 
-def test_a_sweep_takes_orphans_and_nothing_else(world: World) -> None:
+def test_a_sweep_takes_orphans_and_nothing_else(make_world: MakeWorld) -> None:
     """Owned ones: at work, paused, and failed for a reason that a person can mend."""
-    at_work, paused, failed = world.add(*(world.file(60 * MIB, name) for name in ("at work", "paused", "failed")))
+    world = make_world(parallel_parts=12)  # as many as all have
+    at_work, paused, failed = world.add(*(world.file(16 * MIB, name) for name in ("at work", "paused", "failed")))
     world.proxy.plan(
         "UploadPart", Answer(403, "ExpiredToken"), times=1000, skip=1, when=lambda request: request.key == "failed"
     )

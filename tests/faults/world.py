@@ -174,7 +174,10 @@ class World:
         return process
 
     def let(self, parts: int) -> None:
-        """S3 gets so many parts of each upload and no more before `hurry`: what happens now is in its middle."""
+        """S3 gets so many parts of each upload and no more before `hurry`: what happens now is in its middle.
+
+        Parts that wait keep their places: where several uploads have parts, `parallel_parts` must be enough for all.
+        """
         self.proxy.turnstile.let(parts)
 
     def hurry(self) -> None:
