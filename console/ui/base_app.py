@@ -11,10 +11,12 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, ClassVar, TypeVar
 
 from rich.text import Text
+from textual import events
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
 from textual.screen import Screen
+from textual.widgets import Input
 
 from console.ui import crash, themes
 from console.ui.help import HasKeySections, KeysScreen, bindings_of
@@ -45,6 +47,19 @@ class BaseApp(App[Result]):
             self.register_theme(known)
         colours = self.console.color_system
         self.theme = themes.suitable(theme, os.environ, 16 if colours in ("standard", "windows") else None)
+
+    async def on_event(self, event: events.Event) -> None:
+        """Keys act in their order, also where several arrive at once: Textual looks up what a key does only when it has
+        passed all widgets, and by then a later one may have moved the focus."""
+        if isinstance(event, events.Key) and not event.is_forwarded and await self._acts_at_once(event.key):
+            return
+        await super().on_event(event)
+
+    async def _acts_at_once(self, key: str) -> bool:
+        active = self.screen.active_bindings.get(key)
+        if active is None or not active.enabled or not self.app_focus or isinstance(self.focused, Input):
+            return False
+        return await self.run_action(active.binding.action, active.node)
 
     def action_keys(self) -> None:
         """Show all keys of the screen on top."""

@@ -16,7 +16,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.dom import DOMNode
-from textual.screen import Screen
 from textual.widgets import Input
 
 from console.events.buffer import CAPACITY
@@ -31,6 +30,7 @@ from console.ui.browser import FileBrowser
 from console.ui.event_detail import EventDetail
 from console.ui.event_log import EventLog
 from console.ui.feed_pump import FeedArrived, FeedPump
+from console.ui.full_screen import FullScreen
 from console.ui.key_bar import KeyBar
 from console.ui.leaving import Answer
 from console.ui.pace import Pace
@@ -50,7 +50,7 @@ DRAW_SECONDS: Final = 0.1
 TICK_SECONDS: Final = 1.0
 
 
-class ConsoleScreen(Screen[None]):
+class ConsoleScreen(FullScreen):
     """Three panes on one backend."""
 
     VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012 - Textual declares it so

@@ -19,7 +19,6 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import Screen
 
 from console.errors import UsageError
 from console.events.buffer import EventBuffer
@@ -32,6 +31,7 @@ from console.ui.clipboard import copy
 from console.ui.compare_rows import CompareRows
 from console.ui.dialogs import Field, FormDialog
 from console.ui.event_cells import Notice, cluster_time_text, document_name, event_time, operation_sign
+from console.ui.full_screen import FullScreen
 from console.ui.history_rows import HistoryRows
 from console.ui.images import MissingImages
 from console.ui.key_bar import KeyBar
@@ -53,7 +53,7 @@ class Tab(Enum):
     HISTORY = "History"
 
 
-class EventDetail(Screen[None]):
+class EventDetail(FullScreen):
     """A list that shows one tab at a time."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -49,7 +49,7 @@ class EventLog(Pane):
             "i", "only_document", "This document", tooltip="Show only the events of the document under the cursor."
         ),
         Binding("t", "clock", "Time", show=False, tooltip="Show the time of day, or the cluster time."),
-        Binding("x", "clear_filter", "Clear", show=False, tooltip="Clear the filter."),
+        Binding("x", "clear_filter", "Clear filter", show=False, tooltip="Clear the filter."),
     ]
 
     @dataclass

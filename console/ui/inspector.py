@@ -14,7 +14,6 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
-from textual.screen import Screen
 from textual.strip import Strip
 
 from console.events.buffer import CAPACITY
@@ -29,6 +28,7 @@ from console.ui.cells import Span, Tone, fit_spans, spans_length
 from console.ui.event_detail import EventDetail
 from console.ui.event_log import EventLog
 from console.ui.feed_pump import FeedArrived, FeedPump
+from console.ui.full_screen import FullScreen
 from console.ui.key_bar import KeyBar
 from console.ui.lines import LinesWidget
 
@@ -57,7 +57,7 @@ class SourceBar(LinesWidget):
         return self.strip([Span(" "), *left, Span(" "), *right, Span(" ")])
 
 
-class InspectorScreen(Screen[None]):
+class InspectorScreen(FullScreen):
     """A line about the source, the log, the keys."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

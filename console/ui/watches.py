@@ -14,13 +14,13 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import Screen
 
 from console.formatting import age, visible
 from console.ui.backend import Backend, WatchState
 from console.ui.blocking import ask
 from console.ui.cells import Cut, Span, Tone
 from console.ui.columns import Column
+from console.ui.full_screen import FullScreen
 from console.ui.key_bar import KeyBar
 from console.ui.row_source import Key
 from console.ui.rows import RowsView
@@ -145,7 +145,7 @@ def _error_lines(state: WatchState, now: datetime) -> list[tuple[str, str]]:
     return [(label, f"{age(state.last_error_at, now)} ago: {visible(state.last_error)}")]
 
 
-class WatchesScreen(Screen[None]):
+class WatchesScreen(FullScreen):
     """A list of rules."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

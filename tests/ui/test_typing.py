@@ -54,8 +54,8 @@ async def test_entering_a_directory_leaves_the_focus_where_it_went(
 
     async with opened() as console:
         monkeypatch.setattr(browser, "read_directory", held)
-        await console.press("h", "3")
-        assert console.screen.focused_pane is console.screen.log_pane
+        bunch(console, "h3")
+        await console.until(lambda: console.screen.focused_pane is console.screen.log_pane)
         may_read.set()
         await console.until(lambda: console.screen.files._listing.entries)
         assert console.screen.files.directory == str(photos.parent)
