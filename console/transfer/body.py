@@ -7,6 +7,7 @@ the last look at the file before its last piece leaves. Holds one piece in memor
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Collection
 from typing import Final
 
@@ -17,7 +18,31 @@ from console.transfer.errors import Stopped, TransferError
 from console.transfer.plan import Part
 from console.transfer.source import SourceFile
 
-_LARGEST_PIECE: Final = 1024 * 1024
+LARGEST_PIECE: Final = 1024 * 1024
+_SMALLEST_PIECE: Final = 64 * 1024
+_FIRST_PIECE: Final = 128 * 1024
+_QUICK_SECONDS: Final = 0.05
+_SLOW_SECONDS: Final = 0.2
+
+
+class _PieceSize:
+    """How many bytes go to the socket at once: many, for each time costs; but no more than it takes in a moment, for a
+    stop is noticed only in between."""
+
+    def __init__(self) -> None:
+        self._size = _FIRST_PIECE
+        self._given_at: float | None = None
+
+    def next(self) -> int:
+        now = time.monotonic()
+        if self._given_at is not None:
+            seconds = now - self._given_at
+            if seconds < _QUICK_SECONDS:
+                self._size = min(LARGEST_PIECE, 2 * self._size)
+            elif seconds > _SLOW_SECONDS:
+                self._size = max(_SMALLEST_PIECE, self._size // 2)
+        self._given_at = now
+        return self._size
 
 
 class Body(io.RawIOBase):
@@ -44,6 +69,7 @@ class Body(io.RawIOBase):
         self._digests = known
         self._running: dict[Algorithm, Digest] | None = None
         self._summed = 0
+        self._piece_size = _PieceSize()
         self._bandwidth = bandwidth
         self._journal = journal
         self._control = control
@@ -97,13 +123,14 @@ class Body(io.RawIOBase):
         return self._position
 
     def read(self, size: int = -1, /) -> bytes:
-        """Up to `size` bytes, all the rest for a negative one; empty at the end."""
-        left = self._part.length - self._position
-        wanted = left if size < 0 else min(size, left)
-        data = self._piece(wanted)
-        while len(data) < wanted:
-            data += self._piece(wanted - len(data))
-        return data
+        """Up to `size` bytes, as many as should go at once; all the rest for a negative one; empty at the end."""
+        if size >= 0:
+            left = self._part.length - self._position
+            return self._piece(min(size, left, self._piece_size.next()))
+        pieces = []
+        while left := self._part.length - self._position:
+            pieces.append(self._piece(left))
+        return b"".join(pieces)
 
     def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
         """Fill `buffer` as far as the part goes, without a copy; the number of bytes."""
@@ -142,7 +169,7 @@ class Body(io.RawIOBase):
 
     def _admit(self, wanted: int) -> int:
         """Wait for the bandwidth; how many bytes may go."""
-        length = self._bandwidth.chunk_size(min(wanted, _LARGEST_PIECE))
+        length = self._bandwidth.chunk_size(min(wanted, LARGEST_PIECE))
         length = min(length, wanted)
         try:
             self._bandwidth.take(length, self._control)

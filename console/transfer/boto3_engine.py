@@ -1,4 +1,4 @@
-"""Request bodies through boto3: the engine that runs everywhere."""
+"""Request bodies through boto3: the engine that runs everywhere, and the one for large bodies."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Boto3Engine:
 
     def put_object(self, request: PutRequest, body: Body) -> Answer:
         """Send a whole object."""
-        parameters = object_parameters(request.content_type, request.settings) | _checksum_parameters(body.digests())
+        parameters = object_parameters(request.content_type, request.settings)
         if request.if_absent:
             parameters["IfNoneMatch"] = "*"
         return _send(self._s3.put_object, body, Bucket=request.bucket, Key=request.key, **parameters)
@@ -43,7 +43,6 @@ class Boto3Engine:
             Key=request.key,
             UploadId=request.upload_id,
             PartNumber=request.number,
-            **_checksum_parameters(body.digests()),
         )
 
     def close(self) -> None:
@@ -52,9 +51,10 @@ class Boto3Engine:
 
 def _send(operation: Callable[..., Any], body: Body, **parameters: Any) -> Answer:
     length = len(body)
-    content = body.read() if length <= _IN_ONE_PIECE else body
     try:
-        return require_etag(read_answer(operation(Body=content, ContentLength=length, **parameters)))
+        checksums = _checksum_parameters(body.digests())
+        content = body.read() if length <= _IN_ONE_PIECE else body
+        return require_etag(read_answer(operation(Body=content, ContentLength=length, **checksums, **parameters)))
     except Exception:
         if body.failure is not None:
             raise body.failure from None

@@ -12,10 +12,12 @@ from urllib.parse import urlencode, urlsplit
 
 import boto3
 import botocore.exceptions as aws
+from botocore import httpsession
 from botocore.config import Config
 
 from console.errors import ConfigurationError
 from console.formatting import visible
+from console.transfer.body import LARGEST_PIECE
 from console.transfer.engine import ObjectSettings
 
 if TYPE_CHECKING:
@@ -65,6 +67,9 @@ def make_client(options: ClientOptions, session: boto3.Session | None = None) ->
             "s3.region: no AWS region is set", advice="Set s3.region, AWS_REGION, or the profile's region."
         )
     _require_credentials(session)
+    # The most that urllib3 asks of a body at once. No setting of a client reaches it; with 128 KiB, as botocore has it,
+    # 2 GiB took 5.1 s and 5.9 s of processor time, with this 3.3 and 3.9.
+    httpsession.BUFFER_SIZE = LARGEST_PIECE
     try:
         return session.client(
             "s3",

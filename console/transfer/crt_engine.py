@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client as Boto3Client
 
 LARGEST_BODY: Final = 64 * 1024 * 1024
-"""Larger bodies stream through the other engine."""
+"""The most that one of the runtime's requests may be asked to hold in memory, in bytes."""
 _BODIES_IN_MEMORY: Final = 96 * 1024 * 1024
 """Of all bodies under way together, in bytes."""
 _LOOK_AGAIN_SECONDS: Final = 0.25
@@ -74,7 +74,8 @@ class _QuietBody:
 
 
 class CrtEngine:
-    """Sends with the runtime's client; `fallback` sends what that is not fit for. Thread-safe."""
+    """Sends with the runtime's client; `fallback` sends what that is not fit for: bodies of more than `largest_body`
+    bytes among others. Thread-safe."""
 
     def __init__(
         self,
@@ -84,6 +85,7 @@ class CrtEngine:
         *,
         fallback: Engine,
         bandwidth: BandwidthLimit,
+        largest_body: int = LARGEST_BODY,
         ca_file: str | None = None,
         connect_timeout_seconds: float = 10.0,
     ) -> None:
@@ -92,6 +94,7 @@ class CrtEngine:
         self._signing = signing
         self._fallback = fallback
         self._bandwidth = bandwidth
+        self._largest_body = largest_body
         self._ca_file = ca_file
         self._connect_timeout = connect_timeout_seconds
         self._memory = _Memory(_BODIES_IN_MEMORY)
@@ -185,7 +188,7 @@ class CrtEngine:
         self, operation: str, bucket: str, message: Callable[[Address], HttpRequest], body: Body
     ) -> Answer | None:
         """Send and wait. None where the other engine has to, and nothing was sent."""
-        if len(body) > LARGEST_BODY or self._bandwidth.bytes_per_second:
+        if len(body) > self._largest_body or self._bandwidth.bytes_per_second:
             return None
         address = self._address(bucket)
         if address is None:

@@ -1,0 +1,114 @@
+"""A body's checksums on the way, how much of it goes at once, and which engine sends it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from console.transfer import body as body_module
+from console.transfer.bandwidth import BandwidthLimit
+from console.transfer.body import LARGEST_PIECE, Body
+from console.transfer.checksums import Algorithm, digest_bytes
+from console.transfer.client import ClientOptions
+from console.transfer.crt_engine import CrtEngine
+from console.transfer.engine_choice import LARGEST_WHERE_FASTER
+from console.transfer.plan import Part
+from console.transfer.send import send
+from console.transfer.source import SourceFile
+from console.transfer.transport import open_transport
+
+from .doubles import MIB, Commands, MakeFile, Notes, an_upload, options
+
+ALGORITHMS = (Algorithm.CRC32C, Algorithm.MD5)
+
+
+def a_body(source: SourceFile, part: Part, **values: object) -> Body:
+    notes = Notes()
+    return Body(
+        source,
+        part,
+        algorithms=ALGORITHMS,
+        bandwidth=BandwidthLimit(0),
+        journal=notes,
+        control=notes.commands,
+        **values,  # type: ignore[arg-type]
+    )
+
+
+def expected(path: Path, part: Part) -> dict[Algorithm, bytes]:
+    data = path.read_bytes()[part.offset : part.offset + part.length]
+    return {algorithm: digest_bytes(algorithm, data) for algorithm in ALGORITHMS}
+
+
+def test_checksums_of_what_was_read(make_file: MakeFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, part = make_file(3 * MIB), Part(2, 1000, 2 * MIB)
+    monkeypatch.setattr(SourceFile, "digests", None)  # the file is not read for them once more
+    with SourceFile.open(str(path)) as source:
+        body = a_body(source, part)
+        body.sum_while_read()
+        body.readinto(bytearray(MIB))
+        body.seek(0)  # as for a second attempt
+        assert body.readinto(bytearray(3 * MIB)) == 2 * MIB
+        assert body.digests() == expected(path, part)
+
+
+@pytest.mark.parametrize("is_summed", [True, False])
+def test_checksums_of_what_was_not_read_yet(make_file: MakeFile, is_summed: bool) -> None:
+    path, part = make_file(3 * MIB), Part(2, 1000, 2 * MIB)
+    with SourceFile.open(str(path)) as source:
+        body = a_body(source, part)
+        if is_summed:
+            body.sum_while_read()
+            body.readinto(bytearray(MIB))
+        assert body.digests() == expected(path, part)
+        assert body.tell() == (MIB if is_summed else 0)
+
+
+def test_checksums_that_are_known_are_not_computed(make_file: MakeFile) -> None:
+    known = dict.fromkeys(ALGORITHMS, b"known")
+    with SourceFile.open(str(make_file(1000))) as source:
+        body = a_body(source, Part(1, 0, 1000), known=known)
+        body.sum_while_read()
+        body.readinto(bytearray(1000))
+        assert body.digests() == known
+
+
+def test_pieces_grow_while_they_go_quickly_and_shrink_while_they_do_not(
+    make_file: MakeFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(body_module.time, "monotonic", lambda: now)
+    with SourceFile.open(str(make_file(9 * MIB))) as source:
+        body = a_body(source, Part(1, 0, 9 * MIB))
+        sizes = []
+        for seconds in [0.01] * 5 + [0.1] + [1.0] * 6:
+            sizes.append(len(body.read(9 * MIB)))
+            now += seconds
+    kibibytes = [size // 1024 for size in sizes]
+    assert kibibytes == [128, 256, 512, 1024, 1024, 1024, 1024, 512, 256, 128, 64, 64]
+
+
+@pytest.mark.parametrize("size", [1000, LARGEST_WHERE_FASTER, LARGEST_WHERE_FASTER + 1, 8 * MIB])
+def test_small_bodies_go_through_the_runtime_and_large_ones_in_large_pieces(
+    services, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    asked: list[int] = []
+    read = Body.read
+
+    def spy(self: Body, wanted: int = -1, /) -> bytes:
+        asked.append(wanted)
+        return read(self, wanted)
+
+    monkeypatch.setattr(Body, "read", spy)
+    path = tmp_path / "file.bin"
+    path.write_bytes(os.urandom(size))
+    transport = open_transport(ClientOptions(endpoint_url=services.s3_endpoint))
+    try:
+        assert isinstance(transport.engine, CrtEngine)
+        upload = an_upload(path, bucket)
+        send(upload, transport=transport, options=options(), journal=Notes(), control=Commands())
+    finally:
+        transport.close()
+    assert set(asked) == (set() if size <= LARGEST_WHERE_FASTER else {LARGEST_PIECE})
