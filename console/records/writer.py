@@ -28,6 +28,9 @@ from console.records.transitions import NOW, Fields, lease_until
 LEASE_SECONDS: Final = 30.0
 TICK_SECONDS: Final = 0.5
 _MOST_IN_A_BULK: Final = 1000
+_MANY: Final = 4
+_GATHER_SECONDS: Final = 0.03
+"""Where transitions come one upon the other, those of so long a time share a statement, and an answer of the feed."""
 _FIRST_PAUSE: Final = 0.05  # seconds between attempts while MongoDB is away, doubled each time …
 _LONGEST_PAUSE: Final = 1.0  # … up to this
 
@@ -135,6 +138,8 @@ class RecordWriter:
                     self._is_closed = True
                     return
             is_well = self._try(self._transitions.write, batch)
+            if len(batch) >= _MANY and self._give_up_at is None:
+                time.sleep(_GATHER_SECONDS)
             if time.monotonic() >= next_tick:
                 is_well = self._try(self._write_progress) and is_well
                 next_tick = time.monotonic() + self._tick
