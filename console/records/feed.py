@@ -1,7 +1,8 @@
 """The change feed: one change stream, read in a thread of its own, handed over in batches.
 
 Owns the start (snapshot, then stream, without a hole), resuming behind the last token, and telling of gaps and of
-the connection's state. Not here: what an event means (`events`) or what is drawn of it.
+the connection's state. Not here: which errors end it (`stream_errors`), what an event means (`events`) or what is drawn
+of it.
 """
 
 from __future__ import annotations
@@ -27,23 +28,20 @@ from console.events.feed_items import FeedItem, FeedState, Gap, Snapshot
 from console.events.since import Start
 from console.events.text import value_text
 from console.formatting import visible
-from console.records.connection import AUTHENTICATION_FAILED, NOT_A_REPLICA_SET, UNAUTHORIZED, Document, words
+from console.records.connection import NOT_A_REPLICA_SET, Document, words
 from console.records.history import history
+from console.records.stream_errors import (
+    EVENT_TOO_LARGE,
+    FATAL,
+    HISTORY_LOST,
+    HISTORY_TOO_SHORT,
+    INVALID_RESUME_TOKEN,
+    code_of,
+    is_fatal,
+)
 from console.records.stream_options import Abilities, image_options
 
 FeedTarget = Collection[Document] | Database[Document] | MongoClient[Document]
-
-# Server error codes: https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
-# CloseChangeStream, InvalidResumeToken, ChangeStreamFatalError (a token that this stream cannot find),
-# ChangeStreamHistoryLost: behind the last token there is nothing to be had.
-_INVALID_RESUME_TOKEN: Final = 260
-_HISTORY_TOO_SHORT: Final = 286
-_HISTORY_LOST: Final = frozenset({222, _INVALID_RESUME_TOKEN, 280, _HISTORY_TOO_SHORT})
-_FATAL: Final = frozenset({UNAUTHORIZED, AUTHENTICATION_FAILED, NOT_A_REPLICA_SET})
-# MaxTimeMSExpired, FailedToSatisfyReadPreference, ReadConcernMajorityNotAvailableYet, KeyNotFound,
-# ExceededTimeLimit: a server that is just starting says these, too.
-_PASSING: Final = frozenset({50, 133, 134, 211, 262})
-_EVENT_TOO_LARGE: Final = 10334  # BSONObjectTooLarge: both documents together are over 16 MiB
 
 _AWAIT_MILLISECONDS: Final = 2000
 _BATCH: Final = 1000
@@ -171,11 +169,11 @@ class ChangeFeed:
             except (PyMongoError, BSONError) as error:
                 if self._closing.is_set():
                     return
-                if isinstance(error, BSONError) or _code(error) == _EVENT_TOO_LARGE:
+                if isinstance(error, BSONError) or code_of(error) == EVENT_TOO_LARGE:
                     self._take_care(error)
-                elif not self._is_fatal(error):
+                elif not is_fatal(error, has_opened=self._has_opened):
                     self._recover(error)
-                elif self._may_split and _code(error) not in _FATAL:
+                elif self._may_split and code_of(error) not in FATAL:
                     self._may_split = False  # a server that should know the stage, and perhaps does not
                 else:
                     self._end(error, words(error))
@@ -185,26 +183,20 @@ class ChangeFeed:
                 self._end(PyMongoError(message), message)
                 return
 
-    def _is_fatal(self, error: PyMongoError) -> bool:
-        """The server will go on refusing: it does so by nature, or did from the start (a wrong pipeline, say)."""
-        if not isinstance(error, OperationFailure) or error.code in _HISTORY_LOST | _PASSING:
-            return False
-        return error.code in _FATAL or not (self._has_opened or error.has_error_label("ResumableChangeStreamError"))
-
     def _end(self, error: PyMongoError, message: str) -> None:
         self.error = error
         self._put_state(connected=False, message=message, ended=True)
 
     def _recover(self, error: PyMongoError) -> None:
         """Decide where to go on, and wait a moment."""
-        if _code(error) == _INVALID_RESUME_TOKEN and self._read.token not in (None, self._taken_up):
+        if code_of(error) == INVALID_RESUME_TOKEN and self._read.token not in (None, self._taken_up):
             # Behind an invalidate event that the pipeline keeps from us, PyMongo resumes by itself with `resumeAfter`,
             # which its token does not allow. `_open` takes up there with `startAfter`.
             self._taken_up = self._read.token
             return
-        if _code(error) in _HISTORY_LOST:
+        if code_of(error) in HISTORY_LOST:
             lost = Gap(words(error), since=self._last_seen, until=datetime.now(UTC))
-            self._put(lost, self._oldest() if _code(error) == _HISTORY_TOO_SHORT else Start())
+            self._put(lost, self._oldest() if code_of(error) == HISTORY_TOO_SHORT else Start())
             self._care = _Care.NONE
         else:
             self._put_state(connected=False, message=words(error))
@@ -304,10 +296,6 @@ def _is_whole(raw: Mapping[str, Any]) -> bool:
     """Whether this is a whole event, or the last fragment of one (manual, "$changeStreamSplitLargeEvent")."""
     part = raw.get("splitEvent")
     return not isinstance(part, Mapping) or part.get("fragment") == part.get("of")
-
-
-def _code(error: PyMongoError) -> int | None:
-    return error.code if isinstance(error, OperationFailure) else None
 
 
 def _with_codec(target: FeedTarget) -> FeedTarget:
