@@ -35,7 +35,7 @@ from console.transfer.wakeups import Wakeup, Wakeups
 _BYTES_AHEAD: Final = 32 * 1024 * 1024
 _MOST_HELD: Final = 1_000
 """While it holds as many uploads nothing more is inserted for it: what waits costs memory, and a lease each."""
-_LOOK_ANYWAY_SECONDS: Final = 1.0
+_LOOK_ANYWAY_SECONDS: Final = 2.0
 
 _log = logging.getLogger(__name__)
 
