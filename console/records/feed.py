@@ -132,7 +132,7 @@ class ChangeFeed:
                 self._changed.notify_all()
         return [item for item, _ in taken]
 
-    def close(self, timeout: float = 1.0) -> None:
+    def close(self, timeout: float = 0.0) -> None:
         """End the thread, waiting at most `timeout` seconds for it; what it waits for may take longer in an outage."""
         self._closing.set()
         with self._changed:

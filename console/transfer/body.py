@@ -21,27 +21,30 @@ from console.transfer.source import SourceFile
 LARGEST_PIECE: Final = 1024 * 1024
 _SMALLEST_PIECE: Final = 64 * 1024
 _FIRST_PIECE: Final = 128 * 1024
+_BUFFERED: Final = 1024 * 1024
 _QUICK_SECONDS: Final = 0.05
 _SLOW_SECONDS: Final = 0.2
 
 
 class _PieceSize:
     """How many bytes go to the socket at once: many, for each time costs; but no more than it takes in a moment, for a
-    stop is noticed only in between."""
+    stop is noticed only in between. The first megabyte tells little: it lies in buffers of the system."""
 
     def __init__(self) -> None:
         self._size = _FIRST_PIECE
+        self._given = 0
         self._given_at: float | None = None
 
     def next(self) -> int:
         now = time.monotonic()
         if self._given_at is not None:
             seconds = now - self._given_at
-            if seconds < _QUICK_SECONDS:
+            if seconds < _QUICK_SECONDS and self._given >= _BUFFERED:
                 self._size = min(LARGEST_PIECE, 2 * self._size)
             elif seconds > _SLOW_SECONDS:
                 self._size = max(_SMALLEST_PIECE, self._size // 2)
         self._given_at = now
+        self._given += self._size
         return self._size
 
 

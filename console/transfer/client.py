@@ -69,7 +69,8 @@ def make_client(options: ClientOptions, session: boto3.Session | None = None) ->
     _require_credentials(session)
     # The most that urllib3 asks of a body at once. No setting of a client reaches it; with 128 KiB, as botocore has it,
     # 2 GiB took 5.1 s and 5.9 s of processor time, with this 3.3 and 3.9.
-    httpsession.BUFFER_SIZE = LARGEST_PIECE
+    if httpsession.BUFFER_SIZE is not None:  # else this urllib3 has no such parameter
+        httpsession.BUFFER_SIZE = LARGEST_PIECE
     try:
         return session.client(
             "s3",

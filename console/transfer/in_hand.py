@@ -28,6 +28,8 @@ from console.transfer.verdicts import Verdict
 
 FEW_WAITING: Final = 256
 """Small files are claimed some hundreds at a time, and again before these run out."""
+_BEGINNERS: Final = 2
+"""Threads that read and begin small files: where one hangs in a share that is gone, the other goes on."""
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +59,7 @@ class InHand:
         self._active: dict[ObjectId, Active] = {}
         self._waiting: deque[Active] = deque()
         self._small: deque[Active] = deque()
-        self._is_beginning = False
+        self._beginning = 0
         self._workers = 0
         self._limit = 0
 
@@ -126,11 +128,11 @@ class InHand:
         with self._lock:
             missing = min(self._limit - self._workers, len(self._waiting))
             self._workers += max(0, missing)
-            begins = bool(self._small) and not self._is_beginning
-            self._is_beginning |= begins
+            begins = min(_BEGINNERS - self._beginning, len(self._small))
+            self._beginning += max(0, begins)
         for _ in range(missing):
             threading.Thread(target=self._work, name="upload", daemon=True).start()
-        if begins:
+        for _ in range(begins):
             threading.Thread(target=self._begin_small, name="small-files", daemon=True).start()
 
     def _work(self) -> None:
@@ -143,7 +145,9 @@ class InHand:
                 self._workers -= 1
                 return None
             active = self._waiting.popleft()
-        self._ask_for_more()
+            is_time = self._is_time_for_more()
+        if is_time:
+            self._wants_more()
         return active
 
     def _carry_out(self, active: Active) -> None:
@@ -163,18 +167,20 @@ class InHand:
             self._settling.complete(active, sent)
 
     def _begin_small(self) -> None:
-        """Small files go one after the other from one thread, and are under way together: several threads would only
-        take Python's lock from each other."""
+        """Small files go one after the other from few threads, and are under way together: more threads would only take
+        Python's lock from each other."""
         while (active := self._next_small()) is not None:
             self._begin(active)
 
     def _next_small(self) -> Active | None:
         with self._lock:
             if not self._small:
-                self._is_beginning = False
+                self._beginning -= 1
                 return None
             active = self._small.popleft()
-        self._ask_for_more()
+            is_time = self._is_time_for_more()
+        if is_time:
+            self._wants_more()
         return active
 
     def _begin(self, active: Active) -> None:
@@ -201,10 +207,9 @@ class InHand:
             self._waiting.appendleft(active)
         self._start_workers()
 
-    def _ask_for_more(self) -> None:
+    def _is_time_for_more(self) -> bool:
         waiting = len(self._waiting) + len(self._small)
-        if waiting <= FEW_WAITING and waiting % 64 == 0:
-            self._wants_more()
+        return waiting <= FEW_WAITING and waiting % 64 == 0
 
     def _forget(self, active: Active) -> None:
         with self._idle:

@@ -53,7 +53,7 @@ class SmallFiles:
             and upload.size < self._options.multipart_threshold
             and (upload.duplicates or self._options.duplicates) == "overwrite"
             and self._server.returns_checksums is not None
-            and self._engine.takes_at_once(upload.bucket)
+            and _takes_at_once(self._engine, upload.bucket)
         )
 
     def begin(self, upload: Upload, journal: Journal, control: Control, ended: Ended) -> Cancel | None:
@@ -111,6 +111,13 @@ class SmallFiles:
         with self._changed:
             self._under_way -= 1
             self._changed.notify()
+
+
+def _takes_at_once(engine: PipeliningEngine, bucket: str) -> bool:
+    try:
+        return engine.takes_at_once(bucket)
+    except Exception:  # noqa: BLE001 - a certificate, or credentials that ran out: `send` meets it too and sorts it
+        return False
 
 
 def _read(upload: Upload) -> bytes | None:

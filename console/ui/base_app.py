@@ -15,7 +15,7 @@ from textual import events
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
-from textual.screen import Screen
+from textual.screen import ModalScreen, Screen
 from textual.widgets import Input
 
 from console.ui import crash, themes
@@ -49,17 +49,18 @@ class BaseApp(App[Result]):
         self.theme = themes.suitable(theme, os.environ, 16 if colours in ("standard", "windows") else None)
 
     async def on_event(self, event: events.Event) -> None:
-        """Keys act in their order, also where several arrive at once: Textual looks up what a key does only when it has
-        passed all widgets, and by then a later one may have moved the focus."""
+        """A key that is bound acts before the next one is looked at: Textual looks up what a key does only when it has
+        passed all widgets, and by then a later one may have moved the focus. Not in a dialog or a line of text, whose
+        keys are not all bindings."""
         if isinstance(event, events.Key) and not event.is_forwarded and await self._acts_at_once(event.key):
             return
         await super().on_event(event)
 
     async def _acts_at_once(self, key: str) -> bool:
-        active = self.screen.active_bindings.get(key)
-        if active is None or not active.enabled or not self.app_focus or isinstance(self.focused, Input):
+        if not self.app_focus or isinstance(self.focused, Input) or isinstance(self.screen, ModalScreen):
             return False
-        return await self.run_action(active.binding.action, active.node)
+        active = self.screen.active_bindings.get(key)
+        return active is not None and active.enabled and await self.run_action(active.binding.action, active.node)
 
     def action_keys(self) -> None:
         """Show all keys of the screen on top."""

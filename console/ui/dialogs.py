@@ -38,7 +38,7 @@ class ChoiceDialog(ModalScreen[T | None], Generic[T]):
     """Asks for one of a few answers; None where the person left with escape."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "dismiss(None)", "Back", tooltip="Answer nothing."),
+        Binding("escape", "back", "Back", tooltip="Answer nothing."),
         Binding("j", "next", show=False),
         Binding("k", "previous", show=False),
     ]
@@ -48,6 +48,7 @@ class ChoiceDialog(ModalScreen[T | None], Generic[T]):
         self._title = title
         self._text = text
         self._choices = choices
+        self._is_answered = False
 
     def compose(self) -> ComposeResult:
         """The question over its answers."""
@@ -66,13 +67,23 @@ class ChoiceDialog(ModalScreen[T | None], Generic[T]):
         for choice in self._choices:
             if event.character == choice.key:
                 event.stop()
-                self.dismiss(choice.value)
+                self._answer(choice.value)
                 return
 
     @on(OptionList.OptionSelected)
     def _selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()
-        self.dismiss(self._choices[event.option_index].value)
+        self._answer(self._choices[event.option_index].value)
+
+    def action_back(self) -> None:
+        """No answer."""
+        self._answer(None)
+
+    def _answer(self, value: T | None) -> None:
+        """The first counts: keys of a bunch may still come when it is given, and would answer for the screen below."""
+        if not self._is_answered:
+            self._is_answered = True
+            self.dismiss(value)
 
     def action_next(self) -> None:
         """Next answer."""

@@ -90,10 +90,19 @@ class WatchService:
             ConfigurationError: a rule has no bucket. PyMongoError: the records cannot be reached.
         """
         self._feed.start()
-        self._hear(self._feed.take(_FEED_SECONDS))  # of what ended before the feed stands, nobody would hear
+        self._wait_for_feed()
         self.follow(rules)
         for thread in self._threads:
             thread.start()
+
+    def _wait_for_feed(self) -> None:
+        """Of what ended before the feed stands nobody would hear. Without MongoDB, `follow` says so."""
+        until = time.monotonic() + _FEED_SECONDS
+        while time.monotonic() < until and self._feed.error is None:
+            items = self._feed.take(0.2)
+            self._hear(items)
+            if any(isinstance(item, FeedState) for item in items):
+                return
 
     def follow(self, rules: Iterable[WatchRule]) -> None:
         """Watch by these rules from now on; those that are as before go on undisturbed. Raises as `start`."""
@@ -158,11 +167,14 @@ class WatchService:
             watcher.stop()
         is_well = sum(not watcher.join(max(0.1, until - time.monotonic())) for watcher in ended) == 0
         for watcher in ended:
+            if not self._beating.acquire(timeout=max(0.1, until - time.monotonic())):
+                continue  # a heartbeat waits for MongoDB: it would not hear of the end either
             try:
-                with self._beating:
-                    self.presence.leave(self._host, watcher.rule.title, self._holder, State.STOPPED.value)
+                self.presence.leave(self._host, watcher.rule.title, self._holder, State.STOPPED.value)
             except PyMongoError as error:
                 _log.warning("the heartbeat of %s stays behind: %s", watcher.rule.title, words(error))
+            finally:
+                self._beating.release()
         return is_well
 
     def _beat_regularly(self) -> None:

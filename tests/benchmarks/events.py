@@ -222,7 +222,7 @@ def _read(collection: Collection[Document], start: Start, events: int) -> Iterat
                     events -= 1
                     yield item
     finally:
-        feed.close()
+        feed.close(3)
 
 
 def measure_events(figures: Figures, read: Sequence[ChangeEvent]) -> None:

@@ -164,7 +164,7 @@ def test_through_feed_lines_recording_and_replay(
     feed = ChangeFeed(database, start=Start(token=token), expanded=True)
     feed.start()
     read = events(take_until(feed, lambda items: len(events(items)) == len(operations)))
-    feed.close()
+    feed.close(3)
     assert [event.operation for event in read] == operations
     assert not any(event.lacks_before or event.lacks_after for event in read if event.namespace.endswith(".things"))
 

@@ -80,7 +80,7 @@ def test_the_feed_misses_and_repeats_nothing(replica_set, client, fault):
     finally:
         count = inserter.stop()
     items += take_until(feed, lambda items: count - 1 in ids(items))
-    feed.close()
+    feed.close(3)
     assert ids(items) == list(range(count))
     assert replay(items) == {document["_id"]: document for document in things.find()}
 

@@ -170,7 +170,7 @@ def test_position_is_behind_what_was_taken_not_behind_what_was_read(things, feed
     taken = ids(take_until(feed, lambda items: len(ids(items)) >= 20, most=20))
     kept = feed.position
     rest = ids(take_until(feed, lambda items: len(ids(items)) == 50 - len(taken)))
-    feed.close()
+    feed.close(3)
     assert feed.position != kept
     again = feeds(things, start=kept, snapshot=everything(things))
     items = take_until(again, lambda items: len(ids(items)) == 50 - len(taken))
@@ -324,7 +324,7 @@ def test_history_that_the_oplog_has_let_go_of_makes_a_gap_and_a_new_snapshot(fee
         assert Snapshot([{"_id": 1}]) in items[items.index(gap) :]
         database.things.insert_one({"_id": 2})
         assert ids(take_until(feed, ids)) == [2]
-        feed.close()
+        feed.close(3)
 
 
 def test_a_token_that_nobody_knows_makes_a_gap_and_a_new_snapshot(database, things, feeds):
@@ -464,7 +464,7 @@ def test_closing_waits_for_no_server(feeds, monkeypatch):
     with MongoClient(f"{LOOPBACK}:{free_port()}", serverSelectionTimeoutMS=3_600_000) as client:
         feed = feeds(client.faults.closing)
         assert looks.wait(PATIENCE)
-        feed.close()
+        feed.close(3)
         assert feed.take(3600) == []
 
 

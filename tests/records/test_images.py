@@ -57,7 +57,7 @@ def test_turning_them_on(database: Documents) -> None:
         database.plain.update_one({}, {"$inc": {"n": 1}})
         (after,) = events(take_until(feed, events))
     finally:
-        feed.close()
+        feed.close(3)
     assert (after.before, after.after) == ({"_id": 1, "n": 1}, {"_id": 1, "n": 2})
     images = images_of(database.client, namespace)
     assert images == ImagesOf(namespace, Images.ON)

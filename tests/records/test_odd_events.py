@@ -29,7 +29,7 @@ def feeds() -> Iterator[Feeds]:
 
         def make(target: Any, **options: Any) -> ChangeFeed:
             feed = ChangeFeed(target, **options)
-            stack.callback(feed.close)
+            stack.callback(feed.close, 3)
             feed.start()
             return feed
 

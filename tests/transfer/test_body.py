@@ -83,11 +83,11 @@ def test_pieces_grow_while_they_go_quickly_and_shrink_while_they_do_not(
     with SourceFile.open(str(make_file(9 * MIB))) as source:
         body = a_body(source, Part(1, 0, 9 * MIB))
         sizes = []
-        for seconds in [0.01] * 5 + [0.1] + [1.0] * 6:
+        for seconds in [0.01] * 12 + [0.1] + [1.0] * 6:
             sizes.append(len(body.read(9 * MIB)))
             now += seconds
     kibibytes = [size // 1024 for size in sizes]
-    assert kibibytes == [128, 256, 512, 1024, 1024, 1024, 1024, 512, 256, 128, 64, 64]
+    assert kibibytes == [128] * 8 + [256, 512, 1024, 1024, 1024, 1024, 512, 256, 128, 64, 64]
 
 
 @pytest.mark.parametrize("size", [1000, LARGEST_WHERE_FASTER, LARGEST_WHERE_FASTER + 1, 8 * MIB])

@@ -71,6 +71,18 @@ async def test_filtering_and_acting_on_what_is_left(opened: Opener, keys: str) -
         assert console.screen.table.filter_line.text == "0002"
 
 
+@pytest.mark.parametrize("keys", ["y\x1b", "yy"])
+async def test_an_answer_counts_once(opened: Opener, keys: str) -> None:
+    """What is typed behind it neither takes it back nor answers for the screen below."""
+    async with opened(documents=[document(1, status="completed")]) as console:
+        await console.press("2", "d")
+        await console.until(lambda: "Delete it" in console.text)
+        bunch(console, keys)
+        await console.until(lambda: console.backend.asked)
+        await console.until(lambda: console.app.screen is console.screen)
+        assert [asked[0] for asked in console.backend.asked] == ["delete"]
+
+
 async def test_correcting_what_was_typed(opened: Opener) -> None:
     async with opened() as console:
         bunch(console, "2/ab\bc<\bx>d\be")
