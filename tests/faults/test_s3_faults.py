@@ -41,8 +41,10 @@ PASSING: list[Fault] = [
 ]
 
 
+@pytest.mark.parametrize("engine", ["auto", "crt"])  # large bodies through boto3, or all through the runtime
 @pytest.mark.parametrize("fault", PASSING, ids=repr)
-def test_what_passes_by_itself_is_passed(world: World, fault: Fault) -> None:
+def test_what_passes_by_itself_is_passed(make_world: MakeWorld, fault: Fault, engine: str) -> None:
+    world = make_world(engine=engine)
     world.proxy.plan("PutObject", fault, times=2)
     world.proxy.plan("UploadPart", fault, times=2)
     if not isinstance(fault, CutBody | CorruptBody):

@@ -376,11 +376,18 @@ class World:
         return {upload_id: image for upload_id, image in last.items() if image is not None}
 
     def events(self, upload_id: ObjectId | None = None) -> Iterator[ChangeEvent]:
-        """Change events that came so far."""
+        """Change events that came so far; those of one upload, once the last one has come."""
         self.items += self._feed.take(0)
+        if upload_id is not None:
+            wait_for(lambda: self._has_last_event(upload_id), "the last event of the upload")
         for item in self.items:
             if isinstance(item, ChangeEvent) and upload_id in (None, item.document_id):
                 yield item
+
+    def _has_last_event(self, upload_id: ObjectId) -> bool:
+        self.items += self._feed.take(0.02)
+        documents = self.records.uploads.get([upload_id])
+        return self._last_images().get(upload_id) == (documents[0] if documents else None)
 
     def history(self, upload_id: ObjectId) -> list[str]:
         """The statuses that the upload went through, as its events tell."""
