@@ -50,7 +50,7 @@ class _QuietBody:
 
     The runtime reads the body whole before it makes a request of the message, so its checksums become known in time
     for the headers, and the file is read once. Should it ever come to do otherwise, they would be missing in the
-    request, and in S3's answer, which is then not confirmed.
+    request, and in S3's answer: a part would not be confirmed by them, an object by its ETag or size only.
     """
 
     def __init__(self, body: Body, headers: HttpHeaders) -> None:

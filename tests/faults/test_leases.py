@@ -15,6 +15,7 @@ from console.models import Requested, Upload, UploadStatus
 from console.records.uploads import Uploads
 from console.transfer.runner import Runner
 from tests.faults.conftest import MakeWorld
+from tests.faults.proxy import Hold
 from tests.faults.world import MIB, World, sha256, wait_for
 
 LARGE = 40 * MIB
@@ -197,8 +198,10 @@ def test_a_runner_that_slept_does_not_bring_back_old_bytes(make_world: MakeWorld
     world = make_world(multipart_threshold=16 * MIB)
     path = world.file(12 * MIB)
     [upload_id] = world.add(path)
-    sleeper = world.start_process(rate=4 * MIB, lease_seconds=LEASE)
-    world.wait_bytes(2 * MIB)
+    hold = Hold()
+    world.proxy.plan("PutObject", hold)
+    sleeper = world.start_process(lease_seconds=LEASE)
+    assert hold.reached.wait(60)
     sleeper.signal(signal.SIGSTOP)
     replacement = Path(f"{path}.new")
     replacement.write_bytes(os.urandom(12 * MIB))
@@ -206,6 +209,7 @@ def test_a_runner_that_slept_does_not_bring_back_old_bytes(make_world: MakeWorld
     world.expect(upload_id, path)
     world.start_runner(lease_seconds=LEASE)
     world.wait_completed([upload_id])
+    hold.release.set()
     sleeper.signal(signal.SIGCONT)
     wait_for(sleeper.is_idle, "the sleeper has let go")
     assert world.object_hash("file.bin") == sha256(path.read_bytes())

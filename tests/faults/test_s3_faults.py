@@ -7,6 +7,8 @@ import threading
 import pytest
 
 from console.models import UploadStatus
+from console.transfer.crt_engine import CrtEngine
+from console.transfer.errors import TransferError
 from console.transfer.orphans import find_orphans
 from console.transfer.verdicts import Verdict, explain
 from tests.faults.conftest import MakeWorld
@@ -178,6 +180,23 @@ def test_a_multipart_upload_that_is_aborted_while_it_is_paused_starts_anew(world
     world.start_runner()
     world.wait_completed([upload_id])
     assert "NoSuchUpload" in world.noted(upload_id)
+    world.check()
+
+
+def test_a_small_file_whose_bucket_cannot_be_asked_for_goes_the_long_way(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A certificate that is refused, say, is met again there, and told."""
+
+    def refused(*_: object) -> bool:
+        raise TransferError("CertificateRefused", "a fault of the test's own")
+
+    monkeypatch.setattr(CrtEngine, "takes_at_once", refused)
+    ids = world.add(world.file(1000))
+    world.start_runner()
+    world.wait_completed(ids)  # now it is known what the server returns, which is asked first
+    ids += world.add(world.file(1000, "second"), world.file(1000, "third"))
+    world.wait_completed(ids)
     world.check()
 
 

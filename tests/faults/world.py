@@ -183,12 +183,8 @@ class World:
     def hurry(self) -> None:
         """No part waits, no bandwidth limit any more: what was to happen in the middle has happened."""
         self.proxy.turnstile.let(None)
-        self.throttle(0)
-
-    def throttle(self, rate: int) -> None:
-        """Another bandwidth limit (bytes a second) for the runners of this process."""
         for sender in self._senders:
-            sender.set_limits(Limits(rate, self.transfer.parallel_uploads, self.transfer.parallel_parts))
+            sender.set_limits(Limits(0, self.transfer.parallel_uploads, self.transfer.parallel_parts))
 
     def file(self, size: int, name: str = "file.bin") -> Path:
         """A file of random bytes (the same for the same test)."""
@@ -245,10 +241,6 @@ class World:
 
     def wait_completed(self, ids: Sequence[ObjectId], seconds: float = PATIENCE_SECONDS) -> float:
         return self.wait_status(ids, UploadStatus.COMPLETED, seconds=seconds)
-
-    def wait_bytes(self, at_least: int) -> None:
-        """Wait until so many bytes of bodies have come to the proxy."""
-        wait_for(lambda: self.proxy.body_bytes >= at_least, f"{at_least} bytes at the proxy")
 
     def wait_parts(self, upload_id: ObjectId, at_least: int) -> None:
         """Wait until S3 holds so many parts of the upload."""
