@@ -106,6 +106,14 @@ class RecordWriter:
             transition.outcome.cancel()
         return transition.outcome
 
+    def renew_if_over(self, upload_id: ObjectId) -> Future[bool] | None:
+        """Where the lease has run out, whoever adopts it: queue its renewal, as `write` does. None: it has not."""
+        with self._changed:
+            held = self._held.get(upload_id)
+            if held is not None and time.monotonic() - held.renewed_at < self._lease_seconds:
+                return None
+        return self.write(upload_id, {"lease": lease_until(self._runner, self._lease_seconds), "updated_at": NOW})
+
     def close(self, timeout: float) -> bool:
         """Write what waits, for at most `timeout` seconds; True if all of it was. May be called twice."""
         with self._changed:

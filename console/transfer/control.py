@@ -38,6 +38,11 @@ class Journal(Protocol):
         """It was aborted, or found gone; the upload starts anew."""
         ...
 
+    def completing(self) -> None:
+        """All parts are in S3, and the next request makes the object of them. Raises a `Stopped` where somebody else
+        has the upload by now."""
+        ...
+
     def confirmed(self, total_bytes: int) -> None:
         """Bytes of the file that S3 has acknowledged so far."""
         ...
@@ -73,6 +78,9 @@ class Unattended:
         """Ignored."""
 
     def multipart_closed(self) -> None:
+        """Ignored."""
+
+    def completing(self) -> None:
         """Ignored."""
 
     def confirmed(self, total_bytes: int) -> None:

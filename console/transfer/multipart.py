@@ -155,6 +155,7 @@ def _complete(job: Job, upload_id: str, parts: list[SentPart], *, if_absent: boo
     algorithm = server.algorithm
 
     def complete() -> Answer:
+        job.journal.completing()
         conditional = if_absent and server.takes_conditions
         parameters: dict[str, Any] = {"IfNoneMatch": "*"} if conditional else {}
         with_checksums = bool(server.returns_checksums)

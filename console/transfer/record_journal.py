@@ -6,8 +6,10 @@ before it goes on.
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYetWritten
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from bson import Int64
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from console.transfer.source import FileState
 
 _LOOK_AGAIN_SECONDS: Final = 0.5
+_PATIENCE_SECONDS: Final = 10.0
+"""So long is asked whose an upload is before it is completed without an answer: MongoDB may be away for hours."""
 
 
 class RecordJournal:
@@ -45,6 +49,20 @@ class RecordJournal:
         self.multipart = None
         self._progress.confirmed(0)
         self._write_durably(multipart_closed())
+
+    def completing(self) -> None:
+        """Where the lease has run out (MongoDB was away, the process stopped) another runner may be about to complete
+        the same multipart upload. Not every server bears two at once: `rclone serve s3` can lose the object."""
+        renewed = self._writer.renew_if_over(self._id)
+        if renewed is None:
+            return
+        until = time.monotonic() + _PATIENCE_SECONDS
+        while time.monotonic() < until:
+            self._control.check()
+            with suppress(NotYetWritten):
+                if not renewed.result(_LOOK_AGAIN_SECONDS):
+                    raise Orders(StopReason.LOST)
+                return
 
     def confirmed(self, total_bytes: int) -> None:
         """Counted."""

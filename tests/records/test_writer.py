@@ -22,6 +22,8 @@ from console.records.transition_writes import Transition, TransitionWrites
 from console.records.transitions import Fields, completed, failed, failure, multipart_opened, stopped
 from console.records.uploads import Uploads
 from console.records.writer import RecordWriter
+from console.transfer.orders import Orders, StopReason, TransferControl
+from console.transfer.record_journal import RecordJournal
 from tests.records.documents import LONG_AGO, add, claim_all, expire, the
 from tests.records.servers import failing
 
@@ -132,6 +134,39 @@ def test_transitions_of_many_uploads_share_a_bulk(mongodb_uri, uploads, writers)
         assert all(outcome.result(PATIENCE) for outcome in outcomes)
         assert updates.commands - before <= 2  # what came before the first was sent, and all the others
     assert uploads.counts()[UploadStatus.COMPLETED] == many
+
+
+class TestCompleting:
+    """A runner whose lease has run out asks whose the upload is before it makes an object of the parts."""
+
+    def journal(self, uploads: Uploads, writer: RecordWriter):
+        upload_id, progress = claimed(uploads, writer)
+        return upload_id, RecordJournal(the(uploads, upload_id), writer, progress, TransferControl())
+
+    def test_within_the_lease_nothing_is_asked(self, uploads, writers):
+        writer = writers(uploads, tick=SLOW, lease=3600)
+        upload_id, journal = self.journal(uploads, writer)
+        expire(uploads, [upload_id])
+        (other,) = claim_all(uploads, "b", only={"_id": upload_id})
+        journal.completing()
+        assert the(uploads, upload_id) == other
+
+    def test_a_lease_that_nobody_took_is_renewed(self, uploads, writers):
+        upload_id, journal = self.journal(uploads, writers(uploads, tick=SLOW, lease=0))
+        expire(uploads, [upload_id])
+        journal.completing()
+        lease = the(uploads, upload_id).lease
+        assert lease is not None
+        assert lease.runner == "a"
+        assert lease.expires_at > LONG_AGO
+
+    def test_an_upload_that_was_adopted_is_not_completed(self, uploads, writers):
+        upload_id, journal = self.journal(uploads, writers(uploads, tick=SLOW, lease=0))
+        expire(uploads, [upload_id])
+        claim_all(uploads, "b", only={"_id": upload_id})
+        with pytest.raises(Orders) as raised:
+            journal.completing()
+        assert raised.value.reason is StopReason.LOST
 
 
 class TestTogether:

@@ -52,6 +52,7 @@ class Notes:
     codes: list[str] = field(default_factory=list)
     states: list[FileState] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
+    is_taken_over: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def multipart_opened(self, multipart: Multipart) -> None:
@@ -59,6 +60,10 @@ class Notes:
 
     def multipart_closed(self) -> None:
         self.closed += 1
+
+    def completing(self) -> None:
+        if self.is_taken_over:
+            raise Stopped
 
     def confirmed(self, total_bytes: int) -> None:
         self.totals.append(total_bytes)

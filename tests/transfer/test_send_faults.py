@@ -107,6 +107,17 @@ def test_a_run_killed_after_completion_finds_its_object(faulty, proxy: FaultProx
     assert done.checksum.confirmed == "etag"
 
 
+def test_what_another_runner_has_by_now_is_not_completed(faulty, proxy: FaultProxy, s3, bucket, make_file) -> None:
+    path = make_file(6 * MIB)
+    notes = Notes(is_taken_over=True)
+    with pytest.raises(Stopped):
+        sent(an_upload(path, bucket), faulty, notes)
+    assert proxy.count("UploadPart") == 2
+    assert proxy.count("CompleteMultipartUpload") == 0
+    [left] = open_multiparts(s3, bucket)
+    assert left.upload_id == notes.opened[0].upload_id
+
+
 def test_an_aborted_multipart_upload_starts_anew(faulty, proxy: FaultProxy, s3, bucket, make_file: MakeFile) -> None:
     path = make_file(17 * MIB)
     notes = Notes()
