@@ -1,11 +1,15 @@
-"""`python -m console` and the entry point `upload-console`: run the command line, show errors as people read them."""
+"""`python -m console` and the entry point `upload-console`: run the command line, show errors as people read them.
+
+Owns the beginning and the end of the process: how Python is set for it, and that it is gone once its work is done.
+"""
 
 from __future__ import annotations
 
 import gc
 import os
 import sys
-from typing import Any, Final
+import threading
+from typing import Any, Final, NoReturn
 
 # Modules and what they make when they are imported: nothing of it becomes garbage, and to look through it three times
 # was a twelfth of the processor time of a start.
@@ -15,10 +19,18 @@ _OBJECTS_OF_THE_START: Final = 250_000
 _OBJECTS_BEFORE_COLLECTION: Final = 50_000
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run the command; every `ConsoleError` becomes a message on standard error and its exit code."""
     gc.set_threshold(_OBJECTS_OF_THE_START)
     gc.callbacks.append(_leave_out_the_start)
+    try:
+        code = _run()
+    except BrokenPipeError:
+        code = 0  # the reader has gone (`| head`)
+    _end(_flushed(code))
+
+
+def _run() -> int:
     from console.cli import app
     from console.errors import ConsoleError
 
@@ -28,13 +40,34 @@ def main() -> None:
         sys.stderr.write(f"{error.title}: {error.message}\n")
         if error.advice:
             sys.stderr.write(f"  {error.advice}\n")
-        sys.exit(error.exit_code)
+        return error.exit_code
+    except SystemExit as end:
+        if not isinstance(end.code, int | None):
+            raise
+        return end.code or 0
+    return 0
+
+
+def _flushed(code: int) -> int:
+    """The exit code, once all output is written."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
     except BrokenPipeError:
-        # The reader has gone (`| head`). Point standard output elsewhere, or Python complains when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    finally:
-        gc.freeze()  # or Python looks through all that is left before it ends: a fourth of a second
+        return code
+    except OSError as error:
+        os.write(2, f"Output could not be written: {error.strerror}\n".encode())
+        return code or 1
+    return code
+
+
+def _end(code: int) -> NoReturn:
+    """End the process now. Python itself would wait for PyMongo's threads, which sleep for half a second at a time, and
+    take apart what the system frees anyway."""
+    for thread in threading.enumerate():
+        if not thread.daemon and thread is not threading.main_thread():
+            thread.join()
+    os._exit(code)
 
 
 def _leave_out_the_start(*_: Any) -> None:
