@@ -105,8 +105,8 @@ class Uploads:
     ) -> list[Upload]:
         """Take what may be taken, in order of priority and age: `slots` uploads, and further small ones.
 
-        Further ones are taken while all of them together have at most `most_bytes_ahead` bytes, so that many small
-        files cost few round trips and a large one is not kept from another runner. `at_work` are uploads that the
+        Further ones are taken while they have at most `most_bytes_ahead` bytes together, so that many small files cost
+        few round trips and a large one is not kept from another runner. `at_work` are uploads that the
         runner has not let go of: they are not taken again, also when their lease ran out.
         """
         wanted: Filter = {"$and": [claimable(host, dead), *([only] if only is not None else [])]}
@@ -115,10 +115,11 @@ class Uploads:
         candidates: list[ObjectId] = []
         ahead = 0
         for document in self.collection.find(wanted, {"size": 1}).sort(_WAITING_ORDER).limit(slots + _MOST_AHEAD):
-            size = document.get("size")
-            ahead += size if isinstance(size, int) else 0
-            if len(candidates) >= slots and ahead > most_bytes_ahead:
-                break
+            if len(candidates) >= slots:
+                size = document.get("size")
+                ahead += size if isinstance(size, int) else 0
+                if ahead > most_bytes_ahead:
+                    break
             candidates.append(document["_id"])
         return self._take(runner, candidates, wanted, lease_seconds)
 

@@ -10,6 +10,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from bson import ObjectId
@@ -26,12 +27,22 @@ from console.transfer.sender_port import Sender
 from console.transfer.settling import Active, Settling
 from console.transfer.verdicts import Verdict
 
-FEW_WAITING: Final = 256
-"""Small files are claimed some hundreds at a time, and again before these run out."""
+_FEW_WAITING: Final = 256
+_BYTES_AHEAD: Final = 64 * 1024 * 1024
+"""What waits is claimed ahead, so that nobody who sends waits for MongoDB, up to so many uploads or bytes; more once half
+of the bytes, or all but a few uploads, have been begun. What waits here no other runner can take."""
 _BEGINNERS: Final = 2
 """Threads that read and begin small files: where one hangs in a share that is gone, the other goes on."""
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What may be claimed: `slots` uploads that would be begun at once, and others of `bytes_ahead` to wait."""
+
+    slots: int
+    bytes_ahead: int
 
 
 class InHand:
@@ -59,6 +70,7 @@ class InHand:
         self._active: dict[ObjectId, Active] = {}
         self._waiting: deque[Active] = deque()
         self._small: deque[Active] = deque()
+        self._waiting_bytes = 0
         self._beginning = 0
         self._workers = 0
         self._limit = 0
@@ -66,11 +78,19 @@ class InHand:
     def __len__(self) -> int:
         return len(self._active)
 
-    def uploads(self) -> tuple[dict[ObjectId, Upload], int]:
-        """All of them, and how many of those wait for their turn."""
+    def ids(self) -> set[ObjectId]:
+        """All of them."""
         with self._lock:
-            uploads = {upload_id: entry.upload for upload_id, entry in self._active.items()}
-            return uploads, len(self._waiting) + len(self._small)
+            return set(self._active)
+
+    def room(self) -> Room | None:
+        """What may be claimed now; None while enough waits."""
+        with self._lock:
+            waiting = len(self._waiting) + len(self._small)
+            if waiting > _FEW_WAITING or self._waiting_bytes > _BYTES_AHEAD // 2:
+                return None
+            busy = self._workers + len(self._waiting)
+            return Room(max(0, self._limit - busy), _BYTES_AHEAD - self._waiting_bytes)
 
     def take(self, claimed: Sequence[Upload]) -> None:
         """Carry out uploads that were claimed for the runner."""
@@ -83,6 +103,7 @@ class InHand:
             with self._lock:
                 self._active[upload.id] = active
                 (self._small if is_small else self._waiting).append(active)
+                self._waiting_bytes += upload.size
                 if self._leaving.is_set():
                     control.stop(StopReason.LEAVING)
         self._start_workers()
@@ -107,6 +128,7 @@ class InHand:
             waiting = [*self._waiting, *self._small]
             self._waiting.clear()
             self._small.clear()
+            self._waiting_bytes = 0
             for active in self._active.values():
                 active.control.stop(StopReason.LEAVING)
         for active in waiting:
@@ -144,8 +166,7 @@ class InHand:
             if self._workers > self._limit or not self._waiting:
                 self._workers -= 1
                 return None
-            active = self._waiting.popleft()
-            is_time = self._is_time_for_more()
+            active, is_time = self._take_from(self._waiting)
         if is_time:
             self._wants_more()
         return active
@@ -177,8 +198,7 @@ class InHand:
             if not self._small:
                 self._beginning -= 1
                 return None
-            active = self._small.popleft()
-            is_time = self._is_time_for_more()
+            active, is_time = self._take_from(self._small)
         if is_time:
             self._wants_more()
         return active
@@ -205,11 +225,17 @@ class InHand:
     def _give_to_a_worker(self, active: Active) -> None:
         with self._lock:
             self._waiting.appendleft(active)
+            self._waiting_bytes += active.upload.size
         self._start_workers()
 
-    def _is_time_for_more(self) -> bool:
+    def _take_from(self, queue: deque[Active]) -> tuple[Active, bool]:
+        """The next one, and whether it is time to claim more. Called with the lock held."""
+        active = queue.popleft()
+        before = self._waiting_bytes
+        self._waiting_bytes -= active.upload.size
         waiting = len(self._waiting) + len(self._small)
-        return waiting <= FEW_WAITING and waiting % 64 == 0
+        has_few = waiting <= _FEW_WAITING and waiting % 64 == 0
+        return active, has_few or self._waiting_bytes <= _BYTES_AHEAD // 2 < before
 
     def _forget(self, active: Active) -> None:
         with self._idle:

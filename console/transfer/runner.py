@@ -26,13 +26,12 @@ from console.records.transitions import Filter
 from console.records.writer import LEASE_SECONDS, RecordWriter
 from console.transfer.adoption import Adoption
 from console.transfer.identity import RunnerIdentity
-from console.transfer.in_hand import FEW_WAITING, InHand
+from console.transfer.in_hand import InHand
 from console.transfer.orders import StopReason
 from console.transfer.sender_port import Sender
 from console.transfer.tidying import Tidier
 from console.transfer.wakeups import Wakeup, Wakeups
 
-_BYTES_AHEAD: Final = 32 * 1024 * 1024
 _MOST_HELD: Final = 1_000
 """While it holds as many uploads nothing more is inserted for it: what waits costs memory, and a lease each."""
 _LOOK_ANYWAY_SECONDS: Final = 2.0
@@ -214,28 +213,30 @@ class Runner:
             self._in_hand.stop(upload_id, StopReason.REQUESTED)
 
     def _claim(self) -> None:
-        at_work, waiting = self._in_hand.uploads()
-        small = [upload.size for upload in at_work.values() if self._sender.takes(upload)]
-        free = self._limits.uploads - (len(at_work) - len(small))
-        if self._draining or self._leaving.is_set() or not self._may_find_more or free <= 0 or waiting > FEW_WAITING:
+        if self._draining or self._leaving.is_set() or not self._may_find_more:
             return
+        room = self._in_hand.room()
+        if room is None:
+            return
+        at_work = self._in_hand.ids()
         idle, takeable = self._adoption.takeable(at_work, own=self._claim_may_be_lost)
         self._claim_may_be_lost = True
         claimed = self._records.uploads.claim(
             self.name,
             self.host,
             lease_seconds=self._lease_seconds,
-            slots=0 if waiting else free,
-            most_bytes_ahead=max(0, _BYTES_AHEAD - sum(small)),
+            slots=room.slots,
+            most_bytes_ahead=room.bytes_ahead,
             dead=idle,
             only=takeable if self._only is None else {"$and": [self._only, takeable]},
             at_work=at_work,
         )
         self._claim_may_be_lost = False
         if not claimed and self._only is None:
-            elsewhere = self._adoption.takeable_elsewhere(at_work)[:free]
+            elsewhere = self._adoption.takeable_elsewhere(at_work)[: room.slots]
             claimed = self._records.uploads.claim_elsewhere(self.name, elsewhere, lease_seconds=self._lease_seconds)
-        self._may_find_more = bool(claimed) or waiting > 0
+        # Where no slot was free, the next one may only have been too large to wait here.
+        self._may_find_more = bool(claimed) or not room.slots
         self._in_hand.take(claimed)
 
     def _wake_for_more(self) -> None:

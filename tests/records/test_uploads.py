@@ -41,10 +41,13 @@ def test_claims_go_by_priority_then_age(uploads):
 def test_a_claim_takes_slots_and_small_ones_ahead(uploads):
     large = add(uploads, 3, size=100)
     small = add(uploads, 4, size=10, priority=1)
-    claimed = uploads.claim("a", HOST, lease_seconds=60, slots=1, most_bytes_ahead=35)
+    claimed = uploads.claim("a", HOST, lease_seconds=60, slots=1, most_bytes_ahead=25)
     assert ids(claimed) == small[:3]
-    claimed = uploads.claim("a", HOST, lease_seconds=60, slots=2, most_bytes_ahead=35)
+    claimed = uploads.claim("a", HOST, lease_seconds=60, slots=2, most_bytes_ahead=25)
     assert ids(claimed) == [small[3], large[0]]
+    assert uploads.claim("a", HOST, lease_seconds=60, slots=0, most_bytes_ahead=25) == []
+    claimed = uploads.claim("a", HOST, lease_seconds=60, slots=0, most_bytes_ahead=100)
+    assert ids(claimed) == [large[1]]
 
 
 def test_what_a_claim_writes(uploads):
