@@ -21,6 +21,8 @@ _OBJECTS_BEFORE_COLLECTION: Final = 50_000
 
 def main() -> NoReturn:
     """Run the command; every `ConsoleError` becomes a message on standard error and its exit code."""
+    # It would read the description of every package that is installed, to find plugins of which none is ours.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     gc.set_threshold(_OBJECTS_OF_THE_START)
     gc.callbacks.append(_leave_out_the_start)
     try:

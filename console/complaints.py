@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from pydantic import BaseModel, ByteSize
 from pydantic_core import ErrorDetails
@@ -106,7 +106,14 @@ def _expectation(detail: ErrorDetails, sections: Sections) -> str:
 def _is_size(location: Location, sections: Sections) -> bool:
     section = sections.get(str(location[0]))
     known = section.model_fields.get(str(location[-1])) if section is not None else None
-    return known is not None and known.annotation is ByteSize
+    return known is not None and ByteSize in _alternatives(known.annotation)
+
+
+def _alternatives(annotation: Any) -> Iterator[Any]:
+    """The types that may stand there: those of a union, without what is annotated."""
+    yield annotation
+    for argument in get_args(annotation):
+        yield from _alternatives(argument)
 
 
 def _found(detail: ErrorDetails) -> str:

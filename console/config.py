@@ -77,9 +77,15 @@ def _collection_name(name: str) -> str:
     return name
 
 
+def _none_if_auto(value: object) -> object:
+    return None if value == "auto" else value
+
+
 Count = Annotated[int, BeforeValidator(_no_truth)]
 Seconds = Annotated[float, BeforeValidator(_no_truth), Field(gt=0, le=_LONGEST_SECONDS)]
 Size = Annotated[ByteSize, BeforeValidator(_no_truth)]
+# S3 user guide, "Amazon S3 multipart upload limits": parts of 5 MiB to 5 GiB, one PutObject of at most 5 GiB.
+PartSize = Annotated[ByteSize, BeforeValidator(_no_truth), Field(ge=5 * MEBIBYTE, le=5 * GIBIBYTE)]
 
 
 class MongoSettings(_Section):
@@ -109,13 +115,13 @@ class S3Settings(_Section):
 
 
 class TransferSettings(_Section):
-    """How bytes are sent. Sizes in bytes or as `8 MiB`; `bandwidth_limit` a second, 0 for none."""
+    """How bytes are sent. Sizes in bytes or as `8 MiB`; `bandwidth_limit` a second, 0 for none; `part_size` None as the
+    file's size suggests."""
 
     key_template: str = "{prefix}/{relative_path}"
     parallel_uploads: Count = Field(4, ge=1, le=256)
     parallel_parts: Count = Field(8, ge=1, le=256)
-    # S3 user guide, "Amazon S3 multipart upload limits": parts of 5 MiB to 5 GiB, one PutObject of at most 5 GiB.
-    part_size: Size = Field(ByteSize(8 * MEBIBYTE), ge=5 * MEBIBYTE, le=5 * GIBIBYTE)
+    part_size: Annotated[PartSize | None, BeforeValidator(_none_if_auto)] = None
     multipart_threshold: Size = Field(ByteSize(16 * MEBIBYTE), ge=0, le=5 * GIBIBYTE)
     bandwidth_limit: Size = Field(ByteSize(0), ge=0)
     checksum: Literal["auto", "crc64nvme", "crc32c", "crc32", "sha256", "md5"] = "auto"

@@ -29,8 +29,8 @@ from console.transfer.verdicts import Verdict
 
 _FEW_WAITING: Final = 256
 _BYTES_AHEAD: Final = 64 * 1024 * 1024
-"""What waits is claimed ahead, so that nobody who sends waits for MongoDB, up to so many uploads or bytes; more once half
-of the bytes, or all but a few uploads, have been begun. What waits here no other runner can take."""
+"""What waits is claimed ahead, so that nobody who sends waits for MongoDB: up to so many bytes, and again once half of
+them, or all but few uploads, have been begun. What waits here no other runner can take."""
 _BEGINNERS: Final = 2
 """Threads that read and begin small files: where one hangs in a share that is gone, the other goes on."""
 

@@ -32,9 +32,9 @@ _GRACE_SECONDS: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class SendOptions:
-    """How uploads are sent. Sizes in bytes; `part_size` is what is preferred, `plan` may choose larger ones."""
+    """How uploads are sent. Sizes in bytes; `part_size` is what is preferred, if anything is: see `plan`."""
 
-    part_size: int = 8 * MEBIBYTE
+    part_size: int | None = None
     multipart_threshold: int = 16 * MEBIBYTE
     duplicates: DuplicatePolicy = "overwrite"
     settings: ObjectSettings = field(default_factory=ObjectSettings)

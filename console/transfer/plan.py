@@ -24,6 +24,12 @@ MAX_PUT_SIZE: Final = 5 * GIBIBYTE
 MAX_OBJECT_SIZE: Final = MAX_PARTS * MAX_PART_SIZE
 """48.8 TiB, as documented since December 2025; it was 5 TiB before."""
 
+USUAL_PART_SIZE: Final = 8 * MEBIBYTE
+_LARGEST_USUAL: Final = 32 * MEBIBYTE
+_USUAL_PARTS: Final = 128
+"""Each part costs some milliseconds of processor, whatever its size, and what is lost with a connection is a part: a
+file of some GiB goes faster in larger ones, a small one does not."""
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -55,19 +61,25 @@ class PartPlan:
         return Part(number, offset, min(self.part_size, self.size - offset))
 
 
-def plan_parts(size: int, preferred_part_size: int) -> PartPlan:
-    """Parts of the preferred size, or of larger ones (in whole MiB) where those would be more than 10,000.
+def plan_parts(size: int, preferred_part_size: int | None) -> PartPlan:
+    """Parts of the preferred size, or of larger ones (in whole MiB) where those would be more than 10,000. Without a
+    preference: of 8 MiB up to 1 GiB, then of what makes 128 parts, up to 32 MiB.
 
     Raises:
         TransferError: `EntityTooLarge`, no part size is large enough.
     """
     if size > MAX_OBJECT_SIZE:
         raise TransferError("EntityTooLarge", f"the file has {size} bytes, S3 takes at most {MAX_OBJECT_SIZE}")
-    part_size = min(max(preferred_part_size, MIN_PART_SIZE), MAX_PART_SIZE)
-    if part_size * MAX_PARTS < size:
-        smallest = -(-size // MAX_PARTS)
-        part_size = -(-smallest // MEBIBYTE) * MEBIBYTE
-    return PartPlan(size, part_size)
+    if preferred_part_size is None:
+        part_size = min(max(USUAL_PART_SIZE, _part_size(size, _USUAL_PARTS)), _LARGEST_USUAL)
+    else:
+        part_size = min(max(preferred_part_size, MIN_PART_SIZE), MAX_PART_SIZE)
+    return PartPlan(size, max(part_size, _part_size(size, MAX_PARTS)))
+
+
+def _part_size(size: int, parts: int) -> int:
+    """The smallest part size in whole MiB with which there are at most so many parts."""
+    return -(-size // (parts * MEBIBYTE)) * MEBIBYTE
 
 
 def is_single_put(size: int, threshold: int) -> bool:

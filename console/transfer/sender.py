@@ -27,6 +27,7 @@ from console.transfer.job import Confirmation, SendOptions
 from console.transfer.multipart import abort
 from console.transfer.objects import delete_object
 from console.transfer.orphans import YOUNGEST_SECONDS, Orphan, abort_orphans, find_orphans
+from console.transfer.plan import USUAL_PART_SIZE
 from console.transfer.presign import presign_download
 from console.transfer.retrying import RetryPolicy, ask
 from console.transfer.send import send
@@ -70,7 +71,7 @@ class S3Sender:
             engine=transfer.engine,
         )
         self._options = SendOptions(
-            part_size=int(transfer.part_size),
+            part_size=transfer.part_size,
             multipart_threshold=int(transfer.multipart_threshold),
             duplicates=transfer.duplicates,
             settings=ObjectSettings(
@@ -149,7 +150,7 @@ class S3Sender:
         the limit carries within a few seconds, so that S3 acknowledges, and progress shows, part by part.
         """
         self._transport.bandwidth.change(limits.bandwidth)
-        useful = max(2, math.ceil(limits.bandwidth * _PART_SECONDS / self._options.part_size))
+        useful = max(2, math.ceil(limits.bandwidth * _PART_SECONDS / (self._options.part_size or USUAL_PART_SIZE)))
         self._transport.pool.slots.resize(min(limits.parts, useful) if limits.bandwidth else limits.parts)
 
     def is_here(self, upload: Upload) -> bool:

@@ -18,7 +18,7 @@ from console.transfer.control import Control
 from console.transfer.engine import Answer
 from console.transfer.errors import TransferError
 from console.transfer.objects import StoredObject, first_part_size, head_object, require_bucket
-from console.transfer.plan import MEBIBYTE, Part, PartPlan, plan_parts
+from console.transfer.plan import Part, PartPlan, plan_parts
 from console.transfer.retrying import ask_patiently
 from console.transfer.source import SourceFile
 
@@ -67,7 +67,7 @@ def compare(source: SourceFile, stored: StoredObject, part_size: int | None, con
 
 
 def verify_upload(
-    s3: S3Client, upload: Upload, control: Control, *, preferred_part_size: int = 8 * MEBIBYTE
+    s3: S3Client, upload: Upload, control: Control, *, preferred_part_size: int | None = None
 ) -> Comparison:
     """Compare a completed upload's object with its file as both are now. The preferred part size (bytes) is what the
     upload was probably sent with, for servers that do not tell.

@@ -13,7 +13,7 @@ from console.transfer.source import SourceFile
 from console.transfer.verify import compare
 
 
-def has_content_of(path: str, upload: Upload, part_size: int, control: Control) -> bool:
+def has_content_of(path: str, upload: Upload, part_size: int | None, control: Control) -> bool:
     """Whether the file has the bytes that S3 confirmed. Reads all of it; `part_size` in bytes, as in the settings.
 
     What cannot be compared counts as different. Raises `Stopped` where `control` says so.

@@ -70,7 +70,7 @@ class Judge:
         sent: SentFiles,
         *,
         host: str,
-        part_size: int,
+        part_size: int | None,
         control: Control,
         is_host_alive: Callable[[str], bool],
         open_files: OpenFiles | None = None,

@@ -69,7 +69,7 @@ class RuleParts:
             destination,
             sent,
             host=around.host,
-            part_size=int(around.transfer.part_size),
+            part_size=around.transfer.part_size,
             control=control,
             is_host_alive=around.is_host_alive,
         )

@@ -31,8 +31,8 @@ from console.transfer.verdicts import KNOWN_CODES, Verdict, explain
 # --- plan
 
 
-@given(st.integers(0, MAX_OBJECT_SIZE), st.integers(1, 2 * MAX_PART_SIZE))
-def test_any_size_has_a_plan_within_the_limits(size: int, preferred: int) -> None:
+@given(st.integers(0, MAX_OBJECT_SIZE), st.none() | st.integers(1, 2 * MAX_PART_SIZE))
+def test_any_size_has_a_plan_within_the_limits(size: int, preferred: int | None) -> None:
     plan = plan_parts(size, preferred)
     assert 1 <= len(plan) <= MAX_PARTS
     assert MIN_PART_SIZE <= plan.part_size <= MAX_PART_SIZE
@@ -66,6 +66,22 @@ def test_parts_are_the_whole_file_without_gaps(size: int, preferred: int) -> Non
 def test_part_sizes_at_the_limits(size: int, parts: int, part_size: int) -> None:
     plan = plan_parts(size, 8 * MEBIBYTE)
     assert (len(plan), plan.part_size) == (parts, part_size)
+
+
+@pytest.mark.parametrize(
+    ("size", "part_size"),
+    [
+        (0, 8 * MEBIBYTE),
+        (GIBIBYTE, 8 * MEBIBYTE),
+        (GIBIBYTE + 1, 9 * MEBIBYTE),
+        (2 * GIBIBYTE, 16 * MEBIBYTE),
+        (4 * GIBIBYTE, 32 * MEBIBYTE),
+        (300 * GIBIBYTE, 32 * MEBIBYTE),
+        (320_000 * MEBIBYTE + 1, 33 * MEBIBYTE),
+    ],
+)
+def test_part_sizes_where_none_is_preferred(size: int, part_size: int) -> None:
+    assert plan_parts(size, None).part_size == part_size
 
 
 def test_a_file_that_no_plan_fits() -> None:

@@ -77,6 +77,7 @@ def test_environment_texts_become_what_the_setting_is():
     ("text", "said"),
     [
         ('[transfer]\npart_size = "1 MiB"', "transfer.part_size: expected at least 5 MiB (got '1 MiB')"),
+        ('[transfer]\npart_size = "big"', "transfer.part_size: expected a size such as 8 MiB, or bytes as"),
         ("[transfer]\npart_size = 6442450944", "transfer.part_size: expected at most 5 GiB (got 6442450944)"),
         ('[transfer]\nbandwidth_limit = "fast"', "transfer.bandwidth_limit: expected a size such as 8 MiB"),
         ("[transfer]\nbandwidth_limit = -1", "transfer.bandwidth_limit: expected"),
