@@ -5,6 +5,7 @@ Owns the beginning and the end of the process: how Python is set for it, and tha
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import sys
@@ -17,6 +18,7 @@ _OBJECTS_OF_THE_START: Final = 250_000
 # Python's own limit is 700: with the records of 20,000 uploads in memory, looking for garbage took a fourth of the
 # processor time of sending them. Little here is in cycles, and a cycle that is kept a while longer does no harm.
 _OBJECTS_BEFORE_COLLECTION: Final = 50_000
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def main() -> NoReturn:
@@ -25,11 +27,19 @@ def main() -> NoReturn:
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     gc.set_threshold(_OBJECTS_OF_THE_START)
     gc.callbacks.append(_leave_out_the_start)
+    code = 0
     try:
         code = _run()
+        sys.stdout.flush()
+        sys.stderr.flush()
     except BrokenPipeError:
-        code = 0  # the reader has gone (`| head`)
-    _end(_flushed(code))
+        pass  # the reader has gone (`| head`)
+    except OSError as error:
+        if error.errno not in _FULL or error.filename is not None:
+            raise
+        os.write(2, f"Output could not be written: {error.strerror}\n".encode())
+        code = code or 1
+    _end(code)
 
 
 def _run() -> int:
@@ -48,19 +58,6 @@ def _run() -> int:
             raise
         return end.code or 0
     return 0
-
-
-def _flushed(code: int) -> int:
-    """The exit code, once all output is written."""
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except BrokenPipeError:
-        return code
-    except OSError as error:
-        os.write(2, f"Output could not be written: {error.strerror}\n".encode())
-        return code or 1
-    return code
 
 
 def _end(code: int) -> NoReturn:

@@ -28,7 +28,7 @@ from console.config import Settings
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedState, Gap
 from console.models import Requested, Upload, UploadStatus, changed_upload, read_upload
-from console.records.connection import Document, words
+from console.records.connection import words
 from console.records.database import Records
 from console.records.feed import ChangeFeed
 from console.records.intents import request_all
@@ -53,8 +53,8 @@ _LAST_RESORT_SECONDS: Final = 5.0
 _SHOW_CURSOR: Final = b"\x1b[?25h"
 
 
-Batches = Iterable[Sequence[Document]]
-"""Documents of uploads that exist by the time they are handed over, some at a time."""
+Batches = Iterable[Sequence[Upload]]
+"""Uploads whose documents exist by the time they are handed over, some at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ class Carrier:
         is_done = not self._open and all(end.status is UploadStatus.COMPLETED for end in self._ended.values())
         return 0 if is_done else 1
 
-    def insert(self, uploads: Sequence[NewUpload]) -> list[Document]:
+    def insert(self, uploads: Sequence[NewUpload]) -> list[Upload]:
         """Insert documents for new uploads, ready for whoever will carry them out. Raises `PyMongoError`."""
         if self._runner is None:
             self._start_runner_if_needed()
@@ -149,8 +149,8 @@ class Carrier:
             if is_more and has_room:
                 batch = next(coming, None)
                 is_more = batch is not None
-                for document in batch or ():
-                    self._see(document)
+                for upload in batch or ():
+                    self._note(upload)
             goes_on = is_more and has_room
             if not goes_on and len(self._waited_for) > _MANY:
                 time.sleep(_GATHER_SECONDS)
@@ -197,17 +197,13 @@ class Carrier:
         found = {document["_id"]: document for document in self._records.uploads.get(list(self._changed))}
         for upload_id in self._changed:
             if upload_id in found:
-                self._see(found[upload_id])
+                if isinstance(upload := read_upload(found[upload_id]), Upload):
+                    self._note(upload)
             else:  # deleted: nobody waits for it any more
                 self._open.pop(upload_id, None)
                 self._ended.pop(upload_id, None)
                 self._waited_for.discard(upload_id)
         self._changed.clear()
-
-    def _see(self, document: Document) -> None:
-        upload = read_upload(document)
-        if isinstance(upload, Upload):
-            self._note(upload)
 
     def _note(self, upload: Upload) -> None:
         before = self._open.pop(upload.id, None) or self._ended.pop(upload.id, None)

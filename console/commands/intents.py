@@ -16,8 +16,7 @@ from console.commands.selection import Selection
 from console.config import Settings
 from console.errors import ConfigurationError, UsageError
 from console.formatting import count, visible
-from console.models import Requested
-from console.records.connection import Document
+from console.models import Requested, Upload, read_upload
 from console.records.database import Records
 from console.records.intents import Outcome, change_priority, request_all, retry_all
 from console.transfer.deletion import delete_all
@@ -92,14 +91,15 @@ def run(
         if intent in (Intent.RESUME, Intent.RETRY) and not detach and followers:
             with S3Sender(settings.s3, settings.transfer) as sender:
                 carrier = Carrier(records, sender, settings, Wanted.ids(followers), make_report(as_json=as_json))
-                carried = carrier.run(_documents(records, followers))
+                carried = carrier.run(_uploads(records, followers))
             return carried or code
         return code
 
 
-def _documents(records: Records, ids: list[ObjectId]) -> Iterator[list[Document]]:
-    """Read when it is asked for."""
-    yield records.uploads.get(ids)
+def _uploads(records: Records, ids: list[ObjectId]) -> Iterator[list[Upload]]:
+    """Read when they are asked for."""
+    found = (read_upload(document) for document in records.uploads.get(ids))
+    yield [upload for upload in found if isinstance(upload, Upload)]
 
 
 def _settle_abandoned(settings: Settings, records: Records) -> None:

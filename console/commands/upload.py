@@ -17,8 +17,8 @@ from console.commands.report import Report, make_report
 from console.config import Settings
 from console.errors import UsageError
 from console.formatting import count, visible
-from console.models import DuplicatePolicy, Source
-from console.records.connection import Document, explain
+from console.models import DuplicatePolicy, Source, Upload
+from console.records.connection import explain
 from console.records.database import Records
 from console.records.new_upload import NewUpload
 from console.transfer.identity import this_host
@@ -49,9 +49,7 @@ def run(
     with S3Sender(settings.s3, settings.transfer) as sender, Records.open(settings.mongodb) as records:
         typed = [os.fspath(path) for path in paths]
         if detach:
-            added = sum(
-                len(documents) for documents in _recorded(records, intake.batches(typed), records.uploads.insert)
-            )
+            added = sum(map(len, _recorded(records, intake.batches(typed), records.uploads.insert)))
             for refusal in intake.refusals:
                 sys.stderr.write(f"refused {visible(refusal.path)}: {refusal.reason}\n")
             sys.stdout.write(f"{count(added, 'upload')} recorded.\n")
@@ -63,24 +61,24 @@ def run(
 
 
 def _recorded(
-    records: Records, batches: Iterable[list[NewUpload]], insert: Callable[[Sequence[NewUpload]], list[Document]]
-) -> Iterator[list[Document]]:
-    """Documents, inserted as they are asked for: the first uploads run while further files are looked at."""
+    records: Records, batches: Iterable[list[NewUpload]], insert: Callable[[Sequence[NewUpload]], list[Upload]]
+) -> Iterator[list[Upload]]:
+    """Uploads, recorded as they are asked for: the first uploads run while further files are looked at."""
     try:
-        for uploads in batches:
-            yield insert(uploads)
+        for batch in batches:
+            yield insert(batch)
     except PyMongoError as error:
         raise explain(error, records.connection) from error
 
 
-def _told(batches: Iterable[list[Document]], intake: Intake, report: Report) -> Iterator[list[Document]]:
+def _told(batches: Iterable[list[Upload]], intake: Intake, report: Report) -> Iterator[list[Upload]]:
     """The same, and files that are refused are told."""
     told = 0
-    for documents in chain(batches, [[]]):
+    for uploads in chain(batches, [[]]):
         for refusal in intake.refusals[told:]:
             report.refused(refusal.path, refusal.reason)
         told = len(intake.refusals)
-        yield documents
+        yield uploads
 
 
 def _redirected(settings: Settings, to: str) -> Settings:

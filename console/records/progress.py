@@ -32,6 +32,7 @@ class Progress:
         self._size = size
         self._current = current
         self._sent = 0
+        self._begun_at: float | None = None
         self._marks: deque[tuple[float, int]] = deque([(time.monotonic() if now is None else now, 0)])
         self._lock = threading.Lock()
         self._last: Sample | None = Sample(current, self._percentage(), 0.0)
@@ -39,6 +40,7 @@ class Progress:
     def confirmed(self, total: int) -> None:
         """S3 has acknowledged `total` bytes so far."""
         with self._lock:
+            self._begin()
             self._current = total
 
     def resized(self, size: int) -> None:
@@ -50,7 +52,13 @@ class Progress:
     def sent(self, count: int) -> None:
         """So many bytes went to the socket; negative where a retry takes them back."""
         with self._lock:
+            self._begin()
             self._sent += count
+
+    def is_under_way(self, seconds: float) -> bool:
+        """Whether something happened for the first time so long ago. Many small files are done before anybody could see
+        how far they are."""
+        return self._begun_at is not None and time.monotonic() - self._begun_at >= seconds
 
     def sample(self, now: float | None = None) -> Sample | None:
         """How far it is, or None where that is what the last sample said. `now` in seconds, monotonic."""
@@ -71,6 +79,10 @@ class Progress:
         """The last sample was not written: the next one is taken also if nothing changes."""
         with self._lock:
             self._last = None
+
+    def _begin(self) -> None:
+        if self._begun_at is None:
+            self._begun_at = time.monotonic()
 
     def _percentage(self) -> float:
         """Never 100 before completion says so: acknowledged parts are not yet an object."""

@@ -60,23 +60,24 @@ class Uploads:
 
     def add(self, uploads: Iterable[NewUpload]) -> list[ObjectId]:
         """Insert a pending document for each; gives their ids in order."""
-        return [document["_id"] for document in self.insert(uploads)]
+        return [upload.id for upload in self.insert(uploads)]
 
-    def insert(self, uploads: Iterable[NewUpload]) -> list[Document]:
-        """Insert a pending document for each; gives the documents in order."""
+    def insert(self, uploads: Iterable[NewUpload]) -> list[Upload]:
+        """Insert a pending document for each; gives them in order."""
         now = datetime.now(UTC)
-        documents = [upload.document(now) for upload in uploads]
-        if documents:
-            self.collection.insert_many(documents, ordered=False)
-        return documents
+        return self._insert([upload.document(now) for upload in uploads])
 
-    def insert_claimed(self, uploads: Iterable[NewUpload], runner: str, *, lease_seconds: float) -> list[Document]:
+    def insert_claimed(self, uploads: Sequence[NewUpload], runner: str, *, lease_seconds: float) -> list[Upload]:
         """Insert documents that the runner holds from the start: claiming one costs as much as three inserts."""
+        if not uploads:
+            return []
         now = self.collection.database.command("hello")["localTime"]
-        documents = [upload.claimed_document(now, runner, lease_seconds) for upload in uploads]
+        return self._insert([upload.claimed_document(now, runner, lease_seconds) for upload in uploads])
+
+    def _insert(self, documents: list[Document]) -> list[Upload]:
         if documents:
             self.collection.insert_many(documents, ordered=False)
-        return documents
+        return [Upload.model_validate(document) for document in documents]
 
     def get(self, ids: Sequence[ObjectId]) -> list[Document]:
         """The documents that exist, as they are, in the order of `ids`."""

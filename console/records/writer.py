@@ -41,7 +41,6 @@ _log = logging.getLogger(__name__)
 class _Held:
     attempt: int
     progress: Progress
-    held_at: float
     renewed_at: float
 
 
@@ -82,8 +81,7 @@ class RecordWriter:
         `attempt` is the document's `attempts` as the claim left it: what is written counts for that claim alone.
         """
         with self._changed:
-            now = time.monotonic()
-            self._held[upload_id] = _Held(attempt, progress, held_at=now, renewed_at=now)
+            self._held[upload_id] = _Held(attempt, progress, renewed_at=time.monotonic())
 
     def write(self, upload_id: ObjectId, fields: Fields, *, lets_go: bool = False) -> Future[bool]:
         """Queue a transition; its future tells whether it took place (False: the upload was not ours any more).
@@ -198,8 +196,7 @@ class RecordWriter:
         renewed: list[_Held] = []
         for upload_id, entry in held.items():
             fields: Fields = {}
-            # Many small files are done before anybody could see how far they are.
-            if now - entry.held_at >= self._tick and (sample := entry.progress.sample(now)) is not None:
+            if entry.progress.is_under_way(self._tick) and (sample := entry.progress.sample(now)) is not None:
                 fields = {"current": Int64(sample.current), "percentage": sample.percentage, "rate": sample.rate}
             if now - entry.renewed_at >= self._lease_seconds / 3:
                 fields["lease"] = lease_until(self._runner, self._lease_seconds)

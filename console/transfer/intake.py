@@ -29,7 +29,7 @@ from console.transfer.source import file_state, state_by_status
 
 BATCH: Final = 500
 _FIRST_BATCH: Final = 50
-"""Fewer at first, so that sending begins early."""
+"""Fewer at first, so that sending begins early; the others soon know how the server answered."""
 
 
 class Intake:
@@ -74,7 +74,7 @@ class Intake:
             batch.append(taken)
             if len(batch) == enough:
                 yield batch
-                batch, enough = [], BATCH
+                batch, enough = [], min(BATCH, 2 * enough)
         if batch:
             yield batch
 

@@ -18,7 +18,7 @@ from bson import ObjectId
 from pymongo.errors import PyMongoError
 
 from console.models import Upload
-from console.records.connection import Document, words
+from console.records.connection import words
 from console.records.database import Records
 from console.records.new_upload import NewUpload
 from console.records.runners import HEARTBEAT_SECONDS, Limits
@@ -112,7 +112,7 @@ class Runner:
         """Whether it makes sense to `insert` more already."""
         return len(self._in_hand) < _MOST_HELD
 
-    def insert(self, uploads: Sequence[NewUpload]) -> list[Document]:
+    def insert(self, uploads: Sequence[NewUpload]) -> list[Upload]:
         """Insert documents for new uploads. Small files that can be begun at once are held by this runner from the
         start; the others wait to be claimed, by it or another one.
 
@@ -124,15 +124,15 @@ class Runner:
         others: list[NewUpload] = []
         for new in uploads:
             (held if not is_ending and self._sender.takes_new(new) else others).append(new)
-        documents = self._records.uploads.insert(others)
+        waiting = self._records.uploads.insert(others)
         try:
             claimed = self._records.uploads.insert_claimed(held, self.name, lease_seconds=self._lease_seconds)
         except PyMongoError:
             self._claim_may_be_lost = True
             raise
-        self._in_hand.take([Upload.model_validate(document) for document in claimed])
+        self._in_hand.take(claimed)
         self._wakeups.wake()
-        return [*documents, *claimed]
+        return [*waiting, *claimed]
 
     def drain(self) -> None:
         """Claim nothing more; what is claimed goes on."""

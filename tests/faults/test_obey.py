@@ -155,7 +155,8 @@ def test_an_object_that_cannot_be_deleted_keeps_its_record(world: World) -> None
 
 def test_priority_decides_what_starts_next(make_world: MakeWorld) -> None:
     world = make_world(parallel_uploads=1)
-    first, *others = world.add(*(world.file(6 * MIB, f"{number}.bin") for number in range(9)))
+    # More than a runner claims ahead.
+    first, *others = world.add(*(world.file(6 * MIB, f"{number}.bin") for number in range(14)))
     world.let(1)
     world.start_runner()
     world.wait_status([first], UPLOADING)
