@@ -15,9 +15,10 @@ from typing import Any, Final, NoReturn
 # Modules and what they make when they are imported: nothing of it becomes garbage, and to look through it three times
 # was a twelfth of the processor time of a start.
 _OBJECTS_OF_THE_START: Final = 250_000
-# Python's own limit is 700: with the records of 20,000 uploads in memory, looking for garbage took a fourth of the
-# processor time of sending them. Little here is in cycles, and a cycle that is kept a while longer does no harm.
-_OBJECTS_BEFORE_COLLECTION: Final = 50_000
+# Python's own are 700, 10, 10: with the records of 20,000 uploads in memory, looking through all of them again and again
+# took a fourth of the processor time of sending them. Little here is in cycles, and one that is kept a while longer does
+# no harm. But no look may take long: with 50,000 new objects at once a key on the screen waited for 50 ms.
+_THRESHOLDS: Final = (5_000, 10, 1_000)
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
@@ -73,7 +74,7 @@ def _leave_out_the_start(*_: Any) -> None:
     """Called when the first collection begins: it and all others look at what is made from now on."""
     gc.callbacks.remove(_leave_out_the_start)
     gc.freeze()
-    gc.set_threshold(_OBJECTS_BEFORE_COLLECTION, 50, 100)
+    gc.set_threshold(*_THRESHOLDS)
 
 
 if __name__ == "__main__":
