@@ -15,9 +15,9 @@ from typing import Any, Final, NoReturn
 # Modules and what they make when they are imported: nothing of it becomes garbage, and to look through it three times
 # was a twelfth of the processor time of a start.
 _OBJECTS_OF_THE_START: Final = 250_000
-# Python's own are 700, 10, 10: with the records of 20,000 uploads in memory, looking through all of them again and again
-# took a fourth of the processor time of sending them. Little here is in cycles, and one that is kept a while longer does
-# no harm. But no look may take long: with 50,000 new objects at once a key on the screen waited for 50 ms.
+# Python's own are 700, 10, 10: with the records of 20,000 uploads in memory, looking through all of them again and
+# again took a fourth of the processor time of sending them. Little here is in cycles, and one that is kept a while
+# longer does no harm. But no look may take long: with 50,000 new objects at once a key waited for 50 ms.
 _THRESHOLDS: Final = (5_000, 10, 1_000)
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 

@@ -16,6 +16,8 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.content import Content
+from textual.geometry import Size
+from textual.reactive import Reactive
 from textual.widgets import Input, Label
 
 from console.formatting import visible
@@ -29,6 +31,10 @@ class _Typing(OrderedInput):
         Binding("down", "keep", "Keep the filter", key_display="⏎"),
         Binding("escape", "clear", "Clear it", key_display="esc"),
     ]
+
+    # A new size of other widgets may move the rest. This one's is the length of the text, which moves nothing; and to
+    # lay out the whole screen took longer than all else that a key makes.
+    virtual_size = Reactive(Size(0, 0))
 
     def __init__(self, hint: str, keep: Callable[[], None], clear: Callable[[], None]) -> None:
         super().__init__(placeholder=hint, compact=True, select_on_focus=False)

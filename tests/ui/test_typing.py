@@ -89,3 +89,24 @@ async def test_correcting_what_was_typed(opened: Opener) -> None:
         await console.until(lambda: console.screen.table.filter_line.text == "xace")
         bunch(console, "\x1b")
         await console.until(lambda: not console.screen.table.filter_line.text)
+
+
+async def test_the_end_of_a_long_text_is_seen(opened: Opener) -> None:
+    async with opened() as console:
+        bunch(console, "2/" + "abcdefghij" * 20 + "klm")
+        await console.until(lambda: "hijklm" in console.text)
+        bunch(console, "<")
+        await console.until(lambda: "abcdefghij" in console.text and "klm" not in console.text)
+
+
+async def test_typing_moves_nothing_else(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To lay out the whole screen for a letter would be most of what it costs."""
+    async with opened() as console:
+        bunch(console, "2/a")
+        await console.until(lambda: console.screen.table.filter_line.text == "a")
+        await console.until(lambda: not console.screen._layout_required)
+        laid_out: list[bool] = []
+        monkeypatch.setattr(type(console.screen), "_refresh_layout", lambda *_, **__: laid_out.append(True))
+        bunch(console, "bc")
+        await console.until(lambda: console.screen.table.filter_line.text == "abc" and "abc" in console.text)
+        assert not laid_out
