@@ -62,8 +62,9 @@ def test_what_a_claim_writes(uploads):
 def test_what_is_inserted_as_held_is_as_a_claim_would_leave_it(uploads):
     (claimed_id,) = add(uploads)
     (claimed,) = claim_all(uploads, "a")
-    (document,) = uploads.insert_claimed([new_upload()], "a", lease_seconds=60)
-    held = the(uploads, document["_id"])
+    (inserted,) = uploads.insert_claimed([new_upload()], "a", lease_seconds=60)
+    held = the(uploads, inserted.id)
+    assert inserted == held
     own = {
         "id",
         "filename",

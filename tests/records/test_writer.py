@@ -358,6 +358,7 @@ def test_a_fault_of_its_own_does_not_end_the_writer(uploads, writers, monkeypatc
         raise ValueError("a fault of ours")
 
     monkeypatch.setattr(progress, "sample", sample)
+    progress.sent(1)
     assert failed_once.wait(PATIENCE)
     assert writer.write(upload_id, DONE, lets_go=True).result(PATIENCE)
     assert the(uploads, upload_id).status is UploadStatus.COMPLETED

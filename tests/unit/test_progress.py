@@ -19,6 +19,14 @@ def test_nothing_new_gives_no_sample():
     assert progress.sample(3) is None
 
 
+def test_an_upload_is_under_way_from_its_first_byte_on():
+    progress = Progress(100)
+    assert not progress.is_under_way(0)
+    progress.sent(1)
+    assert progress.is_under_way(0)
+    assert not progress.is_under_way(3600)
+
+
 def test_a_sample_that_was_not_written_comes_again():
     progress = Progress(SIZE, now=0)
     progress.confirmed(500)
