@@ -10,6 +10,7 @@ import gc
 import os
 import sys
 import threading
+from contextlib import suppress
 from typing import Any, Final, NoReturn
 
 # Modules and what they make when they are imported: nothing of it becomes garbage, and to look through it three times
@@ -31,14 +32,16 @@ def main() -> NoReturn:
     code = 0
     try:
         code = _run()
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:  # where it was closed from the start
+                stream.flush()
     except BrokenPipeError:
         pass  # the reader has gone (`| head`)
     except OSError as error:
         if error.errno not in _FULL or error.filename is not None:
             raise
-        os.write(2, f"Output could not be written: {error.strerror}\n".encode())
+        with suppress(OSError):
+            os.write(2, f"Output could not be written: {error.strerror}\n".encode())
         code = code or 1
     _end(code)
 

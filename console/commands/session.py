@@ -81,8 +81,8 @@ class Session:
 
     def cancel(self) -> None:
         """Cancel what runs here, and wait a moment for that."""
-        self.backend.request(self.backend.running(), Requested.CANCEL)
         self._runner.drain()
+        self.backend.request(self.backend.running(), Requested.CANCEL)
         self._runner.wait_idle(STOP_SECONDS)
 
     def close(self) -> None:

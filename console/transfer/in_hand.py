@@ -71,6 +71,7 @@ class InHand:
         self._waiting: deque[Active] = deque()
         self._small: deque[Active] = deque()
         self._waiting_bytes = 0
+        self._keeps_begun = False
         self._beginning = 0
         self._workers = 0
         self._limit = 0
@@ -102,10 +103,14 @@ class InHand:
             is_small = self._sender.takes(upload)
             with self._lock:
                 self._active[upload.id] = active
-                (self._small if is_small else self._waiting).append(active)
-                self._waiting_bytes += upload.size
+                begins = not self._keeps_begun
+                if begins:
+                    (self._small if is_small else self._waiting).append(active)
+                    self._waiting_bytes += upload.size
                 if self._leaving.is_set():
                     control.stop(StopReason.LEAVING)
+            if not begins:
+                self._settling.let_go(active, leaving=self._leaving.is_set())
         self._start_workers()
 
     def change_limit(self, uploads: int) -> None:
@@ -118,21 +123,34 @@ class InHand:
         """Stop one; False if it is not held any more."""
         with self._lock:
             active = self._active.get(upload_id)
-        if active is not None:
-            active.stop(reason)
-        return active is not None
+            waited = active is not None and reason is StopReason.REQUESTED and self._leaves_queue(active)
+        if active is None:
+            return False
+        active.stop(reason)
+        if waited:  # no thread would look at it before its turn came
+            self._settling.let_go(active, leaving=False)
+            self._wants_more()
+        return True
 
     def leave(self) -> None:
         """Stop all, and let go of what waits. Small files that are on their way may still arrive."""
         with self._lock:
-            waiting = [*self._waiting, *self._small]
-            self._waiting.clear()
-            self._small.clear()
-            self._waiting_bytes = 0
+            waiting = self._empty_queues()
             for active in self._active.values():
                 active.control.stop(StopReason.LEAVING)
         for active in waiting:
             self._settling.let_go(active, leaving=self._leaving.is_set())
+
+    def keep_begun(self, timeout: float) -> bool:
+        """Begin nothing any more. What waits is let go of, for whoever else takes it; True if that was written within
+        `timeout` seconds."""
+        with self._lock:
+            self._keeps_begun = True
+            waiting = self._empty_queues()
+        for active in waiting:
+            self._settling.let_go(active, leaving=self._leaving.is_set())
+        with self._idle:
+            return self._idle.wait_for(lambda: not any(entry.upload.id in self._active for entry in waiting), timeout)
 
     def cancel(self) -> None:
         """Stop also small files that are on their way."""
@@ -162,11 +180,12 @@ class InHand:
             self._carry_out(active)
 
     def _next(self) -> Active | None:
+        active, is_time = None, True
         with self._lock:
             if self._workers > self._limit or not self._waiting:
                 self._workers -= 1
-                return None
-            active, is_time = self._take_from(self._waiting)
+            else:
+                active, is_time = self._take_from(self._waiting)
         if is_time:
             self._wants_more()
         return active
@@ -228,6 +247,23 @@ class InHand:
             self._waiting_bytes += active.upload.size
         self._start_workers()
 
+    def _empty_queues(self) -> list[Active]:
+        """What waited. Called with the lock held."""
+        waiting = [*self._waiting, *self._small]
+        self._waiting.clear()
+        self._small.clear()
+        self._waiting_bytes = 0
+        return waiting
+
+    def _leaves_queue(self, active: Active) -> bool:
+        """Whether it was waiting; it is not any more. Called with the lock held."""
+        for queue in (self._waiting, self._small):
+            if active in queue:
+                queue.remove(active)
+                self._waiting_bytes -= active.upload.size
+                return True
+        return False
+
     def _take_from(self, queue: deque[Active]) -> tuple[Active, bool]:
         """The next one, and whether it is time to claim more. Called with the lock held."""
         active = queue.popleft()
@@ -243,7 +279,6 @@ class InHand:
             if self._active.get(active.upload.id) is active:
                 del self._active[active.upload.id]
             is_time = not self._waiting and not self._small
-            if not self._active:
-                self._idle.notify_all()
+            self._idle.notify_all()
         if is_time:
             self._wants_more()

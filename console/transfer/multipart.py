@@ -17,7 +17,7 @@ from console.transfer.engine import Answer
 from console.transfer.errors import TransferError
 from console.transfer.job import Confirmation, Job
 from console.transfer.parts import ListedPart, send_parts
-from console.transfer.plan import PartPlan, plan_parts
+from console.transfer.plan import USUAL_PART_SIZE, PartPlan, plan_parts
 from console.transfer.retrying import START_ANEW, ask, ask_patiently
 from console.transfer.verdicts import Verdict
 
@@ -105,7 +105,10 @@ def _send_once(job: Job, *, if_absent: bool) -> Confirmation:
 
 def _open(job: Job) -> Multipart:
     server = job.transport.server
-    plan = plan_parts(job.source.state.size, job.options.part_size)
+    preferred = job.options.part_size
+    if preferred is None and job.transport.bandwidth.bytes_per_second:
+        preferred = USUAL_PART_SIZE  # a larger one would take the limit for long before S3 has any of it
+    plan = plan_parts(job.source.state.size, preferred)
 
     def create() -> str:
         parameters = object_parameters(job.content_type, job.options.settings)

@@ -35,6 +35,7 @@ from console.transfer.wakeups import Wakeup, Wakeups
 _MOST_HELD: Final = 1_000
 """While it holds as many uploads nothing more is inserted for it: what waits costs memory, and a lease each."""
 _LOOK_ANYWAY_SECONDS: Final = 2.0
+_DRAIN_SECONDS: Final = 3.0
 
 _log = logging.getLogger(__name__)
 
@@ -135,8 +136,9 @@ class Runner:
         return [*waiting, *claimed]
 
     def drain(self) -> None:
-        """Claim nothing more; what is claimed goes on."""
+        """Begin nothing more; what has begun goes on. May wait for MongoDB, for some seconds."""
         self._draining = True
+        self._in_hand.keep_begun(_DRAIN_SECONDS)
 
     def wait_idle(self, timeout: float | None = None) -> bool:
         """Wait until nothing is claimed or sent any more; False if that took longer."""
@@ -232,7 +234,7 @@ class Runner:
             at_work=at_work,
         )
         self._claim_may_be_lost = False
-        if not claimed and self._only is None:
+        if not claimed and room.slots and self._only is None:
             elsewhere = self._adoption.takeable_elsewhere(at_work)[: room.slots]
             claimed = self._records.uploads.claim_elsewhere(self.name, elsewhere, lease_seconds=self._lease_seconds)
         # Where no slot was free, the next one may only have been too large to wait here.

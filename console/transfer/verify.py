@@ -18,7 +18,7 @@ from console.transfer.control import Control
 from console.transfer.engine import Answer
 from console.transfer.errors import TransferError
 from console.transfer.objects import StoredObject, first_part_size, head_object, require_bucket
-from console.transfer.plan import Part, PartPlan, plan_parts
+from console.transfer.plan import USUAL_PART_SIZE, Part, PartPlan, plan_parts
 from console.transfer.retrying import ask_patiently
 from console.transfer.source import SourceFile
 
@@ -48,9 +48,14 @@ def compare(source: SourceFile, stored: StoredObject, part_size: int | None, con
         return Comparison(False, f"the object has {stored.size} bytes, the file {size}")
     answer = _strongest(stored.answer)
     count = _part_count(answer)
-    if count is not None and (part_size is None or len(PartPlan(size, part_size)) != count):
-        return Comparison(None, "only the size can be compared: the object's part size is not known")
-    parts: list[Part] = list(PartPlan(size, part_size)) if count is not None and part_size else [Part(1, 0, size)]
+    parts: list[Part] = [Part(1, 0, size)]
+    if count is not None:
+        # The usual one is also what most other programs take.
+        plans = (PartPlan(size, length) for length in (part_size, USUAL_PART_SIZE) if length is not None)
+        plan = next((plan for plan in plans if len(plan) == count), None)
+        if plan is None:
+            return Comparison(None, "only the size can be compared: the object's part size is not known")
+        parts = list(plan)
     algorithms = set(answer.checksums) or {Algorithm.MD5}
     sent = [
         SentPart(part.number, part.length, source.digests(part.offset, part.length, algorithms, control), "")

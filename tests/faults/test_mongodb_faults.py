@@ -17,6 +17,7 @@ from console.embedded.lifetime import ServiceFolder
 from console.embedded.replica_set import ReplicaSet
 from console.models import Requested, UploadStatus
 from console.records.intents import request_all
+from console.transfer import record_journal
 from tests.faults.conftest import MakeWorld
 from tests.faults.gate import Gate
 from tests.faults.proxy import Answer
@@ -87,11 +88,13 @@ def test_the_primary_goes(replica_set: ReplicaSet, make_world: MakeWorld, fault:
 def test_the_only_server_is_killed_and_started_again(alone: ReplicaSet, make_world: MakeWorld) -> None:
     """Two runners of one host: after the outage each goes on with its own uploads."""
     world = make_world(mongodb_uri=alone.uri)
-    ids = start_work(world)
+    ids = [*start_work(world), *world.add(world.file(LARGE, "second"))]
+    second = {"filename": "second"}
     world.let(1)
-    world.start_runner(lease_seconds=LEASE)
-    world.start_runner(records=world.elsewhere, lease_seconds=LEASE)
-    world.wait_parts(ids[0], 1)
+    world.start_runner(lease_seconds=LEASE, only={"$nor": [second]})
+    world.start_runner(records=world.elsewhere, lease_seconds=LEASE, only=second)
+    for large in (ids[0], ids[-1]):
+        world.wait_parts(large, 1)
     alone.members[0].kill()
     wait_for(lambda: not world.records.connection.is_connected, "the screen says so")
     send_more(world)
@@ -100,7 +103,7 @@ def test_the_only_server_is_killed_and_started_again(alone: ReplicaSet, make_wor
     world.hurry()
     world.wait_completed(ids)
     assert [world.document(upload_id)["attempts"] for upload_id in ids] == [1] * len(ids)
-    assert world.proxy.passed_bytes == LARGE + 20 * 200_000
+    assert world.proxy.passed_bytes == 2 * LARGE + 20 * 200_000
     world.check()
 
 
@@ -185,8 +188,9 @@ def test_an_intent_from_elsewhere_during_the_outage_is_obeyed_after_it(
 
 @pytest.mark.parametrize("requested", [Requested.PAUSE, Requested.CANCEL])
 def test_an_object_that_is_complete_before_the_intent_is_known_is_told_as_complete(
-    gate: Gate, make_world: MakeWorld, mongodb_uri: str, requested: Requested
+    gate: Gate, make_world: MakeWorld, mongodb_uri: str, requested: Requested, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(record_journal, "_PATIENCE_SECONDS", 0.1)  # nobody will answer
     world = make_world(mongodb_uri=through(gate))
     [upload_id] = world.add(world.file(21 * MIB))
     outside = world.open_records(uri=SecretStr(mongodb_uri))
@@ -203,7 +207,10 @@ def test_an_object_that_is_complete_before_the_intent_is_known_is_told_as_comple
     world.check()
 
 
-def test_a_runner_that_is_cut_off_gives_way_to_the_one_that_adopted(gate: Gate, make_world: MakeWorld) -> None:
+def test_a_runner_that_is_cut_off_gives_way_to_the_one_that_adopted(
+    gate: Gate, make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record_journal, "_PATIENCE_SECONDS", 60.0)  # however slow the machine is
     world = make_world(parallel_parts=8)  # as many as both have
     sizes = (21 * MIB, 11 * MIB)
     ids = world.add(*(world.file(size, f"{size}.bin") for size in sizes))

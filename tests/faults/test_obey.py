@@ -56,6 +56,41 @@ def test_cancel_aborts_the_multipart_upload(make_world: MakeWorld) -> None:
     world.check()
 
 
+def test_what_waits_for_its_turn_obeys_at_once(make_world: MakeWorld) -> None:
+    """It is the runner's already, but nobody is at work on it."""
+    world = make_world(parallel_uploads=1)
+    [large, *waiting] = world.add(
+        world.file(11 * MIB, "large"), *(world.file(6 * MIB, f"{number}.bin") for number in range(3))
+    )
+    world.let(1)
+    world.start_runner()
+    world.wait_status([large, *waiting], UPLOADING)
+    assert world.cancel(waiting[0]) < IN_TIME
+    assert world.pause(waiting[1]) < IN_TIME
+    assert world.statuses([large, waiting[2]]) == ["uploading"] * 2
+    world.hurry()
+    world.wait_completed([large, waiting[2]])
+    world.resume(waiting[1])
+    world.wait_completed([large, *waiting[1:]])
+    world.check()
+
+
+def test_a_runner_that_begins_nothing_more_leaves_what_waits_to_others(make_world: MakeWorld) -> None:
+    world = make_world(parallel_uploads=1)
+    ids = world.add(world.file(11 * MIB, "large"), world.file(6 * MIB, "other"))
+    world.let(1)
+    ending = world.start_runner()
+    world.wait_status(ids, UPLOADING)
+    ending.drain()
+    world.wait_status(ids[1:], PENDING)
+    world.hurry()
+    world.wait_completed(ids[:1])
+    assert world.statuses(ids[1:]) == ["pending"]
+    world.start_runner()
+    world.wait_completed(ids)
+    world.check()
+
+
 def test_a_paused_upload_that_is_cancelled_leaves_nothing(world: World) -> None:
     [upload_id] = world.add(world.file(30 * MIB))
     world.let(1)
@@ -168,8 +203,10 @@ def test_priority_decides_what_starts_next(make_world: MakeWorld) -> None:
     assert len(waiting) >= 2
     world.hurry()
     world.wait_completed([first, *others])
-    finished = {i: world.document(i)["finished_at"] for i in waiting}
-    assert min(finished, key=lambda i: finished[i]) == urgent
+    keys = {world.document(upload_id)["key"] for upload_id in waiting}
+    # One worker: the order in which they were completed is that in which they were begun.
+    order = [request.key for request in world.proxy.requests if request.operation == "CompleteMultipartUpload"]
+    assert next(key for key in order if key in keys) == world.document(urgent)["key"]
     world.check()
 
 

@@ -22,6 +22,7 @@ from console.records.transition_writes import Transition, TransitionWrites
 from console.records.transitions import Fields, completed, failed, failure, multipart_opened, stopped
 from console.records.uploads import Uploads
 from console.records.writer import RecordWriter
+from console.transfer import record_journal
 from console.transfer.orders import Orders, StopReason, TransferControl
 from console.transfer.record_journal import RecordJournal
 from tests.records.documents import LONG_AGO, add, claim_all, expire, the
@@ -138,6 +139,10 @@ def test_transitions_of_many_uploads_share_a_bulk(mongodb_uri, uploads, writers)
 
 class TestCompleting:
     """A runner whose lease has run out asks whose the upload is before it makes an object of the parts."""
+
+    @pytest.fixture(autouse=True)
+    def _patience(self, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(record_journal, "_PATIENCE_SECONDS", PATIENCE)
 
     def journal(self, uploads: Uploads, writer: RecordWriter):
         upload_id, progress = claimed(uploads, writer)

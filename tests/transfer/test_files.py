@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import threading
 import tracemalloc
@@ -15,13 +16,16 @@ from console.transfer.bandwidth import BandwidthLimit
 from console.transfer.body import Body
 from console.transfer.checksums import Algorithm, digest_bytes
 from console.transfer.control import Unattended
+from console.transfer.engine import Answer
 from console.transfer.errors import Stopped, TransferError
+from console.transfer.objects import StoredObject
 from console.transfer.plan import Part
 from console.transfer.send import send
 from console.transfer.source import SourceFile, file_state
 from console.transfer.sweep import open_multiparts
 from console.transfer.transport import Transport
 from console.transfer.verdicts import Verdict
+from console.transfer.verify import compare
 from tests.faults.proxy import Do, FaultProxy
 
 from .doubles import MIB, Commands, MakeFile, Notes, an_upload, options
@@ -198,6 +202,22 @@ def test_a_file_that_changed_while_paused_starts_anew(
     assert again.states == [file_state(str(path))]
     assert len(again.opened) == 1
     assert list(open_multiparts(s3, bucket)) == []
+
+
+@pytest.mark.parametrize(
+    ("part_size", "same"), [(8 * MIB, True), (9 * MIB, True), (None, True), (6 * MIB, False)], ids=str
+)
+def test_an_object_is_compared_also_where_its_parts_were_of_the_usual_size(
+    make_file: MakeFile, part_size: int | None, same: bool
+) -> None:
+    """Its ETag tells how many parts there were, and nothing of their size: 6 MiB would also make three."""
+    path = make_file(17 * MIB)
+    data = path.read_bytes()
+    digests = [hashlib.md5(data[start : start + 8 * MIB]).digest() for start in range(0, len(data), 8 * MIB)]
+    etag = f"{hashlib.md5(b''.join(digests)).hexdigest()}-3"
+    with SourceFile.open(str(path)) as source:
+        stored = StoredObject(len(data), Answer(etag), None)
+        assert compare(source, stored, part_size, NOBODY).same is same
 
 
 def test_the_fingerprint_sees_the_ends_of_a_file(tmp_path: Path) -> None:
