@@ -81,6 +81,7 @@ def test_a_runner_that_begins_nothing_more_leaves_what_waits_to_others(make_worl
     world.let(1)
     ending = world.start_runner()
     world.wait_status(ids, UPLOADING)
+    world.wait_parts(ids[0], 1)  # it has begun; the other one waits for its turn
     ending.drain()
     world.wait_status(ids[1:], PENDING)
     world.hurry()
