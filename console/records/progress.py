@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,13 +28,14 @@ class Sample:
 class Progress:
     """Counters of one upload. Thread-safe."""
 
-    def __init__(self, size: int, current: int = 0, now: float | None = None) -> None:
+    def __init__(self, size: int, current: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
         """`current` is what the document says already: the first sample is taken once something changes."""
         self._size = size
         self._current = current
         self._sent = 0
+        self._clock = clock
         self._begun_at: float | None = None
-        self._marks: deque[tuple[float, int]] = deque([(time.monotonic() if now is None else now, 0)])
+        self._marks: deque[tuple[float, int]] = deque()
         self._lock = threading.Lock()
         self._last: Sample | None = Sample(current, self._percentage(), 0.0)
 
@@ -58,13 +60,12 @@ class Progress:
     def is_under_way(self, seconds: float) -> bool:
         """Whether something happened for the first time so long ago. Many small files are done before anybody could see
         how far they are."""
-        return self._begun_at is not None and time.monotonic() - self._begun_at >= seconds
+        return self._begun_at is not None and self._clock() - self._begun_at >= seconds
 
-    def sample(self, now: float | None = None) -> Sample | None:
-        """How far it is, or None where that is what the last sample said. `now` in seconds, monotonic."""
-        now = time.monotonic() if now is None else now
+    def sample(self) -> Sample | None:
+        """How far it is, or None where that is what the last sample said."""
         with self._lock:
-            sample = Sample(self._current, self._percentage(), self._rate(now))
+            sample = Sample(self._current, self._percentage(), self._rate())
             if sample == self._last:
                 return None
             self._last = sample
@@ -82,13 +83,18 @@ class Progress:
 
     def _begin(self) -> None:
         if self._begun_at is None:
-            self._begun_at = time.monotonic()
+            self._begun_at = self._clock()
+            # However long it waited for its turn before that, its rate is that of the time since.
+            self._marks.append((self._begun_at, 0))
 
     def _percentage(self) -> float:
         """Never 100 before completion says so: acknowledged parts are not yet an object."""
         return min(99.9, round(100 * self._current / self._size, 1)) if self._size else 0.0
 
-    def _rate(self, now: float) -> float:
+    def _rate(self) -> float:
+        if self._begun_at is None:
+            return 0.0
+        now = self._clock()
         self._marks.append((now, self._sent))
         while len(self._marks) > 2 and self._marks[1][0] <= now - RATE_WINDOW_SECONDS:
             self._marks.popleft()

@@ -196,7 +196,7 @@ class RecordWriter:
         renewed: list[_Held] = []
         for upload_id, entry in held.items():
             fields: Fields = {}
-            if entry.progress.is_under_way(self._tick) and (sample := entry.progress.sample(now)) is not None:
+            if entry.progress.is_under_way(self._tick) and (sample := entry.progress.sample()) is not None:
                 fields = {"current": Int64(sample.current), "percentage": sample.percentage, "rate": sample.rate}
             if now - entry.renewed_at >= self._lease_seconds / 3:
                 fields["lease"] = lease_until(self._runner, self._lease_seconds)

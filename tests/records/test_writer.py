@@ -358,7 +358,7 @@ def test_a_fault_of_its_own_does_not_end_the_writer(uploads, writers, monkeypatc
     upload_id, progress = claimed(uploads, writer)
     failed_once = threading.Event()
 
-    def sample(_: float):
+    def sample():
         failed_once.set()
         raise ValueError("a fault of ours")
 

@@ -11,16 +11,37 @@ from console.records.progress import RATE_WINDOW_SECONDS, Progress, Sample
 SIZE = 1000
 
 
+class Clock:
+    """Stands at the second that it is set to."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Counted(Progress):
+    """With a clock of its own: `sample_at` a second."""
+
+    def __init__(self, size: int = SIZE, current: int = 0) -> None:
+        self.clock = Clock()
+        super().__init__(size, current, self.clock)
+
+    def sample_at(self, second: float) -> Sample | None:
+        self.clock.now = second
+        return self.sample()
+
+
 def test_nothing_new_gives_no_sample():
-    progress = Progress(SIZE, 250, now=0)
-    assert progress.sample(1) is None
+    progress = Counted(SIZE, 250)
+    assert progress.sample_at(1) is None
     progress.confirmed(500)
-    assert progress.sample(2) == Sample(500, 50.0, 0.0)
-    assert progress.sample(3) is None
+    assert progress.sample_at(2) == Sample(500, 50.0, 0.0)
+    assert progress.sample_at(3) is None
 
 
 def test_an_upload_is_under_way_from_its_first_byte_on():
-    progress = Progress(100)
+    progress = Counted()
     assert not progress.is_under_way(0)
     progress.sent(1)
     assert progress.is_under_way(0)
@@ -28,50 +49,57 @@ def test_an_upload_is_under_way_from_its_first_byte_on():
 
 
 def test_a_sample_that_was_not_written_comes_again():
-    progress = Progress(SIZE, now=0)
+    progress = Counted()
     progress.confirmed(500)
-    assert progress.sample(1) == Sample(500, 50.0, 0.0)
+    assert progress.sample_at(1) == Sample(500, 50.0, 0.0)
     progress.unwritten()
-    assert progress.sample(2) == Sample(500, 50.0, 0.0)
+    assert progress.sample_at(2) == Sample(500, 50.0, 0.0)
 
 
 def test_the_rate_is_that_of_the_last_seconds():
-    progress = Progress(SIZE, now=0)
+    progress = Counted()
     for second in range(1, 11):
         progress.sent(100 if second <= 5 else 0)
-        progress.sample(second)
+        progress.sample_at(second)
     progress.sent(40)
-    assert progress.sample(11) == Sample(0, 0.0, 40 / RATE_WINDOW_SECONDS)
-    rates = [sample.rate for second in range(12, 20) if (sample := progress.sample(second))]
+    assert progress.sample_at(11) == Sample(0, 0.0, 40 / RATE_WINDOW_SECONDS)
+    rates = [sample.rate for second in range(12, 20) if (sample := progress.sample_at(second))]
     assert rates == [0.0]
 
 
+def test_the_time_of_waiting_does_not_count():
+    progress = Counted()
+    progress.clock.now = 100
+    progress.sent(600)
+    assert progress.sample_at(102) == Sample(0, 0.0, 300.0)
+
+
 def test_bytes_taken_back_make_no_negative_rate():
-    progress = Progress(SIZE, now=0)
+    progress = Counted()
     progress.sent(-500)
-    assert progress.sample(1) is None
+    assert progress.sample_at(1) is None
 
 
 def test_only_completion_says_100_percent():
-    progress = Progress(SIZE, now=0)
+    progress = Counted()
     progress.confirmed(SIZE)
-    assert progress.sample(1) == Sample(SIZE, 99.9, 0.0)
+    assert progress.sample_at(1) == Sample(SIZE, 99.9, 0.0)
 
 
 def test_another_file_starts_anew():
-    progress = Progress(SIZE, 700, now=0)
+    progress = Counted(SIZE, 700)
     progress.resized(0)
-    assert progress.sample(1) == Sample(0, 0.0, 0.0)
+    assert progress.sample_at(1) == Sample(0, 0.0, 0.0)
 
 
 @given(st.lists(st.tuples(st.integers(0, SIZE), st.integers(-50, 200), st.floats(0, 10)), max_size=30))
 def test_samples_are_always_within_bounds(steps):
-    progress, now = Progress(SIZE, now=0), 0.0
+    progress, now = Counted(), 0.0
     for total, sent, seconds in steps:
         now += seconds
         progress.confirmed(total)
         progress.sent(sent)
-        if (sample := progress.sample(now)) is not None:
+        if (sample := progress.sample_at(now)) is not None:
             assert sample.current == total
             assert 0 <= sample.percentage <= 99.9
             assert sample.percentage == pytest.approx(100 * total / SIZE, abs=0.11)
