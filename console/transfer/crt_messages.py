@@ -17,6 +17,7 @@ from console.transfer.address import Address
 from console.transfer.boto3_engine import require_etag
 from console.transfer.checksums import Algorithm, Digests, to_base64
 from console.transfer.client import object_parameters
+from console.transfer.crt_client import keep_thread
 from console.transfer.engine import Answer, PartRequest, PutRequest
 from console.transfer.errors import TransferError
 
@@ -38,6 +39,7 @@ class Response:
 
     def take(self, *, status_code: int, headers: Sequence[tuple[str, str]], **_: Any) -> None:
         """Called by the runtime, on its thread."""
+        keep_thread()
         self.headers = {name.lower(): value for name, value in headers}
 
     def answer(self) -> Answer:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,15 +23,15 @@ from console.records.writer import RecordWriter
 from console.transfer.errors import Stopped, TransferError
 from console.transfer.job import Confirmation
 from console.transfer.orders import StopReason, TransferControl
+from console.transfer.pace import Pace
 from console.transfer.record_journal import RecordJournal
 from console.transfer.sender_port import Sender
 from console.transfer.settling import Active, Settling
 from console.transfer.verdicts import Verdict
 
 _FEW_WAITING: Final = 256
-_BYTES_AHEAD: Final = 64 * 1024 * 1024
-"""What waits is claimed ahead, so that nobody who sends waits for MongoDB: up to so many bytes, and again once half of
-them, or all but few uploads, have been begun. What waits here no other runner can take."""
+"""What waits is claimed ahead, so that nobody who sends waits for MongoDB: as many bytes as `Pace` says, and again once
+half of them, or all but few uploads, have been begun. What waits here no other runner can take."""
 _BEGINNERS: Final = 2
 """Threads that read and begin small files: where one hangs in a share that is gone, the other goes on."""
 
@@ -71,6 +72,7 @@ class InHand:
         self._waiting: deque[Active] = deque()
         self._small: deque[Active] = deque()
         self._waiting_bytes = 0
+        self._pace = Pace()
         self._keeps_begun = False
         self._beginning = 0
         self._workers = 0
@@ -88,17 +90,21 @@ class InHand:
         """What may be claimed now; None while enough waits."""
         with self._lock:
             waiting = len(self._waiting) + len(self._small)
-            if waiting > _FEW_WAITING or self._waiting_bytes > _BYTES_AHEAD // 2:
+            if waiting > _FEW_WAITING or self._waiting_bytes > self._pace.bytes_ahead // 2:
                 return None
             busy = self._workers + len(self._waiting)
-            return Room(max(0, self._limit - busy), _BYTES_AHEAD - self._waiting_bytes)
+            return Room(max(0, self._limit - busy), self._pace.bytes_ahead - self._waiting_bytes)
 
-    def take(self, claimed: Sequence[Upload]) -> None:
-        """Carry out uploads that were claimed for the runner."""
-        for upload in claimed:
+    def take(self, uploads: Sequence[Upload], *, claimed: bool) -> None:
+        """Carry out uploads of the runner, which were `claimed` for it, or else inserted as its own."""
+        claimed_at = time.monotonic() if claimed else None
+        if claimed:
+            with self._lock:
+                self._pace.claimed()
+        for upload in uploads:
             progress = Progress(upload.size, upload.current)
             control = TransferControl()
-            active = Active(upload, control, RecordJournal(upload, self._writer, progress, control))
+            active = Active(upload, control, RecordJournal(upload, self._writer, progress, control), claimed_at)
             self._writer.hold(upload.id, progress, upload.attempts)
             is_small = self._sender.takes(upload)
             with self._lock:
@@ -267,11 +273,13 @@ class InHand:
     def _take_from(self, queue: deque[Active]) -> tuple[Active, bool]:
         """The next one, and whether it is time to claim more. Called with the lock held."""
         active = queue.popleft()
+        if active.claimed_at is not None:
+            self._pace.waited(time.monotonic() - active.claimed_at)
         before = self._waiting_bytes
         self._waiting_bytes -= active.upload.size
         waiting = len(self._waiting) + len(self._small)
         has_few = waiting <= _FEW_WAITING and waiting % 64 == 0
-        return active, has_few or self._waiting_bytes <= _BYTES_AHEAD // 2 < before
+        return active, has_few or self._waiting_bytes <= self._pace.bytes_ahead // 2 < before
 
     def _forget(self, active: Active) -> None:
         with self._idle:

@@ -131,7 +131,7 @@ class Runner:
         except PyMongoError:
             self._claim_may_be_lost = True
             raise
-        self._in_hand.take(claimed)
+        self._in_hand.take(claimed, claimed=False)
         self._wakeups.wake()
         return [*waiting, *claimed]
 
@@ -239,7 +239,7 @@ class Runner:
             claimed = self._records.uploads.claim_elsewhere(self.name, elsewhere, lease_seconds=self._lease_seconds)
         # Where no slot was free, the next one may only have been too large to wait here.
         self._may_find_more = bool(claimed) or not room.slots
-        self._in_hand.take(claimed)
+        self._in_hand.take(claimed, claimed=True)
 
     def _wake_for_more(self) -> None:
         if self._may_find_more:

@@ -31,11 +31,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True, eq=False)
 class Active:
-    """An upload that a runner has claimed. `cancel` where it is on its way without a thread of its own."""
+    """An upload that a runner holds, since when, if it was claimed. `cancel` where it is on its way without a thread of
+    its own."""
 
     upload: Upload
     control: TransferControl
     journal: RecordJournal
+    claimed_at: float | None = None
     cancel: Callable[[], None] | None = None
 
     def stop(self, reason: StopReason) -> None:
