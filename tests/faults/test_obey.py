@@ -60,7 +60,7 @@ def test_what_waits_for_its_turn_obeys_at_once(make_world: MakeWorld) -> None:
     """It is the runner's already, but nobody is at work on it."""
     world = make_world(parallel_uploads=1)
     [large, *waiting] = world.add(
-        world.file(11 * MIB, "large"), *(world.file(6 * MIB, f"{number}.bin") for number in range(3))
+        world.file(11 * MIB, "large"), *(world.file(2 * MIB, f"{number}.bin") for number in range(3))
     )
     world.let(1)
     world.start_runner()
@@ -192,7 +192,7 @@ def test_an_object_that_cannot_be_deleted_keeps_its_record(world: World) -> None
 def test_priority_decides_what_starts_next(make_world: MakeWorld) -> None:
     world = make_world(parallel_uploads=1)
     # More than a runner claims ahead.
-    first, *others = world.add(*(world.file(6 * MIB, f"{number}.bin") for number in range(14)))
+    first, *others = world.add(*(world.file(6 * MIB, f"{number}.bin") for number in range(5)))
     world.let(1)
     world.start_runner()
     world.wait_status([first], UPLOADING)
