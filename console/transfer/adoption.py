@@ -34,6 +34,7 @@ class Adoption:
         self._overdue: dict[ObjectId, float] = {}
         self._overdue_elsewhere: dict[ObjectId, float] = {}
         self._dead: list[str] = []
+        self._long_overdue: list[ObjectId] = []
         self._next_look = 0.0
         self._next_look_elsewhere = 0.0
 
@@ -48,19 +49,20 @@ class Adoption:
         """Runners that are not at work on what they hold, and a filter for documents of this host that are new, theirs,
         or long overdue.
 
+        Looks only now and then: many claims follow each other closely.
         With `own` the runner itself is among them: it may hold uploads beside those `at_work` without knowing of it.
         """
         if time.monotonic() >= self._next_look:
-            self._next_look = time.monotonic() + _LOOK_SECONDS
+            self._next_look = time.monotonic() + min(_LOOK_SECONDS, self._grace_seconds)
             self._dead = self.dead()
-        overdue = [upload_id for upload_id in self._uploads.expired(self._identity.host) if upload_id not in at_work]
-        ripe = self._ripe(overdue, self._overdue)
+            overdue = set(self._uploads.expired(self._identity.host)) - set(at_work)
+            self._long_overdue = self._ripe(overdue, self._overdue)
         idle = [*self._dead, self._identity.name] if own else self._dead
         return idle, {
             "$or": [
                 {"status": {"$ne": UploadStatus.UPLOADING.value}},
                 {"lease.runner": {"$in": idle}},
-                {"_id": {"$in": ripe}},
+                {"_id": {"$in": self._long_overdue}},
             ]
         }
 
