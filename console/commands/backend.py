@@ -55,6 +55,11 @@ class ConsoleBackend:
         """Name of the runner in this process."""
         return self._runner.name
 
+    @property
+    def is_connected(self) -> bool:
+        """As the driver's monitors see MongoDB."""
+        return self._records.connection.is_connected
+
     def feed_take(self, timeout_seconds: float) -> list[FeedItem]:
         """What the feed brought."""
         return self._feed.take(timeout_seconds)

@@ -94,6 +94,11 @@ class _Late:
         session = self._opening.wait(0)
         return session.backend.runner if session is not None else ""
 
+    @property
+    def is_connected(self) -> bool:
+        session = self._opening.wait(0)
+        return session is not None and session.backend.is_connected
+
     def feed_take(self, timeout_seconds: float) -> list[FeedItem]:
         session = self._opening.wait(timeout_seconds)
         return session.backend.feed_take(timeout_seconds) if session is not None else []

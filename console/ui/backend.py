@@ -148,6 +148,11 @@ class Backend(Protocol):
         """Name of the runner in this process as in `lease.runner`, empty where none runs."""
         ...
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether MongoDB can be reached, as far as its driver knows right now; nothing is asked for it."""
+        ...
+
     def feed_take(self, timeout_seconds: float) -> list[FeedItem]:
         """What the feed brought since the last call, waiting up to the timeout for the first item; empty if none.
 

@@ -137,6 +137,7 @@ class ConsoleScreen(FullScreen):
 
     def _draw(self) -> None:
         """Everything that shows uploads. Skipped while another screen is on top; it is made good on return."""
+        self._polls.see_link()
         if self._finishing:
             self._finish_if_done()
         if not self.is_current:

@@ -66,10 +66,16 @@ class Polls:
         self._feed = state
         self._tell_link()
 
+    def see_link(self) -> None:
+        """Where a server vanishes the driver knows at once, and the feed when it has looked for another in vain."""
+        if self._feed.connected and self._backend.is_connected != (self._status.mongodb.link is Link.CONNECTED):
+            self._tell_link()
+
     def _tell_link(self) -> None:
         health = self._status.mongodb
         if self._feed.connected:
-            self._status.mongodb = ServerHealth(Link.CONNECTED, health.address)
+            link = Link.CONNECTED if self._backend.is_connected else Link.RECONNECTING
+            self._status.mongodb = ServerHealth(link, health.address)
         elif self._feed.ended:
             self._status.mongodb = ServerHealth(Link.LOST, health.address, self._feed.message)
         elif health.link is Link.CONNECTED:

@@ -87,6 +87,7 @@ class FakeBackend:
     def __init__(self, documents: Sequence[Mapping[str, Any]] = (), *, runner: str = RUNNER) -> None:
         self.documents: dict[Any, dict[str, Any]] = {doc["_id"]: dict(doc) for doc in documents}
         self.runner = runner
+        self.is_connected = True
         self.asked: list[tuple[Any, ...]] = []
         self.fails: Exception | None = None
         self.health = Servers(

@@ -216,6 +216,15 @@ async def test_the_header_says_how_the_servers_are_in_words(opened: Opener) -> N
         assert console.lines[0].rstrip().endswith("…")
 
 
+async def test_a_server_that_vanishes_is_told_before_the_feed_has_noticed(opened: Opener) -> None:
+    async with opened() as console:
+        await console.until(lambda: "MongoDB connected" in console.text)
+        console.backend.is_connected = False
+        await console.until(lambda: "MongoDB reconnecting" in console.text)
+        console.backend.is_connected = True
+        await console.until(lambda: "MongoDB connected" in console.text)
+
+
 async def test_a_gap_is_a_line_of_the_log(opened: Opener) -> None:
     async with opened() as console:
         console.backend.bring(Gap("the oplog no longer reaches back", NOW, NOW))
