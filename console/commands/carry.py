@@ -23,6 +23,7 @@ from typing import Any, Final
 from bson import ObjectId
 from pymongo.errors import PyMongoError
 
+from console.commands.log_lines import tell_in_lines
 from console.commands.report import Report
 from console.config import Settings
 from console.events.event import ChangeEvent
@@ -108,6 +109,7 @@ class Carrier:
 
         Gives the exit code: 0 if all completed, 1 if not, 128 + number if ended by a signal.
         """
+        tell_in_lines()
         feed = ChangeFeed(self._records.uploads.collection, pipeline=self._wanted.pipeline, images=False)
         feed.start()
         try:
@@ -231,13 +233,14 @@ class Carrier:
         """Ctrl+C: what is not done waits for somebody to resume it. Another signal is nobody's wish for a pause: what
         our runner has to let go of goes on with the next one of this host."""
         ids = list(self._open)
+        is_paused = threading.Event()
         if number is signal.SIGINT:
             # In a thread, as MongoDB may be away.
-            telling = threading.Thread(target=self._request_pause, args=(ids,), name="pause", daemon=True)
+            telling = threading.Thread(target=self._request_pause, args=(ids, is_paused), name="pause", daemon=True)
             telling.start()
             telling.join(_TELL_SECONDS)
         with suppress(OSError):
-            self._report.interrupted(ids, number)
+            self._report.interrupted(ids, number, is_paused=is_paused.is_set())
 
     def _see_to_the_end(self, number: int) -> None:
         """Uploads pause and the program ends in time, whatever the main thread waits for: a MongoDB that says nothing,
@@ -249,11 +252,13 @@ class Carrier:
         _give_back_cursor()
         os._exit(128 + number)
 
-    def _request_pause(self, ids: list[ObjectId]) -> None:
+    def _request_pause(self, ids: list[ObjectId], is_paused: threading.Event) -> None:
         try:
             request_all(self._records.uploads, ids, Requested.PAUSE)
         except PyMongoError as error:
             self._report.connection(connected=False, message=words(error))
+        else:
+            is_paused.set()
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:

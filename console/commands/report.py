@@ -9,13 +9,15 @@ import signal
 import sys
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from bson import ObjectId
 from pydantic import BaseModel
 
 from console.formatting import count, visible
 from console.models import Upload, UploadStatus
+
+_THEY_GO_ON: Final = "They go on with the next console, watch or resume on this host."
 
 
 class UploadLine(BaseModel):
@@ -51,8 +53,8 @@ class Report(Protocol):
         """MongoDB is lost or found again."""
         ...
 
-    def interrupted(self, ids: Sequence[ObjectId], number: signal.Signals) -> None:
-        """A signal ended it; these are not done."""
+    def interrupted(self, ids: Sequence[ObjectId], number: signal.Signals, *, is_paused: bool) -> None:
+        """A signal ended it; these are not done, and `is_paused` where their records say that somebody wants it so."""
         ...
 
     def tick(self) -> None:
@@ -95,9 +97,9 @@ class JsonReport:
         if not connected:
             sys.stderr.write(f"MongoDB: reconnecting: {visible(message)}\n")
 
-    def interrupted(self, ids: Sequence[ObjectId], number: signal.Signals) -> None:
+    def interrupted(self, ids: Sequence[ObjectId], number: signal.Signals, *, is_paused: bool) -> None:
         """On standard error."""
-        sys.stderr.write(ended_words(ids, number))
+        sys.stderr.write(ended_words(ids, number, is_paused=is_paused))
 
     def tick(self) -> None:
         """What was told is seen by whoever reads."""
@@ -133,14 +135,14 @@ class JsonReport:
         sys.stdout.write(line.model_dump_json(exclude_none=True) + "\n")
 
 
-def ended_words(ids: Sequence[ObjectId], number: signal.Signals) -> str:
+def ended_words(ids: Sequence[ObjectId], number: signal.Signals, *, is_paused: bool) -> str:
     """What a signal means for what is not done."""
     if not ids:
         return "Interrupted.\n"
-    if number is not signal.SIGINT:
-        return (
-            f"Ended by {number.name}; {count(len(ids), 'upload')} not done. "
-            "They go on with the next console, watch or resume on this host.\n"
-        )
+    if not is_paused:
+        why = f"Ended by {number.name}"
+        if number is signal.SIGINT:
+            why = "Interrupted; MongoDB does not answer, so nothing is paused"
+        return f"{why}; {count(len(ids), 'upload')} not done. {_THEY_GO_ON}\n"
     which = str(ids[0]) if len(ids) == 1 else "--status paused"
     return f"Interrupted; {count(len(ids), 'upload')} paused. To go on: upload-console resume {which}\n"

@@ -79,9 +79,9 @@ class TerminalReport:
         if not connected:
             self._say(f"MongoDB    reconnecting: {visible(message)}", "yellow")
 
-    def interrupted(self, ids: Sequence[ObjectId], number: signal.Signals) -> None:
+    def interrupted(self, ids: Sequence[ObjectId], number: signal.Signals, *, is_paused: bool) -> None:
         """How to go on."""
-        self._say(ended_words(ids, number).rstrip("\n"), "yellow")
+        self._say(ended_words(ids, number, is_paused=is_paused).rstrip("\n"), "yellow")
 
     def tick(self) -> None:
         """Move the bar of all bytes."""

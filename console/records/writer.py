@@ -167,7 +167,7 @@ class RecordWriter:
         try:
             write(*arguments)
         except PyMongoError as error:
-            _log.warning("records wait for MongoDB: %s", words(error))
+            _log.info("records wait for MongoDB: %s", words(error))
             return False
         except Exception:  # noqa: BLE001 - without its thread nothing would ever be written again
             _log.exception("records wait after a fault of their own")

@@ -188,7 +188,7 @@ class Runner:
                     self._obey()
                 self._claim()
             except PyMongoError as error:
-                _log.warning("the runner waits for MongoDB: %s", words(error))
+                _log.info("the runner waits for MongoDB: %s", words(error))
                 self._leaving.wait(0.5)
             except Exception:  # noqa: BLE001 - a runner that ended unnoticed would obey nobody any more
                 _log.exception("the runner goes on after a fault of its own")

@@ -91,7 +91,7 @@ class Tidier:
             try:
                 self._tidy()
             except PyMongoError as error:
-                _log.warning("tidying waits for MongoDB: %s", words(error))
+                _log.info("tidying waits for MongoDB: %s", words(error))
             except Exception:  # noqa: BLE001 - the next look may go well
                 _log.exception("tidying")
             if is_last:

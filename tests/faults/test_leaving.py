@@ -174,7 +174,16 @@ def test_a_signal_while_nobody_reads_what_is_told(world: World) -> None:
     assert sum(world.parts(large["_id"]).values()) >= 5 * MIB
 
 
-def test_a_signal_while_mongodb_says_nothing(make_world: MakeWorld, services: Any) -> None:
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (signal.SIGTERM, "Ended by SIGTERM; 1 upload not done."),
+        (signal.SIGINT, "so nothing is paused; 1 upload not done."),
+    ],
+)
+def test_a_signal_while_mongodb_says_nothing(
+    make_world: MakeWorld, services: Any, number: signal.Signals, words: str
+) -> None:
     """The pause cannot be written; the program ends all the same, and the next runner adopts the upload at once."""
     with Gate(services.replica_set.members[0].address) as gate:
         world = make_world()
@@ -185,10 +194,12 @@ def test_a_signal_while_mongodb_says_nothing(make_world: MakeWorld, services: An
             upload_id = at_work(world)
             gate.freeze()
             begun = time.monotonic()
-            process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=60)
+            process.send_signal(number)
+            _, told = process.communicate(timeout=60)
             seconds = time.monotonic() - begun
-    print(f"ended {seconds:.2f} s after SIGTERM, without MongoDB")
-    assert process.returncode == 128 + signal.SIGTERM
+    print(f"ended {seconds:.2f} s after {number.name}, without MongoDB")
+    assert process.returncode == 128 + number
+    assert words in told
+    assert "next console, watch or resume on this host" in told
     assert world.statuses([upload_id]) == ["uploading"]
     goes_on(world, upload_id)
