@@ -105,7 +105,9 @@ class WatchService:
                 return
 
     def follow(self, rules: Iterable[WatchRule]) -> None:
-        """Watch by these rules from now on; those that are as before go on undisturbed. Raises as `start`."""
+        """Watch by these rules from now on; those that are as before go on undisturbed. Where it raises, as `start`
+        does, all stays as it was.
+        """
         wanted = {rule.title: rule for rule in rules}
         # Made first: where one of them cannot be, all stays as it is.
         new = {
@@ -115,13 +117,19 @@ class WatchService:
         }
         for watcher in new.values():
             self._told[watcher.rule.title] = self._heartbeat(watcher)
+            # Until a heartbeat knows whether somebody paused the rule, or another process watches the folder.
+            watcher.hold(State.STARTING)
         with self._lock:
             old = {title: watcher for title, watcher in self._watchers.items() if wanted.get(title) != watcher.rule}
             self._watchers = {title: watcher for title, watcher in self._watchers.items() if title not in old} | new
         self._end(old.values(), timeout=STOP_SECONDS)
         self._must_count = True
+        try:
+            for watcher in new.values():
+                self._beat(watcher)
+        except PyMongoError as error:  # these are the rules now: the next heartbeat lets their watches begin
+            _log.warning("new watches wait for MongoDB: %s", words(error))
         for watcher in new.values():
-            self._beat(watcher)
             watcher.start()
 
     def stop(self, timeout: float = STOP_SECONDS) -> bool:

@@ -100,7 +100,7 @@ class Watcher:
         return not self._thread.is_alive()
 
     def hold(self, state: State | None) -> None:
-        """Do nothing for now (PAUSED or STANDBY), or go on (None) with a look at everything."""
+        """Do nothing for now (PAUSED, STANDBY, or STARTING: not yet), or go on (None) with a look at everything."""
         if state is not self._hold:
             self._hold = state
             self.wake()

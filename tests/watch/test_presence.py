@@ -7,6 +7,7 @@ import threading
 from typing import Any
 
 import pytest
+from pymongo.errors import AutoReconnect
 
 from console.commands.backend import ConsoleBackend
 from console.errors import MongoUnsuitable, UsageError
@@ -161,6 +162,53 @@ def test_rules_that_change_are_followed_and_the_others_undisturbed(world: World,
     service._beat(before)  # as the thread of the heartbeats may be about to
     states = {known.rule: known.is_alive for known in presence.known()}
     assert states == {one.title: False, two.title: True}
+
+
+def test_new_rules_are_all_watched_where_mongodb_was_away_for_their_first_heartbeats(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two", "three"):
+        (world.folder / name).mkdir()
+    one, two, three = (world.rule(folder=world.folder / name) for name in ("one", "two", "three"))
+    service = world.watch(one)
+    here, real = threading.get_ident(), Presence.beat
+
+    def beat(self: Presence, *arguments: Any) -> Answer:
+        if threading.get_ident() == here:
+            raise AutoReconnect("connection closed")
+        return real(self, *arguments)
+
+    monkeypatch.setattr(Presence, "beat", beat)
+    service.follow([one, two, three])
+    assert [watcher.is_alive for watcher in service.watchers()] == [True] * 3
+    for name in ("two", "three"):
+        world.write(f"{name}/a", age_seconds=60)
+    until(lambda: len(world.documents()) == 2)
+
+
+def test_a_new_watch_does_nothing_before_a_heartbeat_knows_whether_it_is_paused(
+    world: World, presence: Presence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.write("a", age_seconds=60)
+    presence.beat(HOST, "scans", "before", HEARTBEAT)
+    presence.leave(HOST, "scans", "before", "stopped")
+    presence.pause(HOST, "scans", paused=True)
+    answers, tries, real = threading.Event(), threading.Semaphore(0), Presence.beat
+
+    def beat(self: Presence, *arguments: Any) -> Answer:
+        if answers.is_set():
+            return real(self, *arguments)
+        tries.release()
+        raise AutoReconnect("connection closed")
+
+    monkeypatch.setattr(Presence, "beat", beat)
+    (watcher,) = world.watch(world.rule(name="scans", complete_when="renamed")).watchers()
+    assert all(tries.acquire(timeout=60) for _ in range(3))  # the second and third from the thread of the heartbeats
+    answers.set()
+    until(lambda: watcher.state is State.PAUSED)
+    assert (watcher.counters.scans, world.documents()) == (0, [])
+    presence.pause(HOST, "scans", paused=False)
+    until(lambda: world.documents())
 
 
 def test_without_the_unique_index_nothing_is_watched(world: World) -> None:
