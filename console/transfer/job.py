@@ -8,10 +8,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
-from console.models import Checksum, DuplicatePolicy, Multipart
+from console.models import Checksum, DuplicatePolicy, Multipart, Upload
+from console.records.new_upload import NewUpload
 from console.transfer.body import Body
 from console.transfer.checksums import Digests
 from console.transfer.control import Control, Journal
@@ -39,6 +40,16 @@ class SendOptions:
     duplicates: DuplicatePolicy = "overwrite"
     settings: ObjectSettings = field(default_factory=ObjectSettings)
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+
+    def wanted_by(self, upload: Upload | NewUpload) -> SendOptions:
+        """These, with what the upload itself says: about a key that is taken, and how its object is kept."""
+        options = self
+        if upload.duplicates is not None:
+            options = replace(options, duplicates=upload.duplicates)
+        if upload.storage is not None:
+            told = upload.storage.model_dump(exclude_none=True)
+            options = replace(options, settings=replace(options.settings, **told))
+        return options
 
 
 @dataclass(frozen=True, slots=True)

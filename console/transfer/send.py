@@ -6,7 +6,6 @@ parts. The steps are in `duplicates`, `put` and `multipart`.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 from console.formatting import visible
@@ -47,7 +46,7 @@ def send(
         # The attempt that is beginning now is counted already.
         begun_before=upload.attempts > 1 or upload.multipart is not None,
         transport=transport,
-        options=_as_wanted(options, upload),
+        options=options.wanted_by(upload),
         journal=journal,
         control=control,
     )
@@ -61,15 +60,6 @@ def send(
     finally:
         transport.keys.release(job)
         job.close_source()
-
-
-def _as_wanted(options: SendOptions, upload: Upload) -> SendOptions:
-    """The options with what the upload itself says: about a key that is taken, and how its object is kept."""
-    if upload.duplicates is not None:
-        options = replace(options, duplicates=upload.duplicates)
-    if upload.storage is None:
-        return options
-    return replace(options, settings=replace(options.settings, **upload.storage.model_dump(exclude_none=True)))
 
 
 def _look_at_file(job: Job, upload: Upload) -> None:

@@ -51,7 +51,7 @@ class SmallFiles:
             self._engine is not None
             and upload.size <= LARGEST
             and upload.size < self._options.multipart_threshold
-            and (upload.duplicates or self._options.duplicates) == "overwrite"
+            and self._options.wanted_by(upload).duplicates == "overwrite"
             and self._server.returns_checksums is not None
             and _takes_at_once(self._engine, upload.bucket)
         )
@@ -74,7 +74,8 @@ class SmallFiles:
         if content is None:
             return None
         digests = {algorithm: digest_bytes(algorithm, content) for algorithm in self._server.algorithms()}
-        request = PutRequest(upload.bucket, upload.key, upload.content_type, self._options.settings)
+        settings = self._options.wanted_by(upload).settings
+        request = PutRequest(upload.bucket, upload.key, upload.content_type, settings)
 
         def finished(answer: Answer | BaseException) -> None:
             confirmation = None

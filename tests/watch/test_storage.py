@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from console.config import load
+from console.config import Settings, load
 from console.models import Upload
 from console.transfer.control import Unattended
+from console.transfer.job import Confirmation
 from console.transfer.sender import S3Sender
 from console.watch.destination import Destination
 from console.watch.rules import WatchRule
 from console.watch.scanning import Scanner
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 
 @pytest.fixture
@@ -30,34 +36,67 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server.stop()
 
 
-def test_storage_class_encryption_metadata_and_tags_are_the_rules_over_the_settings(
-    endpoint: str, tmp_path: Path
-) -> None:
+@pytest.fixture
+def client(endpoint: str) -> Iterator[S3Client]:
     client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
     client.create_bucket(Bucket="kept")
-    settings = load(
-        None, {}, {"s3.endpoint_url": endpoint, "s3.bucket": "other", "s3.metadata": {"a": "1"}, "s3.tags": {"t": "1"}}
-    )
-    rule = WatchRule(
-        folder=tmp_path,
-        to="s3://kept/in",
-        storage_class="STANDARD_IA",
-        server_side_encryption="AES256",
-        metadata={"origin": "scanner"},
-        tags={"retention": "1 year"},
-        duplicates="new_name",
-    )
-    (tmp_path / "a.txt").write_text("content")
-    (found,) = Scanner(rule).files()
-    made = Destination(rule, settings.s3, settings.transfer, host="h").upload(found)
-    upload = Upload.model_validate(made.document(datetime.now(UTC)))
-    assert upload.duplicates == "new_name"
-    with S3Sender(settings.s3, settings.transfer) as sender:
-        sender.send(upload, Unattended(), Unattended())
-    head = client.head_object(Bucket="kept", Key="in/a.txt")
+    yield client
+    client.close()
+
+
+RULES_OWN: dict[str, Any] = {
+    "storage_class": "STANDARD_IA",
+    "server_side_encryption": "AES256",
+    "metadata": {"origin": "scanner"},
+    "tags": {"retention": "1 year"},
+}
+
+
+def settings_of(endpoint: str) -> Settings:
+    told = {"s3.endpoint_url": endpoint, "s3.bucket": "other", "s3.metadata": {"a": "1"}, "s3.tags": {"t": "1"}}
+    return load(None, {}, told)
+
+
+def found_by(rule: WatchRule, settings: Settings) -> dict[str, Upload]:
+    """The documents of the files in the rule's folder, by their names."""
+    destination = Destination(rule, settings.s3, settings.transfer, host="h")
+    made = [destination.upload(found) for found in Scanner(rule).files()]
+    return {new.filename: Upload.model_validate(new.document(datetime.now(UTC))) for new in made}
+
+
+def assert_kept_as_the_rule_says(client: S3Client, key: str) -> None:
+    head = client.head_object(Bucket="kept", Key=key)
     assert head["StorageClass"] == "STANDARD_IA"
     assert head["ServerSideEncryption"] == "AES256"
     assert head["Metadata"] == {"origin": "scanner"}
-    tags = client.get_object_tagging(Bucket="kept", Key="in/a.txt")["TagSet"]
+    tags = client.get_object_tagging(Bucket="kept", Key=key)["TagSet"]
     assert tags == [{"Key": "retention", "Value": "1 year"}]
-    client.close()
+
+
+def test_storage_class_encryption_metadata_and_tags_are_the_rules_over_the_settings(
+    endpoint: str, client: S3Client, tmp_path: Path
+) -> None:
+    settings = settings_of(endpoint)
+    rule = WatchRule(folder=tmp_path, to="s3://kept/in", duplicates="new_name", **RULES_OWN)
+    (tmp_path / "a.txt").write_text("content")
+    upload = found_by(rule, settings)["a.txt"]
+    assert upload.duplicates == "new_name"
+    with S3Sender(settings.s3, settings.transfer) as sender:
+        sender.send(upload, Unattended(), Unattended())
+    assert_kept_as_the_rule_says(client, "in/a.txt")
+
+
+def test_so_they_are_where_a_small_file_needs_no_thread(endpoint: str, client: S3Client, tmp_path: Path) -> None:
+    """The first tells what the server can do; from the second on they are begun, many at once."""
+    settings = settings_of(endpoint)
+    rule = WatchRule(folder=tmp_path, to="s3://kept/in", **RULES_OWN)
+    (tmp_path / "a.txt").write_text("content")
+    (tmp_path / "b.txt").write_text("more content")
+    uploads = found_by(rule, settings)
+    ended: SimpleQueue[Confirmation | None] = SimpleQueue()
+    with S3Sender(settings.s3, settings.transfer) as sender:
+        sender.send(uploads["a.txt"], Unattended(), Unattended())
+        assert sender.takes(uploads["b.txt"])
+        assert sender.begin(uploads["b.txt"], Unattended(), Unattended(), ended.put) is not None
+        assert ended.get(timeout=60) is not None
+    assert_kept_as_the_rule_says(client, "in/b.txt")
