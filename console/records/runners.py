@@ -21,6 +21,8 @@ from console.records.transitions import NOW, literal
 
 HEARTBEAT_SECONDS: Final = 2.0
 LIVE_SECONDS: Final = 15.0
+LEAVING: Final = "leaving"
+"""The kind of a runner that begins nothing more: nobody may count on it for new uploads."""
 _FORGOTTEN_SECONDS: Final = 7 * 86_400
 _AT_ONCE: Final = range(1, 257)  # as the settings have it
 
@@ -60,7 +62,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class RunnerState:
-    """A runner as its last heartbeat told. `kind` is console, watch or command; `seen_at` is server time."""
+    """A runner as its last heartbeat told. `kind` is console, watch, command or leaving; `seen_at` is server time."""
 
     runner: str
     host: str

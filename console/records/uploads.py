@@ -1,7 +1,7 @@
 """The upload store: documents inserted, claimed and read.
 
-Owns every query on the collection. Not here: what changes a document that exists (`transitions` has the rules,
-`writer` a runner's writes, `intents` what people want).
+Owns what runners and tables ask of the collection. Not here: what changes a document that exists (`transitions` has the
+rules, `writer` a runner's writes, `intents` what people want), and what was sent of watched folders (`watch.sent`).
 """
 
 from __future__ import annotations
@@ -122,17 +122,18 @@ class Uploads:
                 if ahead > most_bytes_ahead:
                     break
             candidates.append(document["_id"])
-        return self._take(runner, candidates, wanted, lease_seconds)
+        return self._take(runner, candidates, wanted, claim(runner, lease_seconds))
 
-    def claim_elsewhere(self, runner: str, ids: Sequence[ObjectId], *, lease_seconds: float) -> list[Upload]:
-        """Take uploads of another host whose runner has gone; the caller has seen that their files are here too."""
-        return self._take(runner, list(ids), claimable_elsewhere(), lease_seconds)
+    def claim_elsewhere(self, runner: str, host: str, ids: Sequence[ObjectId], *, lease_seconds: float) -> list[Upload]:
+        """Take uploads of another host whose runner has gone, and make them this host's; the caller has seen that their
+        files are here too."""
+        return self._take(runner, list(ids), claimable_elsewhere(), claim(runner, lease_seconds, to_host=host))
 
-    def _take(self, runner: str, ids: list[ObjectId], wanted: Filter, lease_seconds: float) -> list[Upload]:
+    def _take(self, runner: str, ids: list[ObjectId], wanted: Filter, change: Fields) -> list[Upload]:
         if not ids:
             return []
         among: Filter = {"_id": {"$in": ids}}
-        self.collection.update_many({"$and": [wanted, among]}, [{"$set": claim(runner, lease_seconds)}])
+        self.collection.update_many({"$and": [wanted, among]}, [{"$set": change}])
         mine = {doc["_id"]: read_upload(doc) for doc in self.collection.find({**among, **held_by(runner)})}
         for broken in mine.values():
             if isinstance(broken, UnreadableUpload):
@@ -140,12 +141,10 @@ class Uploads:
                 self.collection.update_one({"_id": broken.id, **held_by(runner)}, [{"$set": ends}])
         return [upload for upload_id in ids if isinstance(upload := mine.get(upload_id), Upload)]
 
-    def stalled(self, host: str, *, limit: int = 50) -> list[Upload]:
-        """Uploads of other hosts whose runner has gone."""
-        wanted: Filter = {"host": {"$ne": host}, **claimable_elsewhere()}
-        return [
-            found for doc in self.collection.find(wanted).limit(limit) if isinstance(found := read_upload(doc), Upload)
-        ]
+    def stalled(self, host: str, which: Filter, *, limit: int = 0) -> list[Upload | UnreadableUpload]:
+        """Uploads of other hosts whose runner has gone, among those that match, in the order of their ids."""
+        wanted: Filter = {"$and": [{"host": {"$ne": host}, **claimable_elsewhere()}, which]}
+        return [read_upload(document) for document in self.collection.find(wanted).sort("_id").limit(limit)]
 
     def expired(self, host: str, *, limit: int = 1_000) -> list[ObjectId]:
         """Uploads of the host that somebody holds by a lease which was not renewed in time."""

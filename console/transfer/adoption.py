@@ -6,18 +6,26 @@ renewed for a while; the same for another host's upload whose file is seen here 
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
 from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 from bson import ObjectId
+from pymongo.errors import PyMongoError
 
 from console.models import Upload, UploadStatus
+from console.records.connection import words
 from console.records.transitions import Filter
 from console.records.uploads import Uploads
 from console.transfer.identity import RunnerIdentity
 
 _LOOK_SECONDS: Final = 2.0
+_ELSEWHERE_AT_ONCE: Final = 50
+"""Of how many uploads of other hosts the files are looked for at a time."""
+
+_log = logging.getLogger(__name__)
 
 
 class Adoption:
@@ -33,6 +41,9 @@ class Adoption:
         self._grace_seconds = lease_seconds / 3
         self._overdue: dict[ObjectId, float] = {}
         self._overdue_elsewhere: dict[ObjectId, float] = {}
+        self._seen_elsewhere: ObjectId | None = None
+        self._ripe_elsewhere: list[ObjectId] = []
+        self._looking: threading.Thread | None = None
         self._dead: list[str] = []
         self._long_overdue: list[ObjectId] = []
         self._next_look = 0.0
@@ -67,13 +78,38 @@ class Adoption:
         }
 
     def takeable_elsewhere(self, at_work: Collection[ObjectId]) -> list[ObjectId]:
-        """Long overdue uploads of other hosts whose files are seen here; looks only now and then."""
-        if time.monotonic() < self._next_look_elsewhere:
-            return []
-        self._next_look_elsewhere = time.monotonic() + min(_LOOK_SECONDS, self._grace_seconds)
-        stalled = {upload.id: upload for upload in self._uploads.stalled(self._identity.host)}
-        ripe = self._ripe(stalled.keys() - set(at_work), self._overdue_elsewhere)
-        return [upload_id for upload_id in ripe if self._is_here(stalled[upload_id])]
+        """Long overdue uploads of other hosts whose files are seen here, as found since they were asked for last.
+
+        They are looked for now and then, in a thread of its own: files of others may lie in a share that hangs.
+        """
+        is_looking = self._looking is not None and self._looking.is_alive()
+        if time.monotonic() >= self._next_look_elsewhere and not is_looking:
+            self._next_look_elsewhere = time.monotonic() + min(_LOOK_SECONDS, self._grace_seconds)
+            look = threading.Thread(target=self._look_elsewhere, args=(set(at_work),), name="elsewhere", daemon=True)
+            self._looking = look
+            look.start()
+        ripe, self._ripe_elsewhere = self._ripe_elsewhere, []
+        return ripe
+
+    def _look_elsewhere(self, at_work: set[ObjectId]) -> None:
+        """At those whose files were here before, and at some more: there may be many whose files never are."""
+        try:
+            known = self._stalled({"_id": {"$in": list(self._overdue_elsewhere)}})
+            more = self._stalled_next()
+            here = {found.id: found for found in (*known, *more) if found.id not in at_work and self._is_here(found)}
+            self._ripe_elsewhere = self._ripe(here, self._overdue_elsewhere)
+        except PyMongoError as error:
+            _log.info("looking for uploads of other hosts waits for MongoDB: %s", words(error))
+
+    def _stalled_next(self) -> list[Upload]:
+        behind: Filter = {"_id": {"$gt": self._seen_elsewhere}} if self._seen_elsewhere is not None else {}
+        page = self._uploads.stalled(self._identity.host, behind, limit=_ELSEWHERE_AT_ONCE)
+        self._seen_elsewhere = page[-1].id if len(page) == _ELSEWHERE_AT_ONCE else None
+        return [found for found in page if isinstance(found, Upload)]
+
+    def _stalled(self, which: Filter) -> list[Upload]:
+        found = self._uploads.stalled(self._identity.host, which)
+        return [upload for upload in found if isinstance(upload, Upload)]
 
     def _ripe(self, overdue: Iterable[ObjectId], since: dict[ObjectId, float]) -> list[ObjectId]:
         """Those that were found overdue at every look for the length of the grace."""

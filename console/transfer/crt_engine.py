@@ -122,8 +122,10 @@ class CrtEngine:
         return answer or self._fallback.upload_part(request, body)
 
     def takes_at_once(self, bucket: str) -> bool:
-        """Whether `begin_put` may be used for this bucket now."""
-        return not self._bandwidth.bytes_per_second and self._address(bucket) is not None
+        """Whether `begin_put` may be used for this bucket now. Looks only at what earlier requests found out: threads
+        that nobody may keep waiting ask for each upload."""
+        with self._lock:
+            return not self._bandwidth.bytes_per_second and self._addresses.get(bucket) is not None
 
     def begin_put(self, request: PutRequest, content: bytes, digests: Digests, done: Done) -> Callable[[], None]:
         """Begin to send a small object and return at once."""

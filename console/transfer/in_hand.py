@@ -275,6 +275,7 @@ class InHand:
         active = queue.popleft()
         if active.claimed_at is not None:
             self._pace.waited(time.monotonic() - active.claimed_at)
+            active.claimed_at = None  # it may come again, given back by `_begin`
         before = self._waiting_bytes
         self._waiting_bytes -= active.upload.size
         waiting = len(self._waiting) + len(self._small)

@@ -1,6 +1,6 @@
 """How a runner stops one transfer: the `Control` that it hands to it.
 
-Owns the reasons and the waking of a thread that waits. Not here: what becomes of the document then (`runner`).
+Owns the reasons and the waking of a thread that waits. Not here: what becomes of the document then (`settling`).
 """
 
 from __future__ import annotations

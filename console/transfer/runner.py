@@ -21,12 +21,12 @@ from console.models import Upload
 from console.records.connection import words
 from console.records.database import Records
 from console.records.new_upload import NewUpload
-from console.records.runners import HEARTBEAT_SECONDS, Limits
+from console.records.runners import HEARTBEAT_SECONDS, LEAVING, Limits
 from console.records.transitions import Filter
 from console.records.writer import LEASE_SECONDS, RecordWriter
 from console.transfer.adoption import Adoption
 from console.transfer.identity import RunnerIdentity
-from console.transfer.in_hand import InHand
+from console.transfer.in_hand import InHand, Room
 from console.transfer.orders import StopReason
 from console.transfer.sender_port import Sender
 from console.transfer.tidying import Tidier
@@ -79,6 +79,8 @@ class Runner:
         self._draining = False
         self._may_find_more = True
         self._claim_may_be_lost = False  # it took place, but the answer did not come
+        self._insert_may_be_lost = False
+        self._becoming_held = threading.Lock()
         self._stopping = threading.Lock()
         self._stopped: bool | None = None
         self._next_beat = 0.0
@@ -126,18 +128,21 @@ class Runner:
         for new in uploads:
             (held if not is_ending and self._sender.takes_new(new) else others).append(new)
         waiting = self._records.uploads.insert(others)
-        try:
-            claimed = self._records.uploads.insert_claimed(held, self.name, lease_seconds=self._lease_seconds)
-        except PyMongoError:
-            self._claim_may_be_lost = True
-            raise
-        self._in_hand.take(claimed, claimed=False)
+        with self._becoming_held:
+            try:
+                claimed = self._records.uploads.insert_claimed(held, self.name, lease_seconds=self._lease_seconds)
+            except PyMongoError:
+                self._insert_may_be_lost = True
+                raise
+            self._in_hand.take(claimed, claimed=False)
         self._wakeups.wake()
         return [*waiting, *claimed]
 
     def drain(self) -> None:
         """Begin nothing more; what has begun goes on. May wait for MongoDB, for some seconds."""
         self._draining = True
+        self._next_beat = 0.0
+        self._wakeups.wake()
         self._in_hand.keep_begun(_DRAIN_SECONDS)
 
     def wait_idle(self, timeout: float | None = None) -> bool:
@@ -200,7 +205,8 @@ class Runner:
     def _beat(self) -> None:
         if time.monotonic() < self._next_beat:
             return
-        limits = self._records.runners.beat(self.name, self.host, self._kind, self._limits, self._details())
+        kind = LEAVING if self._draining else self._kind
+        limits = self._records.runners.beat(self.name, self.host, kind, self._limits, self._details())
         self._next_beat = time.monotonic() + HEARTBEAT_SECONDS
         if limits != self._limits:
             self._limits = limits
@@ -220,8 +226,17 @@ class Runner:
         room = self._in_hand.room()
         if room is None:
             return
+        if not (self._claim_may_be_lost or self._insert_may_be_lost):
+            self._claim_into(room, own=False)
+            return
+        with self._becoming_held:  # what is just being inserted as held is not lost
+            self._claim_into(room, own=True)
+            self._insert_may_be_lost = False
+
+    def _claim_into(self, room: Room, *, own: bool) -> None:
+        """Claim, and take in hand. `own`: also what the runner may hold without knowing of it."""
         at_work = self._in_hand.ids()
-        idle, takeable = self._adoption.takeable(at_work, own=self._claim_may_be_lost)
+        idle, takeable = self._adoption.takeable(at_work, own=own)
         self._claim_may_be_lost = True
         claimed = self._records.uploads.claim(
             self.name,
@@ -236,7 +251,9 @@ class Runner:
         self._claim_may_be_lost = False
         if not claimed and room.slots and self._only is None:
             elsewhere = self._adoption.takeable_elsewhere(at_work)[: room.slots]
-            claimed = self._records.uploads.claim_elsewhere(self.name, elsewhere, lease_seconds=self._lease_seconds)
+            claimed = self._records.uploads.claim_elsewhere(
+                self.name, self.host, elsewhere, lease_seconds=self._lease_seconds
+            )
         # Where no slot was free, the next one may only have been too large to wait here.
         self._may_find_more = bool(claimed) or not room.slots
         self._in_hand.take(claimed, claimed=True)

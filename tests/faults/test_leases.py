@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from bson import ObjectId
 from pymongo.errors import AutoReconnect
 
-from console.models import Requested, Upload, UploadStatus
+from console.models import Requested, Source, Upload, UploadStatus
 from console.records.uploads import Uploads
+from console.transfer.intake import Intake
 from console.transfer.runner import Runner
 from tests.faults.conftest import MakeWorld
 from tests.faults.proxy import Hold
@@ -102,6 +105,46 @@ def test_a_claim_whose_answer_is_lost_is_noticed(world: World) -> None:
     world.check()
 
 
+def test_what_is_just_being_inserted_is_not_taken_for_a_lost_claim(world: World) -> None:
+    """While the answer to an insert is under way the runner knows nothing of what it holds by it."""
+    claimed: list[ObjectId] = []
+    has_claimed = threading.Event()
+
+    class Slow(Uploads):
+        is_slow = False
+
+        def insert_claimed(self, *arguments: Any, **options: Any) -> list[Upload]:
+            inserted = super().insert_claimed(*arguments, **options)
+            if self.is_slow:
+                has_claimed.clear()
+                runner._wakeups.wake()
+                has_claimed.wait(1.5)  # it should not; but it has the time to
+            return inserted
+
+        def claim(self, *arguments: Any, **options: Any) -> list[Upload]:
+            found = super().claim(*arguments, **options)
+            claimed.extend(upload.id for upload in found)
+            has_claimed.set()
+            return found
+
+    uploads = Slow(world.records.uploads.collection)
+    first = world.add(world.file(1000, "first"))
+    runner = world.start_runner(records=replace(world.records, uploads=uploads), lease_seconds=600)
+    world.wait_completed(first)  # now it is known what the server returns, and small files are inserted as held
+    intake = Intake(world.s3_settings, world.transfer, host=runner.host, source=Source.COMMAND)
+    paths = [world.file(1000, f"{number}.bin") for number in range(3)]
+    [batch] = intake.batches([os.fspath(path) for path in paths])
+    uploads.is_slow = True
+    runner._claim_may_be_lost = runner._may_find_more = True
+    held = runner.insert(batch)
+    for upload, path in zip(held, paths, strict=True):
+        world.expect(upload.id, path)
+    world.wait_completed([upload.id for upload in held])
+    assert not set(claimed) & {upload.id for upload in held}
+    assert len([put for put in world.proxy.requests if put.operation == "PutObject"]) == 4
+    world.check()
+
+
 def test_without_the_lock_file_the_lease_has_to_run_out(world: World) -> None:
     """As in another container of the same host name."""
     [upload_id] = world.add(world.file(LARGE))
@@ -151,6 +194,51 @@ def test_an_upload_of_another_host_is_taken_only_where_its_file_is_seen(world: W
     world.wait_completed([upload_id])
     assert lease_was_over(world, upload_id)
     world.check()
+
+
+def test_an_adopted_upload_stays_with_the_host_that_adopted_it(world: World) -> None:
+    """Its own host is gone: nobody else could go on with what the adopter lets go of."""
+    [upload_id] = world.add(world.file(LARGE), host="elsewhere")
+    world.let(2)
+    killed = world.start_process("elsewhere", lease_seconds=LEASE)
+    world.wait_parts(upload_id, 2)
+    killed.kill()
+    adopter = world.start_runner(lease_seconds=LEASE)
+    wait_adopted(world, upload_id, adopter)
+    assert adopter.stop()
+    world.wait_status([upload_id], UploadStatus.PAUSED)
+    world.hurry()
+    world.start_runner()
+    world.wait_completed([upload_id])
+    assert world.document(upload_id)["host"] == adopter.host
+    world.check()
+
+
+def test_many_stalled_uploads_whose_files_are_not_here_hide_none_that_is(world: World) -> None:
+    missing = [world.file(1000, f"missing-{number}") for number in range(130)]
+    ids = world.add(*missing, world.file(1000, "here"), host="gone")
+    for path in missing:
+        path.unlink()
+    over = {"runner": "gone:1:x", "expires_at": datetime.now(UTC) - timedelta(minutes=1)}
+    world.records.uploads.collection.update_many({}, {"$set": {"status": "uploading", "lease": over}})
+    world.start_runner(lease_seconds=LEASE)
+    world.wait_completed(ids[-1:])
+    assert set(world.statuses(ids[:-1])) == {"uploading"}
+
+
+def test_a_runner_that_begins_nothing_more_is_not_counted_on(world: World) -> None:
+    """A command that left new uploads to it would wait for them in vain."""
+    world.let(1)
+    [upload_id] = world.add(world.file(11 * MIB))
+    runner = world.start_runner()
+    world.wait_parts(upload_id, 1)
+    live = world.records.runners.live
+    assert [state.runner for state in live(runner.host, ["console", "watch"])] == [runner.name]
+    runner.drain()
+    wait_for(lambda: not live(runner.host, ["console", "watch"]), "not counted on")
+    assert [state.kind for state in live(runner.host)] == ["leaving"]
+    world.hurry()
+    world.wait_completed([upload_id])
 
 
 def test_intents_for_an_upload_whose_runner_was_killed_are_carried_out(make_world: MakeWorld) -> None:
