@@ -99,6 +99,8 @@ def _send_once(job: Job, *, if_absent: bool) -> Confirmation:
     parts = send_parts(job, multipart.upload_id, plan, listed)
     job.source.check_unchanged()
     answer = _complete(job, multipart.upload_id, parts, if_absent=if_absent)
+    if isinstance(answer, Confirmation):
+        return answer
     checksum = _confirm(job, answer, parts)
     return Confirmation(job.key, answer.etag, answer.version_id, checksum, job.sent_bytes)
 
@@ -153,11 +155,15 @@ def _list_parts(job: Job, multipart: Multipart) -> dict[int, ListedPart]:
     return job.ask(list_all)
 
 
-def _complete(job: Job, upload_id: str, parts: list[SentPart], *, if_absent: bool) -> Answer:
+def _complete(job: Job, upload_id: str, parts: list[SentPart], *, if_absent: bool) -> Answer | Confirmation:
+    """S3's answer; or, where that to an earlier attempt was lost, what is known of the object it made."""
     server = job.transport.server
     algorithm = server.algorithm
+    attempts = 0
 
-    def complete() -> Answer:
+    def complete() -> Answer | Confirmation:
+        nonlocal attempts
+        attempts += 1
         job.journal.completing()
         conditional = if_absent and server.takes_conditions
         parameters: dict[str, Any] = {"IfNoneMatch": "*"} if conditional else {}
@@ -184,6 +190,12 @@ def _complete(job: Job, upload_id: str, parts: list[SentPart], *, if_absent: boo
             if error.code == "ConditionalRequestConflict":
                 # S3 asks for a new multipart upload in this case: API reference of CompleteMultipartUpload.
                 raise TransferError("NoSuchUpload", error.message) from error
+            # MinIO looks at the key before it looks for the multipart upload: there our own object is in the way.
+            if error.code == "PreconditionFailed" and attempts > 1:
+                confirmation = _completed_before(job)
+                if confirmation is not None:
+                    close_multipart(job)  # there still if an object just like it is somebody else's
+                    return confirmation
             raise
 
     return job.ask(complete)
@@ -245,7 +257,7 @@ def _is_gone(job: Job, error: TransferError) -> bool:
 
 
 def _completed_before(job: Job) -> Confirmation | None:
-    """The multipart upload is gone: was it completed, and only the answer or its record lost?"""
+    """The multipart upload is gone, or the key taken: was it completed, and only the answer or its record lost?"""
     stored = job.head()
     if stored is None or job.multipart is None or stored.size != job.source.state.size:
         return None

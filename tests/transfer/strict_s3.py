@@ -2,7 +2,8 @@
 
 Neither rclone nor moto verifies the newer checksums or combines them. This one computes every checksum itself, over
 the bytes it got, refuses what does not match (`BadDigest`), returns what it stored, and honours `If-None-Match: *`.
-No signatures. `brief` makes it forget the newer checksums, `opaque_etags` the MD5 in ETags, as some stores do.
+No signatures. `brief` makes it forget the newer checksums, `opaque_etags` the MD5 in ETags, as some stores do;
+`key_first` makes a completion look at the condition before it looks for the multipart upload, as MinIO does.
 """
 
 from __future__ import annotations
@@ -58,9 +59,10 @@ class Refused(Exception):
 class StrictS3:
     """The server; a context manager. `objects` and `multiparts` are what it holds, of one bucket of any name."""
 
-    def __init__(self, *, brief: bool = False, opaque_etags: bool = False) -> None:
+    def __init__(self, *, brief: bool = False, opaque_etags: bool = False, key_first: bool = False) -> None:
         self.brief = brief
         self.opaque_etags = opaque_etags
+        self.key_first = key_first
         self.objects: dict[str, Stored] = {}
         self.multiparts: dict[str, Opened] = {}
         self.requests: list[tuple[str, str, dict[str, str]]] = []
@@ -118,6 +120,8 @@ class StrictS3:
         if not key:
             return 200, {}, "<R/>"
         if "uploadId" in query:
+            if method == "POST" and self.key_first:
+                self._require_absent(key, headers)
             opened = self.multiparts.get(query["uploadId"])
             if opened is None:
                 raise Refused(404, "NoSuchUpload")

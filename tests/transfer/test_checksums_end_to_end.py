@@ -291,15 +291,40 @@ def test_a_key_taken_between_look_and_write(connect: Connect, make_file, size: i
 @pytest.mark.parametrize("size", [SMALL, LARGE])
 @pytest.mark.parametrize("policy", ["fail", "new_name", "skip_identical"])
 @pytest.mark.parametrize("fault", [DropAnswer(), CutAnswer(10), Answer(500, "InternalError", forwarded=True)], ids=repr)
-def test_an_own_object_is_no_duplicate(connect: Connect, make_file, size: int, policy: str, fault) -> None:
+@pytest.mark.parametrize("key_first", [False, True], ids=["upload first", "key first"])
+def test_an_own_object_is_no_duplicate(
+    connect: Connect, make_file, size: int, policy: str, fault, key_first: bool
+) -> None:
     """The answer to our own write is lost: the condition then fails on our own object."""
-    strict, proxy, transport = connect()
+    strict, proxy, transport = connect(key_first=key_first)
     path = make_file(size)
     proxy.plan("PutObject" if size == SMALL else "CompleteMultipartUpload", fault)
     done = sent(an_upload(path, "bucket"), transport, duplicates=policy)
-    assert done.key == "file.bin"
+    assert (done.key, done.skipped) == ("file.bin", False)
+    assert proxy.count("CreateMultipartUpload") == (size == LARGE)
     assert list(strict.objects) == ["file.bin"]
     assert strict.objects["file.bin"].data == path.read_bytes()
+    assert strict.multiparts == {}
+
+
+@pytest.mark.parametrize("identical", [True, False])
+def test_an_object_of_others_before_the_second_attempt(connect: Connect, make_file, identical: bool) -> None:
+    """One just like ours cannot be told from ours, and is as good."""
+    strict, proxy, transport = connect()
+    path = make_file(LARGE)
+    theirs = path.read_bytes() if identical else os.urandom(LARGE)
+
+    def somebody_writes() -> None:
+        transport.s3.put_object(Bucket="bucket", Key="file.bin", Body=theirs)
+
+    proxy.plan("CompleteMultipartUpload", Answer(503, "SlowDown"))
+    proxy.plan("CompleteMultipartUpload", Do(somebody_writes))
+    if identical:
+        assert not sent(an_upload(path, "bucket"), transport, duplicates="fail").skipped
+    else:
+        with pytest.raises(TransferError, match="ObjectExists"):
+            sent(an_upload(path, "bucket"), transport, duplicates="fail")
+    assert strict.objects["file.bin"].data == theirs
     assert strict.multiparts == {}
 
 
