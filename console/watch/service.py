@@ -204,10 +204,10 @@ class WatchService:
                 return  # it has left, or is about to: nothing may come behind that
             self._told[title] = self._heartbeat(watcher)
             answer = self.presence.beat(self._host, title, self._holder, self._told[title])
-        if answer.is_paused:
-            watcher.hold(State.PAUSED)
+        if not answer.is_ours:
+            watcher.hold(State.STANDBY)  # also where it is paused: the other process tells of the rule's uploads
         else:
-            watcher.hold(None if answer.is_ours else State.STANDBY)
+            watcher.hold(State.PAUSED if answer.is_paused else None)
 
     def _count(self) -> None:
         """How many files were ever sent by each rule; from then on the feed counts."""
@@ -249,14 +249,16 @@ class WatchService:
     def _ended(self, upload: Upload, rule: str) -> None:
         with self._lock:
             watcher = self._watchers.get(rule)
-        if watcher is None or watcher.is_held:
+        if watcher is None or watcher.held is State.STANDBY:
             return
-        if upload.status is UploadStatus.FAILED:
-            watcher.wake()  # the folder may have gone
         if upload.status is UploadStatus.COMPLETED:
             with self._counting:
                 self._sent[rule] += upload.id not in self._counted
-            watcher.completed(upload.id)
+        if watcher.held is None:  # a pause is not one of the uploads; what follows from them is left to the next scan
+            if upload.status is UploadStatus.FAILED:
+                watcher.wake()  # the folder may have gone
+            if upload.status is UploadStatus.COMPLETED:
+                watcher.completed(upload.id)
         if (note := ending(upload)) is not None:
             self._tell(note)
 

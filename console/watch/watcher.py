@@ -111,9 +111,9 @@ class Watcher:
         return self._thread.is_alive()
 
     @property
-    def is_held(self) -> bool:
-        """Whether it does nothing for now."""
-        return self._hold is not None
+    def held(self) -> State | None:
+        """Why it does nothing for now; None where it is at work."""
+        return self._hold
 
     def look_again(self) -> None:
         """Look at everything soon: something may have been missed."""

@@ -230,6 +230,37 @@ def test_a_gap_in_the_feed_is_answered_by_a_look_at_everything(world: World) -> 
     until(lambda: not path.exists())
 
 
+def test_uploads_that_end_while_their_rule_is_paused_are_counted_and_told_once_and_their_files_stay(
+    world: World, presence: Presence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process that stands by hears of them, too."""
+    heard, real = threading.Semaphore(0), WatchService._ended
+
+    def ended(self: WatchService, *arguments: Any) -> None:
+        real(self, *arguments)
+        heard.release()
+
+    monkeypatch.setattr(WatchService, "_ended", ended)
+    path = world.write("a", age_seconds=60)
+    rule = world.rule(name="scans", after="delete")
+    one, two = (world.watch(rule, holder=holder) for holder in ("one", "two"))
+    (watcher,), (other,) = one.watchers(), two.watchers()
+    until(lambda: world.documents() and not one._must_count)
+    presence.pause(HOST, "scans", paused=True)
+    until(lambda: watcher.state is State.PAUSED)
+    for _ in range(2):  # when the second heartbeat since begins the first has done its work
+        last = two.last_heartbeat(other)
+        until(lambda last=last: two.last_heartbeat(other) is not last)
+    world.run()
+    assert all(heard.acquire(timeout=60) for _ in range(2))
+    assert until(lambda: presence.known()[0].heartbeat.sent) == 1
+    assert world.notes.paths(Kind.COMPLETED) == [str(path)]
+    assert watcher.wait_for_aftercare(60)
+    assert path.exists()
+    presence.pause(HOST, "scans", paused=False)
+    until(lambda: not path.exists())
+
+
 def test_an_upload_that_was_counted_is_not_counted_again_when_the_feed_tells_of_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
