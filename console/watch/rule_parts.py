@@ -22,7 +22,7 @@ from console.watch.notes import Listener
 from console.watch.queueing import Queue
 from console.watch.refusals import Refusals
 from console.watch.rules import WatchRule
-from console.watch.sent import SentFiles, count_open
+from console.watch.sent import SentFiles, count_wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class RuleParts:
     judge: Judge
     queue: Queue
     aftercare: Aftercare
-    count_open: Callable[[int], int]
+    count_wanted: Callable[[int], int]
 
     @classmethod
     def make(
@@ -81,5 +81,5 @@ class RuleParts:
             judge,
             queue,
             aftercare,
-            lambda limit: count_open(around.uploads, around.host, rule.title, limit=limit),
+            lambda limit: count_wanted(around.uploads, around.host, rule.title, limit=limit),
         )

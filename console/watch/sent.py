@@ -201,7 +201,12 @@ def require_claims(uploads: Uploads) -> None:
 
 def count_open(uploads: Uploads, host: str, rule: str, *, limit: int) -> int:
     """How many uploads of a rule are still to be sent or being sent; counting ends at `limit`."""
-    wanted: Filter = {"host": host, "status": {"$in": list(OPEN)}, "watch.rule": rule}
+    return uploads.collection.count_documents(_open(host, rule), limit=limit)
+
+
+def count_wanted(uploads: Uploads, host: str, rule: str, *, limit: int) -> int:
+    """As `count_open`, without those that somebody paused: they may wait for ever."""
+    wanted: Filter = {**_open(host, rule), "requested": Requested.RUN.value}
     return uploads.collection.count_documents(wanted, limit=limit)
 
 
@@ -225,6 +230,10 @@ def count_sent(uploads: Uploads, host: str, rules: Sequence[str]) -> tuple[dict[
     rows = list(uploads.collection.aggregate([{"$match": wanted}, {"$group": by_rule}]))
     lately = frozenset(upload_id for row in rows for upload_id in row["lately"])
     return {row["_id"]: row["count"] for row in rows}, lately
+
+
+def _open(host: str, rule: str) -> Filter:
+    return {"host": host, "status": {"$in": list(OPEN)}, "watch.rule": rule}
 
 
 def _of_file(upload: NewUpload) -> Document:

@@ -219,7 +219,7 @@ class Watcher:
         self._scan_at = 0.0
 
     def _scan(self) -> None:
-        self._parts.count_open(1)  # raises where MongoDB is away: a walk would be for nothing
+        self._parts.count_wanted(1)  # raises where MongoDB is away: a walk would be for nothing
         self.state = State.SCANNING
         self._scan_at = float("inf")
         self.refusals.scan_begins()
@@ -290,7 +290,7 @@ class Watcher:
             raise
 
     def _wait_for_room(self) -> None:
-        while self._parts.count_open(QUEUE_AHEAD) >= QUEUE_AHEAD:
+        while self._parts.count_wanted(QUEUE_AHEAD) >= QUEUE_AHEAD:
             self._stopping.wait(_ROOM_SECONDS)
             self._pulse()
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from pymongo.errors import AutoReconnect
 
-from console.models import Source
+from console.models import Requested, Source
+from console.records.intents import request_all
 from console.watch import finds, notifications, scan_progress, watched_folder, watcher
 from console.watch.folder_events import Changes
 from console.watch.inotify import InotifyEvents
@@ -326,6 +327,21 @@ def test_a_first_start_goes_in_batches_does_not_run_ahead_of_the_sending_and_tel
     world.completed(100)
     (scanned,) = until(lambda: world.notes.of(Kind.SCANNED))
     assert scanned.words.startswith("100 files in 8 folders in ")
+
+
+def test_uploads_that_somebody_paused_take_no_room_from_new_files(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may wait for ever; people still see them among those that are pending."""
+    monkeypatch.setattr(watcher, "QUEUE_AHEAD", 2)
+    for name in ("a", "b"):
+        world.write(name, age_seconds=60)
+    service = world.watch(world.rule(name="scans"))
+    documents = until(lambda: found if len(found := world.documents()) == 2 else None)
+    request_all(world.records.uploads, [document["_id"] for document in documents], Requested.PAUSE)
+    world.write("c", age_seconds=60)
+    until(lambda: len(world.documents()) == 3)
+    until(lambda: service.presence.known()[0].heartbeat.pending == 3)
 
 
 def test_files_that_come_while_mongodb_is_away_are_sent_when_it_is_back(
