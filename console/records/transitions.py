@@ -155,7 +155,7 @@ def failed(code: str, message: str, *, multipart_gone: bool) -> Fields:
     }
 
 
-def stopped(*, leaving: bool, multipart_gone: bool) -> Fields:
+def stopped(*, leaving: bool) -> Fields:
     """The runner let go of it; what it becomes is what is requested at that very moment."""
     requested_run = UploadStatus.PAUSED if leaving else UploadStatus.PENDING
     is_run = {"$eq": ["$requested", Requested.RUN.value]}
@@ -166,7 +166,6 @@ def stopped(*, leaving: bool, multipart_gone: bool) -> Fields:
         "lease": None,
         "rate": 0.0,
         "updated_at": NOW,
-        **_multipart(multipart_gone),
     }
 
 

@@ -156,7 +156,7 @@ class Uploads:
 
         `dead` are runners that are known to have ended before their leases do.
         """
-        ends = stopped(leaving=False, multipart_gone=False)
+        ends = stopped(leaving=False)
         return self.collection.update_many(unsettled(dead), [{"$set": ends}]).modified_count
 
     def complete_late(self, upload_id: ObjectId, attempt: int, fields: Fields) -> bool:
@@ -191,10 +191,9 @@ class Uploads:
         taken = self.collection.find({"_id": {"$in": ids}, **_tidied_by(runner)})
         return [found for document in taken if isinstance(found := read_upload(document), Upload)]
 
-    def tidied(self, runner: str, upload_id: ObjectId, *, is_gone: bool) -> None:
-        """The multipart upload of a cancelled document is gone; or not, and is tried again once the lease ran out."""
-        if is_gone:
-            self.collection.update_one({"_id": upload_id, **_tidied_by(runner)}, [{"$set": tidied()}])
+    def tidied(self, runner: str, upload_id: ObjectId) -> None:
+        """The multipart upload of a cancelled document is gone. (Else it is tried again once the lease ran out.)"""
+        self.collection.update_one({"_id": upload_id, **_tidied_by(runner)}, [{"$set": tidied()}])
 
     def multipart_ids(self, bucket: str) -> set[str]:
         """Upload ids in the bucket that documents know of."""

@@ -85,7 +85,7 @@ class Settling:
             self._drop_if_deleted(active)
             self._forget(active)
         else:
-            self._settle(active, stopped(leaving=leaving, multipart_gone=False))
+            self._settle(active, stopped(leaving=leaving))
 
     def _settle(self, active: Active, fields: Fields) -> None:
         outcome = self._writer.write(active.upload.id, fields, lets_go=True)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
 from console.transfer.control import Control
@@ -21,29 +19,11 @@ class Slots:
         self._used = 0
         self._changed = threading.Condition()
 
-    @property
-    def limit(self) -> int:
-        """How many may hold a slot at once."""
-        return self._limit
-
-    @property
-    def used(self) -> int:
-        """How many hold one now."""
-        return self._used
-
     def resize(self, limit: int) -> None:
         """Change the limit; waiting threads see it at once."""
         with self._changed:
             self._limit = _valid(limit)
             self._changed.notify_all()
-
-    def try_acquire(self) -> bool:
-        """Take a slot if one is free now."""
-        with self._changed:
-            if self._used >= self._limit:
-                return False
-            self._used += 1
-            return True
 
     def acquire(self, control: Control) -> None:
         """Take a slot, waiting for one. Raises what `control.check()` raises; then no slot is held."""
@@ -58,15 +38,6 @@ class Slots:
         with self._changed:
             self._used -= 1
             self._changed.notify()
-
-    @contextmanager
-    def hold(self, control: Control) -> Iterator[None]:
-        """A slot for the length of a `with` block."""
-        self.acquire(control)
-        try:
-            yield
-        finally:
-            self.release()
 
 
 def _valid(limit: int) -> int:

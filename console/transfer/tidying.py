@@ -51,7 +51,7 @@ def tidy(
     while taken := uploads.to_tidy(runner, lease_seconds=lease_seconds):
         aborted = [upload.id for upload in taken if _is_aborted(sender, upload)]
         for upload_id in aborted:
-            uploads.tidied(runner, upload_id, is_gone=True)
+            uploads.tidied(runner, upload_id)
         gone += len(aborted)
         if not aborted:
             break  # S3 takes nothing now

@@ -60,9 +60,8 @@ ends = st.sampled_from(
         DONE,
         failed("X", "y", multipart_gone=False),
         failed("X", "y", multipart_gone=True),
-        stopped(leaving=False, multipart_gone=False),
-        stopped(leaving=True, multipart_gone=False),
-        stopped(leaving=True, multipart_gone=True),
+        stopped(leaving=False),
+        stopped(leaving=True),
     ]
 )
 
@@ -299,7 +298,7 @@ class Life(RuleBasedStateMachine):
             before = self.document(upload_id)
             may = runner.holds(before, upload_id)
             is_cancel = requested[upload_id] is Requested.CANCEL
-            wrote = self.write(runner, upload_id, stopped(leaving=False, multipart_gone=is_cancel), lets_go=True)
+            wrote = self.write(runner, upload_id, stopped(leaving=False), lets_go=True)
             if may:
                 assert wrote
                 document = self.document(upload_id)
@@ -313,7 +312,8 @@ class Life(RuleBasedStateMachine):
     def tidy(self, runner: FakeProcess, *, is_gone: bool) -> None:
         self.uploads.settle(self.dead)
         for upload in self.uploads.to_tidy(runner.name, lease_seconds=LEASE_SECONDS):
-            self.uploads.tidied(runner.name, upload.id, is_gone=is_gone)
+            if is_gone:
+                self.uploads.tidied(runner.name, upload.id)
 
     # Time and trouble
 

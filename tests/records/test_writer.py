@@ -253,7 +253,7 @@ def test_letting_go_says_how_far_it_came(uploads, writers):
     writer = writers(uploads, tick=SLOW)
     upload_id, progress = claimed(uploads, writer, size=1000)
     progress.confirmed(300)
-    assert writer.write(upload_id, stopped(leaving=True, multipart_gone=False), lets_go=True).result(PATIENCE)
+    assert writer.write(upload_id, stopped(leaving=True), lets_go=True).result(PATIENCE)
     upload = the(uploads, upload_id)
     assert (upload.status, upload.current, upload.percentage, upload.rate) == (UploadStatus.PAUSED, 300, 30.0, 0)
 
@@ -261,10 +261,10 @@ def test_letting_go_says_how_far_it_came(uploads, writers):
 @pytest.mark.parametrize(
     ("fields", "requested", "status"),
     [
-        (stopped(leaving=False, multipart_gone=False), Requested.RUN, UploadStatus.PENDING),
-        (stopped(leaving=True, multipart_gone=False), Requested.RUN, UploadStatus.PAUSED),
-        (stopped(leaving=False, multipart_gone=False), Requested.PAUSE, UploadStatus.PAUSED),
-        (stopped(leaving=True, multipart_gone=True), Requested.CANCEL, UploadStatus.CANCELLED),
+        (stopped(leaving=False), Requested.RUN, UploadStatus.PENDING),
+        (stopped(leaving=True), Requested.RUN, UploadStatus.PAUSED),
+        (stopped(leaving=False), Requested.PAUSE, UploadStatus.PAUSED),
+        (stopped(leaving=True), Requested.CANCEL, UploadStatus.CANCELLED),
         (failed("X", "y", multipart_gone=False), Requested.RUN, UploadStatus.FAILED),
         (failed("X", "y", multipart_gone=False), Requested.PAUSE, UploadStatus.FAILED),
         (failed("X", "y", multipart_gone=False), Requested.CANCEL, UploadStatus.CANCELLED),
@@ -404,7 +404,7 @@ class TestFaults:
         ends = [
             DONE,
             failed("X", "y", multipart_gone=False),
-            stopped(leaving=True, multipart_gone=False),
+            stopped(leaving=True),
         ]
         held = [claimed(uploads, writer)[0] for _ in ends]
         opened, _ = claimed(uploads, writer)
