@@ -114,14 +114,15 @@ def _open(job: Job) -> Multipart:
 
     def create() -> str:
         parameters = object_parameters(job.content_type, job.options.settings)
-        if server.returns_checksums is not False:
+        with_checksums = server.returns_checksums is not False
+        if with_checksums:
             parameters["ChecksumAlgorithm"] = server.algorithm.value
             parameters["ChecksumType"] = "FULL_OBJECT" if server.algorithm.is_crc else "COMPOSITE"
         try:
             answer = ask(lambda: job.transport.s3.create_multipart_upload(Bucket=job.bucket, Key=job.key, **parameters))
             return str(require(answer, "UploadId"))
         except TransferError as error:
-            if server.learn_from_refusal(error.code, conditional=False):
+            if server.learn_from_refusal(error.code, conditional=False, had_checksums=with_checksums):
                 raise TransferError(error.code, error.message, Verdict.RETRY) from error
             raise
 
@@ -185,7 +186,7 @@ def _complete(job: Job, upload_id: str, parts: list[SentPart], *, if_absent: boo
             )
             return require_etag(read_answer(answer))
         except TransferError as error:
-            if conditional and server.learn_from_refusal(error.code, conditional=True):
+            if server.learn_from_refusal(error.code, conditional=conditional, had_checksums=with_checksums):
                 raise TransferError(error.code, error.message, Verdict.RETRY) from error
             if error.code == "ConditionalRequestConflict":
                 # S3 asks for a new multipart upload in this case: API reference of CompleteMultipartUpload.

@@ -147,7 +147,8 @@ class _Sending:
             confirm_body(answer, body.digests())
         except TransferError as error:
             body.take_back()
-            if server.learn_from_refusal(error.code, conditional=False):
+            had_checksums = server.algorithm in body.algorithms
+            if server.learn_from_refusal(error.code, conditional=False, had_checksums=had_checksums):
                 raise TransferError(error.code, error.message, Verdict.RETRY) from error
             raise
         finally:

@@ -54,7 +54,8 @@ def _put_once(job: Job, *, if_absent: bool) -> Confirmation:
         body.take_back()
         if answer is not None and error.code == "ChecksumMismatch":
             job.delete_damaged(answer)
-        if server.learn_from_refusal(error.code, conditional=conditional):
+        had_checksums = server.algorithm in body.algorithms
+        if server.learn_from_refusal(error.code, conditional=conditional, had_checksums=had_checksums):
             raise TransferError(error.code, error.message, Verdict.RETRY) from error
         raise
     finally:

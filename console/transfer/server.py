@@ -2,7 +2,8 @@
 
 Owns which checksums requests carry. AWS is known to verify and return them. Of other servers nothing is known until
 the first answer: until then MD5 is sent as well, and compared with the ETag; for a server that returns no checksum it
-remains the only one. Shared by all threads; every change is one assignment, and late news do no harm.
+remains the only one. Shared by all threads; every change is one assignment, and late news do no harm: a refusal is
+judged by what its request carried, not by what is known when it arrives.
 """
 
 from __future__ import annotations
@@ -42,17 +43,20 @@ class ServerTraits:
         if self.returns_checksums is None:
             self.returns_checksums = returns_checksums
 
-    def learn_from_refusal(self, code: str, *, conditional: bool) -> bool:
-        """A request was refused with `code`. Whether the next one will be a simpler one, so that trying pays."""
+    def learn_from_refusal(self, code: str, *, conditional: bool, had_checksums: bool) -> bool:
+        """A request that carried these was refused with `code`. Whether the next one will be a simpler one, so that
+        trying pays; it is so too where others under way at the same time were refused first."""
         if code not in _REFUSALS:
             return False
-        if conditional and self.takes_conditions and code == "NotImplemented":
+        if conditional and code == "NotImplemented":
+            # S3's code for a header that it does not know. It says nothing of the checksums: should it have meant
+            # those, the next request tells. (Backblaze refuses checksums as InvalidArgument, and takes conditions.)
             self.takes_conditions = False
             return True
-        if self.returns_checksums is None:
-            self.returns_checksums = False
-            return True
-        return False
+        if not had_checksums or self.algorithm is Algorithm.MD5 or self.returns_checksums:
+            return False
+        self.returns_checksums = False
+        return True
 
 
 def _choose(policy: ChecksumPolicy, is_aws: bool) -> Algorithm:

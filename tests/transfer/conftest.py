@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,12 @@ from console.transfer.transport import Transport, open_transport
 from tests.faults.proxy import FaultProxy
 
 from .doubles import MakeFile
+from .strict_s3 import StrictS3
 
 if TYPE_CHECKING:
     from console.embedded.services import EmbeddedServices
+
+Connect = Callable[..., tuple[StrictS3, FaultProxy, Transport]]
 
 
 @pytest.fixture
@@ -60,3 +64,23 @@ def faulty(proxy: FaultProxy, engine: EngineChoice) -> Iterator[Transport]:
     transport = open_transport(options, parts=4, engine=engine)
     yield transport
     transport.close()
+
+
+@pytest.fixture
+def connect(engine: EngineChoice) -> Iterator[Connect]:
+    """A strict server, a proxy before it and a transport through that."""
+    with ExitStack() as stack:
+
+        def connect(checksum: str = "auto", **server: bool) -> tuple[StrictS3, FaultProxy, Transport]:
+            strict = stack.enter_context(StrictS3(**server))
+            proxy = stack.enter_context(FaultProxy(strict.url))
+            transport = open_transport(
+                ClientOptions(endpoint_url=proxy.url, read_timeout_seconds=90),
+                parts=4,
+                checksum=checksum,  # type: ignore[arg-type]
+                engine=engine,
+            )
+            stack.callback(transport.close)
+            return strict, proxy, transport
+
+        yield connect

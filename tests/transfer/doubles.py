@@ -13,11 +13,15 @@ from bson import ObjectId
 
 from console.models import Multipart, Requested, Source, Upload, UploadStatus
 from console.transfer.errors import Stopped
+from console.transfer.job import Confirmation, SendOptions
 from console.transfer.retrying import RetryPolicy
-from console.transfer.send import SendOptions
+from console.transfer.send import send
 from console.transfer.source import FileState, file_state
+from console.transfer.transport import Transport
 
 MIB = 1024 * 1024
+SMALL, LARGE = 70_000, 6 * MIB
+"""One request; two parts."""
 QUICK = RetryPolicy(retries=4, first_wait_seconds=0.001, longest_wait_seconds=0.01)
 
 
@@ -114,3 +118,8 @@ def an_upload(path: Path, bucket: str, key: str | None = None, **fields: Any) ->
 def options(**values: Any) -> SendOptions:
     """5 MiB parts from 5 MiB on, and retries without long waits."""
     return SendOptions(**({"part_size": 5 * MIB, "multipart_threshold": 5 * MIB, "retry": QUICK} | values))
+
+
+def sent(upload: Upload, transport: Transport, notes: Notes | None = None, **values: object) -> Confirmation:
+    """Sent with `options` of these values."""
+    return send(upload, transport=transport, options=options(**values), journal=notes or Notes(), control=Commands())

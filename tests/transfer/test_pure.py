@@ -151,12 +151,35 @@ def test_an_unknown_server_shows_what_it_can_do() -> None:
 
 def test_a_server_that_refuses_checksums_gets_none() -> None:
     traits = ServerTraits(is_aws=False)
-    assert traits.learn_from_refusal("NotImplemented", conditional=True)
+    assert traits.learn_from_refusal("NotImplemented", conditional=True, had_checksums=True)
     assert not traits.takes_conditions
-    assert traits.learn_from_refusal("NotImplemented", conditional=False)
+    assert traits.learn_from_refusal("NotImplemented", conditional=False, had_checksums=True)
     assert traits.algorithms() == (Algorithm.MD5,)
-    assert not traits.learn_from_refusal("NotImplemented", conditional=False)
-    assert not traits.learn_from_refusal("AccessDenied", conditional=True)
+    assert not traits.learn_from_refusal("NotImplemented", conditional=False, had_checksums=False)
+    assert not traits.learn_from_refusal("AccessDenied", conditional=True, had_checksums=True)
+
+
+def test_late_news_of_a_refusal_teach_nothing_else() -> None:
+    """They come from requests that carried what is no longer sent: the next ones are simpler."""
+    traits = ServerTraits(is_aws=False)
+    for _ in range(3):
+        assert traits.learn_from_refusal("NotImplemented", conditional=True, had_checksums=True)
+    assert traits.returns_checksums is None
+    for _ in range(3):
+        assert traits.learn_from_refusal("InvalidArgument", conditional=False, had_checksums=True)
+    assert traits.returns_checksums is False
+
+
+def test_a_server_that_returns_checksums_does_not_refuse_them() -> None:
+    traits = ServerTraits(is_aws=False)
+    traits.learn(returns_checksums=True)
+    assert not traits.learn_from_refusal("InvalidArgument", conditional=False, had_checksums=True)
+    assert traits.returns_checksums is True
+
+
+def test_where_none_but_md5_is_sent_there_is_no_simpler_request() -> None:
+    traits = ServerTraits(is_aws=True, policy="md5")
+    assert not traits.learn_from_refusal("NotImplemented", conditional=False, had_checksums=True)
 
 
 # --- comparing answers

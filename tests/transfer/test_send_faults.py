@@ -10,13 +10,12 @@ import pytest
 from console.models import Multipart
 from console.transfer.errors import Stopped, TransferError
 from console.transfer.multipart import abort
-from console.transfer.send import Confirmation, send
+from console.transfer.send import send
 from console.transfer.sweep import open_multiparts
-from console.transfer.transport import Transport
 from console.transfer.verdicts import Verdict
 from tests.faults.proxy import Answer, CorruptBody, CutAnswer, CutBody, Do, DropAnswer, Fault, FaultProxy, Hold, Reset
 
-from .doubles import MIB, Commands, MakeFile, Notes, an_upload, options
+from .doubles import MIB, Commands, MakeFile, Notes, an_upload, options, sent
 
 PASSING: list[Fault] = [
     Answer(503, "SlowDown"),
@@ -28,10 +27,6 @@ PASSING: list[Fault] = [
     CutAnswer(40),
     CorruptBody(4000),
 ]
-
-
-def sent(upload, transport: Transport, notes: Notes | None = None, **values: object) -> Confirmation:
-    return send(upload, transport=transport, options=options(**values), journal=notes or Notes(), control=Commands())
 
 
 def stored(s3, bucket: str, key: str = "file.bin") -> bytes:
