@@ -63,7 +63,7 @@ def run(read_settings: Callable[[], Settings], options: WatchOptions) -> int:
     """Watch until told to stop; `read_settings` is called again on SIGHUP.
 
     Returns the exit code: 0 after SIGTERM, 130 after Ctrl+C; with `once` 0 if all that was sent completed, 1
-    if not, or if a folder is away.
+    if not, or if a folder is away or cannot be read.
     Must be called in the main thread: signals are its business until it returns.
 
     Raises:
@@ -133,8 +133,13 @@ def _surroundings(records: Records, sender: S3Sender, settings: Settings, tell: 
 def _require_folders(folders: Sequence[Path]) -> None:
     """Those that were typed; one of the configuration may be away for now, and the others are watched all the same."""
     for folder in folders:
-        if not folder.is_dir():
+        if not _is_there(folder):
             raise UsageError(f"{visible(str(folder))} is not there, or no folder")
+
+
+def _is_there(folder: Path) -> bool:
+    """As `Path.is_dir`, which raises where this user may not see that."""
+    return os.path.isdir(folder)  # noqa: PTH112
 
 
 def _run_dry(records: Records, sender: S3Sender, settings: Settings, rules: Sequence[WatchRule], tell: Listener) -> int:
@@ -155,7 +160,7 @@ def _run_once(
     interrupted = _Signals()
     single = WatchOnce(records, _surroundings(records, sender, settings, tell), rules)
     runner = Runner(records, sender, Limits.of(settings.transfer), kind="command", only=single.uploads)
-    missing = [rule for rule in rules if not rule.folder.is_dir()]
+    missing = [rule for rule in rules if not _is_there(rule.folder)]
     with interrupted.handled():
         runner.start()
         try:
@@ -165,7 +170,9 @@ def _run_once(
     failed = single.tell_endings()
     if interrupted.ending.is_set():
         return INTERRUPTED
-    return 1 if failed or missing else 0
+    for title in single.unseen:
+        _log.error("%s was not looked at to the end: its folder is away, or cannot be read", title)
+    return 1 if failed or missing or single.unseen else 0
 
 
 @dataclass(slots=True)

@@ -39,11 +39,17 @@ class WatchOnce:
         self._rules = [rule for rule in rules if not self._is_paused(presence, rule)]
         self._titles = [rule.title for rule in self._rules]
         self._watchers = [Watcher(rule, around, once=True) for rule in self._rules]
+        self._unseen: set[str] = set()
 
     @property
     def uploads(self) -> Filter:
         """The uploads that this is about."""
         return {"host": self._around.host, "watch.rule": {"$in": self._titles}}
+
+    @property
+    def unseen(self) -> list[str]:
+        """Rules whose folder was not looked at to the end: it is away, or cannot be read. What it is was told."""
+        return sorted(self._unseen)
 
     def run(self, interrupted: threading.Event) -> None:
         """Until all that is there is sent, failed or paused by somebody, and cared for. Raises PyMongoError."""
@@ -81,6 +87,7 @@ class WatchOnce:
                 pass
             watcher.stop()
             watcher.join(_STOP_SECONDS)
+        self._unseen |= {watcher.rule.title for watcher in watchers if not watcher.has_seen_all}
 
     def _wait_for_uploads(self, interrupted: threading.Event) -> None:
         is_open = {"status": {"$in": list(OPEN)}, "requested": Requested.RUN.value}

@@ -40,9 +40,7 @@ _log = logging.getLogger(__name__)
 
 
 class Watcher:
-    """Watches one folder until stopped; with `once`, looks at everything one time. Its public methods are for any
-    thread.
-    """
+    """Watches one folder until stopped; with `once`, looks at everything one time. Public methods: for any thread."""
 
     def __init__(self, rule: WatchRule, surroundings: Surroundings, *, once: bool = False) -> None:
         """Raises ConfigurationError where neither rule nor settings name a bucket."""
@@ -52,11 +50,11 @@ class Watcher:
         self.counters = Counters()
         self.state = State.STARTING
         self.finished = threading.Event()
+        self.has_seen_all = False  # with `once`; not where it is finished since the folder is away or cannot be read
         self._tell = surroundings.tell
         self._once = once
         self._hold: State | None = None
-        self._stopping = threading.Event()
-        self._woken = threading.Event()
+        self._stopping, self._woken = threading.Event(), threading.Event()
         self._folder = WatchedFolder(rule, trouble=self.troubles.add, without_events=once)
         self._scan_at = 0.0
         self._at_rest = AtRest.of(rule, skew_seconds=clock_skew(self._folder.path))
@@ -156,6 +154,8 @@ class Watcher:
                 self._rest(_RETRY_SECONDS)
             except Exception as error:  # noqa: BLE001 - the next look at the folder may go well
                 self.troubles.add(self._words(error))
+                if self._once:
+                    break  # whoever calls looks again another time, and other folders wait for this one
                 self._forget_folder()
                 self._rest(_RETRY_SECONDS)
         self._folder.leave()
@@ -257,6 +257,7 @@ class Watcher:
             self._tell(Note(Kind.LEFT, self.rule.title, file.path, "it is not at rest yet", size=file.size))
         if self._at_rest.has_overflowed:
             self._say(Kind.LEFT, words="more files are not at rest yet")
+        self.has_seen_all = True
         self.finished.set()
 
     def _patience(self) -> float:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -57,10 +57,10 @@ class Running:
 def start(world: World, environment: dict[str, str], tmp_path: Path) -> Iterator[Start]:
     with ExitStack() as stack:
 
-        def start(*arguments: str, json_lines: bool = True, **more: str) -> Running:
+        def start(*arguments: str, json_lines: bool = True, through: Sequence[str] = (), **more: str) -> Running:
             out = tmp_path / f"out-{len(os.listdir(tmp_path))}"
             process = subprocess.Popen(
-                [sys.executable, "-m", "console", "watch", *arguments, *(["--json"] if json_lines else [])],
+                [*through, sys.executable, "-m", "console", "watch", *arguments, *(["--json"] if json_lines else [])],
                 stdout=stack.enter_context(out.open("w")),
                 stderr=subprocess.PIPE,
                 text=True,
@@ -181,6 +181,55 @@ def test_a_folder_of_the_configuration_that_is_away_does_not_hold_up_the_others(
         assert program.wait() == 1
         assert [line["path"] for line in program.lines("missing")] == [str(tmp_path / "unmounted")]
         assert [line["path"] for line in program.lines(event)] == [str(world.folder / "a.txt")]
+
+
+def loop(folder: Path) -> str:
+    folder.symlink_to(folder)
+    return "Too many levels of symbolic links"
+
+
+def close(folder: Path) -> str:
+    folder.mkdir(mode=0)
+    return "Permission denied"
+
+
+def close_above(folder: Path) -> str:
+    folder.mkdir()
+    folder.parent.chmod(0)
+    return "Permission denied"
+
+
+@pytest.mark.parametrize("spoil", [loop, close, close_above])
+def test_once_ends_with_1_where_a_folder_cannot_be_read_and_the_others_are_sent(
+    world: World, start: Start, config: Path, tmp_path: Path, spoil: Callable[[Path], str]
+) -> None:
+    (tmp_path / "above").mkdir()
+    folder = tmp_path / "above" / "spoiled"
+    problem = spoil(folder)
+    config.write_text(rules(folder) + rules(world.folder))
+    world.write("a.txt", age_seconds=60)
+    try:
+        program = start("--once", "--config", str(config), through=as_somebody_with_no_more_rights_than_others())
+        assert program.wait() == 1
+    finally:
+        (tmp_path / "above").chmod(0o700)
+    assert [line["message"] for line in program.lines("trouble")] == [f"{folder}: {problem}"]
+    assert [line["path"] for line in program.lines("completed")] == [str(world.folder / "a.txt")]
+    assert program.complains_of(f"{folder} was not looked at to the end")
+
+
+def as_somebody_with_no_more_rights_than_others() -> list[str]:
+    """What a program is started through so that it may not read everything, as root may."""
+    if os.geteuid() != 0:
+        return []
+    through = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    try:
+        tried = subprocess.run([*through, "true"], capture_output=True)
+    except OSError:
+        pytest.skip("there is no setpriv program")
+    if tried.returncode:
+        pytest.skip("this root may not give up rights")
+    return through
 
 
 def test_a_dry_run_says_what_would_be_sent_and_why_not(world: World, start: Start, config: Path) -> None:

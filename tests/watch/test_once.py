@@ -1,0 +1,38 @@
+"""A single look, in this process: what it waits for, and what it does not."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from pymongo.errors import AutoReconnect
+
+from console.watch import rule_parts
+from console.watch.notes import Kind
+from console.watch.once import WatchOnce
+from console.watch.rule_parts import Surroundings
+from console.watch.sent import count_wanted
+from tests.watch.conftest import HOST, World
+
+
+def test_mongodb_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    failures = iter([AutoReconnect("connection closed")] * 3)
+
+    def count(*arguments: Any, **more: Any) -> int:
+        if (failure := next(failures, None)) is not None:
+            raise failure
+        return count_wanted(*arguments, **more)
+
+    monkeypatch.setattr(rule_parts, "count_wanted", count)
+    world.write("a", age_seconds=60)
+    world.run()
+    settings = world.settings
+    around = Surroundings(
+        *(world.records.uploads, settings.s3, settings.transfer, HOST, world.sender, world.notes),
+        is_host_alive=lambda _: True,
+    )
+    single = WatchOnce(world.records, around, [world.rule()])
+    single.run(threading.Event())
+    assert "MongoDB" in world.notes.of(Kind.TROUBLE)[0].words
+    assert (len(world.documents(status="completed")), single.unseen) == (1, [])
