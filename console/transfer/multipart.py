@@ -6,6 +6,7 @@ Owns the order of things, and which parts need not be sent again. What S3 knows 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from console.models import Checksum, Multipart
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 _MOST_FRESH_STARTS = 3
-_ABORT_ROUNDS = 4
 _GONE = frozenset({"NoSuchUpload", "NoSuchBucket", "NoSuchKey", "404"})
 
 
@@ -69,21 +69,27 @@ def abort(s3: S3Client, bucket: str, key: str, upload_id: str) -> None:
     A part that was under way may be stored after the abort; S3 asks to abort again until `ListParts` finds nothing.
 
     Raises:
-        TransferError: as `errors.classify` sorts it.
+        TransferError: OperationAborted where parts are there after the last round: whoever asked keeps the upload's id
+            and comes back. Others as `errors.classify` sorts them.
     """
-    for _ in range(_ABORT_ROUNDS):
+
+    def abort_once() -> None:
         try:
-            ask_patiently(lambda: s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id))
+            ask(lambda: s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id))
         except TransferError as error:
             if error.code in _GONE:
                 return
             raise
         try:
-            ask_patiently(lambda: s3.list_parts(Bucket=bucket, Key=key, UploadId=upload_id, MaxParts=1))
+            left = ask(lambda: s3.list_parts(Bucket=bucket, Key=key, UploadId=upload_id, MaxParts=1))
         except TransferError as error:
             if error.code in _GONE or error.verdict is Verdict.PERSON:
                 return  # gone, or not for us to see: S3 has taken the abort
             raise
+        if left.get("Parts"):
+            raise TransferError("OperationAborted", "the multipart upload was aborted, but parts of it are there still")
+
+    ask_patiently(abort_once)
 
 
 def _send_once(job: Job, *, if_absent: bool) -> Confirmation:
@@ -131,7 +137,8 @@ def _open(job: Job) -> Multipart:
         job.journal.multipart_opened(multipart)
     except BaseException:
         # Nobody knows of it, and nothing is in it yet. Should the record appear after all, its upload starts anew.
-        abort(job.transport.s3, job.bucket, job.key, multipart.upload_id)
+        with suppress(TransferError):  # a sweep finds it then; what happened here is the other error
+            abort(job.transport.s3, job.bucket, job.key, multipart.upload_id)
         raise
     return multipart
 

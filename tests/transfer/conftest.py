@@ -71,7 +71,7 @@ def connect(engine: EngineChoice) -> Iterator[Connect]:
     """A strict server, a proxy before it and a transport through that."""
     with ExitStack() as stack:
 
-        def connect(checksum: str = "auto", **server: bool) -> tuple[StrictS3, FaultProxy, Transport]:
+        def connect(checksum: str = "auto", **server: int) -> tuple[StrictS3, FaultProxy, Transport]:
             strict = stack.enter_context(StrictS3(**server))
             proxy = stack.enter_context(FaultProxy(strict.url))
             transport = open_transport(

@@ -3,7 +3,8 @@
 Neither rclone nor moto verifies the newer checksums or combines them. This one computes every checksum itself, over
 the bytes it got, refuses what does not match (`BadDigest`), returns what it stored, and honours `If-None-Match: *`.
 No signatures. `brief` makes it forget the newer checksums, `opaque_etags` the MD5 in ETags, as some stores do;
-`key_first` makes a completion look at the condition before it looks for the multipart upload, as MinIO does.
+`key_first` makes a completion look at the condition before it looks for the multipart upload, as MinIO does. After
+`vain_aborts` aborts the parts are there still, as S3's are while one is under way.
 """
 
 from __future__ import annotations
@@ -59,10 +60,13 @@ class Refused(Exception):
 class StrictS3:
     """The server; a context manager. `objects` and `multiparts` are what it holds, of one bucket of any name."""
 
-    def __init__(self, *, brief: bool = False, opaque_etags: bool = False, key_first: bool = False) -> None:
+    def __init__(
+        self, *, brief: bool = False, opaque_etags: bool = False, key_first: bool = False, vain_aborts: int = 0
+    ) -> None:
         self.brief = brief
         self.opaque_etags = opaque_etags
         self.key_first = key_first
+        self.vain_aborts = vain_aborts
         self.objects: dict[str, Stored] = {}
         self.multiparts: dict[str, Opened] = {}
         self.requests: list[tuple[str, str, dict[str, str]]] = []
@@ -131,7 +135,10 @@ class StrictS3:
                 return 200, {}, self._listing(opened)
             if method == "POST":
                 return self._complete(query["uploadId"], opened, headers, body)
-            del self.multiparts[query["uploadId"]]
+            if self.vain_aborts:
+                self.vain_aborts -= 1
+            else:
+                del self.multiparts[query["uploadId"]]
             return 204, {}, ""
         if method == "POST":
             return self._create(key, headers)
