@@ -72,13 +72,25 @@ def _checksum_parameters(digests: Digests) -> dict[str, Any]:
 
 def read_answer(answer: Mapping[str, Any]) -> Answer:
     """The parts of an answer of boto3 that say what was stored."""
-    return Answer(
-        etag=answer.get("ETag", "").strip('"'),
+    return answer_of(
+        etag=answer.get("ETag"),
         checksums={
             algorithm: answer[algorithm.parameter] for algorithm in Algorithm if answer.get(algorithm.parameter)
         },
-        version_id=version if (version := answer.get("VersionId")) != _UNVERSIONED else None,
-        etag_is_md5=not str(answer.get("ServerSideEncryption", "")).startswith("aws:kms"),
+        version_id=answer.get("VersionId"),
+        encryption=answer.get("ServerSideEncryption"),
+    )
+
+
+def answer_of(
+    *, etag: str | None, checksums: Mapping[Algorithm, str], version_id: str | None, encryption: str | None
+) -> Answer:
+    """What these mean, as S3 writes them: in the headers of an answer, whoever read those."""
+    return Answer(
+        etag=(etag or "").strip('"'),
+        checksums=checksums,
+        version_id=version_id if version_id != _UNVERSIONED else None,
+        etag_is_md5=not (encryption or "").startswith("aws:kms"),
     )
 
 

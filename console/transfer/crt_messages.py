@@ -14,7 +14,7 @@ from awscrt.http import HttpHeaders, HttpRequest
 
 from console.formatting import visible
 from console.transfer.address import Address
-from console.transfer.boto3_engine import require_etag
+from console.transfer.boto3_engine import answer_of, require_etag
 from console.transfer.checksums import Algorithm, Digests, to_base64
 from console.transfer.client import object_parameters
 from console.transfer.crt_client import keep_thread
@@ -28,7 +28,6 @@ _HEADERS: Final[Mapping[str, str]] = {
     "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
     "Tagging": "x-amz-tagging",
 }
-_UNVERSIONED: Final = "null"
 
 
 @dataclass(slots=True)
@@ -44,17 +43,16 @@ class Response:
 
     def answer(self) -> Answer:
         """What S3 says. Raises as `require_etag`."""
-        version = self.headers.get("x-amz-version-id")
         return require_etag(
-            Answer(
-                etag=self.headers.get("etag", "").strip('"'),
+            answer_of(
+                etag=self.headers.get("etag"),
                 checksums={
                     algorithm: self.headers[algorithm.header]
                     for algorithm in Algorithm
                     if algorithm is not Algorithm.MD5 and algorithm.header in self.headers
                 },
-                version_id=version if version != _UNVERSIONED else None,
-                etag_is_md5=not self.headers.get("x-amz-server-side-encryption", "").startswith("aws:kms"),
+                version_id=self.headers.get("x-amz-version-id"),
+                encryption=self.headers.get("x-amz-server-side-encryption"),
             )
         )
 

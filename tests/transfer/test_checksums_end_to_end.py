@@ -189,6 +189,27 @@ def test_settings_of_the_object_arrive(connect: Connect, make_file) -> None:
         assert headers["x-amz-tagging"] == "cost+centre=7+%26+8"
 
 
+@pytest.mark.parametrize(("told", "known"), [("null", None), ("v1", "v1")])
+def test_the_version_of_an_object(connect: Connect, make_file, told: str, known: str | None) -> None:
+    _, proxy, transport = connect()
+    proxy.plan("PutObject", with_header("x-amz-version-id", told))
+    assert sent(an_upload(make_file(SMALL), "bucket"), transport).version_id == known
+
+
+def test_an_etag_of_kms_is_not_taken_for_md5(connect: Connect, make_file) -> None:
+    _, proxy, transport = connect(brief=True)
+    kms = with_header("x-amz-server-side-encryption", "aws:kms")
+    proxy.plan("PutObject", EditAnswer(lambda answer: re.sub(rb'"[0-9a-f]{32}"', b'"%032d"' % 0, kms.edit(answer))))
+    notes = Notes()
+    sent(an_upload(make_file(SMALL), "bucket"), transport, notes)
+    assert notes.codes == []
+    assert proxy.count("PutObject") == 1
+
+
+def with_header(name: str, value: str) -> EditAnswer:
+    return EditAnswer(lambda answer: answer.replace(b"\r\n", f"\r\n{name}: {value}\r\n".encode(), 1))
+
+
 # --- deleting
 
 
