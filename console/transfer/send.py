@@ -9,19 +9,17 @@ from __future__ import annotations
 from typing import Final
 
 from console.formatting import visible
-from console.models import DuplicatePolicy, Upload
+from console.models import Upload
 from console.transfer.control import Control, Journal
 from console.transfer.duplicates import exists_already, settle_duplicate
 from console.transfer.errors import TransferError
 from console.transfer.job import Confirmation, Job, SendOptions
-from console.transfer.multipart import abort, close_multipart, send_multipart
+from console.transfer.multipart import close_multipart, send_multipart
 from console.transfer.plan import is_single_put
 from console.transfer.put import put
 from console.transfer.source import SourceFile
 from console.transfer.transport import Transport
 from console.transfer.verdicts import Verdict
-
-__all__ = ["Confirmation", "DuplicatePolicy", "SendOptions", "abort", "send"]
 
 _MOST_COLLISIONS: Final = 5
 
