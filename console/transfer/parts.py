@@ -129,9 +129,9 @@ class _Sending:
             return self._send(part, digests)
         except TransferError as error:
             is_there = listed is not None or part.number in self._tried or self._job.begun_before
-            if error.code == "NotImplemented" and is_there:
+            if error.code == "NotImplemented" and error.verdict is not Verdict.RETRY and is_there:
                 # rclone cannot replace what it holds of a part by other bytes; it may have stored what an earlier
-                # run left behind only after it listed its parts.
+                # run left behind only after it listed its parts. (A checksum that is refused is left out next time.)
                 raise TransferError("InvalidPart", error.message) from error
             self._tried.add(part.number)
             raise

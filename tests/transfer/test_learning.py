@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from console.transfer.errors import TransferError
 from console.transfer.job import Confirmation
+from console.transfer.server import ServerTraits
 from console.transfer.transport import Transport
 from tests.faults.proxy import Answer, FaultProxy, Request
 
 from .conftest import Connect
-from .doubles import LARGE, SMALL, an_upload, sent
+from .doubles import LARGE, SMALL, Notes, an_upload, sent
 
 
 def has_condition(request: Request) -> bool:
@@ -97,3 +99,20 @@ def test_all_that_are_under_way_bear_that_checksums_are_refused(
     assert sorted(strict.objects) == [one.key for one in done] == ["0.bin", "1.bin", "2.bin"]
     assert transport.server.returns_checksums is False
     assert transport.server.takes_conditions
+
+
+def test_a_resumed_upload_keeps_its_parts_where_checksums_are_refused(connect: Connect, make_file) -> None:
+    """The refusal is not the one of a server that cannot replace a part."""
+    strict, proxy, transport = connect(brief=True)
+    path = make_file(LARGE)
+    notes = Notes()
+    proxy.plan("UploadPart", Answer(403, "ExpiredToken"), when=lambda request: request.query["partNumber"] == "2")
+    transport.pool.slots.resize(1)  # the first part has arrived when the second is refused
+    upload = an_upload(path, "bucket")
+    with pytest.raises(TransferError, match="ExpiredToken"):
+        sent(upload, transport, notes)
+    another_run = dataclasses.replace(transport, server=ServerTraits(is_aws=False))
+    proxy.plan("UploadPart", Answer(501, "NotImplemented"), times=99, when=has_checksums)
+    sent(upload.model_copy(update={"multipart": notes.opened[0]}), another_run, notes)
+    assert strict.objects["file.bin"].data == path.read_bytes()
+    assert proxy.count("CreateMultipartUpload") == 1
