@@ -104,6 +104,8 @@ def classify(exception: Exception) -> TransferError:
         if isinstance(exception, kind):
             if code == "CertificateRefused" and "CERTIFICATE_VERIFY_FAILED" not in str(exception):
                 code = "ConnectionClosed"
+            if code == "ConnectionClosed" and _has_timed_out(exception):
+                code = "WriteTimeout"
             return TransferError(code, visible(str(exception)))
     if isinstance(exception, aws.BotoCoreError):
         return TransferError("ParameterRefused", visible(str(exception)))
@@ -114,6 +116,12 @@ def classify_file_error(error: OSError, path: str) -> TransferError:
     """Sort an error of the file itself, with the file's name in the message."""
     code = _FILE_CODES.get(error.errno or 0, "ReadFailed")
     return TransferError(code, f"{visible(path)}: {error.strerror or error}")
+
+
+def _has_timed_out(exception: Exception) -> bool:
+    """Whether it is closed because the server took nothing for too long: botocore says so in what it wraps."""
+    cause = getattr(exception, "kwargs", {}).get("error")
+    return any(isinstance(inner, TimeoutError) for inner in (cause, *getattr(cause, "args", ())))
 
 
 def _from_answer(error: aws.ClientError) -> TransferError:

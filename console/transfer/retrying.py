@@ -20,8 +20,8 @@ T = TypeVar("T")
 START_ANEW: Final = frozenset({"NoSuchUpload", "InvalidPart", "InvalidPartOrder"})
 """The multipart upload is lost: sending the same request again is of no use."""
 
-_OUT_OF_REACH: Final = frozenset({"ConnectionFailed", "ConnectTimeout", "ProxyFailed"})
-"""Nothing of the request went out: the network is away, and no count of attempts tells when it comes back."""
+_OUT_OF_REACH: Final = frozenset({"ConnectionFailed", "ConnectTimeout", "ProxyFailed", "ReadTimeout", "WriteTimeout"})
+"""Nobody answered: the network is away, or the server hangs, and no count of attempts tells when it comes back."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,7 @@ _EXPLANATIONS: Final[dict[str, Explanation]] = {
     "RequestTimeout": _retry("S3 waited too long for the data", _NETWORK),
     "ConnectTimeout": _retry("S3 does not answer", _NETWORK),
     "ReadTimeout": _retry("S3 took too long to answer", _NETWORK),
+    "WriteTimeout": _retry("S3 takes no more data", _NETWORK),
     "ConnectionFailed": _retry("S3 cannot be reached", _NETWORK),
     "ConnectionClosed": _retry("the connection broke", _NETWORK),
     "ProxyFailed": _retry("the proxy did not answer", "Check HTTPS_PROXY and the proxy if it lasts."),

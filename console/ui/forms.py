@@ -63,7 +63,7 @@ def limit_fields(limits: Limits) -> list[Field]:
     """The form for what all uploads share."""
     rate = f"{byte_size(limits.bandwidth)}/s" if limits.bandwidth else "none"
     return [
-        Field("bandwidth", "Bandwidth for all uploads together", rate, read_rate),
+        Field("bandwidth", "Bandwidth of this console, all uploads together", rate, read_rate),
         Field("uploads", "Uploads at the same time", str(limits.uploads), read_parallel),
         Field("parts", "Parts at the same time", str(limits.parts), read_parallel),
     ]

@@ -17,7 +17,7 @@ from console.ui.upload_cells import is_retrying, is_stalled, percent, row_sign, 
 from console.ui.upload_order import Row
 
 _VERDICTS: Final = {
-    Verdict.RETRY: "passes by itself: it is tried again",
+    Verdict.RETRY: "it was tried again and again, in vain; what arrived is kept for the retry (R)",
     Verdict.PERSON: "waits for a person; what arrived is kept for the retry",
     Verdict.FINAL: "cannot succeed with this file and destination",
 }

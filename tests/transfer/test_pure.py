@@ -244,6 +244,11 @@ def client_error(code: str, status: int) -> aws.ClientError:
         (aws.ConnectTimeoutError(endpoint_url="http://x", error=OSError()), "ConnectTimeout", Verdict.RETRY),
         (aws.ReadTimeoutError(endpoint_url="http://x", error=OSError()), "ReadTimeout", Verdict.RETRY),
         (aws.ConnectionClosedError(endpoint_url="http://x"), "ConnectionClosed", Verdict.RETRY),
+        (
+            aws.ConnectionClosedError(endpoint_url="http://x", error=Exception("aborted", TimeoutError("timed out"))),
+            "WriteTimeout",
+            Verdict.RETRY,
+        ),
         (aws.SSLError(endpoint_url="x", error="CERTIFICATE_VERIFY_FAILED"), "CertificateRefused", Verdict.PERSON),
         (aws.SSLError(endpoint_url="x", error="EOF occurred"), "ConnectionClosed", Verdict.RETRY),
         (aws.NoCredentialsError(), "CredentialsMissing", Verdict.PERSON),

@@ -50,7 +50,7 @@ def test_retries_are_counted(code: str) -> None:
     assert server.asked == 3
 
 
-@pytest.mark.parametrize("code", ["ConnectionFailed", "ConnectTimeout", "ProxyFailed"])
+@pytest.mark.parametrize("code", ["ConnectionFailed", "ConnectTimeout", "ProxyFailed", "ReadTimeout", "WriteTimeout"])
 def test_an_outage_is_outlasted_and_floods_no_log(code: str) -> None:
     server = Server(*itertools.repeat(code, 200), "SlowDown", "SlowDown")
     answer, notes = tried(server, outage_seconds=60)
