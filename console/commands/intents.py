@@ -19,7 +19,7 @@ from console.formatting import count, visible
 from console.models import Requested, Upload, read_upload
 from console.records.database import Records
 from console.records.intents import Outcome, change_priority, request_all, retry_all
-from console.transfer.deletion import delete_all
+from console.transfer.deletion import Deletion, delete_all
 from console.transfer.identity import RunnerIdentity
 from console.transfer.sender import S3Sender
 from console.transfer.tidying import tidy
@@ -37,11 +37,13 @@ class Intent(StrEnum):
 
 
 class OutcomeLine(BaseModel):
-    """The line that `--json` prints: how many follow, and why others do not."""
+    """The line that `--json` prints: how many follow, and why others do not. `kept`, of `delete` alone: whose record
+    is gone while the object stays, and why."""
 
     intent: Intent
     changed: int
     refused: dict[str, str]
+    kept: dict[str, str] | None = None
 
 
 _PAST = {
@@ -72,6 +74,7 @@ def run(
     """
     with Records.open(settings.mongodb) as records:
         ids = selection.find(records.uploads)
+        outcome: Outcome
         if intent is Intent.DELETE:
             if not yes and not _agreed(len(ids)):
                 return 1
@@ -126,14 +129,23 @@ def _agreed(number: int) -> bool:
 
 
 def _tell(intent: Intent, outcome: Outcome, *, as_json: bool, is_quiet: bool) -> None:
+    kept = outcome.kept if isinstance(outcome, Deletion) else None
     if as_json:
-        line = OutcomeLine(intent=intent, changed=outcome.changed, refused=_named(outcome.refused))
-        sys.stdout.write(line.model_dump_json() + "\n")
+        line = OutcomeLine(
+            intent=intent,
+            changed=outcome.changed,
+            refused=_named(outcome.refused),
+            kept=_named(kept) if kept is not None else None,
+        )
+        sys.stdout.write(line.model_dump_json(exclude_none=True) + "\n")
         return
     sys.stdout.write(f"{count(outcome.changed, 'upload')} {_PAST[intent]}.\n")
     if not is_quiet:  # with --all, those to which it does not apply are no news
         sys.stderr.writelines(f"  {upload_id}: {visible(reason)}\n" for upload_id, reason in outcome.refused.items())
+    sys.stderr.writelines(
+        f"  {upload_id}: only the record: {visible(why)}\n" for upload_id, why in (kept or {}).items()
+    )
 
 
-def _named(refused: Mapping[ObjectId, str]) -> dict[str, str]:
-    return {str(upload_id): reason for upload_id, reason in refused.items()}
+def _named(reasons: Mapping[ObjectId, str]) -> dict[str, str]:
+    return {str(upload_id): reason for upload_id, reason in reasons.items()}

@@ -1,44 +1,86 @@
 """Deleting uploads: what runs is cancelled first, then the object goes, then the record.
 
-Owns that order, so that no record is lost while its object or its parts are still in the bucket.
+Owns that order, so that no record is lost while its object or its parts are still in the bucket, and whose an object
+is where several uploads went to one key: that of the upload which completed last.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
 
 from bson import ObjectId
 
 from console.models import Requested, UnreadableUpload, Upload, UploadStatus, read_upload
 from console.records.database import Records
 from console.records.intents import Outcome, remove, request_all
+from console.records.uploads import Uploads
 from console.transfer.errors import TransferError
+from console.transfer.objects import ObjectReplaced
 from console.transfer.sender import S3Sender
 
 _OBEY_SECONDS: Final = 10.0
 _LOOK_SECONDS: Final = 0.1
+_AT_ONCE: Final = 1_000
+"""No index has the keys, so each look for later uploads reads all that completed; and it must not be long ago."""
 
 
-def delete_all(records: Records, sender: S3Sender, ids: Sequence[ObjectId]) -> Outcome:
-    """Delete objects and records; those whose object could not be deleted keep their record, with the reason."""
+@dataclass(frozen=True, slots=True)
+class Deletion(Outcome):
+    """What became of a deletion; `kept` says why an object was left, though its upload's record is gone."""
+
+    kept: Mapping[ObjectId, str] = field(default_factory=dict)
+
+
+class _Heir(NamedTuple):
+    """An upload, by when it completed; two of one moment are told apart by their ids, so that one is the last."""
+
+    finished_at: datetime
+    id: ObjectId
+    version_id: str | None
+
+
+def delete_all(records: Records, sender: S3Sender, ids: Sequence[ObjectId]) -> Deletion:
+    """Delete objects and records; those whose object could not be deleted keep their record, with the reason.
+
+    An object that is another one by now, or that of an upload which completed later, stays: only the record goes.
+    """
     _cancel(records, ids)
     refused: dict[ObjectId, str] = {}
-    cleared: list[ObjectId] = []
-    for document in records.uploads.get(ids):
-        upload = read_upload(document)
-        try:
-            _clear(sender, upload)
-        except TransferError as error:
-            refused[upload.id] = str(error)
-        else:
-            cleared.append(upload.id)
-    outcome = remove(records.uploads, cleared)
+    kept: dict[ObjectId, str] = {}
+    inherited: dict[ObjectId, _Heir] = {}
+    cleared: set[ObjectId] = set()
+    found = [read_upload(document) for document in records.uploads.get(ids)]
+    for start in range(0, len(found), _AT_ONCE):
+        some = found[start : start + _AT_ONCE]
+        heirs = _heirs(records.uploads, some)
+        for upload in some:
+            try:
+                _clear(sender, upload, has_object=upload.id not in heirs)
+            except ObjectReplaced as error:
+                kept[upload.id] = error.message
+            except TransferError as error:
+                refused[upload.id] = str(error)
+                continue
+            cleared.add(upload.id)
+        inherited |= heirs
+    outcome = remove(records.uploads, list(cleared))
     missing = {
         upload_id: "no such upload" for upload_id in ids if upload_id not in cleared and upload_id not in refused
     }
-    return Outcome(outcome.changed, {**missing, **refused, **outcome.refused})
+    kept |= {
+        upload.id: f"the object is that of upload {heir.id}, which completed later"
+        for upload in found
+        if isinstance(upload, Upload) and (heir := inherited.get(upload.id)) is not None
+        # One that is deleted as well takes the object with it, unless that was another version.
+        if heir.id not in cleared or heir.version_id != upload.version_id
+    }
+    gone = cleared - outcome.refused.keys()
+    kept = {upload_id: why for upload_id, why in kept.items() if upload_id in gone}
+    return Deletion(outcome.changed, {**missing, **refused, **outcome.refused}, kept)
 
 
 def _cancel(records: Records, ids: Sequence[ObjectId]) -> None:
@@ -50,11 +92,43 @@ def _cancel(records: Records, ids: Sequence[ObjectId]) -> None:
         time.sleep(_LOOK_SECONDS)
 
 
-def _clear(sender: S3Sender, upload: Upload | UnreadableUpload) -> None:
+def _heirs(uploads: Uploads, some: Sequence[Upload | UnreadableUpload]) -> dict[ObjectId, _Heir]:
+    """For uploads whose object is that of another record by now: that record.
+
+    With versions each upload has an object of its own. One without would be deleted as whatever is there now.
+    """
+    completed = [upload for upload in some if isinstance(upload, Upload) and upload.status is UploadStatus.COMPLETED]
+    wanted = {
+        "status": UploadStatus.COMPLETED.value,
+        "bucket": {"$in": list({upload.bucket for upload in completed})},
+        "key": {"$in": list({upload.key for upload in completed})},
+        "finished_at": {"$type": "date"},
+        "_id": {"$type": "objectId"},
+    }
+    of_key: dict[tuple[str, str], _Heir] = {}
+    of_version: dict[tuple[str, str, str | None], _Heir] = {}
+    fields = dict.fromkeys(("bucket", "key", "version_id", "finished_at"), 1)
+    for document in uploads.collection.find(wanted, fields) if completed else ():
+        bucket, key, version_id = document["bucket"], document["key"], document.get("version_id")
+        one = _Heir(document["finished_at"], document["_id"], version_id)
+        for_key, version = (bucket, key), (bucket, key, version_id)
+        of_key[for_key] = max(of_key.get(for_key, one), one)
+        of_version[version] = max(of_version.get(version, one), one)
+    heirs: dict[ObjectId, _Heir] = {}
+    for upload in completed:
+        place = (upload.bucket, upload.key)
+        last = of_version.get((*place, upload.version_id)) if upload.version_id else of_key.get(place)
+        mine = (upload.finished_at or datetime.min.replace(tzinfo=UTC), upload.id)
+        if last is not None and last[:2] > mine:
+            heirs[upload.id] = last
+    return heirs
+
+
+def _clear(sender: S3Sender, upload: Upload | UnreadableUpload, *, has_object: bool) -> None:
     """Remove what the upload has in the bucket. A record that is none of ours has nothing there that we know of."""
     if not isinstance(upload, Upload):
         return
     if upload.multipart is not None and upload.status is not UploadStatus.UPLOADING:
         sender.abort(upload, upload.multipart)
-    if upload.status is UploadStatus.COMPLETED:
+    if upload.status is UploadStatus.COMPLETED and has_object:
         sender.delete(upload)

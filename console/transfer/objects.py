@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 _ABSENT = frozenset({"404", "NoSuchKey", "NotFound", "NoSuchVersion", "405"})
 
 
+class ObjectReplaced(TransferError):
+    """There is another object of that name by now; it is not deleted."""
+
+    def __init__(self) -> None:
+        super().__init__("PreconditionFailed", "the object was replaced by another one since it was uploaded")
+
+
 @dataclass(frozen=True, slots=True)
 class StoredObject:
     """An object as HeadObject tells it; `size` in bytes."""
@@ -66,7 +73,7 @@ def delete_object(s3: S3Client, bucket: str, key: str, *, etag: str | None, vers
     """Delete an object, unless it is another one by now than the one with that ETag. Whether one was deleted.
 
     Raises:
-        TransferError: PreconditionFailed where the object is another one; otherwise as `errors.classify` sorts it.
+        ObjectReplaced: the object is another one. TransferError: as `errors.classify` sorts it.
     """
     found = ask_patiently(lambda: head_object(s3, bucket, key, version_id))
     if found is None:
@@ -76,7 +83,7 @@ def delete_object(s3: S3Client, bucket: str, key: str, *, etag: str | None, vers
     # conditional delete could tell, which they do not know either.
     comparable = etag is not None and ("-" in etag) == ("-" in found.answer.etag)
     if comparable and found.answer.etag != etag:
-        raise TransferError("PreconditionFailed", "the object was replaced by another one since it was uploaded")
+        raise ObjectReplaced
     version: dict[str, Any] = {"VersionId": version_id} if version_id else {}
     ask_patiently(lambda: s3.delete_object(Bucket=bucket, Key=key, **version))
     return True

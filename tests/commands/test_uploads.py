@@ -189,6 +189,23 @@ def test_what_is_selected(command: Command, records: Records, tmp_path: Path, bu
     assert len(ids) == 3
 
 
+def test_delete_leaves_the_object_of_a_later_upload(
+    command: Command, folder: Path, records: Records, bucket: str, s3: S3Client
+) -> None:
+    letter = folder / "inner" / "letter.txt"
+    for _ in range(3):
+        assert command("upload", str(letter), "--json").code == 0
+    newest, middle, oldest = (str(document["_id"]) for document in records.uploads.find({}))
+    why = f"the object is that of upload {newest}, which completed later"
+    text = command("delete", oldest, "--yes")
+    assert (text.code, text.out, text.err) == (0, "1 upload deleted.\n", f"  {oldest}: only the record: {why}\n")
+    as_json = command("delete", middle, "--yes", "--json")
+    assert lines(as_json.out) == [{"intent": "delete", "changed": 1, "refused": {}, "kept": {middle: why}}]
+    assert s3.get_object(Bucket=bucket, Key="letter.txt")["Body"].read() == b"dear S3"
+    assert command("delete", newest, "--yes").err == ""
+    assert "Contents" not in s3.list_objects_v2(Bucket=bucket)
+
+
 def test_delete_asks_first(command: Command, records: Records, tmp_path: Path, bucket: str) -> None:
     [upload_id] = records.uploads.add([new_upload(tmp_path / "kept", bucket)])
     without_terminal = command("delete", str(upload_id))

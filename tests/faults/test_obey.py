@@ -189,6 +189,60 @@ def test_an_object_that_cannot_be_deleted_keeps_its_record(world: World) -> None
     world.check()
 
 
+@pytest.mark.parametrize("is_same", [True, False])
+def test_the_object_of_a_later_upload_outlives_an_older_record(world: World, is_same: bool) -> None:
+    path = world.file(1000)
+    world.start_runner()
+    ids = []
+    for _ in range(3):
+        ids += world.add(path)
+        world.wait_completed(ids[-1:])
+        if not is_same:
+            world.file(1000)
+    with world.open_sender() as sender:
+        outcome = delete_all(world.elsewhere, sender, ids[:1])
+        assert (outcome.changed, outcome.refused) == (1, {})
+        assert outcome.kept == {ids[0]: f"the object is that of upload {ids[2]}, which completed later"}
+        assert world.object_keys() == {"file.bin"}
+        # The last one takes the object along, whichever of the two is dealt with first.
+        outcome = delete_all(world.elsewhere, sender, ids[1:])
+    assert (outcome.changed, outcome.refused, outcome.kept) == (2, {}, {})
+    assert world.object_keys() == set()
+    world.check()
+
+
+def test_an_object_that_somebody_else_replaced_stays(world: World) -> None:
+    [upload_id] = world.add(world.file(1000))
+    world.start_runner()
+    world.wait_completed([upload_id])
+    world.s3.put_object(Bucket=world.bucket, Key="file.bin", Body=b"of somebody else")
+    with world.open_sender() as sender:
+        outcome = delete_all(world.elsewhere, sender, [upload_id])
+    assert (outcome.changed, outcome.refused) == (1, {})
+    assert "replaced" in outcome.kept[upload_id]
+    world.check(foreign=["file.bin"])
+
+
+def test_each_version_is_its_own_uploads(world: World) -> None:
+    """With a version the record has an object of its own; without one it would be whatever is there now."""
+    ids = []
+    path = world.file(1000)
+    world.start_runner()
+    for version in (None, "old", "new"):
+        ids += world.add(path)
+        world.wait_completed(ids[-1:])
+        world.elsewhere.uploads.collection.update_one({"_id": ids[-1]}, {"$set": {"version_id": version}})
+    world.proxy.plan("HeadObject", Answer(404, ""), when=lambda request: "versionId" in request.query)
+    before = len(world.proxy.requests)
+    with world.open_sender() as sender:
+        outcome = delete_all(world.elsewhere, sender, ids[:2])
+    assert (outcome.changed, outcome.refused) == (2, {})
+    assert outcome.kept == {ids[0]: f"the object is that of upload {ids[2]}, which completed later"}
+    asked = [(request.operation, request.query.get("versionId")) for request in world.proxy.requests[before:]]
+    assert asked == [("HeadObject", "old"), ("HeadBucket", None)]  # the server here keeps no versions
+    world.check()
+
+
 def test_priority_decides_what_starts_next(make_world: MakeWorld) -> None:
     world = make_world(parallel_uploads=1)
     # More than a runner claims ahead.
