@@ -207,6 +207,8 @@ class WatchService:
         if not answer.is_ours:
             watcher.hold(State.STANDBY)  # also where it is paused: the other process tells of the rule's uploads
         else:
+            if watcher.held is State.STANDBY:  # nobody counted here what the other process has sent
+                self._must_count = True
             watcher.hold(State.PAUSED if answer.is_paused else None)
 
     def _count(self) -> None:

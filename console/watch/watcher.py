@@ -199,7 +199,7 @@ class Watcher:
         """Whether the folder is there; one that is another than before (mounted again, say) is watched anew."""
         if not self._folder.is_there():
             if self.state is not State.MISSING:
-                self._say(Kind.MISSING, words="it is not there; it is looked for again and again")
+                self._say(Kind.MISSING, words="" if self._once else "it is looked for again and again")
                 self.state = State.MISSING
                 self._forget_folder()
             if self._once:

@@ -261,6 +261,20 @@ def test_uploads_that_end_while_their_rule_is_paused_are_counted_and_told_once_a
     until(lambda: not path.exists())
 
 
+def test_a_process_that_takes_over_counts_what_the_other_one_has_sent(world: World, presence: Presence) -> None:
+    world.write("a", age_seconds=60)
+    rule = world.rule(name="scans")
+    one, two = (world.watch(rule, holder=holder) for holder in ("one", "two"))
+    (other,) = two.watchers()
+    until(lambda: world.documents() and other.held is State.STANDBY and not two._must_count)
+    world.run()
+    until(lambda: presence.known()[0].heartbeat.sent == 1)
+    assert two.last_heartbeat(other).sent == 0
+    one.stop()
+    until(lambda: other.held is None)
+    until(lambda: two.last_heartbeat(other).sent == 1)
+
+
 def test_an_upload_that_was_counted_is_not_counted_again_when_the_feed_tells_of_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
