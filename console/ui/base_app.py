@@ -37,6 +37,7 @@ class BaseApp(App[Result]):
     ]
 
     def __init__(self, theme: str) -> None:
+        """Raises ConfigurationError where there is no such theme."""
         # With NO_COLOR Textual would turn the theme's colours into greys, and the terminal's own into black on black.
         super().__init__(
             driver_class=thrifty_driver(thrift := Thrift()), ansi_color=True if os.environ.get("NO_COLOR") else None
@@ -47,6 +48,10 @@ class BaseApp(App[Result]):
             self.register_theme(known)
         colours = self.console.color_system
         self.theme = themes.suitable(theme, os.environ, 16 if colours in ("standard", "windows") else None)
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """What Textual's own themes do not say and the style sheet asks for."""
+        return themes.own_variables(self.current_theme)
 
     async def on_event(self, event: events.Event) -> None:
         """A key that is bound acts before the next one is looked at: Textual looks up what a key does only when it has

@@ -1,7 +1,7 @@
 """The looks of the console: one dark, one light, and two that use the terminal's own colours.
 
-Owns the themes and which is taken where the terminal has few colours. The last two suit 16 colours, NO_COLOR and
-terminals whose palette somebody chose with care.
+Owns the themes, what this program's own variables are in those of Textual, and which theme is taken where the terminal
+has few colours. The last two suit 16 colours, NO_COLOR and terminals whose palette somebody chose with care.
 """
 
 from __future__ import annotations
@@ -9,7 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from textual.theme import Theme
+from textual.color import Color
+from textual.theme import BUILTIN_THEMES, Theme
+
+from console.errors import ConfigurationError
+from console.formatting import visible
 
 DARK: Final = "console-dark"
 LIGHT: Final = "console-light"
@@ -94,13 +98,43 @@ THEMES: Final = (
     ),
 )
 
+_ALL: Final[Mapping[str, Theme]] = {**{theme.name: theme for theme in THEMES}, **BUILTIN_THEMES}
+
+# Variables of this program only: a mixture of the background with that colour, and how much of that it takes.
+_MIXTURES: Final[Mapping[str, tuple[str, float]]] = {
+    "muted": ("foreground", 0.75),
+    "frame": ("foreground", 0.25),
+    "cursor": ("primary", 0.2),
+    "cursor-blurred": ("foreground", 0.08),
+    "trough": ("foreground", 0.25),
+}
+
+
+def own_variables(theme: Theme) -> dict[str, str]:
+    """What the style sheet asks for by names that Textual does not have, for a theme that knows nothing of them."""
+    if theme.ansi:
+        return dict.fromkeys(_MIXTURES, "ansi_default")
+    colours = theme.to_color_system().generate()
+    background = Color.parse(colours["background"])
+    return {
+        name: background.blend(Color.parse(colours[other]), share).hex for name, (other, share) in _MIXTURES.items()
+    }
+
 
 def suitable(theme: str, environment: Mapping[str, str], colours: int | None) -> str:
     """The theme to start with: the one asked for, or the terminal's own colours where it has no more to give.
 
     `colours` is how many the terminal shows (None where that is unknown).
+
+    Raises:
+        ConfigurationError: there is no such theme.
     """
+    chosen = _ALL.get(theme)
+    if chosen is None:
+        raise ConfigurationError(
+            f"ui.theme: there is no theme {visible(repr(theme))}", advice=f"Known themes: {', '.join(_ALL)}."
+        )
     few = bool(environment.get("NO_COLOR")) or (colours is not None and colours < 256)
-    if not few or theme in (TERMINAL_DARK, TERMINAL_LIGHT):
+    if not few or chosen.ansi:
         return theme
-    return TERMINAL_LIGHT if theme == LIGHT else TERMINAL_DARK
+    return TERMINAL_DARK if chosen.dark else TERMINAL_LIGHT

@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 from textual.color import Color
 from textual.command import CommandPalette
+from textual.strip import Strip
 
+from console.errors import ConfigurationError
 from console.models import UploadStatus
 from console.ui import themes
 from console.ui.backend import Leave
 from console.ui.clipboard import copy
 
-from .conftest import Opener
+from .conftest import Console, Opener
 from .fake_backend import document
 
 
@@ -90,12 +92,24 @@ async def test_copying_says_what_a_terminal_may_not_take(opened: Opener, size: i
         (themes.DARK, {"NO_COLOR": ""}, None, themes.DARK),
         (themes.TERMINAL_LIGHT, {"NO_COLOR": "1"}, 16, themes.TERMINAL_LIGHT),
         ("nord", {}, 256, "nord"),
+        ("nord", {}, 16, themes.TERMINAL_DARK),
+        ("textual-light", {}, 16, themes.TERMINAL_LIGHT),
+        ("ansi-dark", {}, 16, "ansi-dark"),
     ],
 )
 def test_few_colours_mean_the_terminals_own(
     theme: str, environment: dict[str, str], colours: int | None, expected: str
 ) -> None:
     assert themes.suitable(theme, environment, colours) == expected
+
+
+@pytest.mark.parametrize("colours", [None, 16])
+def test_a_theme_that_does_not_exist_is_a_wrong_setting_that_names_those_that_do(colours: int | None) -> None:
+    with pytest.raises(ConfigurationError, match=r"^ui\.theme: .*'console-ansi'") as raised:
+        themes.suitable("console-ansi", {}, colours)
+    assert {theme.name for theme in themes.THEMES} | {"dracula", "ansi-dark"} <= set(
+        raised.value.advice.removeprefix("Known themes: ").removesuffix(".").split(", ")
+    )
 
 
 async def test_without_colours_nothing_has_one_and_the_cursor_is_still_seen(
@@ -125,3 +139,48 @@ async def test_every_theme_shows_cursor_marks_and_tones(opened: Opener, theme: s
         assert (plain.bgcolor, plain.reverse) != (cursor.bgcolor, cursor.reverse)
         assert console.app.theme == theme
         assert "●" in console.text
+
+
+def painted(console: Console) -> list[Strip]:
+    return console.app.screen._compositor.render_strips()
+
+
+def drawn(console: Console) -> bool:
+    return "MiB/s" in console.lines[1] and " 41 ─╮" in console.text and "41 documents" in console.text
+
+
+async def test_every_theme_can_be_chosen_while_the_console_runs(opened: Opener) -> None:
+    async with opened(size=(80, 24)) as console:
+        await console.press("2")
+        rows = console.screen.table.rows
+        for theme in console.app.available_themes.values():
+            console.app.theme = theme.name
+            await console.until(lambda: console.screen._css_update_count == console.app._css_update_count)
+            cursor = rows.render_line(1 + rows.cursor - rows.top)._segments[0].style
+            assert cursor is not None
+            assert cursor.bgcolor is not None
+            if theme.ansi:
+                assert cursor.reverse
+            else:
+                wanted = Color.parse(console.app.theme_variables["cursor"])
+                assert Color.from_rich_color(cursor.bgcolor) == wanted, theme.name
+                assert wanted != Color.from_rich_color(rows.look("lines--plain").bgcolor), theme.name
+
+
+@pytest.mark.parametrize("theme", ["dracula", "ansi-light"])
+async def test_a_theme_chosen_by_name_looks_as_if_the_console_had_begun_with_it(opened: Opener, theme: str) -> None:
+    async with opened(theme=theme) as console:
+        await console.until(lambda: drawn(console))
+        begun = painted(console)
+    async with opened() as console:
+        await console.until(lambda: drawn(console))
+        before = painted(console)
+        await console.press("ctrl+p", *"theme")
+        await console.until(lambda: "Choose other colours" in console.text)
+        await console.press("down", "enter")
+        await console.until(lambda: "textual-dark" in console.text)
+        await console.press(*theme)
+        await console.until(lambda: theme in [line.strip() for line in console.lines])
+        await console.press("down", "enter")
+        await console.until(lambda: console.app.theme == theme and console.app.screen is console.screen)
+        assert painted(console) == begun != before
