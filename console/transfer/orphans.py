@@ -46,11 +46,22 @@ def find_orphans(
 
 
 def abort_orphans(s3: S3Client, uploads: Uploads, bucket: str, orphans: Sequence[Orphan]) -> list[Orphan]:
-    """Abort them, but for those that a document owns by now; gives those that were. Raises `TransferError`."""
+    """Abort them, but for those that a document owns by now; gives those that were.
+
+    Raises:
+        TransferError: some could not be aborted; all others were.
+    """
     owned = uploads.multipart_ids(bucket)
     wanted = [orphan for orphan in orphans if orphan.multipart.upload_id not in owned]
+    refused: list[TransferError] = []
     for orphan in wanted:
-        abort(s3, bucket, orphan.multipart.key, orphan.multipart.upload_id)
+        try:
+            abort(s3, bucket, orphan.multipart.key, orphan.multipart.upload_id)
+        except TransferError as error:
+            refused.append(error)
+    if refused:
+        first = refused[0]
+        raise TransferError(first.code, f"{len(refused)} of {len(wanted)} stay: {first.message}", first.verdict)
     return wanted
 
 

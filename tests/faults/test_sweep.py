@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 
+import pytest
 from typer.testing import CliRunner
 
 from console.cli import app
 from console.models import UploadStatus
+from console.transfer.errors import TransferError
 from console.transfer.orphans import abort_orphans, find_orphans
 from tests.faults.conftest import MakeWorld
 from tests.faults.proxy import Answer
@@ -65,6 +67,16 @@ def test_a_sweep_takes_orphans_and_nothing_else(make_world: MakeWorld) -> None:
     world.retry(failed)
     world.wait_completed([at_work, paused, failed])
     world.check()
+
+
+def test_one_that_cannot_be_aborted_keeps_no_other(world: World) -> None:
+    for key in ("first", "second", "third"):
+        open_one(world, key)
+    found = find_orphans(world.s3, world.records.uploads, world.bucket, "", youngest_seconds=0)
+    world.proxy.plan("AbortMultipartUpload", Answer(403, "AccessDenied"), when=lambda request: request.key == "first")
+    with world.open_sender() as sender, pytest.raises(TransferError, match="AccessDenied: 1 of 3 stay"):
+        sender.abort_orphans(world.records.uploads, found)
+    assert [multipart.key for multipart in world.open_multiparts()] == ["first"]
 
 
 def test_an_upload_that_is_recorded_between_the_look_and_the_sweep_is_spared(world: World) -> None:
