@@ -22,19 +22,22 @@ _UNBOUND: Final = 10_000  # columns; in a pipe nothing is wrapped
 
 
 def run(settings: Settings, selection: Selection, *, limit: int, as_json: bool) -> int:
-    """Print the uploads that are selected, newest first."""
+    """Print the uploads that are selected, newest first. Returns 1 where one that was named does not exist, else 0."""
     with Records.open(settings.mongodb) as records:
         documents = records.uploads.find(selection.filter(records.uploads), limit=limit)
+        missing = selection.missing(records.uploads)
+    sys.stderr.writelines(f"  {upload_id}: no such upload\n" for upload_id in missing)
+    code = 1 if missing else 0
     if as_json:
         for document in documents:
             sys.stdout.write(json_util.dumps(document, json_options=json_util.RELAXED_JSON_OPTIONS) + "\n")
-        return 0
+        return code
     if not documents:
         sys.stdout.write("No uploads.\n")
-        return 0
+        return code
     width = None if sys.stdout.isatty() else _UNBOUND
     Console(width=width, highlight=False).print(_table(documents))
-    return 0
+    return code
 
 
 def _table(documents: list[Document]) -> Table:

@@ -54,6 +54,13 @@ class Selection:
             return list(dict.fromkeys(_find_id(uploads, text) for text in self.ids))
         return [document["_id"] for document in uploads.collection.find(self.filter(uploads), {"_id": 1})]
 
+    def missing(self, uploads: Uploads) -> list[ObjectId]:
+        """Ids that were typed and of which there is no upload."""
+        typed = dict.fromkeys(ObjectId(text) for text in self.ids if ObjectId.is_valid(text))  # ends were found, or not
+        wanted = {"_id": {"$in": list(typed)}}
+        found = {document["_id"] for document in uploads.collection.find(wanted, {"_id": 1})} if typed else set()
+        return [upload_id for upload_id in typed if upload_id not in found]
+
 
 def read_match(text: str) -> dict[str, Any]:
     """A match expression in extended JSON.

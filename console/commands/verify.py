@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
 
 from pydantic import BaseModel
 
@@ -14,9 +18,14 @@ from console.records.database import Records
 from console.transfer.errors import TransferError
 from console.transfer.sender import S3Sender
 
+_NOTICE_SECONDS: Final = 5.0
+"""Requests that time out are asked several times again, for minutes together: nobody should wonder meanwhile."""
+
 
 class VerifyLine(BaseModel):
-    """One line of `verify --json`. `same` is null where the server keeps nothing to compare but the size."""
+    """One line of `verify --json`. `same` is null where it is not known: the server keeps nothing to compare but the
+    size, or does not answer, or the file is not there to be read.
+    """
 
     id: str
     path: str
@@ -26,9 +35,11 @@ class VerifyLine(BaseModel):
 
 
 def run(settings: Settings, selection: Selection, *, as_json: bool) -> int:
-    """Compare each completed upload that was selected. Returns 0 if all are the same, else 1."""
-    all_same = True
+    """Compare each completed upload that was selected. Returns 0 if all are known to be the same, else 1."""
     with Records.open(settings.mongodb) as records, S3Sender(settings.s3, settings.transfer) as sender:
+        missing = selection.missing(records.uploads)
+        sys.stderr.writelines(f"  {upload_id}: no such upload\n" for upload_id in missing)
+        all_same = not missing
         for document in records.uploads.get(selection.find(records.uploads)):
             upload = read_upload(document)
             if not isinstance(upload, Upload) or upload.status is not UploadStatus.COMPLETED:
@@ -37,7 +48,8 @@ def run(settings: Settings, selection: Selection, *, as_json: bool) -> int:
                     sys.stderr.write(f"{upload.id} is {status}: nothing to compare\n")
                     all_same = False
                 continue
-            line = _compare(sender, upload)
+            with _told_if_long(upload):
+                line = _compare(sender, upload)
             all_same = all_same and line.same is True
             sys.stdout.write((line.model_dump_json() if as_json else _words(line)) + "\n")
             sys.stdout.flush()
@@ -49,10 +61,22 @@ def _compare(sender: S3Sender, upload: Upload) -> VerifyLine:
         result = sender.verify(upload)
         same, words = result.same, result.words
     except TransferError as error:
-        same, words = False, str(error)
+        same, words = None, str(error)  # nothing was compared
     return VerifyLine(
         id=str(upload.id), path=visible(upload.path), destination=visible(upload.destination), same=same, words=words
     )
+
+
+@contextmanager
+def _told_if_long(upload: Upload) -> Iterator[None]:
+    words = f"{visible(upload.path)} → {visible(upload.destination)}: the file is large, or S3 does not answer yet\n"
+    notice = threading.Timer(_NOTICE_SECONDS, sys.stderr.write, [words])
+    notice.daemon = True
+    notice.start()
+    try:
+        yield
+    finally:
+        notice.cancel()
 
 
 def _words(line: VerifyLine) -> str:
