@@ -8,6 +8,8 @@ Owns the line's grammar and the stack of clauses. Not here: what a clause asks (
     clause  = [-] name:words | [-] word | [-] {match expression}        a leading - turns it round
     name    = op | ns | key | field | text
     words   = word, separated by commas; one must hold; in quotes with \\" and \\\\ for the signs themselves
+
+A word that no operation fits is an error: it would pass nothing, and nobody would learn why.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from console.events.clauses import (
     Word,
     WordClause,
 )
+from console.events.event import ChangeEvent
 from console.events.match_conditions import MatchError
 from console.events.text import RELAXED
 from console.formatting import visible
@@ -40,6 +43,13 @@ from console.formatting import visible
 _NAMED: Final[Mapping[str, type[WordClause]]] = {
     clause.name: clause for clause in (OperationClause, NamespaceClause, KeyClause, FieldClause, TextClause)
 }
+# MongoDB manual, "Change Events", expanded ones included.
+_OPERATIONS: Final = (
+    *("insert", "update", "replace", "delete", "drop", "rename", "dropDatabase", "invalidate", "create"),
+    *("createIndexes", "dropIndexes", "modify", "shardCollection", "reshardCollection", "refineCollectionShardKey"),
+)
+# The last one names none and is shown as unknown.
+_OF_EACH: Final = tuple(ChangeEvent.from_raw({"operationType": name}) for name in (*_OPERATIONS, None))
 _NAME: Final = re.compile(rf"({'|'.join(_NAMED)}):", re.IGNORECASE)
 _ESCAPED: Final = re.compile(r"\\(.)")
 _QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"')
@@ -140,7 +150,10 @@ def _clause(line: str, start: int) -> tuple[Clause, int]:
         position = named.end()
     words = []
     while True:
+        begin = position
         word, position = _word(line, position, is_text)
+        if kind is OperationClause:
+            _check_operation(word, begin)
         words.append(_read_path(word) if kind is FieldClause else word)
         if is_text or not line.startswith(",", position):
             break
@@ -162,6 +175,13 @@ def _word(line: str, position: int, is_text: bool) -> tuple[Word, int]:
         raise FilterError("a word is missing", position)
     # What was copied from a column that cut it has an ellipsis.
     return Word(match[0].strip("…") or match[0]), match.end()
+
+
+def _check_operation(word: Word, position: int) -> None:
+    clause = OperationClause((word,))
+    if not any(map(clause.matches, _OF_EACH)):
+        known = ", ".join(_OPERATIONS)
+        raise FilterError(f"no operation is {visible(word.typed)}; there are {known}", position)
 
 
 def _read_path(word: Word) -> Word:

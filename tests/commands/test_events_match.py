@@ -80,7 +80,9 @@ def test_a_replay_is_filtered_too(events: Events, life: Life, command: Command, 
     assert ids(command("events", "--replay", str(record), "--limit", "2")) == [0]
 
 
-@pytest.mark.parametrize("match", ["op:", '{"a": ', '{"a": {"$bogus": 1}}', '"open', '{"$expr": {"$bogus": 1}}'])
+@pytest.mark.parametrize(
+    "match", ["op:", "op:updated", '{"a": ', '{"a": {"$bogus": 1}}', '"open', '{"$expr": {"$bogus": 1}}']
+)
 def test_what_makes_no_sense_is_refused(events: Events, match: str) -> None:
     answer = events("--match", match)
     assert isinstance(answer.error, UsageError), answer

@@ -85,6 +85,10 @@ def test_lines(line: str, clauses: tuple[Any, ...]) -> None:
         ("op:", "a word is missing", 3),
         ("op:a,", "a word is missing", 5),
         ("-", "a word is missing", 1),
+        ("op:updated", "no operation is updated; there are insert, update, ", 3),
+        ("x -op:insert,xx", "no operation is xx; ", 13),
+        ('op:"upd"', 'no operation is "upd"; ', 3),
+        ("op:upd?", "no operation is upd?; ", 3),
         ("x op:,b", "a word is missing", 5),
         ('ns:a "open', "a quote that nothing closes", 5),
         ('key:"a"b', "unexpected b", 7),
@@ -107,6 +111,18 @@ def test_wrong_lines_say_what_and_where(line: str, reason: str, position: int) -
     assert caught.value.position == position
     assert caught.value.message.endswith(f"(at character {position + 1})")
     assert isinstance(caught.value, ConsoleError)
+
+
+def test_every_operation_of_the_manual_can_be_asked_for() -> None:
+    names = [
+        *("create", "createIndexes", "delete", "drop", "dropDatabase", "dropIndexes", "insert", "invalidate", "modify"),
+        *("refineCollectionShardKey", "rename", "replace", "reshardCollection", "shardCollection", "update"),
+    ]
+    assert parse_filter(f"op:{','.join(names)}").text == f"op:{','.join(names)}"
+    with pytest.raises(FilterError) as caught:
+        parse_filter("op:xx")
+    assert sorted(caught.value.reason.partition("there are ")[2].split(", ")) == names
+    assert parse_filter("op:unknown").matches(ChangeEvent.from_raw({}))  # as the log shows one that says nothing
 
 
 @given(st.text(st.sampled_from('ops:nkeyfildtx,"\\{}*?- …[]1$\n') | st.characters(), max_size=30))
@@ -140,7 +156,9 @@ def test_bad_extended_json_leaks_no_exception(name: str, value: str) -> None:
         ("", True),
         ("op:update", True),
         ("op:UPD", True),
-        ('op:"upd"', False),
+        ('op:"update"', True),
+        ('op:"delete"', False),
+        ("op:upd*", True),
         ("op:insert,update", True),
         ("-op:update", False),
         ("ns:uploads", True),
