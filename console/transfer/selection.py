@@ -18,6 +18,7 @@ _KINDS: Final[tuple[tuple[Callable[[int], bool], str], ...]] = (
     (stat.S_ISBLK, "a block device"),
     (stat.S_ISCHR, "a character device"),
 )
+_NOWHERE: Final = "a symbolic link that leads nowhere"
 _EFFECTIVE: Final = os.access in os.supports_effective_ids
 
 
@@ -60,7 +61,8 @@ def _select_one(path: str, keep: Keep) -> Iterator[Candidate | Refusal]:
     try:
         status = os.stat(absolute)  # noqa: PTH116
     except OSError as error:
-        yield Refusal(absolute, _words(error))
+        is_dangling = os.path.islink(absolute) and not isinstance(error, PermissionError)  # noqa: PTH114
+        yield Refusal(absolute, _NOWHERE if is_dangling else _words(error))
         return
     if not stat.S_ISDIR(status.st_mode):
         yield _file(absolute, os.path.basename(absolute), status)  # noqa: PTH119
@@ -115,7 +117,7 @@ class _Walk:
         try:
             status = os.stat(target)  # noqa: PTH116
         except OSError:
-            return Refusal(entry.path, "a symbolic link that leads nowhere")
+            return Refusal(entry.path, _NOWHERE)
         if stat.S_ISDIR(status.st_mode):
             return Refusal(entry.path, "a symbolic link to a folder")
         if not target.startswith(self._top.rstrip("/") + "/"):

@@ -72,6 +72,16 @@ def test_what_cannot_be_uploaded_is_named(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("target", ["gone", "gone/further", "link"])
+def test_a_named_link_that_leads_nowhere_is_called_that(tmp_path: Path, target: str) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(target)
+    nowhere = {"link": "a symbolic link that leads nowhere"}
+    assert refusals(list(select([str(link)]))) == nowhere
+    assert refusals(list(select([str(tmp_path)]))) == nowhere  # as below a folder
+    assert refusals(list(select([f"{link}.txt"]))) == {"link.txt": "does not exist"}
+
+
 def test_a_named_link_is_followed(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "real/file").write_text("x")
