@@ -178,7 +178,7 @@ def pause(shared: Shared, chosen: Chosen, as_json: AsJson = False) -> int:
 @app.command()
 @with_flags
 def resume(shared: Shared, chosen: Chosen, detach: Detach = False, as_json: AsJson = False) -> int:
-    """Resume paused uploads behind the parts that arrived."""
+    """Resume paused uploads behind the parts that arrived; stays and carries them out, unless --detach."""
     return _intent(shared, "resume", chosen, detach=detach, as_json=as_json)
 
 
@@ -192,7 +192,7 @@ def cancel(shared: Shared, chosen: Chosen, as_json: AsJson = False) -> int:
 @app.command()
 @with_flags
 def retry(shared: Shared, chosen: Chosen, detach: Detach = False, as_json: AsJson = False) -> int:
-    """Start failed and cancelled uploads again."""
+    """Start failed and cancelled uploads again; stays and carries them out, unless --detach."""
     return _intent(shared, "retry", chosen, detach=detach, as_json=as_json)
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
+from typing import TextIO
 
 from bson import ObjectId
 from pydantic import BaseModel
 from pymongo.errors import PyMongoError
 
 from console.commands.carry import Carrier, Wanted
-from console.commands.report import make_report
+from console.commands.report import is_in_lines, make_report
 from console.commands.selection import Selection
 from console.config import Settings
 from console.errors import ConfigurationError, UsageError
@@ -88,10 +89,13 @@ def run(
             outcome = request_all(records.uploads, ids, _REQUESTED[intent])
             if intent is not Intent.RESUME:
                 _settle_abandoned(settings, records)
-        _tell(intent, outcome, as_json=as_json, is_quiet=selection.all)
+        stays = intent in (Intent.RESUME, Intent.RETRY) and not detach
+        # Where lines of JSON follow, or would if there were any, standard output is for them alone.
+        out = sys.stderr if stays and not as_json and is_in_lines(as_json=False) else sys.stdout
+        _tell(intent, outcome, out, as_json=as_json, is_quiet=selection.all)
         code = 1 if outcome.refused and not selection.all else 0
         followers = [upload_id for upload_id in ids if upload_id not in outcome.refused]
-        if intent in (Intent.RESUME, Intent.RETRY) and not detach and followers:
+        if stays and followers:
             with S3Sender(settings.s3, settings.transfer) as sender:
                 carrier = Carrier(records, sender, settings, Wanted.ids(followers), make_report(as_json=as_json))
                 carried = carrier.run(_uploads(records, followers))
@@ -128,7 +132,7 @@ def _agreed(number: int) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def _tell(intent: Intent, outcome: Outcome, *, as_json: bool, is_quiet: bool) -> None:
+def _tell(intent: Intent, outcome: Outcome, out: TextIO, *, as_json: bool, is_quiet: bool) -> None:
     kept = outcome.kept if isinstance(outcome, Deletion) else None
     if as_json:
         line = OutcomeLine(
@@ -137,9 +141,9 @@ def _tell(intent: Intent, outcome: Outcome, *, as_json: bool, is_quiet: bool) ->
             refused=_named(outcome.refused),
             kept=_named(kept) if kept is not None else None,
         )
-        sys.stdout.write(line.model_dump_json(exclude_none=True) + "\n")
+        out.write(line.model_dump_json(exclude_none=True) + "\n")
         return
-    sys.stdout.write(f"{count(outcome.changed, 'upload')} {_PAST[intent]}.\n")
+    out.write(f"{count(outcome.changed, 'upload')} {_PAST[intent]}.\n")
     if not is_quiet:  # with --all, those to which it does not apply are no news
         sys.stderr.writelines(f"  {upload_id}: {visible(reason)}\n" for upload_id, reason in outcome.refused.items())
     sys.stderr.writelines(

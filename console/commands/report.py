@@ -66,9 +66,14 @@ class Report(Protocol):
         ...
 
 
+def is_in_lines(*, as_json: bool) -> bool:
+    """Whether uploads are told in JSON lines: where they are asked for, or where nobody watches."""
+    return as_json or not sys.stdout.isatty()
+
+
 def make_report(*, as_json: bool) -> Report:
-    """Bars where a person watches; JSON lines where they are asked for, or where nobody does."""
-    if as_json or not sys.stdout.isatty():
+    """Bars where a person watches, else JSON lines."""
+    if is_in_lines(as_json=as_json):
         return JsonReport()
     from console.commands.terminal_report import TerminalReport  # imports rich, which nobody needs in a pipe
 

@@ -198,6 +198,24 @@ def test_pause_resume_cancel_retry(command: Command, records: Records, tmp_path:
     assert status() == "pending"
 
 
+@pytest.mark.parametrize(
+    ("before", "name", "said"), [("pause", "resume", "resumed"), ("cancel", "retry", "to be tried again")]
+)
+def test_what_stays_writes_only_json_into_a_pipe(
+    command: Command, folder: Path, before: str, name: str, said: str
+) -> None:
+    assert command("upload", str(folder), "--detach").code == 0
+    assert command(before, "--all").code == 0
+    answer = command(name, "--all")
+    assert (answer.code, answer.err) == (0, f"3 uploads {said}.\n")
+    completed = [line for line in lines(answer.out) if line["event"] == "completed"]
+    assert len(completed) == 3
+    again = command(name, str(completed[0]["id"]))
+    assert (again.code, again.out) == (1, "")
+    assert again.err.startswith(f"0 uploads {said}.\n")
+    assert "carries them out" in " ".join(command(name, "--help").out.split())
+
+
 def test_priority(command: Command, records: Records, tmp_path: Path, bucket: str) -> None:
     ids = records.uploads.add([new_upload(tmp_path / name, bucket) for name in ("a", "b", "c")])
     priorities = lambda: [records.uploads.get([upload_id])[0]["priority"] for upload_id in ids]  # noqa: E731
