@@ -17,13 +17,10 @@ from console.records import runners
 from console.records.database import Records
 from console.records.new_upload import NewUpload
 from console.records.runners import Limits
-from tests.commands.running import Running
-from tests.faults.proxy import Answer, FaultProxy, Hold
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-    from console.embedded.services import EmbeddedServices
     from tests.commands.conftest import Command
 
 
@@ -73,59 +70,6 @@ def test_upload_a_folder_then_list_verify_and_delete_it(
     assert gone.code == 0, gone.err
     assert command("list").out == "No uploads.\n"
     assert "Contents" not in s3.list_objects_v2(Bucket=bucket)
-
-
-def test_what_cannot_be_compared_is_not_called_different(
-    command: Command, folder: Path, environment: dict[str, str], services: EmbeddedServices
-) -> None:
-    """An operator takes that for a damaged object."""
-    assert command("upload", str(folder), "--json").code == 0
-    (folder / "empty").unlink()
-    with FaultProxy(services.s3_endpoint) as proxy:
-        environment["UPLOAD_CONSOLE_S3__ENDPOINT_URL"] = proxy.url
-        proxy.plan("HeadObject", Answer(403, "AccessDenied"), when=lambda request: "letter" in request.key, times=9)
-        answer = command("verify", "--all", "--json")
-        text = command("verify", "--all").out
-    told = {Path(str(line["path"])).name: line for line in lines(answer.out)}
-    assert {name: line["same"] for name, line in told.items()} == {
-        "empty": None,
-        "letter.txt": None,
-        r"evil\x1b[31m[bold]name": True,
-    }
-    assert str(told["empty"]["words"]).startswith("FileNotFound: ")
-    assert str(told["letter.txt"]["words"]).startswith("403: ")
-    assert answer.code == 1
-    assert sorted(line.split()[0] for line in text.splitlines()) == ["same", "unknown", "unknown"]
-
-
-def test_verify_says_something_while_a_server_says_nothing(
-    command: Command, folder: Path, environment: dict[str, str], services: EmbeddedServices
-) -> None:
-    assert command("upload", str(folder / "inner"), "--json").code == 0
-    with FaultProxy(services.s3_endpoint) as proxy:
-        proxy.plan("HeadObject", silence := Hold())
-        with Running(
-            "verify", "--all", environment={**environment, "UPLOAD_CONSOLE_S3__ENDPOINT_URL": proxy.url}
-        ) as running:
-            running.wait_for_error("S3 does not answer yet")
-            assert silence.reached.is_set()
-            silence.release.set()
-            assert running.end() == 0
-
-
-@pytest.mark.parametrize("name", ["list", "verify"])
-def test_an_id_that_does_not_exist_is_no_success(command: Command, folder: Path, records: Records, name: str) -> None:
-    unknown = str(ObjectId())
-    for more in ([], ["--json"]):
-        answer = command(name, unknown, *more)
-        assert answer.code == 1
-        assert answer.err == f"  {unknown}: no such upload\n"
-    assert command("upload", str(folder / "inner"), "--json").code == 0
-    known = str(records.uploads.find({})[0]["_id"])
-    answer = command(name, known, unknown)
-    assert answer.code == 1
-    assert answer.err == f"  {unknown}: no such upload\n"
-    assert "letter.txt" in answer.out
 
 
 def test_what_cannot_be_uploaded_is_named_and_the_rest_is_uploaded(command: Command, folder: Path) -> None:
