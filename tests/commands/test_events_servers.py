@@ -95,8 +95,9 @@ class TestForgotten:
         options = ("--namespace", "gaps.things", "--resume-file", str(tmp_path / "place"), "--limit", "1")
         answer = command("events", *options)
         assert answer.code == 0
-        gap, event = map(json.loads, answer.out.splitlines())
-        assert set(gap) == {"gap"}
+        *gaps, event = map(json.loads, answer.out.splitlines())
+        # More than one where the server has let go of the next oldest events, too, by the time they are asked for.
+        assert {tuple(gap) for gap in gaps} == {("gap",)}
         assert event["documentKey"] == {"_id": 1}
         assert answer.err.startswith("gap: ")
         mongod.client().gaps.things.insert_one({"_id": 2})
