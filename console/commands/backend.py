@@ -128,7 +128,7 @@ class ConsoleBackend:
     def verify(self, upload_id: ObjectId) -> port.Verification:
         """Compare object and file again."""
         result = self._sender.verify(self._completed(upload_id))
-        return port.Verification(result.same is True, result.words)
+        return port.Verification(result.same, result.words)
 
     def limits(self) -> Limits:
         """The limits of this process's runner."""

@@ -20,7 +20,7 @@ from console.formatting import count, visible
 from console.models import Requested, Upload, read_upload
 from console.records.database import Records
 from console.records.intents import Outcome, change_priority, request_all, retry_all
-from console.transfer.deletion import Deletion, delete_all
+from console.transfer.deletion import delete_all
 from console.transfer.identity import RunnerIdentity
 from console.transfer.sender import S3Sender
 from console.transfer.tidying import tidy
@@ -133,13 +133,12 @@ def _agreed(number: int) -> bool:
 
 
 def _tell(intent: Intent, outcome: Outcome, out: TextIO, *, as_json: bool, is_quiet: bool) -> None:
-    kept = outcome.kept if isinstance(outcome, Deletion) else None
     if as_json:
         line = OutcomeLine(
             intent=intent,
             changed=outcome.changed,
             refused=_named(outcome.refused),
-            kept=_named(kept) if kept is not None else None,
+            kept=_named(outcome.kept) if intent is Intent.DELETE else None,
         )
         out.write(line.model_dump_json(exclude_none=True) + "\n")
         return
@@ -147,7 +146,7 @@ def _tell(intent: Intent, outcome: Outcome, out: TextIO, *, as_json: bool, is_qu
     if not is_quiet:  # with --all, those to which it does not apply are no news
         sys.stderr.writelines(f"  {upload_id}: {visible(reason)}\n" for upload_id, reason in outcome.refused.items())
     sys.stderr.writelines(
-        f"  {upload_id}: only the record: {visible(why)}\n" for upload_id, why in (kept or {}).items()
+        f"  {upload_id}: only the record: {visible(why)}\n" for upload_id, why in outcome.kept.items()
     )
 
 

@@ -23,10 +23,12 @@ _IDS_AT_ONCE: Final = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How many documents follow, and why the others do not."""
+    """How many documents follow, and why the others do not. `kept`, of a deletion: why an object was left, though its
+    upload's record is gone."""
 
     changed: int
     refused: Mapping[ObjectId, str] = field(default_factory=dict)
+    kept: Mapping[ObjectId, str] = field(default_factory=dict)
 
 
 def request_all(uploads: Uploads, ids: Sequence[ObjectId], requested: Requested) -> Outcome:

@@ -7,8 +7,7 @@ is where several uploads went to one key: that of the upload which completed las
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -28,13 +27,6 @@ _AT_ONCE: Final = 1_000
 """No index has the keys, so each look for later uploads reads all that completed; and it must not be long ago."""
 
 
-@dataclass(frozen=True, slots=True)
-class Deletion(Outcome):
-    """What became of a deletion; `kept` says why an object was left, though its upload's record is gone."""
-
-    kept: Mapping[ObjectId, str] = field(default_factory=dict)
-
-
 class _Heir(NamedTuple):
     """An upload, by when it completed; two of one moment are told apart by their ids, so that one is the last."""
 
@@ -43,7 +35,7 @@ class _Heir(NamedTuple):
     version_id: str | None
 
 
-def delete_all(records: Records, sender: S3Sender, ids: Sequence[ObjectId]) -> Deletion:
+def delete_all(records: Records, sender: S3Sender, ids: Sequence[ObjectId]) -> Outcome:
     """Delete objects and records; those whose object could not be deleted keep their record, with the reason.
 
     An object that is another one by now, or that of an upload which completed later, stays: only the record goes.
@@ -80,7 +72,7 @@ def delete_all(records: Records, sender: S3Sender, ids: Sequence[ObjectId]) -> D
     }
     gone = cleared - outcome.refused.keys()
     kept = {upload_id: why for upload_id, why in kept.items() if upload_id in gone}
-    return Deletion(outcome.changed, {**missing, **refused, **outcome.refused}, kept)
+    return Outcome(outcome.changed, {**missing, **refused, **outcome.refused}, kept)
 
 
 def _cancel(records: Records, ids: Sequence[ObjectId]) -> None:

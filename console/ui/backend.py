@@ -73,9 +73,10 @@ class Added:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """Whether object and file are still the same, with a sentence that names what was compared."""
+    """Whether object and file are still the same (None: that cannot be told), with a sentence that names what was
+    compared."""
 
-    matches: bool
+    matches: bool | None
     words: str
 
 

@@ -55,6 +55,14 @@ def carry_out(backend: Backend, intent: Intent, ids: Sequence[ObjectId]) -> Outc
             raise ValueError(f"{intent} is asked of one upload")
 
 
+def deletion_words(outcome: Outcome) -> str:
+    """How many are gone, and why of some only the record is."""
+    words = count(outcome.changed, "upload")
+    if outcome.kept:
+        words += f"\nof {len(outcome.kept):,} only the record: {visible(next(iter(outcome.kept.values())))}"
+    return words
+
+
 def refusal_words(outcome: Outcome, name: Callable[[ObjectId], str], most: int = 5) -> str:
     """One line for each different reason why an intent did not take, with the name of the upload or how many."""
     reasons: dict[str, list[ObjectId]] = {}

@@ -18,7 +18,7 @@ from console.ui.backend import Added, Backend, Orphan, Refusal, Verification
 from console.ui.blocking import ask
 from console.ui.dialogs import Choice, ChoiceDialog, FormDialog
 from console.ui.forms import lifetime_fields, limit_fields, read_limits
-from console.ui.intents import Intent, carry_out, refusal_words
+from console.ui.intents import Intent, carry_out, deletion_words, refusal_words
 from console.ui.link_screen import LinkScreen
 from console.ui.upload_rows import UploadRows
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 SHOWN_REFUSALS: Final = 6
 NOTICE_SECONDS: Final = 8.0
+_VERIFIED: Final = {True: ("Same", "information"), False: ("Differs", "error"), None: ("Unknown", "warning")}
 _KEEPS_PARTS: Final = (UploadStatus.UPLOADING, UploadStatus.PAUSED, UploadStatus.FAILED)
 
 
@@ -88,7 +89,9 @@ class Requests:
     def _ask_delete(self, ids: tuple[ObjectId, ...]) -> None:
         row = self._uploads.row(ids[0])
         if len(ids) == 1 and isinstance(row, Upload):
-            text = f"{visible(row.destination)}\nand the record of the upload. The file on {visible(row.host)} stays."
+            is_there = row.status is UploadStatus.COMPLETED
+            what = f"{visible(row.destination)}\nand the record" if is_there else "What arrived of it, and the record"
+            text = f"{what} of the upload. The file on {visible(row.host)} stays."
             self._sure(f"Delete {visible(row.filename)}?", text, "Delete it", Intent.DELETE, ids)
         else:
             text = "Their objects in S3 and their records. The files stay."
@@ -110,7 +113,7 @@ class Requests:
         if outcome.refused:
             self._say(refusal_words(outcome, self._name), f"{str(intent).capitalize()} refused", severity="warning")
         elif intent is Intent.DELETE:
-            self._say(count(outcome.changed, "upload"), "Deleted")
+            self._say(deletion_words(outcome), "Deleted")
 
     # ---- about one upload
 
@@ -139,8 +142,7 @@ class Requests:
         )
 
     def _verified(self, name: str, verification: Verification) -> None:
-        title = "Same" if verification.matches else "Differs"
-        severity = "information" if verification.matches else "error"
+        title, severity = _VERIFIED[verification.matches]
         self._say(f"{name}\n{visible(verification.words)}", title, severity=severity)
 
     # ---- limits and orphans

@@ -97,6 +97,8 @@ class FakeBackend:
         self.found_orphans: list[Orphan] = []
         self.watch_states: list[WatchState] = []
         self.refusals: tuple[Refusal, ...] = ()
+        self.keeps = ""
+        self.verification = Verification(True, "SHA-256 of 17.4 MiB is the same")
         self._items: queue.Queue[FeedItem] = queue.Queue()
         self._lock = threading.RLock()
         self._events = 0
@@ -247,7 +249,7 @@ class FakeBackend:
         self._ask("delete", tuple(ids))
         for upload_id in ids:
             self.remove(upload_id)
-        return Outcome(len(ids))
+        return Outcome(len(ids), kept=dict.fromkeys(ids, self.keeps) if self.keeps else {})
 
     def set_priority(self, ids: Sequence[ObjectId], change: int) -> Outcome:
         self._ask("set_priority", tuple(ids), change)
@@ -261,7 +263,7 @@ class FakeBackend:
 
     def verify(self, upload_id: ObjectId) -> Verification:
         self._ask("verify", upload_id)
-        return Verification(True, "SHA-256 of 17.4 MiB is the same")
+        return self.verification
 
     def limits(self) -> Limits:
         return self.held_limits

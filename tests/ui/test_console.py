@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from console.events.feed_items import FeedState, Gap
 from console.models import Requested
 from console.records.runners import Limits
-from console.ui.backend import Leave, Link, Orphan, Refusal, ServerHealth, Servers
+from console.ui.backend import Leave, Link, Orphan, Refusal, ServerHealth, Servers, Verification
 from console.ui.dialogs import ChoiceDialog, FormDialog
 from console.ui.help import KeysScreen
 from console.ui.link_screen import LinkScreen
@@ -140,6 +140,23 @@ async def test_deleting_asks_first_and_no_is_the_answer_that_is_ready(opened: Op
         await console.press("d", "y")
         await console.until(lambda: ("delete", (key(1),)) in console.backend.asked)
         await console.until(lambda: len(console.screen.uploads) == 0)
+
+
+async def test_deleting_says_what_is_there_to_be_deleted_and_what_stays(opened: Opener) -> None:
+    async with opened(documents=[document(1, status="cancelled")]) as console:
+        console.backend.keeps = "the object is that of a later upload"
+        await console.press("2", "d")
+        assert "What arrived of it, and the record" in console.text
+        await console.press("y")
+        await console.until(lambda: "of 1 only the record: the object is that" in console.text)
+
+
+async def test_what_cannot_be_compared_is_not_called_different(opened: Opener) -> None:
+    async with opened(documents=[document(1, status="completed")]) as console:
+        console.backend.verification = Verification(None, "the server tells no checksum")
+        await console.press("2", "v")
+        await console.until(lambda: "the server tells no checksum" in console.text)
+        assert "Unknown" in console.text
 
 
 async def test_a_link_is_made_for_the_time_asked_and_copied(opened: Opener) -> None:
