@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from rich.text import Text
 from textual import events
@@ -16,12 +16,15 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
 from textual.screen import ModalScreen, Screen
+from textual.timer import Timer
 from textual.widgets import Input
 
 from console.ui import crash, themes
 from console.ui.help import HasKeySections, KeysScreen, bindings_of
 from console.ui.pane import Pane
 from console.ui.thrift import Thrift, thrifty_driver
+
+SETTLED_SECONDS: Final = 0.1
 
 Result = TypeVar("Result")
 
@@ -43,6 +46,8 @@ class BaseApp(App[Result]):
             driver_class=thrifty_driver(thrift := Thrift()), ansi_color=True if os.environ.get("NO_COLOR") else None
         )
         self._thrift = thrift
+        self._has_size = False
+        self._resized: Timer | None = None
         self.animation_level = "none"
         for known in themes.THEMES:
             self.register_theme(known)
@@ -52,6 +57,16 @@ class BaseApp(App[Result]):
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """What Textual's own themes do not say and the style sheet asks for."""
         return themes.own_variables(self.current_theme)
+
+    def on_resize(self) -> None:
+        """A terminal that changes its size moves what it shows, and puts what is meant for a line that is gone into its
+        last one: what is drawn before all is laid out anew may be wrong, and so all is drawn once more after that."""
+        self._thrift.forget()
+        if self._resized is not None:
+            self._resized.stop()
+        if self._has_size:
+            self._resized = self.set_timer(SETTLED_SECONDS, self.action_redraw)
+        self._has_size = True
 
     async def on_event(self, event: events.Event) -> None:
         """A key that is bound acts before the next one is looked at: Textual looks up what a key does only when it has

@@ -16,9 +16,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from rich.cells import cell_len
-from textual import events
 from textual.driver import Driver
-from textual.message import Message
 
 # Sequences of ECMA-48: SGR (8.3.117) is a style, CUP (8.3.21) a position.
 _SEQUENCE: Final = re.compile(
@@ -244,12 +242,6 @@ def thrifty_driver(thrift: Thrift) -> type[Driver] | None:
         def write(self, data: str) -> None:
             """Write to the terminal."""
             super().write(thrift.rewrite(data))
-
-        def process_message(self, message: Message) -> None:
-            """A terminal that changes its size moves what it shows."""
-            if isinstance(message, events.Resize):
-                thrift.forget()
-            super().process_message(message)
 
         def start_application_mode(self) -> None:
             """The terminal may have been in other hands."""
