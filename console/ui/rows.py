@@ -76,6 +76,7 @@ class RowsView(LinesWidget, can_focus=True):
         self.top = 0
         self.following = follow
         self._follows = follow
+        self._moved = False  # until somebody moves the cursor the list shows its beginning
         self._cursor_key: Key | None = None
         self._keys: dict[int, Key] = {}
         self._fitted: list[Fitted] = []
@@ -102,7 +103,7 @@ class RowsView(LinesWidget, can_focus=True):
         """The source changed: find the cursor's row again and draw what differs."""
         if self.following:
             self.cursor = max(0, len(self.source) - 1)
-        else:
+        elif self._moved:
             self._find_again()
         self._settle()
 
@@ -111,6 +112,7 @@ class RowsView(LinesWidget, can_focus=True):
         self.source = source
         self._versions = source if isinstance(source, VersionedRows) else None
         self.top = 0
+        self._moved = cursor is not None
         place = source.index_of(cursor) if cursor is not None else None
         self.cursor = place or 0
         self._fit()
@@ -119,6 +121,7 @@ class RowsView(LinesWidget, can_focus=True):
     def move_to(self, index: int) -> None:
         """Put the cursor on a row and bring it into view."""
         count = len(self.source)
+        self._moved = True
         self.cursor = max(0, min(index, count - 1))
         if self._follows:
             self._follow(self.cursor >= count - 1)
@@ -190,6 +193,7 @@ class RowsView(LinesWidget, can_focus=True):
 
     def _scroll(self, rows: int) -> None:
         bottom = max(0, len(self.source) - self.page_rows)
+        self._moved = True
         self.top = max(0, min(self.top + rows, bottom))
         self.cursor = max(self.top, min(self.cursor, self.top + self.page_rows - 1))
         if self._follows:

@@ -84,6 +84,7 @@ async def test_the_cursor_is_always_on_a_row_in_view(seed: int, follow: bool) ->
     chance = random.Random(seed)
     app = Listing(list(range(40)), follow=follow)
     async with app.run_test(size=(30, 10)):
+        app.rows.move_to(0)
         for _ in range(150):
             numbers = app.source.numbers
             match chance.randrange(6):
@@ -161,4 +162,17 @@ async def test_the_smallest_terminals_do_no_harm(size: tuple[int, int]) -> None:
     rest = Rest()
     async with app.run_test(size=size, message_hook=rest):
         await press(app, rest, "end", "pageup", "space")
+        consistent(app.rows)
+
+
+async def test_a_list_stays_at_its_top_until_somebody_moves_its_cursor() -> None:
+    app = Listing(list(range(100, 150)))
+    async with app.run_test(size=(30, 11)):
+        app.source.numbers[:0] = range(20, 40)
+        app.rows.reload()
+        assert (app.rows.top, app.rows.cursor_key) == (0, 20)
+        app.rows.action_move(1)
+        app.source.numbers[:0] = range(20)
+        app.rows.reload()
+        assert app.rows.cursor_key == 21
         consistent(app.rows)
