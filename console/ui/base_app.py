@@ -65,8 +65,13 @@ class BaseApp(App[Result]):
         if self._resized is not None:
             self._resized.stop()
         if self._has_size:
-            self._resized = self.set_timer(SETTLED_SECONDS, self.action_redraw)
+            self._resized = self.set_timer(SETTLED_SECONDS, self._redraw_if_open)
         self._has_size = True
+
+    def _redraw_if_open(self) -> None:
+        # Timers outlive the screens of an application that ends.
+        if self.screen_stack:
+            self.action_redraw()
 
     async def on_event(self, event: events.Event) -> None:
         """A key that is bound acts before the next one is looked at: Textual looks up what a key does only when it has
