@@ -99,7 +99,9 @@ class StatusBar(LinesWidget):
     def _speed(self, short: bool) -> list[Span]:
         if self.notice:
             return [Span(self.notice, Tone.WARNING)]
-        spans = [Span(byte_rate(self.rate) or "0 B/s", Tone.STRONG)]
+        # What was last heard of is not how fast it is now.
+        known = self.mongodb.link is Link.CONNECTED
+        spans = [Span((byte_rate(self.rate) or "0 B/s") if known else "– B/s", Tone.STRONG)]
         if self.limits is not None and self.limits.bandwidth:
             limit = f"{byte_size(self.limits.bandwidth)}/s"
             spans.append(Span(f" ≤ {limit}" if short else f" of at most {limit}", Tone.MUTED))
