@@ -233,15 +233,6 @@ async def test_the_header_says_how_the_servers_are_in_words(opened: Opener) -> N
         assert console.lines[0].rstrip().endswith("…")
 
 
-async def test_no_rate_is_shown_as_if_it_were_now_while_mongodb_is_away(opened: Opener) -> None:
-    async with opened() as console:
-        await console.until(lambda: "21.6 MiB/s" in console.lines[1])
-        console.backend.bring(FeedState(False, "primary stepped down"))
-        await console.until(lambda: "– B/s" in console.lines[1] and "21.6 MiB/s" not in console.lines[1])
-        console.backend.bring(FeedState(True))
-        await console.until(lambda: "21.6 MiB/s" in console.lines[1])
-
-
 async def test_a_server_that_vanishes_is_told_before_the_feed_has_noticed(opened: Opener) -> None:
     async with opened() as console:
         await console.until(lambda: "MongoDB connected" in console.text)
