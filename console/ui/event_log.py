@@ -42,6 +42,14 @@ class EventLog(Pane):
     FILTER_HINT = "op:update key:… field:status text, -not, or a match expression {…}"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "hold", "Hold", tooltip="Hold the view still, while events go on being read; again to go on."),
+        Binding(
+            "slash",
+            "filter",
+            "Filter",
+            priority=True,
+            tooltip="Show only events that match: words, op:update, field:status, and more.",
+        ),
+        Binding("escape", "back", "Clear", show=False, tooltip="Clear the filter."),
         Binding("f", "find", "Find", priority=True, tooltip="Look for an event without hiding the others."),
         Binding("n", "search(1)", "Next", show=False, tooltip="Next event found, further down."),
         Binding("N", "search(-1)", "Previous", show=False, tooltip="Previous event found, further up."),

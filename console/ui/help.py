@@ -79,7 +79,10 @@ def bindings_of(node: DOMNode) -> Iterator[tuple[Binding, list[Binding]]]:
 
 
 def declared(node: DOMNode) -> Iterator[Binding]:
-    """All bindings that the classes of this program declare for a widget, one for each key."""
+    """All bindings that the classes of this program declare for a widget, one for each key: the most special one's."""
+    told: set[str] = set()
     for owner in type(node).__mro__:
         if owner.__module__.startswith("console.") and "BINDINGS" in vars(owner):
-            yield from Binding.make_bindings(vars(owner)["BINDINGS"])
+            found = [binding for binding in Binding.make_bindings(vars(owner)["BINDINGS"]) if binding.key not in told]
+            told.update(binding.key for binding in found)
+            yield from found

@@ -40,11 +40,8 @@ class TitleLine(LinesWidget):
         width = self.size.width
         left, line, right = "┏━┓" if self.has_class("-focused") else "╭─╮"
         room = max(0, width - 8)
-        counts = (
-            shorten(self.counts, room // 2)
-            if cell_len(self.title + self.where + self.counts) + 4 > room
-            else self.counts
-        )
+        # The path gives way first, then the counts, but half of the line is theirs.
+        counts = shorten(self.counts, max(room // 2, room - cell_len(self.title) - 3))
         space = room - (cell_len(counts) + 3 if counts else 0)
         title = shorten(self.title, space)
         beside = space - cell_len(title) - 1

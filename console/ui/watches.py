@@ -184,7 +184,7 @@ class WatchesScreen(FullScreen):
         if not self.is_attached:
             return
         self._source.states = sorted(states, key=lambda state: (state.host, state.folder, state.rule))
-        self._source.words = "nobody watches a folder: [[watch]] tables in the configuration, or `upload-console watch`"
+        self._source.words = "no watches: write [[watch]] tables, or run `upload-console watch DIR`"
         self._rows.reload()
         self._title.show("Watches", f"{len(states):,}")
 

@@ -17,6 +17,7 @@ from console.ui.dialogs import ChoiceDialog, FormDialog
 from console.ui.help import KeysScreen
 from console.ui.link_screen import LinkScreen
 from console.ui.text_screen import TextScreen
+from console.ui.title_line import TitleLine
 
 from .conftest import SIZES, Opener
 from .fake_backend import NOW, document, unreachable
@@ -233,6 +234,15 @@ async def test_the_header_says_how_the_servers_are_in_words(opened: Opener) -> N
         assert console.lines[0].rstrip().endswith("…")
 
 
+async def test_counts_of_a_pane_are_whole_while_there_is_room(opened: Opener) -> None:
+    async with opened() as console:
+        line = console.screen.files.query_one(TitleLine)
+        line.show("Files", "5 marked 480 MiB", "/srv/a/rather/long/path")
+        await console.until(lambda: "5 marked 480 MiB ━┓" in console.text)
+        line.show("Files", "5 marked 480 MiB of 1,234,567 that there are", "/srv")
+        await console.until(lambda: "┏━ Files ━" in console.text and "… ━┓" in console.text)
+
+
 async def test_a_server_that_vanishes_is_told_before_the_feed_has_noticed(opened: Opener) -> None:
     async with opened() as console:
         await console.until(lambda: "MongoDB connected" in console.text)
@@ -265,6 +275,9 @@ async def test_every_key_is_listed_with_a_sentence(opened: Opener) -> None:
         assert isinstance(console.app.screen, KeysScreen)
         for words in ("Pause: stop sending", "Upload what is marked", "Hold the view still", "Leave the console"):
             assert words in console.text
+        # Where a pane means something else by a key than the others do, it says so itself.
+        for words in ("Show only rows with all the words", "Show only events that match"):
+            assert console.text.count(words) == 1
         await console.press("escape")
 
 

@@ -108,7 +108,8 @@ async def test_without_watches_it_is_said_how_to_get_one(opened: Opener) -> None
     async with opened() as console:
         console.backend.watch_states = []
         await console.press("w")
-        await console.until(lambda: "nobody watches a folder: [[watch]] tables" in console.text)
+        words = "no watches: write [[watch]] tables, or run `upload-console watch DIR`"
+        await console.until(lambda: words in console.text)
         await console.press("p", "enter")
         assert isinstance(console.app.screen, WatchesScreen)
 
