@@ -176,10 +176,11 @@ def test_uploads_of_other_hosts_are_stalled_once_their_runner_has_gone(uploads):
     put(uploads, UPLOADING, runner="b", host="elsewhere")
     put(uploads, UPLOADING, runner="b", live=False)
     put(uploads, UPLOADING, Requested.PAUSE, runner="b", live=False, host="elsewhere")
-    assert ids(uploads.stalled(HOST)) == [theirs]
-    assert ids(uploads.claim_elsewhere("a", [theirs, ObjectId()], lease_seconds=60)) == [theirs]
-    assert uploads.claim_elsewhere("c", [theirs], lease_seconds=60) == []
-    assert uploads.stalled(HOST) == []
+    assert ids(uploads.stalled(HOST, {})) == [theirs]
+    assert ids(uploads.claim_elsewhere("a", HOST, [theirs, ObjectId()], lease_seconds=60)) == [theirs]
+    assert uploads.claim_elsewhere("c", HOST, [theirs], lease_seconds=60) == []
+    assert uploads.stalled(HOST, {}) == []
+    assert the(uploads, theirs).host == HOST
 
 
 @pytest.mark.parametrize(("requested", "settled"), [(Requested.PAUSE, PAUSED), (Requested.CANCEL, CANCELLED)])
@@ -221,9 +222,9 @@ def test_parts_of_cancelled_uploads_are_tidied_by_one_runner(uploads):
     (taken,) = uploads.to_tidy("a", lease_seconds=60)
     assert (taken.id, taken.multipart) == (upload_id, MULTIPART)
     assert uploads.to_tidy("b", lease_seconds=60) == []
-    uploads.tidied("b", upload_id, is_gone=True)
+    uploads.tidied("b", upload_id)
     assert the(uploads, upload_id).multipart == MULTIPART
-    uploads.tidied("a", upload_id, is_gone=True)
+    uploads.tidied("a", upload_id)
     upload = the(uploads, upload_id)
     assert (upload.status, upload.multipart, upload.lease, upload.current) == (CANCELLED, None, None, 0)
 
@@ -231,7 +232,6 @@ def test_parts_of_cancelled_uploads_are_tidied_by_one_runner(uploads):
 def test_parts_that_cannot_be_aborted_now_are_tried_again_later_and_hold_up_no_others(uploads):
     stubborn = put(uploads, CANCELLED, multipart=MULTIPART.model_dump())
     assert ids(uploads.to_tidy("a", lease_seconds=60, limit=1)) == [stubborn]
-    uploads.tidied("a", stubborn, is_gone=False)
     other = put(uploads, CANCELLED, multipart=MULTIPART.model_dump())
     assert ids(uploads.to_tidy("b", lease_seconds=60, limit=1)) == [other]
     expire(uploads, [stubborn])
@@ -244,7 +244,7 @@ def test_tidying_leaves_an_upload_alone_that_was_retried_meanwhile(uploads):
     again = {"status": "pending", "requested": "run", "lease": None}
     uploads.collection.update_one({"_id": upload_id}, {"$set": again})
     claim_all(uploads, "a")
-    uploads.tidied("a", upload_id, is_gone=True)
+    uploads.tidied("a", upload_id)
     upload = the(uploads, upload_id)
     assert (upload.status, upload.multipart, upload.lease.runner) == (UPLOADING, MULTIPART, "a")
 
