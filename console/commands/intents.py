@@ -75,7 +75,6 @@ def run(
     """
     with Records.open(settings.mongodb) as records:
         ids = selection.find(records.uploads)
-        outcome: Outcome
         if intent is Intent.DELETE:
             if not yes and not _agreed(len(ids)):
                 return 1

@@ -100,6 +100,8 @@ class Adoption:
             self._ripe_elsewhere = self._ripe(here, self._overdue_elsewhere)
         except PyMongoError as error:
             _log.info("looking for uploads of other hosts waits for MongoDB: %s", words(error))
+        except Exception:  # noqa: BLE001 - Python would print the traceback into the screen
+            _log.exception("looking for uploads of other hosts")
 
     def _stalled_next(self) -> list[Upload]:
         behind: Filter = {"_id": {"$gt": self._seen_elsewhere}} if self._seen_elsewhere is not None else {}

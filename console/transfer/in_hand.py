@@ -98,7 +98,7 @@ class InHand:
     def take(self, uploads: Sequence[Upload], *, claimed: bool) -> None:
         """Carry out uploads of the runner, which were `claimed` for it, or else inserted as its own."""
         claimed_at = time.monotonic() if claimed else None
-        if claimed:
+        if claimed and uploads:
             with self._lock:
                 self._pace.claimed()
         for upload in uploads:

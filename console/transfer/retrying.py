@@ -28,7 +28,7 @@ _OUT_OF_REACH: Final = frozenset({"ConnectionFailed", "ConnectTimeout", "ProxyFa
 class RetryPolicy:
     """`retries` of each request beyond the first attempt. Waits are random ("full jitter", see the AWS Architecture
     Blog, "Exponential Backoff And Jitter") between 0 and `first_wait_seconds` doubled each time, up to the longest.
-    While S3 cannot be reached at all, attempts do not count, for `outage_seconds`.
+    While S3 does not answer at all, attempts do not count, for `outage_seconds`.
     """
 
     retries: int = 8

@@ -108,7 +108,19 @@ def test_a_claim_whose_answer_is_lost_is_noticed(world: World) -> None:
 def test_what_is_just_being_inserted_is_not_taken_for_a_lost_claim(world: World) -> None:
     """While the answer to an insert is under way the runner knows nothing of what it holds by it."""
     claimed: list[ObjectId] = []
-    has_claimed = threading.Event()
+    decided = threading.Event()  # the runner has claimed meanwhile, or waits until it may
+
+    class Watched:
+        def __init__(self) -> None:
+            self._lock = threading.Lock()
+
+        def __enter__(self) -> None:
+            if not self._lock.acquire(blocking=False):
+                decided.set()
+                self._lock.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            self._lock.release()
 
     class Slow(Uploads):
         is_slow = False
@@ -116,15 +128,15 @@ def test_what_is_just_being_inserted_is_not_taken_for_a_lost_claim(world: World)
         def insert_claimed(self, *arguments: Any, **options: Any) -> list[Upload]:
             inserted = super().insert_claimed(*arguments, **options)
             if self.is_slow:
-                has_claimed.clear()
+                decided.clear()
                 runner._wakeups.wake()
-                has_claimed.wait(1.5)  # it should not; but it has the time to
+                assert decided.wait(60)
             return inserted
 
         def claim(self, *arguments: Any, **options: Any) -> list[Upload]:
             found = super().claim(*arguments, **options)
             claimed.extend(upload.id for upload in found)
-            has_claimed.set()
+            decided.set()
             return found
 
     uploads = Slow(world.records.uploads.collection)
@@ -135,6 +147,7 @@ def test_what_is_just_being_inserted_is_not_taken_for_a_lost_claim(world: World)
     paths = [world.file(1000, f"{number}.bin") for number in range(3)]
     [batch] = intake.batches([os.fspath(path) for path in paths])
     uploads.is_slow = True
+    runner._becoming_held = Watched()  # type: ignore[assignment]
     runner._claim_may_be_lost = runner._may_find_more = True
     held = runner.insert(batch)
     for upload, path in zip(held, paths, strict=True):

@@ -43,6 +43,9 @@ class Turnstile:
                 self._changed.wait(_LOOK_AGAIN_SECONDS)
                 if self._is_closed or _has_gone(client):
                     return False
+            # Also where the turn came just now: what a killed process left half said must not pass behind its end.
+            if _has_gone(client):
+                return False
             self._passed[key] += 1
             return True
 

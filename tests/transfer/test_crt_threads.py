@@ -1,11 +1,14 @@
-"""What the Common Runtime's threads are to Python."""
+"""What the Common Runtime's threads are to Python, and what is asked on threads that nobody may keep waiting."""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
 
+import pytest
+
 from console.embedded.services import EmbeddedServices
+from console.transfer import crt_engine
 from console.transfer.client import ClientOptions
 from console.transfer.crt_engine import CrtEngine
 from console.transfer.engine import Answer, ObjectSettings, PutRequest
@@ -44,3 +47,26 @@ def test_a_thread_that_calls_back_is_known_from_then_on(services: EmbeddedServic
     assert [answer for answer in answers if not isinstance(answer, Answer)] == []
     assert forgotten == []
     assert max(calls.values()) > 1
+
+
+def test_whether_small_files_are_taken_is_known_without_asking_anybody(
+    services: EmbeddedServices, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look at the bucket's address may fetch credentials, or shake hands over TLS."""
+    looks: list[str] = []
+    address_of = crt_engine.address_of
+    monkeypatch.setattr(crt_engine, "address_of", lambda s3, name: looks.append(name) or address_of(s3, name))
+    transport = open_transport(ClientOptions(endpoint_url=services.s3_endpoint))
+    try:
+        assert isinstance(transport.engine, CrtEngine)
+        assert not transport.engine.takes_at_once(bucket)
+        assert looks == []
+        done = threading.Event()
+        request = PutRequest(bucket, "known", "text/plain", ObjectSettings())
+        transport.engine.begin_put(request, b"x", {}, lambda _: done.set())
+        assert looks == [bucket]
+        assert transport.engine.takes_at_once(bucket)
+        assert looks == [bucket]
+        assert done.wait(30)
+    finally:
+        transport.close()
