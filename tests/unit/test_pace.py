@@ -53,5 +53,5 @@ def test_whatever_the_speed_nothing_waits_for_long_and_a_claim_lasts(rate: float
             pace.waited(now - claimed_at)
             now += size / rate
         del waiting[: max(1, begun)]
-    assert longest <= 1.0
+    assert longest <= 1.0 + size / rate  # the file that is being sent is waited for in any case
     assert pace.bytes_ahead >= min(256 * MIB, rate * 0.07) or pace.bytes_ahead == 256 * MIB
