@@ -78,18 +78,20 @@ class Adoption:
         }
 
     def takeable_elsewhere(self, at_work: Collection[ObjectId]) -> list[ObjectId]:
-        """Long overdue uploads of other hosts whose files are seen here, as found since they were asked for last.
+        """Long overdue uploads of other hosts whose files are seen here, as found since they were asked for last,
+        without those `at_work`.
 
         They are looked for now and then, in a thread of its own: files of others may lie in a share that hangs.
         """
+        ripe, self._ripe_elsewhere = self._ripe_elsewhere, []
         is_looking = self._looking is not None and self._looking.is_alive()
         if time.monotonic() >= self._next_look_elsewhere and not is_looking:
             self._next_look_elsewhere = time.monotonic() + min(_LOOK_SECONDS, self._grace_seconds)
             look = threading.Thread(target=self._look_elsewhere, args=(set(at_work),), name="elsewhere", daemon=True)
             self._looking = look
             look.start()
-        ripe, self._ripe_elsewhere = self._ripe_elsewhere, []
-        return ripe
+        # A look that began before a claim may end after it, and does not know that the runner is at work on it by now.
+        return [upload_id for upload_id in ripe if upload_id not in at_work]
 
     def _look_elsewhere(self, at_work: set[ObjectId]) -> None:
         """At those whose files were here before, and at some more: there may be many whose files never are."""

@@ -10,7 +10,7 @@ import hashlib
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -307,8 +307,16 @@ class World:
         assert self.object_keys() == completed | set(foreign)
         owned = {d["multipart"]["upload_id"] for d in documents.values() if d["multipart"]}
         open_ones = {multipart.upload_id for multipart in self.open_multiparts()}
-        assert len(open_ones - owned) == orphans
+        assert len(open_ones - owned) == orphans, self._requests_for(open_ones - owned)
         self._check_events(documents, is_gap_allowed=is_gap_allowed)
+
+    def _requests_for(self, multiparts: Collection[str]) -> list[str]:
+        """What was asked of S3 about these multipart uploads and to begin any, in the order of arrival."""
+        return [
+            f"{request.operation} {request.key} {dict(request.query)} passed {request.passed_bytes}"
+            for request in self.proxy.requests
+            if request.query.get("uploadId") in multiparts or request.operation == "CreateMultipartUpload"
+        ]
 
     def _check_document(self, document: Document) -> None:
         upload = read_upload(document)
