@@ -85,17 +85,23 @@ class Failure(_Part):
 
 
 class Checksum(_Part):
-    """A checksum as S3 confirmed it.
+    """The checksum of the object, and what S3 vouched for.
 
     `algorithm` is one of CRC64NVME, CRC32C, CRC32, SHA256, MD5; `value` is base64 of the big-endian digest as in
     the `x-amz-checksum-*` headers (hexadecimal for MD5, as in an ETag); `kind` is FULL_OBJECT or COMPOSITE;
-    `confirmed` says what the server vouched for: `checksum` (it returned this value) or `etag` (MD5 of the body).
+    `confirmed` says what the server returned: `checksum` (this value), `etag` (MD5 of the body) or `size` (nothing else
+    that could be compared: the value was computed from the file alone).
     """
 
     algorithm: str
     value: str
     kind: str = "FULL_OBJECT"
     confirmed: str = "checksum"
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether S3 returned what only these bytes give."""
+        return self.confirmed in ("checksum", "etag")
 
 
 class Lease(_Part):

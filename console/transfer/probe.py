@@ -5,9 +5,12 @@ Owns that sequence, for `doctor`. Nothing stays behind: the multipart upload is 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from console.transfer.errors import TransferError
 from console.transfer.retrying import ask
 
 if TYPE_CHECKING:
@@ -29,17 +32,29 @@ def probe_bucket(s3: S3Client, bucket: str, key: str) -> Probe:
     Raises:
         TransferError: one of the requests was refused; its message says which operation.
     """
-    opened = ask(lambda: s3.create_multipart_upload(Bucket=bucket, Key=key, ChecksumAlgorithm="CRC32"))
+    with _naming("CreateMultipartUpload"):
+        opened = ask(lambda: s3.create_multipart_upload(Bucket=bucket, Key=key, ChecksumAlgorithm="CRC32"))
     upload_id = opened["UploadId"]
     try:
-        part = ask(
-            lambda: s3.upload_part(
-                Bucket=bucket, Key=key, UploadId=upload_id, PartNumber=1, Body=_BODY, ChecksumAlgorithm="CRC32"
+        with _naming("UploadPart"):
+            part = ask(
+                lambda: s3.upload_part(
+                    Bucket=bucket, Key=key, UploadId=upload_id, PartNumber=1, Body=_BODY, ChecksumAlgorithm="CRC32"
+                )
             )
-        )
-        ask(lambda: s3.list_parts(Bucket=bucket, Key=key, UploadId=upload_id))
+        with _naming("ListParts"):
+            ask(lambda: s3.list_parts(Bucket=bucket, Key=key, UploadId=upload_id))
     finally:
-        ask(lambda: s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id))
+        with _naming("AbortMultipartUpload"):
+            ask(lambda: s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id))
     prefix = "Checksum"
     returned = sorted(name.removeprefix(prefix) for name in part if name.startswith(prefix) and name != f"{prefix}Type")
     return Probe(tuple(returned))
+
+
+@contextmanager
+def _naming(operation: str) -> Iterator[None]:
+    try:
+        yield
+    except TransferError as error:
+        raise TransferError(error.code, f"{operation}: {error.message}", error.verdict) from error

@@ -47,7 +47,9 @@ def _final(words: str, advice: str = "") -> Explanation:
 
 
 _NEW_CREDENTIALS: Final = "Renew the credentials (`aws sso login`, or a new access key), then retry."
-_RIGHTS: Final = "Ask for s3:PutObject and s3:AbortMultipartUpload on the destination, then retry."
+_RIGHTS: Final = (
+    "Ask for s3:PutObject, s3:AbortMultipartUpload and s3:ListMultipartUploadParts on the destination, then retry."
+)
 _KMS: Final = "Check the KMS key and the right to kms:GenerateDataKey and kms:Decrypt, then retry."
 _NETWORK: Final = "Check network, proxy and endpoint if it lasts."
 _BUSY: Final = "Lower the number of parallel parts or the bandwidth if it lasts."

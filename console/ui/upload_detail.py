@@ -21,6 +21,11 @@ _VERDICTS: Final = {
     Verdict.PERSON: "waits for a person; what arrived is kept for the retry",
     Verdict.FINAL: "cannot succeed with this file and destination",
 }
+_CONFIRMED: Final = {
+    "checksum": "confirmed by S3",
+    "etag": "confirmed by S3's ETag",
+    "size": "of the file; S3 returned its size only",
+}
 
 
 def record_lines(row: Row, now: datetime) -> Iterator[tuple[str, str]]:
@@ -76,7 +81,7 @@ def _error_lines(row: Upload) -> Iterator[tuple[str, str]]:
 
 def _result_lines(row: Upload) -> Iterator[tuple[str, str]]:
     if row.checksum is not None:
-        confirmed = "confirmed by S3" if row.checksum.confirmed == "checksum" else "by its ETag"
+        confirmed = _CONFIRMED.get(row.checksum.confirmed, row.checksum.confirmed)
         yield "checksum", visible(f"{row.checksum.algorithm} {row.checksum.value} {row.checksum.kind}, {confirmed}")
     if row.etag:
         yield "etag", visible(row.etag)

@@ -127,7 +127,7 @@ class Aftercare:
             return
         if not is_as_sent(upload):
             return
-        if upload.checksum is None:
+        if upload.checksum is None or not upload.checksum.is_confirmed:
             self._fail(upload, "stays where it is: S3 confirmed no checksum for it")
         elif self._open_files.is_open_for_writing(upload.os_path):
             self._fail(upload, "stays where it is for now: somebody has it open for writing")

@@ -13,12 +13,13 @@ from console.transfer.client import ClientOptions, is_aws, make_client
 from console.transfer.errors import TransferError
 from console.transfer.objects import delete_object, head_object
 from console.transfer.presign import presign_download
+from console.transfer.probe import probe_bucket
 from console.transfer.retrying import ask
 from console.transfer.send import send
 from console.transfer.sweep import open_multiparts, stored_bytes
 from console.transfer.transport import Transport, open_transport
 from console.transfer.verify import verify_upload
-from tests.faults.proxy import FaultProxy, Reset
+from tests.faults.proxy import Answer, FaultProxy, Reset
 
 from .doubles import MIB, Commands, MakeFile, Notes, an_upload, options
 
@@ -145,3 +146,14 @@ def test_many_parts_are_listed_in_pages(transport: Transport, s3, bucket: str, m
         "provide-client-params.s3.ListParts", lambda params, **_: params | {"MaxParts": 1}
     )
     assert stored_bytes(transport.s3, bucket, "k", upload_id) == 3
+
+
+@pytest.mark.parametrize("operation", ["CreateMultipartUpload", "UploadPart", "ListParts", "AbortMultipartUpload"])
+def test_trying_a_bucket_names_what_is_refused(proxy: FaultProxy, s3, bucket: str, operation: str) -> None:
+    client = make_client(ClientOptions(endpoint_url=proxy.url))
+    assert probe_bucket(client, bucket, "probe").checksums is not None
+    proxy.plan(operation, Answer(403, "AccessDenied", forwarded=operation == "AbortMultipartUpload"))
+    with pytest.raises(TransferError, match=f"^AccessDenied: {operation}: "):
+        probe_bucket(client, bucket, "probe")
+    client.close()
+    assert list(open_multiparts(s3, bucket)) == []

@@ -67,6 +67,19 @@ def test_without_a_checksum_in_the_record_the_file_stays(world: World, tmp_path:
     assert path.exists()
 
 
+def test_a_file_of_which_s3_confirmed_the_size_alone_is_not_moved(world: World, tmp_path: Path) -> None:
+    path = world.write("a.txt", age_seconds=60)
+    service = world.watch(world.rule(after="move", move_to=tmp_path / "sent"))
+    (document,) = until(lambda: world.documents())
+    checksum = {"algorithm": "CRC32", "value": "AAAAAA==", "kind": "FULL_OBJECT", "confirmed": "size"}
+    world.records.uploads.collection.update_one(
+        {"_id": document["_id"]}, {"$set": {"status": "completed", "checksum": checksum}}
+    )
+    until(lambda: world.notes.of(Kind.TROUBLE))
+    assert "S3 confirmed no checksum for it" in service.watchers()[0].troubles.last
+    assert path.exists()
+
+
 def test_a_file_whose_object_is_another_one_by_now_is_not_deleted(world: World) -> None:
     path = world.write("a.txt", "content", age_seconds=60)
     world.run()
