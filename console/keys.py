@@ -1,6 +1,6 @@
 """Object keys: made from a template and a file, and fit for every S3 server.
 
-Owns the template's fields and the rules for keys. Pure, and apart from `transfer`: settings are checked with it.
+Owns the template's fields, the rules for keys, and how a destination is written. Pure, and apart from `transfer`: settings are checked with it.
 
 Amazon's rules: UTF-8, at most 1,024 bytes (https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html).
 Stricter here, as other servers are: no empty, `.` or `..` segment, no slash at either end, nothing that XML 1.0 cannot
@@ -36,6 +36,9 @@ _FIELDS: Final = {
 }
 _TIMES: Final = frozenset({"date", "mtime"})
 _PLAIN_TIME: Final = "%Y-%m-%d"
+
+# What boto3 takes for a bucket's name (botocore.handlers.VALID_BUCKET).
+_DESTINATION: Final = re.compile(r"s3://([A-Za-z0-9._-]{1,255})(?:/(.*))?", re.DOTALL)
 
 # Control characters, surrogates (bytes that are no UTF-8, PEP 383) and non-characters: XML 1.0, section 2.2.
 _NOT_IN_XML: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
@@ -91,6 +94,18 @@ class KeyTemplate:
         """
         values = _values(facts, now or datetime.now(UTC))
         return clean_key("".join(_rendered(self._pieces, values)))
+
+
+def parse_destination(url: str) -> tuple[str, str]:
+    """Bucket and prefix of `s3://bucket/prefix`; the prefix without slashes at its ends, empty if there is none.
+
+    Raises:
+        ValueError: it is something else; the message says what was expected.
+    """
+    found = _DESTINATION.fullmatch(url)
+    if found is None:
+        raise ValueError("expected s3://bucket or s3://bucket/prefix")
+    return found[1], (found[2] or "").strip("/")
 
 
 def clean_key(text: str) -> str:

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from bson import ObjectId
 from pymongo.errors import PyMongoError
@@ -17,6 +16,7 @@ from console.commands.report import Report, make_report
 from console.config import Settings
 from console.errors import UsageError
 from console.formatting import count, visible
+from console.keys import parse_destination
 from console.models import DuplicatePolicy, Source, Upload
 from console.records.connection import explain
 from console.records.database import Records
@@ -83,8 +83,9 @@ def _told(batches: Iterable[list[Upload]], intake: Intake, report: Report) -> It
 
 def _redirected(settings: Settings, to: str) -> Settings:
     """The same settings with another destination."""
-    parts = urlsplit(to)
-    if parts.scheme != "s3" or not parts.netloc:
-        raise UsageError(f"--to: {visible(to)} is no s3://bucket/prefix")
-    s3 = settings.s3.model_copy(update={"bucket": parts.netloc, "prefix": parts.path.strip("/")})
+    try:
+        bucket, prefix = parse_destination(to)
+    except ValueError as error:
+        raise UsageError(f"--to: {error}, got {visible(to)}") from None
+    s3 = settings.s3.model_copy(update={"bucket": bucket, "prefix": prefix})
     return settings.model_copy(update={"s3": s3})

@@ -115,7 +115,7 @@ def _typed_rule(folder: Path, to: str | None) -> WatchRule:
     try:
         return WatchRule(folder=folder, to=to)
     except ValueError:
-        raise UsageError(f"--to: {visible(str(to))} is no s3://bucket/prefix") from None
+        raise UsageError(f"--to: expected s3://bucket or s3://bucket/prefix, got {visible(str(to))}") from None
 
 
 def _surroundings(records: Records, sender: S3Sender, settings: Settings, tell: Listener) -> Surroundings:

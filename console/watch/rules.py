@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, ValidationInfo
 from pydantic import field_validator as checks
@@ -17,7 +16,7 @@ from pydantic_core import PydanticKnownError
 
 from console.errors import ConfigurationError
 from console.formatting import visible
-from console.keys import KeyTemplate
+from console.keys import KeyTemplate, parse_destination
 from console.models import DuplicatePolicy
 
 _HOUR: Final = 3600.0
@@ -62,12 +61,7 @@ def _media_type(pattern: str) -> str:
 
 
 def _destination(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        parts = urlsplit("")
-    if parts.scheme != "s3" or not parts.netloc or parts.query or parts.fragment:
-        raise ValueError("expected s3://bucket or s3://bucket/prefix")
+    parse_destination(url)
     return url
 
 
@@ -178,10 +172,7 @@ class WatchRule(BaseModel):
     @property
     def destination(self) -> tuple[str, str] | None:
         """Bucket and prefix, or None where those of the `[s3]` table are meant."""
-        if self.to is None:
-            return None
-        parts = urlsplit(self.to)
-        return parts.netloc, parts.path.strip("/")
+        return None if self.to is None else parse_destination(self.to)
 
 
 def _distinct(rules: tuple[WatchRule, ...]) -> tuple[WatchRule, ...]:

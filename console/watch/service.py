@@ -1,7 +1,8 @@
 """All watches of a process: started, held, told apart by rule, and seen by other hosts.
 
     from console.watch.service import WatchService
-    with WatchService(records, sender, settings, host="me", holder="me:1") as service: ...
+    with WatchService(records, sender, settings.s3, settings.transfer, host="me", holder="me:1") as service:
+        service.start(settings.watch)
 
 Owns the watchers, their heartbeats and what the change feed tells them. It sends nothing: a runner of this host does
 (`transfer.runner`), in this process or in another.

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from console.errors import ConfigurationError
-from console.keys import MAX_KEY_BYTES, KeyFacts, KeyRefused, KeyTemplate, clean_key
+from console.keys import MAX_KEY_BYTES, KeyFacts, KeyRefused, KeyTemplate, clean_key, parse_destination
 from console.transfer.duplicates import numbered
 
 FACTS = KeyFacts("photos/März 1/é.tar.gz", 12, 1_700_000_000_000_000_000, "db-1", "in/")
@@ -82,3 +82,22 @@ def test_keys_that_are_refused(text: str) -> None:
 )
 def test_numbered_names(key: str, next_key: str) -> None:
     assert numbered(key, 2) == next_key
+
+
+@pytest.mark.parametrize(
+    ("url", "destination"),
+    [
+        ("s3://bucket", ("bucket", "")),
+        ("s3://bucket/", ("bucket", "")),
+        ("s3://my.bucket-1/by hand/2026/", ("my.bucket-1", "by hand/2026")),
+        ("s3://bucket/what?#not a fragment", ("bucket", "what?#not a fragment")),
+    ],
+)
+def test_a_destination(url: str, destination: tuple[str, str]) -> None:
+    assert parse_destination(url) == destination
+
+
+@pytest.mark.parametrize("url", ["", "bucket/x", "s3:/b", "s3://", "s3:///x", "s3://[b/a", "https://b/x", "s3://b\n/x"])
+def test_what_is_no_destination(url: str) -> None:
+    with pytest.raises(ValueError, match="expected s3://bucket or s3://bucket/prefix"):
+        parse_destination(url)
