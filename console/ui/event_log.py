@@ -41,22 +41,22 @@ class EventLog(Pane):
     NAME = "Events"
     FILTER_HINT = "op:update key:… field:status text, -not, or a match expression {…}"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "hold", "Hold", tooltip="Hold the view still, while events go on being read; again to go on."),
+        Binding("space", "hold", "Hold", tooltip="Hold the view still, or release it; events are still read."),
         Binding(
             "slash",
             "filter",
             "Filter",
             priority=True,
-            tooltip="Show only events that match: words, op:update, field:status, and more.",
+            tooltip="Show only events that match: words, op:update, field:status and more.",
         ),
         Binding("escape", "back", "Clear", show=False, tooltip="Clear the filter."),
-        Binding("f", "find", "Find", priority=True, tooltip="Look for an event without hiding the others."),
-        Binding("n", "search(1)", "Next", show=False, tooltip="Next event found, further down."),
-        Binding("N", "search(-1)", "Previous", show=False, tooltip="Previous event found, further up."),
+        Binding("f", "find", "Find", priority=True, tooltip="Find an event without hiding the others."),
+        Binding("n", "search(1)", "Next", show=False, tooltip="Next match, further down."),
+        Binding("N", "search(-1)", "Previous", show=False, tooltip="Previous match, further up."),
         Binding(
             "i", "only_document", "This document", tooltip="Show only the events of the document under the cursor."
         ),
-        Binding("t", "clock", "Time", show=False, tooltip="Show the time of day, or the cluster time."),
+        Binding("t", "clock", "Time", show=False, tooltip="Switch between time of day and cluster time."),
         Binding("x", "clear_filter", "Clear filter", show=False, tooltip="Clear the filter."),
     ]
 
@@ -117,9 +117,9 @@ class EventLog(Pane):
         if buffer.first:
             parts.append(f"{buffer.first:,} older gone")
         if self._passed:
-            parts.append(f"{self._passed:,} ran by")
+            parts.append(f"{self._passed:,} scrolled past")
         if rows.unseen:
-            parts.append(f"{rows.unseen:,} to look at")
+            parts.append(f"{rows.unseen:,} to scan")
         if rows.is_held:
             parts.append("held")
         if new := rows.newer_than(self._seen) if stands else 0:
@@ -130,7 +130,7 @@ class EventLog(Pane):
     def _following_changed(self, message: RowsView.FollowingChanged) -> None:
         message.stop()
         if not message.following:
-            self._passed = 0  # whoever scrolls up looks at what ran by
+            self._passed = 0  # whoever scrolls up looks at what scrolled past
         self.tell()
 
     def action_clock(self) -> None:

@@ -209,7 +209,7 @@ def measure_burst(
     behind = time.perf_counter() - began - written
     figures.waits(name, waits)
     figures.tell(f"{name}: written at", events / written, "events/s")
-    figures.tell(f"{name}: the last event on the screen behind the last write", behind * 1000, "ms")
+    figures.tell(f"{name}: the last event on the screen after the last write", behind * 1000, "ms")
 
 
 def _read(collection: Collection[Document], start: Start, events: int) -> Iterator[ChangeEvent]:

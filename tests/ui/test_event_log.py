@@ -162,7 +162,7 @@ async def test_a_feed_that_fails_is_said_in_a_notice_and_in_the_header(inspected
         assert "■ ended" in inspecting.text
 
 
-async def test_what_runs_by_in_a_burst_is_counted_until_one_looks(inspected: Inspected) -> None:
+async def test_what_scrolls_past_in_a_burst_is_counted_until_one_looks(inspected: Inspected) -> None:
     async with inspected(*events(5), capacity=5_000) as inspecting:
         pace = inspecting.log_pane._pace
         await inspecting.until(lambda: pace._timer is None)  # one that is due already would draw in the midst of it
@@ -170,10 +170,10 @@ async def test_what_runs_by_in_a_burst_is_counted_until_one_looks(inspected: Ins
         inspecting.source.backend.bring(*events(1_000, start=5))
         await inspecting.until(lambda: inspecting.log_pane.log_rows.buffer.total == 1_006)
         inspecting.log_pane.draw()
-        ran_by = 1_000 - rows(inspecting).page_rows
-        await inspecting.until(lambda: f"{ran_by} ran by" in inspecting.text)
+        past = 1_000 - rows(inspecting).page_rows
+        await inspecting.until(lambda: f"{past} scrolled past" in inspecting.text)
         await inspecting.press("up")
-        await inspecting.until(lambda: "ran by" not in inspecting.text)
+        await inspecting.until(lambda: "scrolled past" not in inspecting.text)
 
 
 async def test_typing_a_filter_scans_the_past_in_one_chain_of_slices(
@@ -189,12 +189,12 @@ async def test_typing_a_filter_scans_the_past_in_one_chain_of_slices(
         monkeypatch.setattr(log_rows, "SLICE_SECONDS", 0.0)
         monkeypatch.setattr(pane, "set_timer", hold_scans)
         await inspecting.press("slash", *"field:n")
-        await inspecting.until(lambda: "20 of 1,001" in inspecting.text and "981 to look at" in inspecting.text)
+        await inspecting.until(lambda: "20 of 1,001" in inspecting.text and "981 to scan" in inspecting.text)
         assert len(waiting) == 1
         monkeypatch.undo()
         waiting[0]()
         await inspecting.until(lambda: "1,001 of 1,001" in inspecting.text)
-        assert "to look at" not in inspecting.text
+        assert "to scan" not in inspecting.text
 
 
 async def test_time_of_day_or_of_the_cluster(inspected: Inspected) -> None:
