@@ -1,8 +1,8 @@
 """The change feed: one change stream, read in a thread of its own, handed over in batches.
 
 Owns the start (snapshot, then stream, without a hole), resuming behind the last token, and telling of gaps and of
-the connection's state. Not here: which errors end it (`stream_errors`), what an event means (`events`) or what is drawn
-of it.
+the connection's state. Not here: which errors end it (`stream_errors`), how it gets past an event that cannot be read
+(`careful_reading`), what an event means (`events`) or what is drawn of it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from enum import IntEnum
 from typing import Any, Final, cast
 
 from bson import Timestamp
@@ -26,8 +25,8 @@ from pymongo.errors import OperationFailure, PyMongoError
 from console.events.event import EVENT_CODEC, ChangeEvent, join_fragments
 from console.events.feed_items import FeedItem, FeedState, Gap, Snapshot
 from console.events.since import Start
-from console.events.text import value_text
 from console.formatting import visible
+from console.records.careful_reading import Care
 from console.records.connection import NOT_A_REPLICA_SET, Document, words
 from console.records.history import history
 from console.records.stream_errors import (
@@ -39,28 +38,15 @@ from console.records.stream_errors import (
     code_of,
     is_fatal,
 )
-from console.records.stream_options import Abilities, image_options
+from console.records.stream_options import Abilities
 
 FeedTarget = Collection[Document] | Database[Document] | MongoClient[Document]
 
 _AWAIT_MILLISECONDS: Final = 2000
-_BATCH: Final = 1000
 _FIRST_PAUSE: Final = 0.1  # seconds between attempts, doubled each time …
 _LONGEST_PAUSE: Final = 2.0  # … up to this
 
-# What an event has that may be too large, or no valid BSON: all but who it is.
-_DOCUMENTS: Final = ["fullDocument", "fullDocumentBeforeChange", "updateDescription"]
-
 SnapshotReader = Callable[[ClientSession], Sequence[Mapping[str, Any]]]
-
-
-class _Care(IntEnum):
-    """How carefully the stream is read: a step more each time that an event cannot be read, none behind it."""
-
-    NONE = 0
-    ONE_BY_ONE = 1
-    WITHOUT_IMAGES = 2
-    KEY_ONLY = 3
 
 
 class ChangeFeed:
@@ -90,7 +76,6 @@ class ChangeFeed:
         self._client = _client_of(target)
         self._pipeline = [dict(stage) for stage in pipeline]
         self._snapshot = snapshot
-        self._images = images
         self._expanded = expanded
         self._capacity = capacity
         self.error: PyMongoError | None = None
@@ -102,9 +87,7 @@ class ChangeFeed:
         self._has_opened = False
         self._told: FeedState | None = None
         self._pause = _FIRST_PAUSE
-        self._care = _Care.NONE
-        self._unreadable = ""
-        self._may_split = images
+        self._care = Care(images=images)
         self._taken_up: Mapping[str, Any] | None = None
         self._last_seen: datetime | None = None
         self._thread = threading.Thread(target=self._run, name="change-feed", daemon=True)
@@ -173,8 +156,8 @@ class ChangeFeed:
                     self._take_care(error)
                 elif not is_fatal(error, has_opened=self._has_opened):
                     self._recover(error)
-                elif self._may_split and code_of(error) not in FATAL:
-                    self._may_split = False  # a server that should know the stage, and perhaps does not
+                elif code_of(error) not in FATAL and self._care.stop_splitting():
+                    continue  # a server that should know the stage, and perhaps does not
                 else:
                     self._end(error, words(error))
                     return
@@ -197,7 +180,7 @@ class ChangeFeed:
         if code_of(error) in HISTORY_LOST:
             lost = Gap(words(error), since=self._last_seen, until=datetime.now(UTC))
             self._put(lost, self._oldest() if code_of(error) == HISTORY_TOO_SHORT else Start())
-            self._care = _Care.NONE
+            self._care.relax()
         else:
             self._put_state(connected=False, message=words(error))
         self._closing.wait(self._pause)
@@ -211,17 +194,10 @@ class ChangeFeed:
         return Start(at=known.begins)
 
     def _take_care(self, error: PyMongoError | BSONError) -> None:
-        """One by one up to the event that cannot be read, then it without its documents."""
-        self._unreadable = (
-            "of over 16 MiB" if isinstance(error, PyMongoError) else f"that is no valid BSON ({visible(str(error))})"
-        )
-        if self._care < _Care.KEY_ONLY:
-            self._care = _Care(self._care + 1)
-            return
-        reason = f"an event {self._unreadable}, and others with it: it cannot be passed by"
-        self._put(Gap(reason, since=self._last_seen, until=datetime.now(UTC)), Start())
-        self._care = _Care.NONE
-        self._closing.wait(_LONGEST_PAUSE)
+        """Go on more carefully; where that is of no use, begin anew with what happens from now on."""
+        if (gap := self._care.worsen(error, self._last_seen)) is not None:
+            self._put(gap, Start())
+            self._closing.wait(_LONGEST_PAUSE)
 
     def _follow(self) -> None:
         """Open the stream and read it until it breaks, ends (invalidate) or the feed is closed."""
@@ -231,10 +207,10 @@ class ChangeFeed:
             self._has_opened = True
             self._put_state(connected=True)
             fragments: list[Mapping[str, Any]] = []
-            begun_with = self._care
+            begun_with = self._care.step
             if (token := stream.resume_token) is not None:
                 self._advance(Start(token=token))
-            while stream.alive and not self._closing.is_set() and self._care == begun_with:
+            while stream.alive and not self._closing.is_set() and self._care.step == begun_with:
                 raw = stream.try_next()
                 self._pause = _FIRST_PAUSE
                 if raw is not None:
@@ -243,19 +219,15 @@ class ChangeFeed:
                         self._put_event(ChangeEvent.from_raw(join_fragments(fragments)))
                         fragments.clear()
                 elif not fragments:
-                    self._care = _Care.NONE
+                    self._care.relax()
                     if (token := stream.resume_token) is not None:
                         self._advance(Start(token=token))
 
     def _put_event(self, event: ChangeEvent) -> None:
         self._last_seen = event.time or self._last_seen
-        place = Start(token=event.token)
-        self._put(event, place)
-        if self._care >= _Care.WITHOUT_IMAGES:
-            key = value_text(event.document_id) if event.document_key is not None else ""
-            name = " ".join(filter(None, (event.operation, visible(event.namespace), key)))
-            self._put(Gap(f"an event {self._unreadable}, shown without its documents: {name}"), place)
-            self._care = _Care.NONE
+        self._put(event, Start(token=event.token))
+        if (gap := self._care.passed(event)) is not None:
+            self._put(gap)
 
     def _take_snapshot(self) -> None:
         """Read the documents after noting the operation time, so that the stream begins before any later change."""
@@ -273,15 +245,7 @@ class ChangeFeed:
 
     def _open(self) -> ChangeStream[Document]:
         can = Abilities.of(self._client)
-        pipeline = [*self._pipeline]
-        batch = _BATCH if self._care == _Care.NONE else 1
-        options: dict[str, Any] = {"max_await_time_ms": _AWAIT_MILLISECONDS, "batch_size": batch}
-        if self._images and self._care < _Care.WITHOUT_IMAGES:
-            options |= image_options(can.wire_version)
-        if self._care == _Care.KEY_ONLY:
-            pipeline.append({"$unset": _DOCUMENTS})
-        if self._may_split and can.splits:
-            pipeline.append({"$changeStreamSplitLargeEvent": {}})  # it has to be the last stage
+        pipeline, options = self._care.shape(self._pipeline, can)
         if self._expanded and can.expands:
             options["show_expanded_events"] = True
         if self._read.token is not None:
@@ -289,7 +253,7 @@ class ChangeFeed:
             options["start_after"] = self._read.token
         else:
             options["start_at_operation_time"] = self._read.at
-        return self._target.watch(pipeline, **options)
+        return self._target.watch(pipeline, max_await_time_ms=_AWAIT_MILLISECONDS, **options)
 
 
 def _is_whole(raw: Mapping[str, Any]) -> bool:

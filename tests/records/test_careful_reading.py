@@ -1,0 +1,113 @@
+"""What a stream is asked for before, at and behind an event that cannot be read: pure, no server."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from bson.errors import InvalidBSON
+from pymongo.errors import OperationFailure
+
+from console.events.event import ChangeEvent
+from console.records.careful_reading import Care, Step
+from console.records.stream_options import Abilities
+
+TOO_LARGE = OperationFailure("BSONObj size is invalid", 10334)
+NO_BSON = InvalidBSON("bad\x1b length")
+OLD = Abilities(wire_version=13, splits=False)
+NEW = Abilities(wire_version=21, splits=True)
+MATCH = {"$match": {"n": 1}}
+SPLIT: dict[str, Any] = {"$changeStreamSplitLargeEvent": {}}
+IMAGES = {"full_document": "whenAvailable", "full_document_before_change": "whenAvailable"}
+SINCE = datetime(2024, 5, 1, tzinfo=UTC)
+
+
+def event(**fields: Any) -> ChangeEvent:
+    return ChangeEvent.from_raw(
+        {"operationType": "update", "ns": {"db": "d", "coll": "c\x1b"}, "documentKey": {"_id": "a"}, **fields}
+    )
+
+
+def worsened(steps: int, error: OperationFailure | InvalidBSON = TOO_LARGE) -> Care:
+    care = Care(images=True)
+    for _ in range(steps):
+        assert care.worsen(error, SINCE) is None
+    return care
+
+
+@pytest.mark.parametrize(
+    ("steps", "pipeline", "options"),
+    [
+        (0, [MATCH, SPLIT], {"batch_size": 1000, **IMAGES}),
+        (1, [MATCH, SPLIT], {"batch_size": 1, **IMAGES}),
+        (2, [MATCH, SPLIT], {"batch_size": 1}),
+        (
+            3,
+            [MATCH, {"$unset": ["fullDocument", "fullDocumentBeforeChange", "updateDescription"]}, SPLIT],
+            {"batch_size": 1},
+        ),
+    ],
+)
+def test_each_step_asks_for_less(steps: int, pipeline: list[Any], options: dict[str, Any]) -> None:
+    assert worsened(steps).shape([MATCH], NEW) == (pipeline, options)
+
+
+def test_a_server_is_asked_for_what_it_can_do() -> None:
+    assert Care(images=True).shape([MATCH], OLD) == ([MATCH], {"batch_size": 1000, "full_document": "updateLookup"})
+
+
+def test_who_wants_no_documents_asks_for_none_and_has_nothing_split() -> None:
+    care = Care(images=False)
+    assert care.shape([MATCH], NEW) == ([MATCH], {"batch_size": 1000})
+    assert not care.stop_splitting()
+
+
+def test_a_pipeline_is_left_as_it_was() -> None:
+    pipeline = [MATCH]
+    worsened(3).shape(pipeline, NEW)
+    assert pipeline == [MATCH]
+
+
+def test_splitting_stops_once_and_for_good() -> None:
+    care = Care(images=True)
+    assert care.stop_splitting()
+    assert not care.stop_splitting()
+    care.relax()
+    assert care.shape([MATCH], NEW) == ([MATCH], {"batch_size": 1000, **IMAGES})
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_events_that_come_whole_are_no_news(steps: int) -> None:
+    """Those one by one are the ones before the event in the way: the care stays."""
+    care = worsened(steps)
+    assert care.passed(event()) is None
+    assert care.step == steps
+
+
+@pytest.mark.parametrize("steps", [2, 3])
+def test_the_event_in_the_way_is_told_of_and_the_next_ones_come_whole(steps: int) -> None:
+    care = worsened(steps)
+    gap = care.passed(event())
+    assert gap is not None
+    assert gap.reason == 'an event of over 16 MiB, shown without its documents: update d.c\\x1b "a"'
+    assert (gap.since, gap.until) == (None, None)
+    assert care.step is Step.NONE
+
+
+def test_an_event_that_is_not_about_a_document_is_told_of_without_a_key() -> None:
+    gap = worsened(2, NO_BSON).passed(event(documentKey=None))
+    assert gap is not None
+    assert gap.reason == (
+        r"an event that is no valid BSON (bad\x1b length), shown without its documents: update d.c\x1b"
+    )
+
+
+def test_where_no_step_is_left_all_since_the_last_event_is_a_gap() -> None:
+    care = worsened(3)
+    gap = care.worsen(NO_BSON, SINCE)
+    assert gap is not None
+    assert gap.reason == r"an event that is no valid BSON (bad\x1b length), and others with it: it cannot be passed by"
+    assert gap.since == SINCE
+    assert gap.until is not None
+    assert care.step is Step.NONE
