@@ -1,6 +1,7 @@
 """Object keys: made from a template and a file, and fit for every S3 server.
 
-Owns the template's fields, the rules for keys, and how a destination is written. Pure, and apart from `transfer`: settings are checked with it.
+Owns the template's fields, the rules for keys, and how a destination is written. Pure, and apart from `transfer`:
+settings are checked with it.
 
 Amazon's rules: UTF-8, at most 1,024 bytes (https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html).
 Stricter here, as other servers are: no empty, `.` or `..` segment, no slash at either end, nothing that XML 1.0 cannot

@@ -11,6 +11,7 @@ from bson import ObjectId
 from pydantic import BaseModel
 from pymongo.errors import PyMongoError
 
+from console.commands.asking import agreed, can_ask
 from console.commands.carry import Carrier, Wanted
 from console.commands.report import is_in_lines, make_report
 from console.commands.selection import Selection
@@ -76,7 +77,7 @@ def run(
     with Records.open(settings.mongodb) as records:
         ids = selection.find(records.uploads)
         if intent is Intent.DELETE:
-            if not yes and not _agreed(len(ids)):
+            if ids and not yes and not _agreed(len(ids)):
                 return 1
             with S3Sender(settings.s3, settings.transfer) as sender:
                 outcome = delete_all(records, sender, ids)
@@ -124,11 +125,9 @@ def _settle_abandoned(settings: Settings, records: Records) -> None:
 
 
 def _agreed(number: int) -> bool:
-    if not sys.stdin.isatty():
+    if not can_ask():
         raise UsageError("delete asks before it removes objects, and there is no terminal", advice="Add --yes.")
-    sys.stderr.write(f"Delete {count(number, 'upload')}, objects in S3 included? [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    return agreed(f"Delete {count(number, 'upload')}, objects in S3 included?")
 
 
 def _tell(intent: Intent, outcome: Outcome, out: TextIO, *, as_json: bool, is_quiet: bool) -> None:

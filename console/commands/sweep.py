@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel
 
+from console.commands.asking import agreed, can_ask
 from console.config import Settings
 from console.errors import UsageError
 from console.formatting import age, byte_size, count, visible
@@ -26,19 +27,22 @@ class OrphanLine(BaseModel):
 
 
 def run(settings: Settings, *, older_than: float, yes: bool, as_json: bool) -> int:
-    """List orphans opened more than `older_than` seconds ago; abort them if a person agrees or `yes` was given."""
+    """List orphans opened more than `older_than` seconds ago; abort them if a person agrees or `yes` was given.
+
+    With `as_json` nobody is asked: what follows is for a program.
+    """
     if not settings.s3.bucket:
         raise UsageError("no bucket is set", advice="Set s3.bucket or give --bucket.")
     with Records.open(settings.mongodb) as records, S3Sender(settings.s3, settings.transfer) as sender:
         orphans = sender.orphans(records.uploads, youngest_seconds=older_than)
         if not as_json:
             _tell(settings.s3.bucket, orphans)
-        agreed = bool(orphans) and (yes or (not as_json and _agreed(len(orphans))))
-        aborted = sender.abort_orphans(records.uploads, orphans) if agreed else []
+        is_wanted = bool(orphans) and (yes or (not as_json and _agreed(len(orphans))))
+        aborted = sender.abort_orphans(records.uploads, orphans) if is_wanted else []
     if as_json:
         for orphan in orphans:
             sys.stdout.write(_line(orphan, aborted=orphan in aborted).model_dump_json() + "\n")
-    elif agreed:
+    elif is_wanted:
         sys.stdout.write(f"{count(len(aborted), 'multipart upload')} aborted.\n")
     return 0
 
@@ -56,11 +60,10 @@ def _tell(bucket: str, orphans: list[Orphan]) -> None:
 
 
 def _agreed(number: int) -> bool:
-    if not sys.stdin.isatty():
+    if not can_ask():
+        sys.stderr.write("None is aborted: there is no terminal to ask on. Add --yes to abort them.\n")
         return False
-    sys.stderr.write(f"Abort {count(number, 'multipart upload')} and drop the parts? [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    return agreed(f"Abort {count(number, 'multipart upload')} and drop the parts?")
 
 
 def _line(orphan: Orphan, *, aborted: bool) -> OrphanLine:

@@ -24,7 +24,8 @@ from console.records.new_upload import NewUpload
 from console.transfer.content_type import content_type
 from console.transfer.errors import TransferError
 from console.transfer.plan import MAX_OBJECT_SIZE
-from console.transfer.selection import Candidate, Refusal, select
+from console.transfer.refusal import Refusal
+from console.transfer.selection import Candidate, select
 from console.transfer.source import file_state, state_by_status
 
 BATCH: Final = 500

@@ -1,7 +1,8 @@
 """Which files a person means by some paths: files as they are, folders with everything below.
 
-Owns the walk and its refusals. Memory is bounded by the largest single folder and the depth of the tree, not by the
-number of files: candidates and refusals are handed out as they are found, in the order of their names.
+Owns the walk; the words of refusals are in `refusal`. Memory is bounded by the largest single folder and the depth of
+the tree, not by the number of files: candidates and refusals are handed out as they are found, in the order of their
+names.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-_KINDS: Final[tuple[tuple[Callable[[int], bool], str], ...]] = (
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISFIFO, "a named pipe"),
-    (stat.S_ISBLK, "a block device"),
-    (stat.S_ISCHR, "a character device"),
+from console.transfer.refusal import (
+    CONTAINS_ITSELF,
+    LEADS_NOWHERE,
+    MAY_NOT_BE_READ,
+    Refusal,
+    error_words,
+    kind_refused,
+    link_target,
 )
-_NOWHERE: Final = "a symbolic link that leads nowhere"
+
 _EFFECTIVE: Final = os.access in os.supports_effective_ids
 
 
@@ -32,14 +36,6 @@ class Candidate:
     relative_path: str
     size: int
     mtime_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A path that cannot be uploaded, and why."""
-
-    path: str
-    reason: str
 
 
 Keep = Callable[[str, bool], bool]
@@ -62,7 +58,7 @@ def _select_one(path: str, keep: Keep) -> Iterator[Candidate | Refusal]:
         status = os.stat(absolute)  # noqa: PTH116
     except OSError as error:
         is_dangling = os.path.islink(absolute) and not isinstance(error, PermissionError)  # noqa: PTH114
-        yield Refusal(absolute, _NOWHERE if is_dangling else _words(error))
+        yield Refusal(absolute, LEADS_NOWHERE if is_dangling else error_words(error))
         return
     if not stat.S_ISDIR(status.st_mode):
         yield _file(absolute, os.path.basename(absolute), status)  # noqa: PTH119
@@ -88,10 +84,10 @@ class _Walk:
             with os.scandir(path) as entries:
                 found = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
-            yield Refusal(path, _words(error))
+            yield Refusal(path, error_words(error))
             return
         if identity in above:  # a bind mount of a folder into itself
-            yield Refusal(path, "a folder that contains itself")
+            yield Refusal(path, CONTAINS_ITSELF)
             return
         for entry in found:
             yield from self._entry(entry, _join(shown, entry.name), _join(inner, entry.name), (*above, identity))
@@ -106,31 +102,19 @@ class _Walk:
             if is_folder:
                 yield from self.folder(entry.path, shown, inner, above)
             elif entry.is_symlink():
-                yield self._link(entry, shown)
+                target = link_target(entry.path, self._top)
+                yield Refusal(entry.path, target) if isinstance(target, str) else _file(entry.path, shown, target)
             else:
                 yield _file(entry.path, shown, entry.stat(follow_symlinks=False))
         except OSError as error:
-            yield Refusal(entry.path, _words(error))
-
-    def _link(self, entry: os.DirEntry[str], shown: str) -> Candidate | Refusal:
-        target = os.path.realpath(entry.path)
-        try:
-            status = os.stat(target)  # noqa: PTH116
-        except OSError:
-            return Refusal(entry.path, _NOWHERE)
-        if stat.S_ISDIR(status.st_mode):
-            return Refusal(entry.path, "a symbolic link to a folder")
-        if not target.startswith(self._top.rstrip("/") + "/"):
-            return Refusal(entry.path, "a symbolic link that leads out of the folder")
-        return _file(entry.path, shown, status)
+            yield Refusal(entry.path, error_words(error))
 
 
 def _file(path: str, shown: str, status: os.stat_result) -> Candidate | Refusal:
-    if not stat.S_ISREG(status.st_mode):
-        kind = next((words for is_kind, words in _KINDS if is_kind(status.st_mode)), "not a regular file")
+    if kind := kind_refused(status.st_mode):
         return Refusal(path, kind)
     if not os.access(path, os.R_OK, effective_ids=_EFFECTIVE):
-        return Refusal(path, "may not be read by this user")
+        return Refusal(path, MAY_NOT_BE_READ)
     return Candidate(path, shown, status.st_size, status.st_mtime_ns)
 
 
@@ -140,11 +124,3 @@ def _join(folder: str, name: str) -> str:
 
 def _keep_all(_path: str, _is_folder: bool) -> bool:
     return True
-
-
-def _words(error: OSError) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "does not exist"
-    if isinstance(error, PermissionError):
-        return "may not be read by this user"
-    return error.strerror or str(error)

@@ -23,7 +23,7 @@ from console.formatting import visible
 from console.models import Upload, UploadStatus
 from console.records.connection import words
 from console.transfer.errors import TransferError
-from console.transfer.selection import Refusal
+from console.transfer.refusal import Refusal
 from console.transfer.verify import Comparison
 from console.watch.at_rest import Found
 from console.watch.destination import Destination

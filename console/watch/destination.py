@@ -21,7 +21,8 @@ from console.keys import KeyRefused, clean_key
 from console.models import Source, Storage, Watched
 from console.records.new_upload import NewUpload
 from console.transfer.intake import Intake
-from console.transfer.selection import Candidate, Refusal
+from console.transfer.refusal import Refusal
+from console.transfer.selection import Candidate
 from console.watch.at_rest import Found
 from console.watch.rules import WatchRule
 

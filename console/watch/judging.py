@@ -17,7 +17,7 @@ from console.formatting import age, visible
 from console.models import UploadStatus
 from console.records.new_upload import NewUpload
 from console.transfer.control import Control
-from console.transfer.selection import Refusal
+from console.transfer.refusal import Refusal
 from console.transfer.verdicts import Verdict, explain
 from console.watch.acceptance import Acceptance
 from console.watch.at_rest import Found

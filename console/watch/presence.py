@@ -19,7 +19,7 @@ from console.records.connection import MAJORITY, Document
 from console.records.transitions import NOW, literal
 from console.records.uploads import Uploads
 from console.transfer.intake import as_text
-from console.transfer.selection import Refusal
+from console.transfer.refusal import Refusal
 
 HEARTBEAT_SECONDS: Final = 2.0
 LIVE_SECONDS: Final = 15.0

@@ -13,7 +13,7 @@ from bson import ObjectId
 
 from console.formatting import visible
 from console.records.new_upload import NewUpload
-from console.transfer.selection import Refusal
+from console.transfer.refusal import Refusal
 from console.watch.at_rest import Found
 from console.watch.judging import Decision, Judge, Step
 from console.watch.notes import Kind, Listener, Note

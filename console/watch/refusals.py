@@ -11,7 +11,7 @@ from collections import Counter, OrderedDict
 from itertools import islice
 from typing import Final
 
-from console.transfer.selection import Refusal
+from console.transfer.refusal import Refusal
 
 MOST_KEPT: Final = 10_000
 _SHOWN: Final = 20

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from console.transfer.selection import Refusal
+from console.transfer.refusal import CONTAINS_ITSELF, LEADS_NOWHERE, Refusal, error_words, kind_refused, link_target
 from console.watch.at_rest import Found
 from console.watch.patterns import Patterns
 from console.watch.rules import Order, WatchRule
@@ -22,13 +22,6 @@ from console.watch.rules import Order, WatchRule
 HELD: Final = 32_768
 """How many files a pass holds to bring them into order; about 10 MB."""
 _PULSE_EVERY: Final = 500
-
-_KINDS: Final[tuple[tuple[Callable[[int], bool], str], ...]] = (
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISFIFO, "a named pipe"),
-    (stat.S_ISBLK, "a block device"),
-    (stat.S_ISCHR, "a character device"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +146,7 @@ class Scanner:
                 status = os.stat(folder.path)  # noqa: PTH116
                 identity = (status.st_dev, status.st_ino)
                 if folder.above is not None and identity in folder.above:
-                    self._refused(Refusal(folder.path, "a folder that contains itself"))
+                    self._refused(Refusal(folder.path, CONTAINS_ITSELF))
                     continue
                 self._entering(folder.path)
                 self.progress.folders += 1
@@ -161,7 +154,7 @@ class Scanner:
             except OSError as error:
                 if is_top and folder is start:
                     raise
-                self._refused(Refusal(folder.path, _words(error)))
+                self._refused(Refusal(folder.path, error_words(error)))
 
     def _entries(self, folder: _Folder, above: _Above, waiting: list[_Folder]) -> Iterator[Found]:
         with os.scandir(folder.path) as entries:
@@ -173,7 +166,7 @@ class Scanner:
                     found = self._entry(entry, relative, above, waiting)
                 except OSError as error:
                     if not isinstance(error, FileNotFoundError):  # gone since it was listed
-                        self._refused(Refusal(entry.path, _words(error)))
+                        self._refused(Refusal(entry.path, error_words(error)))
                     continue
                 if found is not None:
                     self.progress.files += 1
@@ -201,8 +194,7 @@ class Scanner:
                 self._refused(Refusal(path, target))
                 return None
             status = target
-        if not stat.S_ISREG(status.st_mode):
-            kind = next((words for is_kind, words in _KINDS if is_kind(status.st_mode)), "not a regular file")
+        if kind := kind_refused(status.st_mode):
             self._refused(Refusal(path, kind))
             return None
         identity = (status.st_dev, status.st_ino)
@@ -210,18 +202,12 @@ class Scanner:
 
     def _target(self, path: str) -> os.stat_result | str:
         """What a symbolic link leads to, or why it is not followed."""
+        if not self._follows:
+            return link_target(path, self.folder)
         try:
-            status = os.stat(path)  # noqa: PTH116
+            return os.stat(path)  # noqa: PTH116
         except OSError:
-            return "a symbolic link that leads nowhere"
-        if self._follows:
-            return status
-        if stat.S_ISDIR(status.st_mode):
-            return "a symbolic link to a folder"
-        inside = os.path.realpath(self.folder).rstrip("/") + "/"
-        if not os.path.realpath(path).startswith(inside):
-            return "a symbolic link that leads out of the folder"
-        return status
+            return LEADS_NOWHERE
 
 
 def marker_time(rule: WatchRule, file: Found) -> int | None:
@@ -256,9 +242,3 @@ def _behind(
         key = (sign * file.mtime_ns, file.path)
         if last is None or key > last:
             yield key, file
-
-
-def _words(error: OSError) -> str:
-    if isinstance(error, PermissionError):
-        return "may not be read by this user"
-    return error.strerror or str(error)

@@ -251,6 +251,10 @@ def test_sweep_leaves_the_young_alone_and_never_asks_without_a_terminal(
     answer = command("sweep")
     assert answer.code == 0
     assert "No multipart upload" in answer.out
+    answer = command("sweep", "--older-than", "0")
+    assert answer.code == 0
+    assert "left behind" in answer.out
+    assert "Add --yes" in answer.err
     assert len(s3.list_multipart_uploads(Bucket=bucket)["Uploads"]) == 1
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from console.transfer.content_type import content_type
-from console.transfer.selection import Candidate, Refusal, select
+from console.transfer.refusal import Refusal
+from console.transfer.selection import Candidate, select
 
 
 def names(found: list[Candidate | Refusal]) -> list[str]:

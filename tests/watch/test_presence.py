@@ -13,8 +13,8 @@ from console.commands.backend import ConsoleBackend
 from console.errors import MongoUnsuitable, UsageError
 from console.records.runners import Limits
 from console.transfer.identity import RunnerIdentity
+from console.transfer.refusal import Refusal
 from console.transfer.runner import Runner
-from console.transfer.selection import Refusal
 from console.watch import presence as presence_module
 from console.watch.notes import Kind
 from console.watch.presence import Answer, Presence, WatchHeartbeat
