@@ -7,6 +7,7 @@ Owns the order of things, and which parts need not be sent again. What S3 knows 
 from __future__ import annotations
 
 from contextlib import suppress
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from console.models import Checksum, Multipart
@@ -165,48 +166,45 @@ def _list_parts(job: Job, multipart: Multipart) -> dict[int, ListedPart]:
 
 def _complete(job: Job, upload_id: str, parts: list[SentPart], *, if_absent: bool) -> Answer | Confirmation:
     """S3's answer; or, where that to an earlier attempt was lost, what is known of the object it made."""
-    server = job.transport.server
-    algorithm = server.algorithm
-    attempts = 0
+    attempts = count(1)
+    return job.ask(lambda: _complete_once(job, upload_id, parts, attempt=next(attempts), if_absent=if_absent))
 
-    def complete() -> Answer | Confirmation:
-        nonlocal attempts
-        attempts += 1
-        job.journal.completing()
-        conditional = if_absent and server.takes_conditions
-        parameters: dict[str, Any] = {"IfNoneMatch": "*"} if conditional else {}
-        with_checksums = bool(server.returns_checksums)
-        whole = expected_checksum(algorithm, parts, composite_type=not algorithm.is_crc) if with_checksums else None
-        if whole is not None:
-            parameters |= {algorithm.parameter: whole.value, "ChecksumType": whole.kind}
-            parameters["MpuObjectSize"] = job.source.state.size
-        completed = [_completed_part(part, algorithm if whole is not None else None) for part in parts]
-        try:
-            answer = ask(
-                lambda: job.transport.s3.complete_multipart_upload(
-                    Bucket=job.bucket,
-                    Key=job.key,
-                    UploadId=upload_id,
-                    MultipartUpload={"Parts": completed},
-                    **parameters,
-                )
-            )
-            return require_etag(read_answer(answer))
-        except TransferError as error:
-            if server.learn_from_refusal(error.code, conditional=conditional, had_checksums=with_checksums):
-                raise TransferError(error.code, error.message, Verdict.RETRY) from error
-            if error.code == "ConditionalRequestConflict":
-                # S3 asks for a new multipart upload in this case: API reference of CompleteMultipartUpload.
-                raise TransferError("NoSuchUpload", error.message) from error
-            # MinIO looks at the key before it looks for the multipart upload: there our own object is in the way.
-            if error.code == "PreconditionFailed" and attempts > 1:
-                confirmation = _completed_before(job)
-                if confirmation is not None:
-                    close_multipart(job)  # there still if an object just like it is somebody else's
-                    return confirmation
-            raise
 
-    return job.ask(complete)
+def _complete_once(
+    job: Job, upload_id: str, parts: list[SentPart], *, attempt: int, if_absent: bool
+) -> Answer | Confirmation:
+    job.journal.completing()
+    server, s3 = job.transport.server, job.transport.s3
+    conditional = if_absent and server.takes_conditions
+    with_checksums = bool(server.returns_checksums)
+    parameters: dict[str, Any] = {"IfNoneMatch": "*"} if conditional else {}
+    parameters |= _completion(job, parts, with_checksums=with_checksums)
+    try:
+        answer = ask(
+            lambda: s3.complete_multipart_upload(Bucket=job.bucket, Key=job.key, UploadId=upload_id, **parameters)
+        )
+        return require_etag(read_answer(answer))
+    except TransferError as error:
+        if server.learn_from_refusal(error.code, conditional=conditional, had_checksums=with_checksums):
+            raise TransferError(error.code, error.message, Verdict.RETRY) from error
+        if error.code == "ConditionalRequestConflict":
+            # S3 asks for a new multipart upload in this case: API reference of CompleteMultipartUpload.
+            raise TransferError("NoSuchUpload", error.message) from error
+        if error.code == "PreconditionFailed" and attempt > 1 and (confirmation := _own_in_the_way(job)) is not None:
+            return confirmation
+        raise
+
+
+def _completion(job: Job, parts: list[SentPart], *, with_checksums: bool) -> dict[str, Any]:
+    """Which parts make the object and, `with_checksums`, what S3 is to compare it with."""
+    algorithm = job.transport.server.algorithm
+    whole = expected_checksum(algorithm, parts, composite_type=not algorithm.is_crc) if with_checksums else None
+    completed = [_completed_part(part, algorithm if whole is not None else None) for part in parts]
+    parameters: dict[str, Any] = {"MultipartUpload": {"Parts": completed}}
+    if whole is not None:
+        parameters |= {algorithm.parameter: whole.value, "ChecksumType": whole.kind}
+        parameters["MpuObjectSize"] = job.source.state.size
+    return parameters
 
 
 def _completed_part(part: SentPart, algorithm: Algorithm | None) -> Any:
@@ -246,6 +244,15 @@ def _confirm(job: Job, answer: Answer, parts: list[SentPart]) -> Checksum:
     if known is None:
         raise TransferError("ChecksumMismatch", "S3 confirmed the parts by different checksums, the object by none")
     return known
+
+
+def _own_in_the_way(job: Job) -> Confirmation | None:
+    """The object under the key, if an earlier attempt made it. MinIO looks for one before it looks for the multipart
+    upload, and so refuses the next attempt for it."""
+    confirmation = _completed_before(job)
+    if confirmation is not None:
+        close_multipart(job)  # there still if an object just like it is somebody else's
+    return confirmation
 
 
 def _is_gone(job: Job, error: TransferError) -> bool:

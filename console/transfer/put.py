@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 from console.models import Checksum
 from console.transfer.checksums import Algorithm
 from console.transfer.confirm import confirm_body
@@ -21,22 +23,20 @@ def put(job: Job, *, if_absent: bool) -> Confirmation:
             meanwhile, others as `errors.classify` sorts them.
         Stopped: `control` said so.
     """
-    attempts = 0
-
-    def attempt() -> Confirmation:
-        nonlocal attempts
-        attempts += 1
-        try:
-            return _put_once(job, if_absent=if_absent)
-        except TransferError as error:
-            if error.code == "PreconditionFailed" and attempts > 1:
-                # An earlier attempt may have made the object before its answer was lost.
-                return _made_before(job, error)
-            raise
-
-    confirmation = job.ask(attempt)
+    attempts = count(1)
+    confirmation = job.ask(lambda: _put_or_find(job, attempt=next(attempts), if_absent=if_absent))
     job.journal.confirmed(job.source.state.size)
     return confirmation
+
+
+def _put_or_find(job: Job, *, attempt: int, if_absent: bool) -> Confirmation:
+    try:
+        return _put_once(job, if_absent=if_absent)
+    except TransferError as error:
+        if error.code == "PreconditionFailed" and attempt > 1:
+            # An earlier attempt may have made the object before its answer was lost.
+            return _made_before(job, error)
+        raise
 
 
 def _put_once(job: Job, *, if_absent: bool) -> Confirmation:
