@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from bson import ObjectId
 
+from console.formatting import visible
 from console.models import Requested, UnreadableUpload, Upload, UploadStatus, read_upload
 from console.records.database import Records
 from console.records.intents import Outcome, remove, request_all
@@ -50,6 +51,11 @@ def delete_all(records: Records, sender: S3Sender, ids: Sequence[ObjectId]) -> O
         some = found[start : start + _AT_ONCE]
         heirs = _heirs(records.uploads, some)
         for upload in some:
+            if isinstance(upload, Upload) and upload.status is UploadStatus.UPLOADING:
+                # Parts that it has, or an object that it may still become, are known by its record alone.
+                runner = upload.lease.runner if upload.lease else upload.host
+                refused[upload.id] = f"{visible(runner)} has not let go of it yet: delete it again in a minute"
+                continue
             try:
                 _clear(sender, upload, has_object=upload.id not in heirs)
             except ObjectReplaced as error:
@@ -76,12 +82,13 @@ def delete_all(records: Records, sender: S3Sender, ids: Sequence[ObjectId]) -> O
 
 
 def _cancel(records: Records, ids: Sequence[ObjectId]) -> None:
-    """Stop what runs, on whichever host, and wait until its runner has let go of it."""
+    """Stop what runs, on whichever host, and wait a while until its runner has let go of it or its lease ran out."""
     request_all(records.uploads, ids, Requested.CANCEL)
     running = {"_id": {"$in": list(ids)}, "status": UploadStatus.UPLOADING.value}
     until = time.monotonic() + _OBEY_SECONDS
     while records.uploads.collection.count_documents(running, limit=1) and time.monotonic() < until:
         time.sleep(_LOOK_SECONDS)
+        records.uploads.settle()  # a lease that has run out meanwhile was that of a runner that died
 
 
 def _heirs(uploads: Uploads, some: Sequence[Upload | UnreadableUpload]) -> dict[ObjectId, _Heir]:
@@ -120,7 +127,7 @@ def _clear(sender: S3Sender, upload: Upload | UnreadableUpload, *, has_object: b
     """Remove what the upload has in the bucket. A record that is none of ours has nothing there that we know of."""
     if not isinstance(upload, Upload):
         return
-    if upload.multipart is not None and upload.status is not UploadStatus.UPLOADING:
+    if upload.multipart is not None:
         sender.abort(upload, upload.multipart)
     if upload.status is UploadStatus.COMPLETED and has_object:
         sender.delete(upload)

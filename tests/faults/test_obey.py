@@ -7,6 +7,7 @@ import pytest
 from console.models import Requested, UploadStatus
 from console.records.intents import change_priority
 from console.records.runners import Limits
+from console.transfer import deletion
 from console.transfer.deletion import delete_all
 from tests.faults.conftest import MakeWorld
 from tests.faults.proxy import Answer
@@ -161,6 +162,39 @@ def test_delete_ends_what_runs_and_removes_what_is_there(make_world: MakeWorld) 
     assert world.records.uploads.find({}) == []
     wait_for(lambda: world.open_multiparts() == [], "the parts are gone")
     assert world.object_keys() == set()
+    world.check()
+
+
+def test_delete_waits_for_the_lease_of_a_runner_that_died(world: World) -> None:
+    """The record is all that knows of its parts."""
+    [upload_id] = world.add(world.file(21 * MIB))
+    world.let(2)
+    killed = world.start_process(lease_seconds=3)
+    world.wait_parts(upload_id, 2)
+    killed.kill()
+    assert world.statuses([upload_id]) == ["uploading"]
+    with world.open_sender() as sender:
+        outcome = delete_all(world.elsewhere, sender, [upload_id])
+    assert (outcome.changed, outcome.refused) == (1, {})
+    assert world.open_multiparts() == []
+    world.check()
+
+
+def test_what_a_runner_does_not_let_go_of_is_not_deleted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deletion, "_OBEY_SECONDS", 0.2)
+    [upload_id] = world.add(world.file(21 * MIB))
+    world.let(2)
+    killed = world.start_process(lease_seconds=600)
+    world.wait_parts(upload_id, 2)
+    killed.kill()  # for whoever asks from another host it may as well be alive
+    with world.open_sender() as sender:
+        outcome = delete_all(world.elsewhere, sender, [upload_id])
+    assert outcome.changed == 0
+    assert f"{killed.name} has not let go of it yet" in outcome.refused[upload_id]
+    assert len(world.open_multiparts()) == 1
+    world.start_runner()  # of its host: it sees that nobody is at work, and carries the wish out
+    world.wait_status([upload_id], CANCELLED)
+    world.wait_until_tidy(upload_id)
     world.check()
 
 
