@@ -2,7 +2,7 @@
 
 Owns the protocol and its values. The real implementation (MongoDB and S3) lives with the commands, a fake one with
 the tests. Every method may block; the screens call each in a thread worker, never on the event loop. Methods raise
-`ConsoleError` for what a person can mend, and that is shown as a notice with its title, message and advice. Whoever
+`ConsoleError` for what a person can fix, and that is shown as a notice with its title, message and advice. Whoever
 opened a feed closes it: the screens do not.
 """
 
@@ -82,7 +82,7 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
-    """A multipart upload in the bucket that no live document owns. `initiated_at` in UTC."""
+    """A multipart upload in the bucket that no record owns. `initiated_at` in UTC."""
 
     key: str
     upload_id: str
@@ -127,7 +127,7 @@ class PageGroup(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PageQuery:
-    """Documents of the collection behind those that the table holds.
+    """Documents of the collection that follow those which the table holds.
 
     WAITING is `pending`, in the order in which they will start: priority (highest first), created_at, _id.
     FINISHED is completed, failed and cancelled: finished_at (newest first), _id (largest first).
@@ -216,7 +216,7 @@ class Backend(Protocol):
         ...
 
     def orphans(self) -> list[Orphan]:
-        """Multipart uploads of ours in the bucket that no live document owns."""
+        """Multipart uploads of ours in the bucket that no record owns."""
         ...
 
     def abort_orphans(self, orphans: Sequence[Orphan]) -> int:

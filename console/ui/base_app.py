@@ -35,7 +35,7 @@ class BaseApp(App[Result]):
     CSS_PATH = "app.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+c,ctrl+q", "leave", "Leave", show=False, priority=True, tooltip="Leave."),
-        Binding("ctrl+p", "command_palette", "Commands", show=False, tooltip="Search all that can be done, by name."),
+        Binding("ctrl+p", "command_palette", "Commands", show=False, tooltip="Search all commands by name."),
         Binding("ctrl+l", "redraw", "Redraw", show=False, tooltip="Draw everything again."),
     ]
 

@@ -119,12 +119,12 @@ class FileBrowser(Pane):
     NAME = "Files"
     FILTER_HINT = "part of a name"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("u", "upload", "Upload", tooltip="Upload what is marked, or else the row under the cursor."),
-        Binding("backspace,h,left", "up", "Up", key_display="⌫", tooltip="Go to the directory above."),
-        Binding("l,right", "enter", "Enter", show=False, tooltip="Go into the directory under the cursor."),
-        Binding("s", "sort", "Sort", tooltip="Sort by name, then size, then time of change."),
+        Binding("u", "upload", "Upload", tooltip="Upload the marked rows, or the one under the cursor."),
+        Binding("backspace,h,left", "up", "Up", key_display="⌫", tooltip="Go to the parent folder."),
+        Binding("l,right", "enter", "Enter", show=False, tooltip="Open the folder under the cursor."),
+        Binding("s", "sort", "Sort", tooltip="Sort by name, size or time of change, in turn."),
         Binding("full_stop", "hidden", "Hidden", tooltip="Show hidden files, or hide them."),
-        Binding("ctrl+r,f5", "reread", "Read again", show=False, tooltip="Read the directory again."),
+        Binding("ctrl+r,f5", "reread", "Read again", show=False, tooltip="Read the folder again."),
     ]
 
     @dataclass
@@ -185,7 +185,7 @@ class FileBrowser(Pane):
         entries = chosen(self._entries, hidden=self.show_hidden, text=self.filter_line.text)
         if self._listing.problem:
             entries.append(Entry(self.directory, "", Kind.SPECIAL, problem=self._listing.problem))
-        source = FileRows(entries, "nothing matches" if self.filter_line.text else "empty directory")
+        source = FileRows(entries, "nothing matches" if self.filter_line.text else "empty folder")
         if cursor is not None:
             self.rows.show(source, cursor=cursor)
         else:

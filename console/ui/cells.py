@@ -86,8 +86,8 @@ def shorten(text: str, width: int, cut: Cut = Cut.END) -> str:
     if cut is Cut.START:
         return ELLIPSIS + tail(text, room)
     # The end of a name tells more than its middle: extension, number, last folder.
-    behind = tail(text, room // 2)
-    return head(text, room - cell_len(behind)) + ELLIPSIS + behind
+    end = tail(text, room // 2)
+    return head(text, room - cell_len(end)) + ELLIPSIS + end
 
 
 def padded(text: str, width: int, *, right: bool = False, cut: Cut = Cut.END) -> str:

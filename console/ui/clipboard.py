@@ -18,7 +18,7 @@ def copy(app: App[Any], text: str, words: str) -> None:
     """Copy a text and say so; `words` name what it is (`the event`)."""
     size = len(text.encode("utf-8", "surrogatepass"))
     if size > MOST_BYTES:
-        message = f"{words} has {size:,} bytes: more than goes through a terminal. Save it to a file instead."
+        message = f"{words} has {size:,} bytes: more than a terminal takes. Save it to a file instead."
         app.notify(message, title="Not copied", severity="warning", markup=False)
         return
     app.copy_to_clipboard(text)

@@ -58,15 +58,15 @@ class ConsoleScreen(FullScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab", "next_pane(1)", "Next pane", show=False, priority=True, tooltip="Go to the next pane."),
         Binding(
-            "shift+tab", "next_pane(-1)", "Pane before", show=False, priority=True, tooltip="Go to the pane before."
+            "shift+tab", "next_pane(-1)", "Previous pane", show=False, priority=True, tooltip="Go to the previous pane."
         ),
         Binding("1", "pane('files')", "Files", show=False, priority=True, tooltip="Go to the files."),
         Binding("2", "pane('uploads')", "Uploads", show=False, priority=True, tooltip="Go to the uploads."),
         Binding("3", "pane('events')", "Events", show=False, priority=True, tooltip="Go to the events."),
-        Binding("z", "zoom", "Zoom", tooltip="Give the pane the whole screen, or put it back."),
-        Binding("b", "limits", "Limits", show=False, tooltip="Bandwidth, uploads and parts at the same time."),
-        Binding("o", "sweep", "Sweep", show=False, tooltip="Find multipart uploads in the bucket that nobody owns."),
-        Binding("w", "watches", "Watches", show=False, tooltip="Watched folders of every host."),
+        Binding("z", "zoom", "Zoom", tooltip="Give the pane the whole screen, or restore the layout."),
+        Binding("b", "limits", "Limits", show=False, tooltip="Limit bandwidth, parallel uploads and parallel parts."),
+        Binding("o", "sweep", "Sweep", show=False, tooltip="Find multipart uploads in the bucket that no record owns."),
+        Binding("w", "watches", "Watches", show=False, tooltip="Show the watched folders of every host."),
         Binding("question_mark", "app.keys", "Keys", key_display="?", tooltip="Show all keys."),
         Binding("q", "leave", "Leave", tooltip="Leave the console; asks first while uploads run here."),
     ]
@@ -230,7 +230,7 @@ class ConsoleScreen(FullScreen):
         self.app.push_screen(WatchesScreen(self.backend, self.now))
 
     def action_sweep(self) -> None:
-        """Find multipart uploads without an owner."""
+        """Find multipart uploads that no record owns."""
         self.requests.sweep()
 
     def key_sections(self) -> list[tuple[str, DOMNode]]:

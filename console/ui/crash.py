@@ -19,8 +19,8 @@ from console.formatting import visible
 def report() -> str:
     """Keep the exception that is being handled in a file; returns what to tell the person."""
     error = sys.exception()
-    words = f"The console met a fault of its own and ended: {type(error).__name__}: {visible(str(error))[:500]}"
-    uploads = "Uploads that ran here are paused, and go on from where they are when a console or `resume` takes them."
+    words = f"The console ended because of an internal error: {type(error).__name__}: {visible(str(error))[:500]}"
+    uploads = "Uploads that ran here are paused; a console or `resume` continues them where they stopped."
     now = datetime.now(UTC)
     path = platformdirs.user_state_path("upload-console") / f"fault-{now:%Y%m%d-%H%M%S}.txt"
     try:
@@ -28,7 +28,7 @@ def report() -> str:
         path.write_text(_text(error, now), encoding="utf-8", errors="backslashreplace")
     except OSError as failure:
         return f"{words}\n{uploads}\nNo report could be written to {path}: {failure.strerror}."
-    return f"{words}\n{uploads}\nPlease send the report with what you did last: {path}"
+    return f"{words}\n{uploads}\nPlease send the report, and say what you did last: {path}"
 
 
 def _text(error: BaseException | None, now: datetime) -> str:

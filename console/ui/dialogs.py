@@ -38,7 +38,7 @@ class ChoiceDialog(ModalScreen[T | None], Generic[T]):
     """Asks for one of a few answers; None where the person left with escape."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "back", "Back", tooltip="Answer nothing."),
+        Binding("escape", "back", "Back", tooltip="Close without answering."),
         Binding("j", "next", show=False),
         Binding("k", "previous", show=False),
     ]
@@ -112,12 +112,12 @@ class FormDialog(ModalScreen[Mapping[str, Any] | None]):
     """Asks for a few values; None where the person left with escape."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "dismiss(None)", "Back", tooltip="Change nothing."),
+        Binding("escape", "dismiss(None)", "Back", tooltip="Close without changing anything."),
         Binding("down", "app.focus_next", "Next field", show=False),
-        Binding("up", "app.focus_previous", "Field before", show=False),
+        Binding("up", "app.focus_previous", "Previous field", show=False),
     ]
 
-    def __init__(self, title: str, fields: Sequence[Field], hint: str = "enter takes it, escape leaves") -> None:
+    def __init__(self, title: str, fields: Sequence[Field], hint: str = "enter accepts, escape cancels") -> None:
         super().__init__()
         self._title = title
         self._fields = fields

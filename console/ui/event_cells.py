@@ -42,7 +42,7 @@ NAMESPACE: Final = Column("namespace", "Namespace", 12, 40, rank=5, share=2, cut
 DOCUMENT: Final = Column("document", "Document", 12, 32, rank=2, share=3, cut=Cut.MIDDLE)
 CHANGES: Final = Column("changes", "Changed", 24, 2_000, rank=0, share=8)
 
-# Behind the time.
+# After the time.
 ONE_NAMESPACE: Final = (SIGN, OPERATION, DOCUMENT, CHANGES)
 SEVERAL_NAMESPACES: Final = (SIGN, OPERATION, NAMESPACE, DOCUMENT, CHANGES)
 

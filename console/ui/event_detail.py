@@ -59,16 +59,18 @@ class EventDetail(FullScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "dismiss", "Back", key_display="esc", tooltip="Back to the log."),
         Binding("tab", "tab(1)", "Tab", key_display="tab", tooltip="Next tab: compare, raw, update, history."),
-        Binding("shift+tab", "tab(-1)", "Tab before", show=False, tooltip="The tab before."),
+        Binding("shift+tab", "tab(-1)", "Previous tab", show=False, tooltip="Previous tab."),
         Binding("1", "show_tab('COMPARE')", "Compare", show=False, tooltip="Documents before and after."),
         Binding("2", "show_tab('RAW')", "Raw", show=False, tooltip="The raw event as extended JSON."),
         Binding("3", "show_tab('UPDATE')", "Update", show=False, tooltip="The update description."),
         Binding("4", "show_tab('HISTORY')", "History", show=False, tooltip="All events of this document."),
-        Binding("left_square_bracket", "step(-1)", "Before", key_display="[", tooltip="The document's event before."),
+        Binding(
+            "left_square_bracket", "step(-1)", "Previous", key_display="[", tooltip="The document's previous event."
+        ),
         Binding("right_square_bracket", "step(1)", "Next", key_display="]", tooltip="The document's next event."),
         Binding("a", "fold", "All", tooltip="Show all fields, or only those near what changed."),
-        Binding("t", "relax", "JSON", tooltip="Raw JSON: relaxed to read, or canonical with every type."),
-        Binding("y", "copy", "Copy", tooltip="Copy the value or event under the cursor, or the text shown (OSC 52)."),
+        Binding("t", "relax", "JSON", tooltip="Raw JSON: relaxed, or canonical with every type."),
+        Binding("y", "copy", "Copy", tooltip="Copy the value, the event or the text shown (OSC 52)."),
         Binding(
             "Y", "copy_event", "Copy event", show=False, tooltip="Copy the whole event as canonical JSON (OSC 52)."
         ),
@@ -78,7 +80,7 @@ class EventDetail(FullScreen):
             "Save",
             tooltip="Save the event, the update, or the history as a recording.",
         ),
-        Binding("e", "images", "Images", show=False, tooltip="Have the server keep documents before and after; asks."),
+        Binding("e", "images", "Images", show=False, tooltip="Have the server keep pre- and post-images; asks first."),
         Binding("question_mark", "app.keys", "Keys", key_display="?", tooltip="Show all keys."),
     ]
 

@@ -47,7 +47,7 @@ class EventLog(Pane):
             "filter",
             "Filter",
             priority=True,
-            tooltip="Show only events that match: words, op:update, field:status and more.",
+            tooltip="Show only events that match: words, op:update and more.",
         ),
         Binding("escape", "back", "Clear", show=False, tooltip="Clear the filter."),
         Binding("f", "find", "Find", priority=True, tooltip="Find an event without hiding the others."),

@@ -3,7 +3,7 @@
 Owns the input and its keys. It is hidden while it is empty and nobody types. Not here: what is filtered.
 
 Over a slow line keys arrive in bunches: `/foo`, enter and the key of an action, say. So the line tells of its text by
-calls and not by messages, which would be handled behind the keys that follow.
+calls and not by messages, which would be handled after the keys that follow.
 """
 
 from __future__ import annotations

@@ -44,8 +44,8 @@ class MissingImages:
         self._ask(event.namespace)
         known = self._known.get(event.namespace)
         why = f" {known.why_missing(event, self._now())}" if known is not None else ""
-        noun = "document" if len(lacking) == 1 else "documents"
-        notes = [f"The {noun} {' and '.join(lacking)} did not come.{why}"]
+        noun, verb = ("document", "is") if len(lacking) == 1 else ("documents", "are")
+        notes = [f"The {noun} {' and '.join(lacking)} {verb} missing.{why}"]
         if known.can_be_enabled if known is not None else "." in event.namespace:
             key = " (or press e)" if self._source is not None else ""
             notes.append(f"To have it from now on{key}: {_command_text(event.namespace)}")
@@ -71,7 +71,7 @@ class MissingImages:
             if sure:
                 ask(self._screen.app, partial(source.enable_images, namespace), lambda _: self._enabled(namespace))
 
-        cost = "The server then keeps the documents before and after each change, which takes room."
+        cost = "The server then keeps the documents before and after each change, which takes space."
         text = f"{cost}\n{_command_text(namespace)}"
         choices = (Choice("n", "No", False), Choice("y", "Run this command", True))
         title = f"Keep images of {visible(namespace)}?"
@@ -79,7 +79,7 @@ class MissingImages:
 
     def _enabled(self, namespace: str) -> None:
         self._known.pop(namespace, None)
-        words = f"events of {visible(namespace)} have their documents from now on"
+        words = f"from now on events of {visible(namespace)} come with their documents"
         self._screen.app.notify(words, title="Images are kept", markup=False)
         self._changed()
 

@@ -26,7 +26,7 @@ class Answer(Enum):
 
 CHOICES: Final = (
     Choice("s", "Stay here", Answer.STAY),
-    Choice("p", "Pause them and leave: they go on another time", Answer.PAUSE),
+    Choice("p", "Pause them and leave: they continue later", Answer.PAUSE),
     Choice("f", "Finish them first, then leave", Answer.FINISH),
     Choice("c", "Cancel them and leave: what arrived is removed from S3", Answer.CANCEL),
 )

@@ -27,7 +27,7 @@ class PaneRows(RowsView):
     """The list of a pane, with marks and the keys that work on them."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "mark", "Mark", tooltip="Mark the row and go to the next; keys then act on all marked rows."),
+        Binding("space", "mark", "Mark", tooltip="Mark the row and move on; keys then act on all marked rows."),
         Binding("asterisk", "mark_all", "Mark all", show=False, tooltip="Mark all rows shown, or none if all are."),
     ]
 

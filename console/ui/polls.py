@@ -67,7 +67,7 @@ class Polls:
         self._tell_link()
 
     def see_link(self) -> None:
-        """Where a server vanishes the driver knows at once, and the feed when it has looked for another in vain."""
+        """Where a server vanishes the driver knows at once, and the feed when it has found no other."""
         if self._feed.connected and self._backend.is_connected != (self._status.mongodb.link is Link.CONNECTED):
             self._tell_link()
 

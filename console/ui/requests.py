@@ -164,12 +164,12 @@ class Requests:
         self._say(f"{rate}, {count(limits.uploads, 'upload')} and {count(limits.parts, 'part')} at once", "Limits")
 
     def sweep(self) -> None:
-        """Look for multipart uploads that nobody owns, and abort them if the person says so."""
+        """Look for multipart uploads that no record owns, and abort them if the person says so."""
         ask(self._screen.app, self._backend.orphans, self._ask_sweep)
 
     def _ask_sweep(self, orphans: list[Orphan]) -> None:
         if not orphans:
-            self._say("no multipart upload without an owner", "Sweep")
+            self._say("no multipart upload without a record", "Sweep")
             return
 
         def answered(sure: bool | None) -> None:
@@ -179,7 +179,7 @@ class Requests:
         known = [orphan.stored_bytes for orphan in orphans if orphan.stored_bytes is not None]
         lines = [f"{orphan.initiated_at:%Y-%m-%d %H:%M} {visible(orphan.key)}" for orphan in orphans]
         size = f", {byte_size(sum(known))} kept by S3" if known else ""
-        text = f"{count(len(orphans), 'multipart upload')} that no live upload owns{size}:\n" + "\n".join(lines)
+        text = f"{count(len(orphans), 'multipart upload')} that no record owns{size}:\n" + "\n".join(lines)
         choices = (Choice("n", "Leave them", False), Choice("y", "Abort them", True))
         self._screen.app.push_screen(ChoiceDialog("Sweep", text, choices), answered)
 

@@ -17,8 +17,8 @@ from console.ui.upload_cells import is_retrying, is_stalled, percent, row_sign, 
 from console.ui.upload_order import Row
 
 _VERDICTS: Final = {
-    Verdict.RETRY: "it was tried again and again, in vain; what arrived is kept for the retry (R)",
-    Verdict.PERSON: "waits for a person; what arrived is kept for the retry",
+    Verdict.RETRY: "all retries failed; what arrived is kept for a retry (R)",
+    Verdict.PERSON: "needs fixing first; what arrived is kept for a retry (R)",
     Verdict.FINAL: "cannot succeed with this file and destination",
 }
 _CONFIRMED: Final = {

@@ -4,7 +4,7 @@ Owns which documents are held, their order, and the text filter. Pure: feed item
 twice does no harm. Not here: how a row looks (`upload_cells`), keys and messages (`uploads`).
 
 The collection may have a hundred thousand documents; the table holds a window. Waiting and finished uploads are held
-from the beginning of their order to a frontier; documents behind it come by pages, as the cursor gets there.
+from the beginning of their order to a frontier; documents after it come by pages, as the cursor gets there.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class UploadRows:
         for document in documents:
             if row_key(document.get("_id")) not in self._rows:
                 self._put(document)
-        # A page that brought nothing new cannot be followed by another: there is nothing to continue behind.
+        # A page that brought nothing new cannot be followed by another: there is nothing to continue after.
         if not query.text and len(documents) >= query.limit and len(self._rows) > held:
             self._set_frontier(rank)
         elif query.text and frontier is not None:
@@ -137,7 +137,7 @@ class UploadRows:
         return None
 
     def wanted_matches(self) -> list[PageQuery]:
-        """Queries for rows behind the frontiers that match the filter."""
+        """Queries for rows after the frontiers that match the filter."""
         if not self.text:
             return []
         return [
@@ -166,7 +166,7 @@ class UploadRows:
         self._stale = True
 
     def _set_frontier(self, rank: int) -> None:
-        """More of that group may follow behind the last one held."""
+        """More of that group may follow the last one held."""
         orders = [order for order in self._orders.values() if order[0] == rank]
         if orders:
             self._frontiers[rank] = max(orders)

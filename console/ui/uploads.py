@@ -78,13 +78,18 @@ class UploadsPane(Pane):
     NAME = "Uploads"
     FILTER_HINT = "name, destination, host, status or error"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("p", "intend('pause')", "Pause", tooltip="Pause: stop sending, keep what S3 has."),
-        Binding("r", "intend('resume')", "Resume", tooltip="Resume a paused upload behind the parts that S3 has."),
-        Binding("c", "intend('cancel')", "Cancel", tooltip="Cancel: stop, and remove from S3 what arrived."),
-        Binding("R", "intend('retry')", "Retry", tooltip="Try a failed or cancelled upload again."),
+        Binding("p", "intend('pause')", "Pause", tooltip="Pause an upload; parts in S3 are kept."),
+        Binding("r", "intend('resume')", "Resume", tooltip="Resume a paused upload; parts in S3 are not sent again."),
+        Binding("c", "intend('cancel')", "Cancel", tooltip="Cancel an upload; parts in S3 are removed."),
+        Binding("R", "intend('retry')", "Retry", tooltip="Retry a failed or cancelled upload."),
         Binding("d", "intend('delete')", "Delete", tooltip="Delete the object and its record, after asking."),
-        Binding("l", "intend('link')", "Link", tooltip="Make a download link that ends after a time you choose."),
-        Binding("v", "intend('verify')", "Verify", tooltip="Compare object and file again, byte for byte."),
+        Binding("l", "intend('link')", "Link", tooltip="Make a download link that expires after a time you choose."),
+        Binding(
+            "v",
+            "intend('verify')",
+            "Verify",
+            tooltip="Compare checksums of object and file; nothing is downloaded.",
+        ),
         Binding(
             "plus,equals_sign", "intend('sooner')", "Sooner", key_display="+", tooltip="Raise the priority by one."
         ),

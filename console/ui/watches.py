@@ -124,7 +124,7 @@ def watch_lines(state: WatchState, now: datetime) -> list[tuple[str, str]]:
         ("folder", visible(state.folder)),
         ("host", visible(state.host)),
         ("destination", visible(state.destination)),
-        ("heard of", f"{age(state.heartbeat_at, now)} ago"),
+        ("last seen", f"{age(state.heartbeat_at, now)} ago"),
         ("settling", f"{state.settling:,}"),
         ("pending", f"{state.pending:,}"),
         ("sent", f"{state.sent:,}"),
@@ -141,7 +141,7 @@ def watch_lines(state: WatchState, now: datetime) -> list[tuple[str, str]]:
 def _error_lines(state: WatchState, now: datetime) -> list[tuple[str, str]]:
     if not state.last_error:
         return []
-    label = "error" if state.is_troubled else "error, over"
+    label = "error" if state.is_troubled else "past error"
     return [(label, f"{age(state.last_error_at, now)} ago: {visible(state.last_error)}")]
 
 
@@ -149,7 +149,7 @@ class WatchesScreen(FullScreen):
     """A list of rules."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("p", "pause", "Pause or resume", tooltip="Pause the rule under the cursor, or let it go on."),
+        Binding("p", "pause", "Pause or resume", tooltip="Pause or resume the rule under the cursor."),
         Binding("escape,q", "dismiss", "Back", key_display="esc", tooltip="Back to the console."),
         Binding("question_mark", "app.keys", "Keys", key_display="?", tooltip="Show all keys."),
     ]
@@ -205,7 +205,7 @@ class WatchesScreen(FullScreen):
         return watch_lines(state if index is None else self._source.states[index], self._now())
 
     def action_pause(self) -> None:
-        """Pause the rule under the cursor, or let it go on."""
+        """Pause or resume the rule under the cursor."""
         state = self._state()
         if state is not None:
             call = partial(self._backend.pause_watch, state.host, state.rule, not state.paused)

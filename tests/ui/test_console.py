@@ -273,7 +273,7 @@ async def test_every_key_is_listed_with_a_sentence(opened: Opener) -> None:
     async with opened(size=(120, 100)) as console:
         await console.press("question_mark")
         assert isinstance(console.app.screen, KeysScreen)
-        for words in ("Pause: stop sending", "Upload what is marked", "Hold the view still", "Leave the console"):
+        for words in ("Pause an upload", "Upload the marked rows", "Hold the view still", "Leave the console"):
             assert words in console.text
         # Where a pane means something else by a key than the others do, it says so itself.
         for words in ("Show only rows with all the words", "Show only events that match"):

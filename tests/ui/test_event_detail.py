@@ -139,7 +139,7 @@ async def test_an_image_that_did_not_come_is_said_with_the_reason_and_turned_on_
     bare = FakeBackend().event("update", KEY, None, None, update, ("shop", "people"))
     async with inspected(bare, size=(120, 36)) as inspecting:
         await inspecting.press("enter")
-        await inspecting.until(lambda: line_with(inspecting, "The documents before and after did not come", "keeps no"))
+        await inspecting.until(lambda: line_with(inspecting, "The documents before and after are missing", "keeps no"))
         assert line_with(inspecting, "To have it from now on (or press e)", 'collMod: "people"')
         assert line_with(inspecting, "age", "42")
         await inspecting.press("e", "enter")

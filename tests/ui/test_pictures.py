@@ -99,7 +99,7 @@ async def test_a_question_and_a_notice(opened: Opener, size: Size, snapshot: Sna
 async def test_keys(opened: Opener, size: Size, snapshot: SnapshotAssertion) -> None:
     async with opened(size=size) as console:
         await console.press("question_mark")
-        await console.until(lambda: "Upload what is marked" in console.text)
+        await console.until(lambda: "Upload the marked rows" in console.text)
         assert picture(console) == snapshot
 
 

@@ -99,7 +99,7 @@ async def test_a_watch_in_full_has_its_reasons_and_follows_what_happens(opened: 
             assert words in console.text, words
         console.backend.watch_states = [replace(FULL, is_troubled=False, sent=1_201)]
         console.app.screen_stack[-2]._ask()  # type: ignore[attr-defined]
-        await console.until(lambda: "error, over" in console.text and "1,201" in console.text)
+        await console.until(lambda: "past error" in console.text and "1,201" in console.text)
         await console.press("escape", "escape")
         assert console.app.screen is console.screen
 
