@@ -146,7 +146,9 @@ class Aftercare:
     def _move(self, upload: Upload) -> None:
         target = os.path.join(str(self._rule.move_to), self._relative(upload.os_path))  # noqa: PTH118
         try:
-            place = move(upload.os_path, target)
+            if not is_as_sent(upload):  # MongoDB was asked meanwhile, which may take seconds
+                return
+            place = move(upload.os_path, target, size=upload.size, mtime_ns=upload.mtime_ns)
         except OSError as error:
             self._fail(upload, f"cannot be moved to {visible(str(self._rule.move_to))}: {error.strerror or error}")
             return

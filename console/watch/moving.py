@@ -15,26 +15,34 @@ from typing import Final
 
 _MOST_NAMES: Final = 10_000
 _COPY_CHUNK: Final = 1024 * 1024
+_REPLACED: Final = "another file is in its place by now"
 
 
-def move(source: str, target: str) -> str:
+def move(source: str, target: str, *, size: int, mtime_ns: int) -> str:
     """Move a file to `target`, or to a numbered name where that is taken; gives the path where it is now.
 
     Its folders are created. Across file systems it is copied, forced to the disk and compared in size before the
     source goes; where the disk is full nothing is left at the target, and the source stays.
+    `size` in bytes and `mtime_ns` are those of the file that is meant: one that took its place meanwhile stays, or is
+    put back, under a numbered name if there is yet another.
 
     Raises:
-        OSError: it could not be moved, or was written to meanwhile. The source is where it was.
+        OSError: it could not be moved, or was written to or replaced meanwhile. The source is where it was.
     """
     Path(target).parent.mkdir(parents=True, exist_ok=True)
     place = _reserved(target)
+    wanted = (size, mtime_ns)
     try:
         try:
             os.replace(source, place)  # noqa: PTH105 - over the empty file that was reserved
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            _copy_over(source, place)
+            _copy_over(source, place, wanted)
+        else:
+            if _size_and_time(os.lstat(place)) != wanted:
+                os.replace(place, _reserved(source))  # noqa: PTH105
+                raise OSError(errno.EBUSY, _REPLACED, source)
     except BaseException:
         with suppress(OSError):
             os.unlink(place)  # noqa: PTH108
@@ -56,11 +64,13 @@ def _reserved(target: str) -> str:
     raise FileExistsError(errno.EEXIST, f"{_MOST_NAMES} files of that name are there already", target)
 
 
-def _copy_over(source: str, place: str) -> None:
+def _copy_over(source: str, place: str, wanted: tuple[int, int]) -> None:
     temporary = f"{os.path.dirname(place)}/.{secrets.token_hex(6)}.part"  # noqa: PTH120
     try:
         with open(source, "rb") as reader, open(temporary, "xb") as writer:  # noqa: PTH123
             before = os.fstat(reader.fileno())
+            if _size_and_time(before) != wanted:
+                raise OSError(errno.EBUSY, _REPLACED, source)
             shutil.copyfileobj(reader, writer, _COPY_CHUNK)
             writer.flush()
             os.fsync(writer.fileno())
@@ -74,6 +84,10 @@ def _copy_over(source: str, place: str) -> None:
         with suppress(OSError):
             os.unlink(temporary)  # noqa: PTH108
         raise
+
+
+def _size_and_time(status: os.stat_result) -> tuple[int, int]:
+    return status.st_size, status.st_mtime_ns
 
 
 def _state(status: os.stat_result) -> tuple[int, int, int, int]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
+from console.models import Upload
 from console.watch import aftercare
 from console.watch.notes import Kind
 from tests.watch.conftest import World
@@ -67,6 +69,33 @@ def test_without_a_checksum_in_the_record_the_file_stays(world: World, tmp_path:
     assert path.exists()
 
 
+@pytest.mark.parametrize("after", ["delete", "move"])
+def test_a_version_that_comes_while_mongodb_is_asked_stays(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: str
+) -> None:
+    """As rsync and editors do it: renamed over the one that was sent."""
+    path = world.write("a.txt", "sent", age_seconds=60)
+    draft = tmp_path / "draft"
+    draft.write_bytes(b"never sent")
+    was_asked = threading.Event()
+    is_outdated = aftercare.Aftercare._is_outdated
+
+    def asked(self: aftercare.Aftercare, upload: Upload) -> bool:
+        answer = is_outdated(self, upload)
+        if not was_asked.is_set():
+            draft.replace(path)
+            was_asked.set()
+        return answer
+
+    monkeypatch.setattr(aftercare.Aftercare, "_is_outdated", asked)
+    world.run()
+    service = world.watch(world.rule(after=after, move_to=tmp_path / "sent" if after == "move" else None))
+    assert was_asked.wait(60)
+    assert service.watchers()[0].wait_for_aftercare(60)
+    until(lambda: world.documents(size=len(b"never sent"), status="completed"))
+    assert world.body("a.txt") == b"never sent"
+
+
 def test_a_file_of_which_s3_confirmed_the_size_alone_is_not_moved(world: World, tmp_path: Path) -> None:
     path = world.write("a.txt", age_seconds=60)
     service = world.watch(world.rule(after="move", move_to=tmp_path / "sent"))
@@ -113,7 +142,7 @@ def test_a_full_disk_at_the_target_leaves_the_file_and_is_tried_again(
     is_full = True
     real = aftercare.move
 
-    def move(source: str, target: str) -> str:
+    def move(source: str, target: str, **_: int) -> str:
         if is_full:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return real(source, target)

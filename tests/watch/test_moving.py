@@ -38,9 +38,14 @@ def another_file_system(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", folder], check=True)  # lazily: whoever looks at all mounts may hold it a moment
 
 
+def moved(file: Path, target: Path) -> Path:
+    status = file.stat()
+    return Path(move(str(file), str(target), size=status.st_size, mtime_ns=status.st_mtime_ns))
+
+
 def test_a_move_within_a_file_system_makes_the_folders_it_needs(file: Path, tmp_path: Path) -> None:
     identity = file.stat().st_ino
-    place = Path(move(str(file), str(tmp_path / "sent" / "deep" / "name.tar.gz")))
+    place = moved(file, tmp_path / "sent" / "deep" / "name.tar.gz")
     assert (place.read_bytes(), place.stat().st_ino) == (b"content", identity)
     assert not file.exists()
 
@@ -50,12 +55,12 @@ def test_nothing_is_overwritten(file: Path, tmp_path: Path) -> None:
     target.mkdir()
     (target / "name.tar.gz").write_bytes(b"earlier")
     (target / "name-2.tar.gz").write_bytes(b"also earlier")
-    assert move(str(file), str(target / "name.tar.gz")) == str(target / "name-3.tar.gz")
+    assert moved(file, target / "name.tar.gz") == target / "name-3.tar.gz"
     assert (target / "name.tar.gz").read_bytes() == b"earlier"
 
 
 def test_a_move_to_another_file_system_keeps_content_and_time(file: Path, another_file_system: Path) -> None:
-    place = Path(move(str(file), str(another_file_system / file.name)))
+    place = moved(file, another_file_system / file.name)
     assert (place.read_bytes(), place.stat().st_mtime_ns) == (b"content", 1_234_567_890_123_456_789)
     assert not file.exists()
 
@@ -63,7 +68,7 @@ def test_a_move_to_another_file_system_keeps_content_and_time(file: Path, anothe
 def test_a_full_disk_leaves_the_source_and_nothing_else(file: Path, another_file_system: Path) -> None:
     file.write_bytes(bytes(2 * 1024 * 1024))
     with pytest.raises(OSError) as caught:  # noqa: PT011 - its number is what counts
-        move(str(file), str(another_file_system / file.name))
+        moved(file, another_file_system / file.name)
     assert caught.value.errno == errno.ENOSPC
     assert file.stat().st_size == 2 * 1024 * 1024
     assert list(another_file_system.iterdir()) == []
@@ -91,7 +96,7 @@ def test_a_disk_that_fills_up_where_nobody_may_mount(
 
     monkeypatch.setattr(moving.os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        move(str(file), str(tmp_path / "sent" / file.name))
+        moved(file, tmp_path / "sent" / file.name)
     assert file.read_bytes() == b"content"
     assert list((tmp_path / "sent").iterdir()) == []
 
@@ -107,12 +112,23 @@ def test_a_file_that_is_written_to_meanwhile_stays(file: Path, tmp_path: Path, m
 
     monkeypatch.setattr(moving.os, "fsync", fsync)
     with pytest.raises(OSError, match="written to while it was being moved"):
-        move(str(file), str(tmp_path / "sent" / file.name))
+        moved(file, tmp_path / "sent" / file.name)
     assert file.read_bytes() == b"content and more"
     assert list((tmp_path / "sent").iterdir()) == []
 
 
 def test_a_file_that_is_gone_leaves_no_trace(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        move(str(tmp_path / "gone"), str(tmp_path / "sent" / "gone"))
+        move(str(tmp_path / "gone"), str(tmp_path / "sent" / "gone"), size=1, mtime_ns=1)
     assert list((tmp_path / "sent").iterdir()) == []
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_file_that_took_its_place_meanwhile_is_not_moved(
+    file: Path, tmp_path: Path, another_file_system: Path, elsewhere: bool
+) -> None:
+    target = (another_file_system if elsewhere else tmp_path / "sent") / file.name
+    with pytest.raises(OSError, match="another file is in its place"):
+        move(str(file), str(target), size=7, mtime_ns=1)
+    assert file.read_bytes() == b"content"
+    assert not target.exists()
