@@ -11,13 +11,13 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Final
 
 from console.commands.opening import Opening, late_backend
+from console.commands.signals import TERMINATION, exit_code, handling
 from console.config import Settings
 from console.errors import UsageError
 from console.transfer.identity import this_host
@@ -77,18 +77,14 @@ def run(settings: Settings, *, hints: Sequence[str] = ()) -> int:
     return app.return_code or 0
 
 
-@contextmanager
-def _ended_by_signals(opening: Opening, leave: Callable[[], None]) -> Iterator[None]:
+def _ended_by_signals(opening: Opening, leave: Callable[[], None]) -> AbstractContextManager[None]:
     """SIGTERM and SIGHUP pause what runs at once, whatever the screen is doing, and then end the program.
 
     A closed terminal can leave the screen hanging in a write; the uploads do not wait for it, nor does the end.
     """
 
-    def end(number: int, _: FrameType | None) -> None:
-        threading.Thread(target=_end, args=(number,), name="signal", daemon=True).start()
-
-    def _end(number: int) -> None:
-        last_resort = threading.Timer(_LAST_RESORT_SECONDS, os._exit, (128 + number,))
+    def see_to_the_end(number: signal.Signals) -> None:
+        last_resort = threading.Timer(_LAST_RESORT_SECONDS, os._exit, (exit_code(number),))
         last_resort.daemon = True
         last_resort.start()
         threading.Thread(target=leave, name="leave", daemon=True).start()
@@ -96,9 +92,7 @@ def _ended_by_signals(opening: Opening, leave: Callable[[], None]) -> Iterator[N
         if session is not None:
             session.pause()
 
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    def begin(number: signal.Signals) -> None:
+        threading.Thread(target=see_to_the_end, args=(number,), name="signal", daemon=True).start()
+
+    return handling(TERMINATION, begin)

@@ -5,18 +5,16 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 from threading import Event
-from types import FrameType
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
+from console.commands.signals import INTERRUPTED, TERMINATION, handling
 from console.embedded.lifetime import StartInterrupted
 from console.embedded.services import EmbeddedServices
 from console.formatting import visible
 
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _CHECK_SECONDS: Final = 0.25
-_INTERRUPTED: Final = 130
 
 
 class ServicesLine(BaseModel):
@@ -41,24 +39,23 @@ def run(*, directory: Path | None, as_json: bool) -> int:
         EmbeddedServerFailed: a server is missing, did not start or has ended by itself.
     """
     ending = Event()
-    received: list[int] = []
+    received: list[signal.Signals] = []
 
-    def end(number: int, _: FrameType | None) -> None:
+    def end(number: signal.Signals) -> None:
         received.append(number)
         ending.set()
 
-    before = {number: signal.signal(number, end) for number in _SIGNALS}
     try:
-        with EmbeddedServices.start(directory, interrupted=ending) as services:
+        with (
+            handling((signal.SIGINT, *TERMINATION), end),
+            EmbeddedServices.start(directory, interrupted=ending) as services,
+        ):
             print(_line(services).model_dump_json() if as_json else _words(services), flush=True)
             while not ending.wait(_CHECK_SECONDS):
                 services.check()
     except StartInterrupted:
         pass
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    return _INTERRUPTED if signal.SIGINT in received else 0
+    return INTERRUPTED if signal.SIGINT in received else 0
 
 
 def _line(services: EmbeddedServices) -> ServicesLine:

@@ -1,6 +1,7 @@
 """Signals of a program that wants to end in its own way.
 
-Owns installing handlers and putting back what was there. Not here: what a command does when it is told to end.
+Owns installing handlers and putting back what was there, and the exit codes. Not here: what a command does when it is
+told to end.
 """
 
 from __future__ import annotations
@@ -11,7 +12,14 @@ from contextlib import contextmanager
 from typing import Final
 
 TERMINATION: Final = (signal.SIGTERM, signal.SIGHUP)
-INTERRUPTED: Final = 130
+
+
+def exit_code(number: signal.Signals) -> int:
+    """The exit code of a program that a signal has ended, as a shell gives it."""
+    return 128 + number
+
+
+INTERRUPTED: Final = exit_code(signal.SIGINT)
 """Exit code after Ctrl+C."""
 
 

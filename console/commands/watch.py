@@ -9,15 +9,15 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 from pymongo.errors import PyMongoError
 
+from console.commands.signals import INTERRUPTED, TERMINATION, handling
 from console.commands.watch_report import make_listener
 from console.config import Settings
 from console.errors import ConsoleError, UsageError
@@ -38,7 +38,6 @@ from console.watch.service import WatchService
 from console.watch.state import State
 from console.watch.systemd import Notifier
 
-INTERRUPTED: Final = 130
 _STOP_SECONDS: Final = 10.0
 _TICK_SECONDS: Final = 1.0
 _WORKING: Final = frozenset({State.STARTING, State.SCANNING, State.WATCHING, State.POLLING})
@@ -182,21 +181,14 @@ class _Signals:
     ending: threading.Event = field(default_factory=threading.Event)
     woken: threading.Event = field(default_factory=threading.Event)
     shall_reload: bool = False
-    received: int = 0
+    received: signal.Signals | None = None
 
-    @contextmanager
-    def handled(self) -> Iterator[None]:
+    def handled(self) -> AbstractContextManager[None]:
         """For the length of a `with` block, in the main thread."""
-        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-        before = {number: signal.signal(number, self._handle) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        return handling((signal.SIGINT, *TERMINATION), self._handle)
 
-    def _handle(self, number: int, _: FrameType | None) -> None:
-        if number == signal.SIGHUP:
+    def _handle(self, number: signal.Signals) -> None:
+        if number is signal.SIGHUP:
             self.shall_reload = True
         else:
             self.received = number
@@ -241,7 +233,7 @@ class _Service:
             self._notifier.ready(self._health()[1])
             self._wait(signals)
             self._notifier.stopping()
-        return INTERRUPTED if signals.received == signal.SIGINT else 0
+        return INTERRUPTED if signals.received is signal.SIGINT else 0
 
     def _wait(self, signals: _Signals) -> None:
         while not signals.ending.is_set():
