@@ -2,29 +2,25 @@
 
 Owns who does it (a live runner of this host, else one of our own), and what is told meanwhile. The change feed tells
 what becomes of them, so it is the same whoever does it; where an event does not tell all, the documents are read, many
-at once. Not here: how it looks (`report`).
+at once. Not here: how it looks (`report`), how a signal ends it (`interruption`).
 """
 
 from __future__ import annotations
 
-import os
-import select
-import signal
-import sys
-import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from types import FrameType
 from typing import Any, Final
 
 from bson import ObjectId
 from pymongo.errors import PyMongoError
 
+from console.commands.interruption import STOP_SECONDS, Interruption
 from console.commands.log_lines import tell_in_lines
 from console.commands.report import Report
+from console.commands.signals import exit_code
 from console.config import Settings
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedState, Gap
@@ -32,7 +28,6 @@ from console.models import Requested, Upload, UploadStatus, changed_upload, read
 from console.records.connection import words
 from console.records.database import Records
 from console.records.feed import ChangeFeed
-from console.records.intents import request_all
 from console.records.new_upload import NewUpload
 from console.records.runners import Limits
 from console.records.transitions import Filter
@@ -46,12 +41,6 @@ _GATHER_SECONDS: Final = 0.05
 """While many uploads are waited for their events are taken together: to be woken for each costs those that send."""
 _LOOK_FOR_RUNNER_SECONDS: Final = 3.0
 _CLOCK_STEPS: Final = timedelta(hours=1)
-# Together less than five seconds, which is what a system that shuts down may be relied on to give.
-_TELL_SECONDS: Final = 1.5
-_STOP_SECONDS: Final = 3.0
-_NOTICE_SECONDS: Final = 0.5
-_LAST_RESORT_SECONDS: Final = 5.0
-_SHOW_CURSOR: Final = b"\x1b[?25h"
 
 
 Batches = Iterable[Sequence[Upload]]
@@ -95,8 +84,7 @@ class Carrier:
         self._wanted = wanted
         self._report = report
         self._runner: Runner | None = None
-        self._signal: signal.Signals | None = None
-        self._is_leaving = threading.Event()
+        self._interruption = Interruption(records.uploads, report, self._stop_runner)
         self._open: dict[ObjectId, Upload] = {}
         self._waited_for: set[ObjectId] = set()
         self._ended: dict[ObjectId, Upload] = {}
@@ -113,22 +101,21 @@ class Carrier:
         feed = ChangeFeed(self._records.uploads.collection, pipeline=self._wanted.pipeline, images=False)
         feed.start()
         try:
-            with self._interruptible():
+            with self._interruption.awaited():
                 self._wait_until_connected(feed)
                 self._follow(feed, batches)
-                if self._signal is not None:
-                    self._is_leaving.set()
-                    self._leave(self._signal)
+                if self._interruption.number is not None:
+                    self._interruption.leave(self._interruption.number, list(self._open))
         finally:
-            is_written = self._runner is not None and self._runner.stop(_STOP_SECONDS)
+            is_written = self._stop_runner()
             feed.close(timeout=0)
         with suppress(OSError, PyMongoError):  # the terminal may be gone
             if self._open and is_written:  # else MongoDB may not answer for long, and this is the end
                 self._changed.update(self._open)
                 self._look()
             self._report.ended([*self._ended.values(), *self._open.values()])
-        if self._signal is not None:
-            return 128 + self._signal
+        if self._interruption.number is not None:
+            return exit_code(self._interruption.number)
         is_done = not self._open and all(end.status is UploadStatus.COMPLETED for end in self._ended.values())
         return 0 if is_done else 1
 
@@ -139,14 +126,14 @@ class Carrier:
         return (self._records.uploads if self._runner is None else self._runner).insert(uploads)
 
     def _wait_until_connected(self, feed: ChangeFeed) -> None:
-        while self._signal is None and feed.error is None:
+        while self._interruption.number is None and feed.error is None:
             if any(isinstance(item, FeedState) and item.connected for item in feed.take(0.1)):
                 return
 
     def _follow(self, feed: ChangeFeed, batches: Batches) -> None:
         coming = iter(batches)
         is_more = True
-        while self._signal is None:
+        while self._interruption.number is None:
             has_room = self._runner is None or self._runner.has_room
             if is_more and has_room:
                 batch = next(coming, None)
@@ -229,58 +216,9 @@ class Carrier:
         )
         self._runner.start()
 
-    def _leave(self, number: signal.Signals) -> None:
-        """Ctrl+C: what is not done waits for somebody to resume it. Another signal is nobody's wish for a pause: what
-        our runner has to let go of goes on with the next one of this host."""
-        ids = list(self._open)
-        is_paused = threading.Event()
-        if number is signal.SIGINT:
-            # In a thread, as MongoDB may be away.
-            telling = threading.Thread(target=self._request_pause, args=(ids, is_paused), name="pause", daemon=True)
-            telling.start()
-            telling.join(_TELL_SECONDS)
-        with suppress(OSError):
-            self._report.interrupted(ids, number, is_paused=is_paused.is_set())
-
-    def _see_to_the_end(self, number: int) -> None:
-        """Uploads pause and the program ends in time, whatever the main thread waits for: a MongoDB that says nothing,
-        a share that hangs, or a reader of what it tells that takes nothing."""
-        end_at = time.monotonic() + _LAST_RESORT_SECONDS
-        if not self._is_leaving.wait(_NOTICE_SECONDS) and self._runner is not None:
-            self._runner.stop(_STOP_SECONDS)
-        time.sleep(max(0.0, end_at - time.monotonic()))
-        _give_back_cursor()
-        os._exit(128 + number)
-
-    def _request_pause(self, ids: list[ObjectId], is_paused: threading.Event) -> None:
-        try:
-            request_all(self._records.uploads, ids, Requested.PAUSE)
-        except PyMongoError as error:
-            self._report.connection(connected=False, message=words(error))
-        else:
-            is_paused.set()
-
-    @contextmanager
-    def _interruptible(self) -> Iterator[None]:
-        def interrupt(number: int, _: FrameType | None) -> None:
-            if self._signal is None:
-                self._signal = signal.Signals(number)
-                threading.Thread(target=self._see_to_the_end, args=(number,), name="signal", daemon=True).start()
-
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        before = {number: signal.signal(number, interrupt) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
-def _give_back_cursor() -> None:
-    """Bars hide it; but nothing is waited for that does not take it."""
-    with suppress(OSError, ValueError):
-        if sys.stdout.isatty() and select.select([], [sys.stdout], [], 0)[1]:
-            os.write(sys.stdout.fileno(), _SHOW_CURSOR)
+    def _stop_runner(self) -> bool:
+        """Whether there was one of our own, and all that it did is written."""
+        return self._runner is not None and self._runner.stop(STOP_SECONDS)
 
 
 def _is_waited_for(upload: Upload) -> bool:

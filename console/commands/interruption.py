@@ -1,0 +1,99 @@
+"""A signal ends a command that carries out uploads: they pause, and the program ends in time.
+
+Owns what happens from the signal on, up to the last resort. Not here: installing handlers (`signals`), what the command
+does until then and what it says of each upload at its end (`carry`).
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
+from typing import Final
+
+from bson import ObjectId
+from pymongo.errors import PyMongoError
+
+from console.commands.report import Report
+from console.commands.signals import TERMINATION, exit_code, handling
+from console.models import Requested
+from console.records.connection import words
+from console.records.intents import request_all
+from console.records.uploads import Uploads
+
+# Together less than five seconds, which is what a system that shuts down may be relied on to give.
+_TELL_SECONDS: Final = 1.5
+STOP_SECONDS: Final = 3.0
+_NOTICE_SECONDS: Final = 0.5
+_LAST_RESORT_SECONDS: Final = 5.0
+_SHOW_CURSOR: Final = b"\x1b[?25h"
+
+
+class Interruption:
+    """The first signal that comes, as `number`; later ones change nothing.
+
+    The main thread looks at it now and then, and calls `leave`. Where it does not come to that, `stop_runner` is called
+    in another thread: it ends the command's own runner, if there is one, within `STOP_SECONDS`.
+    """
+
+    def __init__(self, uploads: Uploads, report: Report, stop_runner: Callable[[], object]) -> None:
+        self.number: signal.Signals | None = None
+        self._uploads = uploads
+        self._report = report
+        self._stop_runner = stop_runner
+        self._is_leaving = threading.Event()
+
+    def awaited(self) -> AbstractContextManager[None]:
+        """For the length of a `with` block, in the main thread."""
+        return handling((signal.SIGINT, *TERMINATION), self._begin)
+
+    def leave(self, number: signal.Signals, ids: Sequence[ObjectId]) -> None:
+        """In the main thread: say what the signal means for these uploads, which are not done.
+
+        After Ctrl+C they wait for somebody to resume them. Another signal is nobody's wish for a pause: what our runner
+        has to let go of goes on with the next one of this host.
+        """
+        self._is_leaving.set()
+        is_paused = threading.Event()
+        if number is signal.SIGINT:
+            # In a thread, as MongoDB may be away.
+            telling = threading.Thread(target=self._request_pause, args=(ids, is_paused), name="pause", daemon=True)
+            telling.start()
+            telling.join(_TELL_SECONDS)
+        with suppress(OSError):
+            self._report.interrupted(ids, number, is_paused=is_paused.is_set())
+
+    def _request_pause(self, ids: Sequence[ObjectId], is_paused: threading.Event) -> None:
+        try:
+            request_all(self._uploads, ids, Requested.PAUSE)
+        except PyMongoError as error:
+            self._report.connection(connected=False, message=words(error))
+        else:
+            is_paused.set()
+
+    def _begin(self, number: signal.Signals) -> None:
+        if self.number is None:
+            self.number = number
+            threading.Thread(target=self._see_to_the_end, args=(number,), name="signal", daemon=True).start()
+
+    def _see_to_the_end(self, number: signal.Signals) -> None:
+        """Uploads pause and the program ends in time, whatever the main thread waits for: a MongoDB that says nothing,
+        a share that hangs, or a reader of what it tells that takes nothing."""
+        end_at = time.monotonic() + _LAST_RESORT_SECONDS
+        if not self._is_leaving.wait(_NOTICE_SECONDS):
+            self._stop_runner()
+        time.sleep(max(0.0, end_at - time.monotonic()))
+        _give_back_cursor()
+        os._exit(exit_code(number))
+
+
+def _give_back_cursor() -> None:
+    """Bars hide it; but nothing is waited for that does not take it."""
+    with suppress(OSError, ValueError):
+        if sys.stdout.isatty() and select.select([], [sys.stdout], [], 0)[1]:
+            os.write(sys.stdout.fileno(), _SHOW_CURSOR)
