@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from console import __version__
 from console.flags import (
@@ -31,10 +32,35 @@ from console.flags import (
     with_flags,
 )
 
+
+class _Group(TyperGroup):
+    """Says no type beside the options that take no value; typer would write `<bool>`."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Those of the program itself."""
+        return _without_types(super().get_params(ctx))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A command, with its options; `--help` too, which typer adds by itself."""
+        command = super().get_command(ctx, cmd_name)
+        if command is not None:
+            _without_types(command.get_params(ctx))
+        return command
+
+
+def _without_types(params: list[Any]) -> list[Any]:
+    for param in params:
+        if getattr(param, "is_flag", False):
+            param.metavar = ""
+    return params
+
+
 app = typer.Typer(
     name="upload-console",
-    help="Uploads to S3, each one a MongoDB document, watched through its change stream.",
-    epilog="Exit codes: 0 done, 1 an upload failed, 2 wrong usage or settings, 3 server out of reach, 130 interrupted.",
+    cls=_Group,
+    help="A full-screen console for uploads to S3. Without a command it opens on the configured MongoDB and S3.",
+    epilog="Exit codes: 0 done, 1 an upload failed, 2 wrong usage or configuration, 3 a server cannot be reached, "
+    "130 interrupted.",
     no_args_is_help=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -61,7 +87,10 @@ def root(
     """Without a command: the full-screen console on the configured MongoDB and S3."""
     if context.invoked_subcommand is not None:
         if any(value is not None for value in (config, mongodb_uri, s3_endpoint, bucket)):
-            raise typer.BadParameter(f"put these flags behind {context.invoked_subcommand}", param_hint="flags")
+            command = context.invoked_subcommand
+            raise typer.BadParameter(
+                f"put these options after the command: `upload-console {command} --bucket …`", param_hint="options"
+            )
         return
     from console.commands.fullscreen import run
 
@@ -88,8 +117,11 @@ def services(directory: Directory = None, as_json: AsJson = False) -> None:
 @with_flags
 def upload(
     shared: Shared,
-    paths: Annotated[list[Path], typer.Argument(help="Files and folders.", metavar="PATH")],
-    to: Annotated[str | None, typer.Option("--to", help="s3://bucket/prefix.", metavar="URL")] = None,
+    paths: Annotated[list[Path], typer.Argument(help="Files and folders to upload.", metavar="PATH")],
+    to: Annotated[
+        str | None,
+        typer.Option("--to", help="Destination, s3://bucket/prefix. Default: s3.bucket and s3.prefix.", metavar="URL"),
+    ] = None,
     duplicates: Duplicates = None,
     as_json: AsJson = False,
     detach: Detach = False,
@@ -107,24 +139,30 @@ def events(
     namespace: Annotated[
         str | None, typer.Option(help="db or db.collection; '*' for the whole deployment.", metavar="NAME")
     ] = None,
-    since: Annotated[str | None, typer.Option(help="15m, 2h, a date, or a resume token.", metavar="WHEN")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Begin here: 15m or 2h (before now), a date, or a resume token.", metavar="WHEN")
+    ] = None,
     until: Annotated[
         str | None, typer.Option(help="End before this time: a date, or 5m from now.", metavar="WHEN")
     ] = None,
     match: Annotated[
         str | None, typer.Option(help="Only events that match: a filter line, or JSON.", metavar="FILTER")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="End after so many events.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="End after N events.", metavar="N")] = None,
     resume_file: Annotated[
-        Path | None, typer.Option(help="Keep the place in this file and go on from there.", metavar="FILE")
+        Path | None, typer.Option(help="Save the resume token in this file, and resume from it.", metavar="FILE")
     ] = None,
-    record: Annotated[Path | None, typer.Option(help="Write all events to this file as well.", metavar="FILE")] = None,
+    record: Annotated[Path | None, typer.Option(help="Also write all events to this file.", metavar="FILE")] = None,
     replay: Annotated[
         Path | None, typer.Option(help="Show a recorded file instead of a server.", metavar="FILE")
     ] = None,
-    speed: Annotated[float, typer.Option(min=0, help="Of a replay: 1 as it was, 0 as fast as possible.")] = 0.0,
+    speed: Annotated[
+        float, typer.Option(min=0, help="Replay speed: 1 is real time, 0 as fast as possible.", metavar="X")
+    ] = 0.0,
     as_json: AsJson = False,
-    canonical: Annotated[bool, typer.Option("--canonical", help="JSON lines in which every type is named.")] = False,
+    canonical: Annotated[
+        bool, typer.Option("--canonical", help="Canonical extended JSON: every type is explicit.")
+    ] = False,
 ) -> int:
     """Inspect change events of any namespace: full screen, or extended-JSON lines with --json."""
     from console.commands.events import EventOptions, run
@@ -152,7 +190,7 @@ def list_uploads(
     ids: Ids = None,
     status: Status = None,
     match: Match = None,
-    limit: Annotated[int, typer.Option(min=0, help="At most so many, newest first; 0 for all.")] = 100,
+    limit: Annotated[int, typer.Option(min=0, help="At most N, newest first; 0 for all.", metavar="N")] = 100,
     as_json: AsJson = False,
 ) -> int:
     """List uploads, newest first."""
@@ -171,28 +209,28 @@ def _intent(shared: Shared, name: str, chosen: Chosen, **more: Any) -> int:
 @app.command()
 @with_flags
 def pause(shared: Shared, chosen: Chosen, as_json: AsJson = False) -> int:
-    """Pause uploads, on whichever host they run; parts that arrived are kept."""
+    """Pause uploads, on whichever host they run; parts already in S3 are kept."""
     return _intent(shared, "pause", chosen, as_json=as_json)
 
 
 @app.command()
 @with_flags
 def resume(shared: Shared, chosen: Chosen, detach: Detach = False, as_json: AsJson = False) -> int:
-    """Resume paused uploads behind the parts that arrived; stays and carries them out, unless --detach."""
+    """Resume paused uploads from the first missing part, and wait until they finish (unless --detach)."""
     return _intent(shared, "resume", chosen, detach=detach, as_json=as_json)
 
 
 @app.command()
 @with_flags
 def cancel(shared: Shared, chosen: Chosen, as_json: AsJson = False) -> int:
-    """Cancel uploads and drop the parts that arrived."""
+    """Cancel uploads; parts already in S3 are removed."""
     return _intent(shared, "cancel", chosen, as_json=as_json)
 
 
 @app.command()
 @with_flags
 def retry(shared: Shared, chosen: Chosen, detach: Detach = False, as_json: AsJson = False) -> int:
-    """Start failed and cancelled uploads again; stays and carries them out, unless --detach."""
+    """Retry failed and cancelled uploads, and wait until they finish (unless --detach)."""
     return _intent(shared, "retry", chosen, detach=detach, as_json=as_json)
 
 
@@ -201,10 +239,12 @@ def retry(shared: Shared, chosen: Chosen, detach: Detach = False, as_json: AsJso
 def priority(
     shared: Shared,
     chosen: Chosen,
-    by: Annotated[int, typer.Option(min=-1000, max=1000, help="Added to the priority; may be negative.")] = 1,
+    by: Annotated[
+        int, typer.Option(min=-1000, max=1000, help="Add N to the priority; may be negative.", metavar="N")
+    ] = 1,
     as_json: AsJson = False,
 ) -> int:
-    """Let uploads start before others that wait, or after them."""
+    """Raise or lower the priority of uploads."""
     return _intent(shared, "priority", chosen, by=by, as_json=as_json)
 
 
@@ -213,16 +253,17 @@ def priority(
 def limits(
     shared: Shared,
     runners: Annotated[
-        list[str] | None, typer.Argument(help="Beginnings of their names; without any, all.", metavar="RUNNER")
+        list[str] | None,
+        typer.Argument(help="First characters of runners' names. Default: all runners.", metavar="RUNNER"),
     ] = None,
     bandwidth: Annotated[
-        str | None, typer.Option(help="All uploads of a runner together, a second; 0 for no limit.", metavar="SIZE")
+        str | None, typer.Option(help="Bytes a second for all uploads of a runner; 0 for no limit.", metavar="SIZE")
     ] = None,
-    uploads: Annotated[int | None, typer.Option(min=1, max=256, help="Uploads at once.", metavar="N")] = None,
-    parts: Annotated[int | None, typer.Option(min=1, max=256, help="Parts at once.", metavar="N")] = None,
+    uploads: Annotated[int | None, typer.Option(min=1, max=256, help="Parallel uploads.", metavar="N")] = None,
+    parts: Annotated[int | None, typer.Option(min=1, max=256, help="Parallel parts.", metavar="N")] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Show what runners may use, on every host, and change it while they work."""
+    """Show or change what runners may use, on every host, while they work."""
     from console.commands.limits import Change, run
 
     return run(shared.settings(), runners or (), Change(bandwidth, uploads, parts), as_json=as_json)
@@ -233,7 +274,7 @@ def limits(
 def delete(
     shared: Shared,
     chosen: Chosen,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     as_json: AsJson = False,
 ) -> int:
     """Remove objects from S3 and their records; asks first."""
@@ -246,20 +287,22 @@ def watch(
     shared: Shared,
     folders: Annotated[
         list[Path] | None,
-        typer.Argument(help="Folders; without any, those of the configuration.", metavar="DIR"),
+        typer.Argument(help="Folders to watch. Default: the [[watch]] tables of the configuration.", metavar="DIR"),
     ] = None,
     to: Annotated[
-        str | None, typer.Option("--to", help="s3://bucket/prefix, for these folders.", metavar="URL")
+        str | None, typer.Option("--to", help="Destination of these folders, s3://bucket/prefix.", metavar="URL")
     ] = None,
-    once: Annotated[bool, typer.Option("--once", help="Send what is there, and end.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent, and why not.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Send the files that are there, then end.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Report what would be sent and what not, and why; change nothing.")
+    ] = False,
     metrics_port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="Serve /metrics (OpenMetrics) and /healthz.", metavar="PORT")
     ] = None,
     metrics_host: Annotated[str, typer.Option(help="Address for --metrics-port.", metavar="HOST")] = "127.0.0.1",
     as_json: AsJson = False,
 ) -> int:
-    """Upload what comes to rest in folders, without a screen; SIGHUP reads the rules again."""
+    """Upload new and changed files of folders, without a screen; SIGHUP reads the rules again."""
     from console.commands.watch import WatchOptions, run
 
     options = WatchOptions(
@@ -277,7 +320,7 @@ def watch(
 @app.command()
 @with_flags
 def verify(shared: Shared, chosen: Chosen, as_json: AsJson = False) -> int:
-    """Compare objects and files again, byte for byte through their checksums."""
+    """Compare each object's checksum with its file again; nothing is downloaded."""
     from console.commands.verify import run
 
     return run(shared.settings(), chosen.selection, as_json=as_json)
@@ -290,10 +333,13 @@ def sweep(
     older_than: Annotated[
         float,
         typer.Option(
-            "--older-than", help="Leave younger ones: their records may be on their way.", metavar="SECONDS", min=0
+            "--older-than",
+            help="Leave younger ones alone: their records may not be written yet.",
+            metavar="SECONDS",
+            min=0,
         ),
     ] = 300.0,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     as_json: AsJson = False,
 ) -> int:
     """List multipart uploads in the bucket that no record owns, and abort them after asking."""
@@ -305,7 +351,7 @@ def sweep(
 @app.command()
 @with_flags
 def doctor(shared: Shared, as_json: AsJson = False) -> int:
-    """Check MongoDB, change streams, rights, bucket, checksums and terminal; each finding with its mend."""
+    """Check MongoDB, change streams, rights, bucket, checksums and terminal, and say how to fix what is wrong."""
     from console.commands.doctor import run
 
     return run(shared.settings(), as_json=as_json)

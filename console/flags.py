@@ -19,21 +19,45 @@ if TYPE_CHECKING:
     from console.commands.selection import Selection
     from console.config import Settings
 
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="Configuration file (TOML).", metavar="FILE")]
-MongoUri = Annotated[str | None, typer.Option("--mongodb-uri", help="MongoDB, as PyMongo takes it.", metavar="URI")]
-S3Endpoint = Annotated[str | None, typer.Option("--s3-endpoint", help="S3 endpoint; AWS if none.", metavar="URL")]
-Bucket = Annotated[str | None, typer.Option("--bucket", help="Bucket to upload to.", metavar="NAME")]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        help="Configuration file (TOML). Default: UPLOAD_CONSOLE_CONFIG, ./config.toml, then the user's configuration "
+        "folder.",
+        metavar="FILE",
+    ),
+]
+MongoUri = Annotated[
+    str | None, typer.Option("--mongodb-uri", help="MongoDB connection string. Default: mongodb.uri.", metavar="URI")
+]
+S3Endpoint = Annotated[
+    str | None, typer.Option("--s3-endpoint", help="S3 endpoint. Default: s3.endpoint_url, else AWS.", metavar="URL")
+]
+Bucket = Annotated[
+    str | None, typer.Option("--bucket", help="Bucket to upload to. Default: s3.bucket.", metavar="NAME")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON lines instead of text.")]
-Ids = Annotated[list[str] | None, typer.Argument(help="Upload ids, or their unambiguous ends.", metavar="ID")]
+Ids = Annotated[list[str] | None, typer.Argument(help="Upload ids, or their last characters if unique.", metavar="ID")]
 All = Annotated[bool, typer.Option("--all", help="Every upload that the command applies to.")]
-Status = Annotated[list[str] | None, typer.Option("--status", help="Only uploads of this status.", metavar="STATUS")]
-Match = Annotated[str | None, typer.Option("--match", help="Only documents that match.", metavar="JSON")]
+Status = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--status",
+        # As `models` has them, which takes long to import.
+        help="Only uploads of this status (pending, uploading, paused, completed, failed, cancelled); may be repeated.",
+        metavar="STATUS",
+    ),
+]
+Match = Annotated[
+    str | None, typer.Option("--match", help="Only uploads whose documents match this MongoDB query.", metavar="JSON")
+]
 Detach = Annotated[
-    bool, typer.Option("--detach", help="Only record the intent; some runner of the host carries it out.")
+    bool, typer.Option("--detach", help="Record the intent and end; a runner on this host carries it out.")
 ]
 Duplicates = Annotated[
     Literal["overwrite", "skip_identical", "new_name", "fail"] | None,  # as `models` has it, which takes long to import
-    typer.Option(help="What if the key exists; as configured if none."),
+    typer.Option(help="What to do if the key exists. Default: transfer.duplicates."),
 ]
 Directory = Annotated[Path | None, typer.Option("--dir", help="Keep the servers' data in this folder.", metavar="DIR")]
 

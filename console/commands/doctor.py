@@ -1,4 +1,4 @@
-"""`doctor`: every check with what was found and, where something is wrong, its mend."""
+"""`doctor`: every check with what was found and, where something is wrong, how to fix it."""
 
 from __future__ import annotations
 
