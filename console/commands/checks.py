@@ -100,12 +100,18 @@ def _check_collection(settings: MongoSettings, wire_version: int) -> Iterator[Fi
         notes = [note for note in records.notes if note.startswith("no right")]
         if notes:
             yield _warning(
-                "collection", "; ".join(notes), "Grant the role dbAdmin on the database once, or run collMod."
+                "collection",
+                "; ".join(notes),
+                "Grant the role dbAdmin on the database, at least for one start, or run collMod.",
             )
         else:
             yield _good("collection", "; ".join(records.notes) or f"{name} is set up")
         if wire_version < WIRE_VERSION_6_0:
-            yield _warning("images", "older than 6.0: no documents before a change", "Upgrade MongoDB to 6.0 or later.")
+            yield _warning(
+                "images",
+                "older than 6.0: events do not show documents before a change",
+                "Upgrade MongoDB to 6.0 or later.",
+            )
         yield _check_change_stream(records, records.connection)
 
 
@@ -177,7 +183,7 @@ def check_terminal() -> Iterator[Finding]:
     """Size, characters, colours."""
     encoding = locale.getpreferredencoding(do_setlocale=False)
     if not sys.stdout.isatty():
-        yield _warning("terminal", "standard output is no terminal", "The full-screen console needs one.")
+        yield _warning("terminal", "standard output is not a terminal", "The full-screen console needs one.")
         return
     size = shutil.get_terminal_size()
     term = os.environ.get("TERM", "")

@@ -34,7 +34,7 @@ class Bounded:
 
     @property
     def position(self) -> Start:
-        """Behind all that was given, which may be less than was taken."""
+        """After all that was given, which may be less than was taken."""
         return self._cut_at or self._source.position
 
     @property

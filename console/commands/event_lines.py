@@ -64,7 +64,7 @@ class EventLines:
             if self._place:
                 self._place.keep(source.position.token, is_idle=not items)
             self._output.check_reader()
-        if self._place:  # also behind what was read last and did not pass a filter
+        if self._place:  # also after what was read last and did not pass a filter
             self._place.keep(source.position.token, is_idle=False)
 
     def _lines(self, item: FeedItem) -> Iterator[str]:
@@ -91,7 +91,7 @@ class EventLines:
 
 
 class _Place:
-    """The place in the stream, kept behind what was written."""
+    """The place in the stream, kept after the events are written."""
 
     def __init__(self, file: ResumeFile) -> None:
         self._file = file

@@ -41,7 +41,7 @@ class Source(Protocol):
 
     @property
     def position(self) -> Start:
-        """Behind all that `feed_take` gave."""
+        """After all that `feed_take` gave."""
         ...
 
     @property
@@ -110,7 +110,7 @@ class LiveSource:
 
     @property
     def position(self) -> Start:
-        """Behind all that was taken."""
+        """After all that was taken."""
         return self._feed.position
 
     @property
@@ -209,7 +209,9 @@ def _target(connection: Connection, name: str) -> FeedTarget:
             return connection.client[database][collection]
     except PyMongoError as error:
         raise UsageError(f"--namespace {visible(name)}: {words(error)}") from error
-    raise UsageError(f"--namespace: {visible(name)} is none", advice="Expected db, db.collection, or '*' for all.")
+    raise UsageError(
+        f"--namespace: {visible(name)} is not a valid namespace", advice="Expected db, db.collection, or '*' for all."
+    )
 
 
 def _within_history(connection: Connection, start: Start) -> Start:
@@ -224,4 +226,4 @@ def _within_history(connection: Connection, start: Start) -> Start:
         return Start(at=known.begins)
     # The next whole second, so that it can be typed.
     oldest = Timestamp(known.begins.time + 1, 0).as_datetime()
-    raise UsageError(f"--since: the server's history begins at {oldest:%Y-%m-%dT%H:%M:%SZ}", advice=_HISTORY_ADVICE)
+    raise UsageError(f"--since: the oldest time available is {oldest:%Y-%m-%dT%H:%M:%SZ}", advice=_HISTORY_ADVICE)

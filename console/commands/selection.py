@@ -79,7 +79,7 @@ def read_match(text: str) -> dict[str, Any]:
 
 def _status(text: str) -> str:
     if text not in [status.value for status in UploadStatus]:
-        raise UsageError(f"--status: {visible(text)} is none of {', '.join(UploadStatus)}")
+        raise UsageError(f"--status: {visible(text)} is not one of {', '.join(UploadStatus)}")
     return text
 
 
@@ -87,7 +87,7 @@ def _find_id(uploads: Uploads, text: str) -> ObjectId:
     if ObjectId.is_valid(text):
         return ObjectId(text)
     if not re.fullmatch(rf"[0-9a-f]{{{_SHORTEST_END},23}}", text):
-        raise UsageError(f"{visible(text)} is no upload id", advice="`upload-console list` shows them.")
+        raise UsageError(f"{visible(text)} is not a valid upload id", advice="`upload-console list` shows them.")
     ends_so = {"$expr": {"$regexMatch": {"input": {"$toString": "$_id"}, "regex": f"{text}$"}}}
     found = [document["_id"] for document in uploads.collection.find(ends_so, {"_id": 1}).limit(2)]
     if len(found) == 1:

@@ -176,7 +176,7 @@ class BufferView(Generic[N]):
         return self.unseen
 
     def search(self, wanted: Filter, start: int, *, backwards: bool = False, most: int = 1_000) -> Search:
-        """Look for the next entry of the view that passes `wanted` too, behind (or before) the number `start`."""
+        """Look for the next entry of the view that passes `wanted` too, after (or before) the number `start`."""
         head, body = wanted.head(), wanted.body()
         at = self.position(start) - 1 if backwards else self.position(start + 1)
         for _ in range(most):

@@ -206,7 +206,7 @@ def _part(update: Mapping[str, Any], name: str, kind: type) -> Any:
 
 
 def _described_path(name: str, exact: Mapping[str, Any]) -> Path:
-    """The steps behind a dotted name: as the server tells them where dots are ambiguous, else cut at the dots."""
+    """The steps of a dotted name: as the server tells them where dots are ambiguous, else cut at the dots."""
     steps = exact.get(name)
     if isinstance(steps, list) and all(isinstance(step, str | int) for step in steps):
         return tuple(step if isinstance(step, str) else int(step) for step in steps)

@@ -37,7 +37,7 @@ class ChangeEvent:
     `namespace` is "db.collection", "db" for events of a whole database, or "" where the event names none
     (invalidate). `before` and `after` are the pre- and post-image where the stream delivered them, `update` the
     `updateDescription`. `cluster_time` orders events of a deployment; `wall_time` (UTC, 6.0 and later) is the server's
-    clock. `token` resumes a stream behind this event. `raw` is the event as it came, with every other field.
+    clock. `token` resumes a stream after this event. `raw` is the event as it came, with every other field.
     """
 
     operation: str
@@ -115,7 +115,7 @@ def join_fragments(fragments: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """One raw event of the fragments that `$changeStreamSplitLargeEvent` made of it, in their order.
 
     Every top-level field is whole in one fragment (manual, "$changeStreamSplitLargeEvent"); the resume token is
-    the last fragment's, behind the whole event.
+    the last fragment's, after the whole event.
     """
     joined: dict[str, Any] = {}
     for fragment in fragments:

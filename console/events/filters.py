@@ -181,7 +181,7 @@ def _check_operation(word: Word, position: int) -> None:
     clause = OperationClause((word,))
     if not any(map(clause.matches, _OF_EACH)):
         known = ", ".join(_OPERATIONS)
-        raise FilterError(f"no operation is {visible(word.typed)}; there are {known}", position)
+        raise FilterError(f"{visible(word.typed)} is not a valid operation; valid: {known}", position)
 
 
 def _read_path(word: Word) -> Word:
@@ -194,9 +194,9 @@ def _match_clause(line: str, start: int, negated: bool) -> tuple[Clause, int]:
     try:
         expression, end = decoder.raw_decode(line, start)
     except json.JSONDecodeError as error:
-        raise FilterError(f"no JSON: {visible(error.msg)}", error.pos) from error
+        raise FilterError(f"not valid JSON: {visible(error.msg)}", error.pos) from error
     except (ValueError, TypeError, KeyError, ArithmeticError, AttributeError, RecursionError, BSONError) as error:
-        raise FilterError(f"no extended JSON: {visible(str(error))}", start) from error
+        raise FilterError(f"not valid extended JSON: {visible(str(error))}", start) from error
     if end < len(line) and not line[end].isspace():
         raise FilterError(f"unexpected {visible(line[end])}", end, advice="Separate clauses by spaces.")
     try:

@@ -68,7 +68,7 @@ def _part(key: str, argument: Any) -> Predicate:
 
 
 def _condition(argument: Any) -> Condition:
-    """What stands behind a field's name: operators, a pattern, or a value to be equal to."""
+    """What stands after a field's name: operators, a pattern, or a value to be equal to."""
     if has_operators(argument):
         return _operators(argument)
     return pattern(argument) if bson_type(argument) == "regex" else Test(equal(argument))

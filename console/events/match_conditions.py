@@ -127,7 +127,7 @@ def member(argument: Any) -> Condition:
 
 
 def has_operators(argument: Any) -> bool:
-    """Whether what stands behind a field are operators, not a value to be equal to."""
+    """Whether what stands after a field are operators, not a value to be equal to."""
     return isinstance(argument, Mapping) and next(iter(argument), "").startswith("$")
 
 

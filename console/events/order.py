@@ -45,7 +45,7 @@ def order_class(value: Any) -> int:
 
 
 def order(first: Any, second: Any) -> int:
-    """Negative, 0 or positive as `first` sorts before, with or behind `second`; NaN is the least number."""
+    """Negative, 0 or positive as `first` sorts before, with or after `second`; NaN is the least number."""
     group, other_group = order_class(first), order_class(second)
     if group != other_group:
         return group - other_group

@@ -182,7 +182,7 @@ def _read_line(line: bytes) -> ChangeEvent | Gap | str:
     try:
         document = json_util.loads(line.decode("utf-8"), json_options=CANONICAL)
     except (ValueError, TypeError, KeyError, ArithmeticError, AttributeError, RecursionError, BSONError) as error:
-        return f"no extended JSON: {error}"
+        return f"not valid extended JSON: {error}"
     if not isinstance(document, Mapping):
         return "no document"
     if isinstance(gap := document.get("gap"), Mapping) and len(document) == 1:
@@ -190,7 +190,7 @@ def _read_line(line: bytes) -> ChangeEvent | Gap | str:
             moment if isinstance(moment := gap.get(name), datetime) else None for name in ("since", "until")
         )
         return Gap(str(gap.get("reason", "")), since, until)
-    return ChangeEvent.from_raw(document) if "operationType" in document else "no change event: no operationType"
+    return ChangeEvent.from_raw(document) if "operationType" in document else "not a change event: no operationType"
 
 
 def _document(item: ChangeEvent | Gap) -> Mapping[str, Any]:

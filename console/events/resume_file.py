@@ -65,7 +65,7 @@ class ResumeFile:
 
         Events are written before their token is kept, so a reader that is killed in between has written more than
         the file says. Where the output is a regular file that tells: a last line that was cut off is removed, and the
-        last whole line, if it is behind the kept token, is the place. Where it is a pipe, the kept token is, and the
+        last whole line, if it is after the kept token, is the place. Where it is a pipe, the kept token is, and the
         events of the last write may come twice.
         """
         kept = self.load()

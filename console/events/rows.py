@@ -217,7 +217,7 @@ class _Builder:
     def _fields(
         self, edit: FieldsEdited, before: Mapping[str, Any], after: Mapping[str, Any], path: Path, depth: int
     ) -> None:
-        """Fields in the order after; a removed one behind the field that it stood behind."""
+        """Fields in the order after; a removed one after the field that it followed."""
         gone: dict[str | None, dict[str, Any]] = {}
         anchor: str | None = None
         for key, value in before.items():

@@ -35,7 +35,7 @@ _SECONDS: Final = range(1, 2**32)  # of a BSON timestamp
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where the stream begins: behind a resume token, at a cluster time, or (both None) now."""
+    """Where the stream begins: after a resume token, at a cluster time, or (both None) now."""
 
     token: Mapping[str, Any] | None = None
     at: Timestamp | None = None
@@ -72,9 +72,9 @@ def parse_token(text: str) -> Mapping[str, Any]:
     try:
         token = json_util.loads(text, json_options=CANONICAL)
     except (ValueError, TypeError, KeyError, ArithmeticError, AttributeError, RecursionError, BSONError) as error:
-        raise UsageError(f"no resume token: {visible(str(error))}", advice=_EXAMPLE) from error
+        raise UsageError(f"not a valid resume token: {visible(str(error))}", advice=_EXAMPLE) from error
     if not isinstance(token, Mapping) or not token.get("_data"):
-        raise UsageError("no resume token: it has no _data", advice=_EXAMPLE)
+        raise UsageError("not a valid resume token: it has no _data", advice=_EXAMPLE)
     return token
 
 
@@ -108,7 +108,7 @@ def _moment(text: str, now: datetime, direction: int, option: str, forms: str) -
             return moment.astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise UsageError(f"{option} {visible(text)}: {visible(str(error))}", advice=f"It takes {forms}.") from error
-    problem = "is out of range" if moment is not None else "is no time"
+    problem = "is out of range" if moment is not None else "is not a valid time"
     raise UsageError(f"{option} {visible(text)} {problem}", advice=f"It takes {forms}.")
 
 

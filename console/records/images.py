@@ -54,7 +54,7 @@ class ImagesOf:
             case Images.OFF:
                 return f"{name} keeps no pre- and post-images."
             case Images.NO_COLLECTION:
-                return f"{name} is no collection, or no longer one: its images are gone."
+                return f"{name} is not a collection, or no longer one: its images are gone."
             case Images.TOO_OLD:
                 return "The server is older than 6.0, which brought pre- and post-images."
             case Images.UNKNOWN:

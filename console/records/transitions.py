@@ -217,7 +217,7 @@ def request(requested: Requested) -> tuple[Filter, Fields]:
 
 
 def retry() -> tuple[Filter, Fields]:
-    """Failed and cancelled uploads start again, behind what S3 still has of them."""
+    """Failed and cancelled uploads start again, after what S3 still has of them."""
     fields: Fields = {
         "status": UploadStatus.PENDING.value,
         "requested": Requested.RUN.value,

@@ -230,7 +230,7 @@ class Uploads:
     def waiting_after(
         self, after: tuple[int, datetime, ObjectId] | None, text: str, limit: int
     ) -> list[Mapping[str, Any]]:
-        """Pending documents in the order in which they will start, behind the one given by its order's values."""
+        """Pending documents in the order in which they will start, after the one given by its order's values."""
         wanted: Filter = {"status": UploadStatus.PENDING.value, **_containing(text)}
         if after is not None:
             priority, created_at, last = after
@@ -244,7 +244,7 @@ class Uploads:
     def finished_after(
         self, after: tuple[datetime | None, ObjectId] | None, text: str, limit: int
     ) -> list[Mapping[str, Any]]:
-        """Finished documents, newest first, behind the one given by its order's values."""
+        """Finished documents, newest first, after the one given by its order's values."""
         wanted: Filter = {"status": {"$in": _FINISHED}, **_containing(text)}
         if after is not None:
             finished_at, last = after

@@ -157,7 +157,7 @@ class TestRecordings:
         answer = command("events", "--replay", str(record))
         seen = lines(answer)
         assert [line.get("operationType", "gap") for line in seen] == ["create", "gap", "gap", "insert", "gap"]
-        assert "line 2: no extended JSON" in seen[1]["gap"]["reason"]
+        assert "line 2: not valid extended JSON" in seen[1]["gap"]["reason"]
         assert answer.err.count("gap: ") == 3
         assert "\x1b" not in answer.out + answer.err
 
@@ -217,9 +217,9 @@ class TestResuming:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--since", "yesterday"], "--since yesterday is no time"),
+        (["--since", "yesterday"], "--since yesterday is not a valid time"),
         (["--since", "2099-01-01"], "is in the future"),
-        (["--until", "whenever"], "--until whenever is no time"),
+        (["--until", "whenever"], "--until whenever is not a valid time"),
         (["--namespace", ".things"], "--namespace"),
         (["--namespace", "things."], "--namespace"),
         (["--namespace", "a b.c"], "--namespace a b.c"),

@@ -78,7 +78,7 @@ class TestForgotten:
             assert isinstance(answer.error, UsageError), answer
             assert answer.code == 2
             named = datetime.fromisoformat(answer.error.message.split()[-1])
-            assert answer.error.message == f"--since: the server's history begins at {second(named)}"
+            assert answer.error.message == f"--since: the oldest time available is {second(named)}"
             # The next whole second; in the background the server may go on letting go of what is old.
             assert before.time + 1 <= named.timestamp() <= _begins(client).time + 1
             while datetime.now(UTC) < named:

@@ -157,7 +157,7 @@ def test_what_stays_writes_only_json_into_a_pipe(
     again = command(name, str(completed[0]["id"]))
     assert (again.code, again.out) == (1, "")
     assert again.err.startswith(f"0 uploads {said}.\n")
-    assert "carries them out" in " ".join(command(name, "--help").out.split())
+    assert "wait until they finish" in " ".join(command(name, "--help").out.split())
 
 
 def test_priority(command: Command, records: Records, tmp_path: Path, bucket: str) -> None:
@@ -198,8 +198,8 @@ def test_what_is_selected(command: Command, records: Records, tmp_path: Path, bu
     assert command("pause", "--match", '{"filename": "b"}').out == "1 upload told to pause.\n"
     assert [line["filename"] for line in lines(command("list", "--status", "paused", "--json").out)] == ["b"]
     assert "no upload id ends in" in str(command("pause", "00000000").error)
-    assert "is no upload id" in str(command("pause", "what").error)
-    assert "is none of pending" in str(command("list", "--status", "done").error)
+    assert "is not a valid upload id" in str(command("pause", "what").error)
+    assert "is not one of pending" in str(command("list", "--status", "done").error)
     assert "not JSON" in str(command("list", "--match", "{").error)
     unknown = command("cancel", str(ObjectId()))
     assert unknown.code == 1

@@ -109,8 +109,8 @@ def test_bad_lines_are_named_and_skipped(tmp_path: Path) -> None:
     bad = [item for item in items if isinstance(item, BadLine)]
     assert [item.line for item in bad] == [2, 4, 5, 6, 7, 8, 10]
     assert numbers(path) == [1, 2]
-    assert str(bad[0]).startswith(f"{tmp_path}/r\\x1b, line 2: no extended JSON")
-    assert bad[2].reason == "no change event: no operationType"
+    assert str(bad[0]).startswith(f"{tmp_path}/r\\x1b, line 2: not valid extended JSON")
+    assert bad[2].reason == "not a change event: no operationType"
     assert bad[-1].reason == "the line was cut off"
 
 

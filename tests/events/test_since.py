@@ -60,11 +60,11 @@ def test_tokens(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "is no time"),
-        ("soon", "--since soon is no time"),
-        ("15", "is no time"),
-        ("15 months", "is no time"),
-        ("-5m", "is no time"),
+        ("", "is not a valid time"),
+        ("soon", "--since soon is not a valid time"),
+        ("15", "is not a valid time"),
+        ("15 months", "is not a valid time"),
+        ("-5m", "is not a valid time"),
         ("2026-13-01", "month must be in 1..12"),
         ("2026-02-30", "day"),
         ("25:00", "hour must be in 0..23"),
@@ -73,11 +73,11 @@ def test_tokens(text: str) -> None:
         ("1900-01-01", "is out of range"),
         ("2026-07-16", "is in the future"),
         ("23:59", "is in the future"),
-        ("\x1b[1m", r"\x1b[1m is no time"),
+        ("\x1b[1m", r"\x1b[1m is not a valid time"),
         ("{}", "it has no _data"),
-        ('{"_data": ', "no resume token"),
-        ('{"_data": {"$oid": 5}}', "no resume token"),
-        ("8265F0", "is no time"),
+        ('{"_data": ', "not a valid resume token"),
+        ('{"_data": {"$oid": 5}}', "not a valid resume token"),
+        ("8265F0", "is not a valid time"),
     ],
 )
 def test_what_is_none_is_said(text: str, words: str) -> None:
