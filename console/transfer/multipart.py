@@ -35,7 +35,8 @@ def send_multipart(job: Job, *, if_absent: bool) -> Confirmation:
 
     Raises:
         TransferError: PreconditionFailed where the key was taken meanwhile (the multipart upload stays open); others
-            as `errors.classify` sorts them. Stopped: `control` said so.
+            as `errors.classify` sorts them.
+        Stopped: `control` said so.
     """
     fresh_starts = 0
     while True:

@@ -54,7 +54,8 @@ def with_retries(operation: Callable[[], T], policy: RetryPolicy, control: Contr
     """Run a request until it succeeds, fails for good, or the retries are used up.
 
     Raises:
-        TransferError: the last one. Stopped: `control` said so.
+        TransferError: the last one.
+        Stopped: `control` said so.
     """
     counted = 0
 
