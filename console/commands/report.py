@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from console.formatting import count, visible
 from console.models import Upload, UploadStatus
 
-_THEY_GO_ON: Final = "They go on with the next console, watch or resume on this host."
+_THEY_GO_ON: Final = "They continue with the next console, `watch` or `resume` on this host."
 
 
 class UploadLine(BaseModel):

@@ -133,7 +133,7 @@ def _require_folders(folders: Sequence[Path]) -> None:
     """Those that were typed; one of the configuration may be away for now, and the others are watched all the same."""
     for folder in folders:
         if not _is_there(folder):
-            raise UsageError(f"{visible(str(folder))} is not there, or no folder")
+            raise UsageError(f"{visible(str(folder))} does not exist, or is not a folder")
 
 
 def _is_there(folder: Path) -> bool:
@@ -170,7 +170,7 @@ def _run_once(
     if interrupted.ending.is_set():
         return INTERRUPTED
     for title in single.unseen:
-        _log.error("%s was not looked at to the end: its folder is away, or cannot be read", title)
+        _log.error("%s was not scanned completely: its folder is missing or cannot be read", title)
     return 1 if failed or missing or single.unseen else 0
 
 

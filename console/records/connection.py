@@ -203,7 +203,7 @@ def _no_replica_set(connection: Connection) -> MongoUnsuitable:
 def _no_right(text: str, connection: Connection) -> MongoUnsuitable:
     if "requires authentication" in text:
         return MongoUnsuitable(
-            f"MongoDB at {connection.address} wants a user and a password.",
+            f"MongoDB at {connection.address} requires a user and a password.",
             advice="Write them into mongodb.uri: mongodb://user:password@host:27017/?authSource=admin.",
         )
     database = connection.settings.database
@@ -220,7 +220,7 @@ def _unselectable(connection: Connection) -> ConsoleError | None:
     servers = topology.server_descriptions().values()
     if any(server.server_type_name == _GHOST for server in servers):
         return MongoUnsuitable(
-            f"MongoDB at {connection.address} was started as a replica set, but not made one yet.",
+            f"MongoDB at {connection.address} was started with --replSet, but the replica set is not initiated yet.",
             advice="Run once: mongosh --eval 'rs.initiate()'. If it was, it is just starting: try again.",
         )
     if not servers:  # PyMongo forgets servers that answer and are not of the set that the URI names

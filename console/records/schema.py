@@ -132,7 +132,7 @@ def _bring_up_to_date(database: Database[Document], name: str, images: Document)
     found = next(iter(database.list_collections(filter={"name": name})), {})
     if found.get("type", "collection") != "collection":
         raise MongoUnsuitable(
-            f"{database.name}.{name} is a {found['type']}, not a collection.", advice="Set mongodb.collection anew."
+            f"{database.name}.{name} is a {found['type']}, not a collection.", advice="Use another mongodb.collection."
         )
     options = found.get("options", {})
     wanted: Document = {}

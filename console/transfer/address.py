@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A bucket's place. `host` with its port as it stands in the Host header; `prefix` is what keys are put behind."""
+    """A bucket's place. `host` with its port as it stands in the Host header; `prefix` is what keys are appended to."""
 
     host: str
     prefix: str

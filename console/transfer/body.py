@@ -153,7 +153,7 @@ class Body(io.RawIOBase):
         return filled
 
     def take_back(self, position: int = 0) -> None:
-        """Count what lies behind `position` as not sent: the request failed or starts over."""
+        """Count what lies after `position` as not sent: the request failed or starts over."""
         if self._counted > position:
             self._journal.sent(position - self._counted)
             self._counted = position

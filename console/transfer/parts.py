@@ -67,7 +67,7 @@ def send_parts(job: Job, upload_id: str, plan: PartPlan, listed: Mapping[int, Li
     """Bring every part of the plan to S3; those listed with the file's bytes stay. In the plan's order.
 
     Raises:
-        TransferError: the first that retrying did not mend. Stopped: `control` said so.
+        TransferError: the first that retrying did not cure. Stopped: `control` said so.
     """
     sending = _Sending(job, upload_id, listed)
     futures: list[Future[SentPart]] = []

@@ -179,7 +179,7 @@ class Runner:
                 with pymongo.timeout(max(0.2, until - time.monotonic())):  # MongoDB may fall silent just now
                     self._records.runners.leave(self.name)
             except PyMongoError as error:
-                _log.warning("the heartbeat stays behind: %s", words(error))
+                _log.warning("the heartbeat could not be written: %s", words(error))
             self._identity.release()
         return is_well
 

@@ -30,7 +30,7 @@ def send(
     """Send the file of `upload`, going on where an earlier run ended, and return once S3 has confirmed the object.
 
     When stopped, what arrived stays in the open multipart upload. So it does after errors that pass or that a person
-    can mend; after one that is final it is aborted.
+    can fix; after one that is final it is aborted.
 
     Raises:
         TransferError: sorted by `verdict`. Stopped: as raised by `control`.
@@ -69,7 +69,7 @@ def _look_at_file(job: Job, upload: Upload) -> None:
     if state.fingerprint == upload.fingerprint:
         return
     if upload.watch is not None:
-        raise TransferError("FileChanged", f"{visible(upload.path)} changed: its watch sends it once it is at rest")
+        raise TransferError("FileChanged", f"{visible(upload.path)} changed: its watch sends it once it is complete")
     job.journal.noted(
         "FileChanged",
         f"{visible(upload.path)} changed since it was added ({upload.size} bytes then, {state.size} now): starts anew",
@@ -92,7 +92,7 @@ def _send(job: Job) -> Confirmation:
             if job.options.duplicates == "fail":
                 raise exists_already(job) from error
         # Somebody wrote to the key between the look and the write: the policy decides again.
-    raise TransferError("ObjectExists", f"{visible(job.key)} is taken by others again and again")
+    raise TransferError("ObjectExists", f"{visible(job.key)} was taken by others at every try")
 
 
 def _transfer(job: Job, *, if_absent: bool) -> Confirmation:

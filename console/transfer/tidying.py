@@ -1,4 +1,4 @@
-"""Clearing up behind uploads whose runner is gone: intents that nobody carries out, parts that nobody wants.
+"""Clearing up after uploads whose runner is gone: intents that nobody carries out, parts that nobody wants.
 
     from console.transfer.tidying import tidy
     tidy(records, sender, runner_name)

@@ -20,7 +20,7 @@ class Verdict(StrEnum):
     RETRY = "retry"
     """Passes by itself: tried again after a while."""
     PERSON = "person"
-    """Somebody has to mend something first; what arrived is kept for the retry."""
+    """Someone has to fix something first; what arrived is kept for the retry."""
     FINAL = "final"
     """Cannot succeed with this file and this destination."""
 
@@ -120,7 +120,7 @@ _EXPLANATIONS: Final[dict[str, Explanation]] = {
     "InvalidBucketName": _person("not a valid bucket name", "Correct s3.bucket."),
     "PermanentRedirect": _person("the bucket is in another region", "Set s3.region to the bucket's region."),
     "RequestTimeTooSkewed": _person("this host's clock is wrong", "Set the clock (NTP), then retry."),
-    "CertificateRefused": _person("S3's TLS certificate is not trusted", "Set s3.ca_bundle, or mend the certificate."),
+    "CertificateRefused": _person("S3's TLS certificate is not trusted", "Set s3.ca_bundle, or fix the certificate."),
     "KMS.DisabledException": _person("the KMS key is disabled", _KMS),
     "KMS.InvalidStateException": _person("the KMS key cannot be used now", _KMS),
     "KMS.NotFoundException": _person("the KMS key does not exist", _KMS),

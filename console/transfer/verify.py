@@ -1,4 +1,4 @@
-"""Comparing an object with a file, byte for byte, without fetching the object.
+"""Comparing an object's checksum with its file again; nothing is downloaded.
 
 Owns which of the object's checksums and ETag are compared, and how they are computed from the file. Reads the whole
 file once.
@@ -67,7 +67,7 @@ def compare(source: SourceFile, stored: StoredObject, part_size: int | None, con
     except TransferError as mismatch:
         return Comparison(False, mismatch.message)
     if confirmed is None:
-        return Comparison(None, "only the size can be compared: the object has no checksum, and its ETag is no MD5")
+        return Comparison(None, "only the size can be compared: the object has no checksum, and its ETag is not an MD5")
     return Comparison(True, f"{confirmed.algorithm} and size of file and object are the same", confirmed)
 
 
@@ -84,7 +84,7 @@ def verify_upload(
         stored = ask_patiently(lambda: head_object(s3, upload.bucket, upload.key, upload.version_id))
         if stored is None:
             require_bucket(s3, upload.bucket)
-            return Comparison(False, f"{visible(upload.destination)} is not there any more")
+            return Comparison(False, f"{visible(upload.destination)} no longer exists")
         told = None
         if _part_count(_strongest(stored.answer)) is not None:
             told = first_part_size(s3, upload.bucket, upload.key, upload.version_id)

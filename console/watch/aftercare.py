@@ -130,7 +130,7 @@ class Aftercare:
         if upload.checksum is None or not upload.checksum.is_confirmed:
             self._fail(upload, "stays where it is: S3 confirmed no checksum for it")
         elif self._open_files.is_open_for_writing(upload.os_path):
-            self._fail(upload, "stays where it is for now: somebody has it open for writing")
+            self._fail(upload, "stays where it is for now: a process has it open for writing")
         elif self._is_outdated(upload):
             return
         elif self._rule.after == "move":

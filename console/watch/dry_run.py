@@ -55,7 +55,7 @@ class DryRun:
         sent = 0
         for file in in_order(scanner.files, self._rule.order):
             if not self._at_rest.look(file, marker_time(self._rule, file)):
-                self._say(Kind.LEFT, file.path, "it is not at rest yet")
+                self._say(Kind.LEFT, file.path, "it is not complete yet")
                 continue
             batch.append(file)
             if len(batch) == _BATCH:

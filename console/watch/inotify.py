@@ -3,7 +3,7 @@
 Owns the watches and the reading of the kernel's queue. On Linux this is used instead of watchfiles, which in ordinary
 work tells as much, but keeps to itself that events were lost (samuelcolvin/watchfiles issue 348). Seen with watchfiles
 1.3 in a process that was held up (SIGSTOP) while things happened: of 20,001 new files it told 5,471; of 100 new files
-behind 20,000 writes to two others it told none, and nothing in what it did tell gives that away. Here the first ends
+after 20,000 writes to two others it told none, and nothing in what it did tell gives that away. Here the first ends
 with `lost`, the second loses nothing, as single writes are not asked for. A name that is no UTF-8 ends watchfiles.
 tests/watch/test_folder_events.py plays the second again.
 """

@@ -104,7 +104,7 @@ class Judge:
         if words := self._acceptance.refuses(file.path, file.size):
             return Decision(file, Step.REFUSE, words)
         if self._open_files.is_open_for_writing(file.path):
-            return Decision(file, Step.WAIT, "somebody has it open for writing")
+            return Decision(file, Step.WAIT, "a process has it open for writing")
         upload = self._destination.upload(file)
         if isinstance(upload, Refusal):
             is_there = os.path.lexists(file.path)
@@ -146,11 +146,11 @@ class Judge:
         if record.status is UploadStatus.COMPLETED:
             return Decision(file, Step.SENT, "sent already", record=record)
         if record.status is UploadStatus.CANCELLED:
-            return Decision(file, Step.LEAVE, "somebody cancelled its upload", record=record)
+            return Decision(file, Step.LEAVE, "its upload was cancelled", record=record)
         if record.status is UploadStatus.FAILED:
             return self._failed(file, record)
         if not record.is_wanted:
-            return Decision(file, Step.LEAVE, "somebody paused its upload", record=record)
+            return Decision(file, Step.LEAVE, "its upload was paused", record=record)
         if record.host != self._host and not self._is_host_alive(record.host):
             return self._prepared(file, self._arming(record, f"it was {visible(record.host)}'s, which is away"))
         return Decision(file, Step.QUEUED, "waiting to be sent", record=record)
@@ -161,11 +161,11 @@ class Judge:
         words = f"its upload failed: {visible(record.error_message)}"
         tried_again = self._rule.retry_failed_seconds
         if explain(record.error_code).verdict is Verdict.FINAL or not tried_again:
-            return Decision(file, Step.LEAVE, f"{words}; retry it once that is mended", record=record)
+            return Decision(file, Step.LEAVE, f"{words}; retry it once that is fixed", record=record)
         now = datetime.now(UTC)
         failed_at = record.finished_at or now
         if (now - failed_at).total_seconds() < tried_again:
-            return Decision(file, Step.LEAVE, f"{words}; it is tried again by itself", record=record)
+            return Decision(file, Step.LEAVE, f"{words}; it is retried automatically", record=record)
         return self._prepared(file, self._arming(record, f"it failed {age(failed_at, now)} ago"))
 
     def _changed(self, file: Found, record: Record) -> Decision:
@@ -177,7 +177,7 @@ class Judge:
         if record.status is UploadStatus.CANCELLED:
             return self._prepared(file, self._succeeding(record))
         if not record.is_wanted and record.status is not UploadStatus.FAILED:
-            return Decision(file, Step.LEAVE, "somebody paused its upload", record=record)
+            return Decision(file, Step.LEAVE, "its upload was paused", record=record)
         return self._prepared(file, self._arming(record, "it changed before it was sent"))
 
     def _changed_after_sent(self, file: Found, record: Record) -> Decision:

@@ -45,7 +45,7 @@ _FAMILIES: Final = (
     _Family("working", "gauge", "1 while the folder is watched, 0 while it is missing, paused or on standby.",
             lambda reading: reading.is_working),
     _Family("pending", "gauge", "Uploads that are waiting or being sent.", lambda reading: reading.heartbeat.pending),
-    _Family("settling", "gauge", "Files that are not at rest yet.", lambda reading: reading.heartbeat.waiting),
+    _Family("settling", "gauge", "Files that are not complete yet.", lambda reading: reading.heartbeat.waiting),
     _Family("refused", "gauge", "Files in the folder that may not be sent.",
             lambda reading: reading.heartbeat.refused),
     _Family("failed", "gauge", "Uploads that failed and wait for a person or a retry.",
@@ -53,8 +53,8 @@ _FAMILIES: Final = (
     _Family("sent", "gauge", "Completed uploads on record.", lambda reading: reading.heartbeat.sent),
     _Family("queued", "counter", "Uploads recorded since the start.", lambda reading: reading.queued),
     _Family("overflows", "counter", "Times that the system dropped events.", lambda reading: reading.overflows),
-    _Family("scans", "counter", "Looks at everything.", lambda reading: reading.scans),
-    _Family("scan_seconds", "gauge", "How long the last look at everything took.",
+    _Family("scans", "counter", "Scans of the folder.", lambda reading: reading.scans),
+    _Family("scan_seconds", "gauge", "How long the last scan took.",
             lambda reading: reading.scan_seconds, "seconds"),
 )  # fmt: skip
 

@@ -73,7 +73,7 @@ class WatchOnce:
     def _is_paused(self, presence: Presence, rule: WatchRule) -> bool:
         is_paused = presence.is_paused(self._around.host, rule.title)
         if is_paused:
-            self._around.tell(Note(Kind.PAUSED, rule.title, str(rule.folder), "somebody paused it"))
+            self._around.tell(Note(Kind.PAUSED, rule.title, str(rule.folder), "it was paused"))
         return is_paused
 
     def _look(self, watchers: Sequence[Watcher], interrupted: threading.Event) -> None:

@@ -17,7 +17,7 @@ TEMPORARY_SUFFIXES: Final = (
     *(".part", ".partial", ".filepart", ".tmp", ".temp", ".crdownload", ".download", ".opdownload"),
     *(".swp", ".swx", "~"),
 )
-"""What browsers, WinSCP, FileZilla, editors and scripts put behind the name of a file they are still writing."""
+"""What browsers, WinSCP, FileZilla, editors and scripts append to the name of a file they are still writing."""
 TEMPORARY_PREFIXES: Final = (".", "~$")
 """Dotfiles (rsync's temporary files are such) and the lock files of office programs."""
 

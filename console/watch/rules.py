@@ -76,7 +76,7 @@ def _template(text: str) -> str:
 
 def _ending(suffix: str) -> str:
     if not suffix or "/" in suffix:
-        raise ValueError("expected what is put behind a file's name, such as .done")
+        raise ValueError("expected an ending for file names, such as .done")
     return suffix
 
 

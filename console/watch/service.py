@@ -181,7 +181,7 @@ class WatchService:
             try:
                 self.presence.leave(self._host, watcher.rule.title, self._holder, State.STOPPED.value)
             except PyMongoError as error:
-                _log.warning("the heartbeat of %s stays behind: %s", watcher.rule.title, words(error))
+                _log.warning("the heartbeat of %s could not be written: %s", watcher.rule.title, words(error))
             finally:
                 self._beating.release()
         return is_well
@@ -202,7 +202,7 @@ class WatchService:
         title = watcher.rule.title
         with self._beating:
             if self._closing.is_set() or self._watchers.get(title) is not watcher:
-                return  # it has left, or is about to: nothing may come behind that
+                return  # it has left, or is about to: nothing may come after that
             self._told[title] = self._heartbeat(watcher)
             answer = self.presence.beat(self._host, title, self._holder, self._told[title])
         if not answer.is_ours:

@@ -199,7 +199,7 @@ class Watcher:
         """Whether the folder is there; one that is another than before (mounted again, say) is watched anew."""
         if not self._folder.is_there():
             if self.state is not State.MISSING:
-                self._say(Kind.MISSING, words="" if self._once else "it is looked for again and again")
+                self._say(Kind.MISSING, words="" if self._once else "it is looked for regularly")
                 self.state = State.MISSING
                 self._forget_folder()
             if self._once:
@@ -254,9 +254,9 @@ class Watcher:
         while len(self._at_rest) and time.monotonic() < until:
             self._turn(self._at_rest.next_due() or 0.0)
         for file in self._at_rest.waiting():
-            self._tell(Note(Kind.LEFT, self.rule.title, file.path, "it is not at rest yet", size=file.size))
+            self._tell(Note(Kind.LEFT, self.rule.title, file.path, "it is not complete yet", size=file.size))
         if self._at_rest.has_overflowed:
-            self._say(Kind.LEFT, words="more files are not at rest yet")
+            self._say(Kind.LEFT, words="more files are not complete yet")
         self.has_seen_all = True
         self.finished.set()
 
@@ -280,7 +280,7 @@ class Watcher:
         if changes.lost:
             self.counters.overflows += 1
             self._scan_at = 0.0
-            self._say(Kind.OVERFLOW, words="the system dropped events: everything is looked at")
+            self._say(Kind.OVERFLOW, words="the system dropped events: the folder is scanned")
         try:
             for folder in changes.folders:
                 self.finds.see_folder(folder)

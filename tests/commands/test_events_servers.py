@@ -156,7 +156,7 @@ class TestRights:
         environment[URI] = f"mongodb://{guarded.address}"
         answer = command("events", "--namespace", "shop.items")
         assert answer.code == 3
-        assert "wants a user and a password" in str(answer.error)
+        assert "requires a user and a password" in str(answer.error)
 
 
 def test_a_standalone_server_has_no_change_streams(command: Command, environment: dict[str, str]) -> None:

@@ -91,7 +91,7 @@ def test_a_server_of_another_set_or_of_none_is_told_from_one_that_is_away(asked,
 
 def test_a_set_that_was_never_initiated_says_what_to_run():
     with ServiceFolder() as folder, closing(Mongod(folder, "--replSet", SET_NAME)) as mongod:
-        error = refusal(f"mongodb://{mongod.address}", "not made one yet")
+        error = refusal(f"mongodb://{mongod.address}", "not initiated yet")
     assert isinstance(error, MongoUnsuitable)
     assert "rs.initiate()" in error.advice
 
@@ -111,7 +111,7 @@ def test_a_wrong_password_is_named_as_such(guarded_mongod):
 
 
 def test_no_password_where_one_is_needed(guarded_mongod):
-    error = refusal(f"mongodb://{guarded_mongod.address}", "wants a user and a password")
+    error = refusal(f"mongodb://{guarded_mongod.address}", "requires a user and a password")
     assert "mongodb://user:password@" in error.advice
 
 

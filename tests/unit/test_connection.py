@@ -95,7 +95,7 @@ def connection_that_says(answer: dict[str, Any] | PyMongoError, uri: str = "mong
         ({"setName": "rs0", "maxWireVersion": 8}, MongoUnsuitable, "is older than 4.4"),
         ({"setName": "rs0"}, MongoUnsuitable, "is older than 4.4"),
         (OperationFailure("Authentication failed.", 18), ServerUnreachable, "refuses user or password"),
-        (OperationFailure("x requires authentication", 13), MongoUnsuitable, "wants a user and a password"),
+        (OperationFailure("x requires authentication", 13), MongoUnsuitable, "requires a user and a password"),
         (OperationFailure("not allowed to do it", 13), MongoUnsuitable, "not allowed to do it"),
         (TooOldForPyMongo("reports wire version 5"), MongoUnsuitable, "reports wire version 5"),
         (AutoReconnect("connection closed"), ServerUnreachable, "does not answer: connection closed"),

@@ -215,7 +215,7 @@ def test_once_ends_with_1_where_a_folder_cannot_be_read_and_the_others_are_sent(
         (tmp_path / "above").chmod(0o700)
     assert [line["message"] for line in program.lines("trouble")] == [f"{folder}: {problem}"]
     assert [line["path"] for line in program.lines("completed")] == [str(world.folder / "a.txt")]
-    assert program.complains_of(f"{folder} was not looked at to the end")
+    assert program.complains_of(f"{folder} was not scanned completely")
 
 
 def as_somebody_with_no_more_rights_than_others() -> list[str]:
@@ -315,7 +315,7 @@ def free_port() -> int:
 def test_wrong_usage_ends_with_2_and_a_sentence(start: Start) -> None:
     program = start("/there/is/none", "--once")
     assert program.wait() == 2
-    assert program.complains_of("Wrong usage: /there/is/none is not there, or no folder")
+    assert program.complains_of("Wrong usage: /there/is/none does not exist, or is not a folder")
 
 
 def test_a_database_that_is_away_ends_with_3(start: Start, world: World) -> None:

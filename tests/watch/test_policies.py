@@ -136,8 +136,8 @@ def test_what_somebody_cancelled_or_paused_is_not_sent_behind_his_back(world: Wo
     world.settle(service)
     assert {document["status"] for document in world.documents()} == {"cancelled", "paused"}
     assert {note.words for note in world.notes.of(Kind.LEFT)} == {
-        "somebody cancelled its upload",
-        "somebody paused its upload",
+        "its upload was cancelled",
+        "its upload was paused",
     }
     (world.folder / first["filename"]).write_text("it is another one by now")
     until(lambda: len(world.documents()) == 3)
@@ -178,8 +178,8 @@ def test_uploads_that_can_never_work_or_not_yet_are_left_for_a_person(world: Wor
     world.settle(service)
     assert len(world.documents(status="failed")) == 2
     assert {note.words for note in world.notes.of(Kind.LEFT)} == {
-        "its upload failed: played; retry it once that is mended",
-        "its upload failed: played; it is tried again by itself",
+        "its upload failed: played; retry it once that is fixed",
+        "its upload failed: played; it is retried automatically",
     }
 
 

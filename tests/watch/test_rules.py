@@ -52,7 +52,7 @@ def test_a_rule_with_everything(tmp_path: Path) -> None:
         ('content_types = ["pdf"]', "watch[0].content_types[0]: expected a MIME type"),
         ("max_size = true", "watch[0].max_size: expected a whole number (got true)"),
         ('max_size = "large"', "watch[0].max_size: expected a size such as 8 MiB"),
-        ('marker_suffix = "a/b"', "watch[0].marker_suffix: expected what is put behind a file's name"),
+        ('marker_suffix = "a/b"', "watch[0].marker_suffix: expected an ending for file names"),
         ("quiet_seconds = 0", "watch[0].quiet_seconds: expected more than 0"),
         ('quiet_seconds = "5"', "watch[0].quiet_seconds: expected a number"),
         ("recursive = 1", "watch[0].recursive: expected true or false"),
