@@ -136,8 +136,7 @@ class Judge:
         if record.status is UploadStatus.COMPLETED and self._has_content_of(file, record):
             words = f"sent as {visible(former)} before it was renamed"
             return Decision(file, Step.FOLLOW, words, claimed, record)
-        is_waiting = record.status is UploadStatus.PENDING or record.error_code == "FileNotFound"
-        if is_waiting and record.status is not UploadStatus.COMPLETED:
+        if record.waits_for_its_file:
             return Decision(file, Step.ARM, f"waited as {visible(former)} before it was renamed", claimed, record)
         return None
 

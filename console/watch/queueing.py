@@ -64,9 +64,9 @@ class Queue:
         return recorded
 
     def _record(self, decisions: Sequence[Decision]) -> int:
-        uploads = [decision.upload for decision in decisions if decision.upload is not None]
+        uploads = [(decision.upload, decision.record) for decision in decisions if decision.upload is not None]
         ours = self._sent.add(uploads)
-        for decision, upload, is_ours in zip(decisions, uploads, ours, strict=True):
+        for decision, (upload, _), is_ours in zip(decisions, uploads, ours, strict=True):
             self._refusals.forget(decision.file.path)
             if is_ours:
                 self._tell(self._queued(decision, upload))
@@ -86,6 +86,8 @@ class Queue:
         if self._sent.follow(record, upload):
             self._tell(self._note(Kind.RECOGNISED, decision))
             self._sent_already(record.id)
+        else:  # two copies may have been taken for one file that was renamed
+            self._again(decision.file)
         return 0
 
     def _take_note(self, decision: Decision) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from bson import Int64, ObjectId
@@ -92,6 +92,13 @@ class Record:
         return (self.size, self.mtime_ns) == (file.size, file.mtime_ns)
 
     @property
+    def waits_for_its_file(self) -> bool:
+        """Whether it was not begun, or failed as the file was gone, and nobody has decided against it: `arm` takes it."""
+        if self.status is UploadStatus.FAILED:
+            return self.error_code == "FileNotFound"
+        return self.is_wanted and self.status in (UploadStatus.PENDING, UploadStatus.PAUSED)
+
+    @property
     def is_open(self) -> bool:
         """Whether it is still to be sent, or being sent."""
         return not self.status.is_terminal
@@ -129,14 +136,16 @@ class SentFiles:
                 found.setdefault(record.fingerprint, []).append(record)
         return found
 
-    def add(self, uploads: Sequence[NewUpload]) -> list[bool]:
-        """Insert them; for each whether it is ours: otherwise somebody else has found the same file first."""
-        now = datetime.now(UTC)
+    def add(self, uploads: Sequence[tuple[NewUpload, Record | None]]) -> list[bool]:
+        """Insert them, each with the record of its file that it comes after; for each whether it is ours: otherwise
+        somebody else has found the same file first.
+        """
         ours = [True] * len(uploads)
         if not uploads:
             return ours
         try:
-            self._collection.insert_many([upload.document(now) for upload in uploads], ordered=False)
+            documents = [upload.document(_moment_after(record)) for upload, record in uploads]
+            self._collection.insert_many(documents, ordered=False)
         except BulkWriteError as error:
             refused = error.details.get("writeErrors", ())
             if error.details.get("writeConcernErrors") or any(each["code"] != _DUPLICATE for each in refused):
@@ -230,6 +239,13 @@ def count_sent(uploads: Uploads, host: str, rules: Sequence[str]) -> tuple[dict[
     rows = list(uploads.collection.aggregate([{"$match": wanted}, {"$group": by_rule}]))
     lately = frozenset(upload_id for row in rows for upload_id in row["lately"])
     return {row["_id"]: row["count"] for row in rows}, lately
+
+
+def _moment_after(record: Record | None) -> datetime:
+    """Now, but later than the record: its host's clock may be ahead, or this one's was put back, and the newest of a
+    file's records is known by its time."""
+    now = datetime.now(UTC)
+    return now if record is None else max(now, record.created_at + timedelta(milliseconds=1))
 
 
 def _open(host: str, rule: str) -> Filter:

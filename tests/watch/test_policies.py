@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +94,47 @@ def test_a_renamed_file_is_no_new_upload_and_its_record_follows(world: World) ->
     (world.folder / "b.txt").rename(world.folder / "c.txt")
     until(lambda: world.documents(filename="c.txt"))
     assert len(world.documents()) == 1
+
+
+def test_of_two_copies_that_follow_one_file_both_are_known_or_sent(world: World) -> None:
+    """Both look as if they were the file that was renamed."""
+    path, service = sent(world)
+    service.stop()
+    shutil.copy2(path, world.folder / "c.txt")
+    path.rename(world.folder / "b.txt")
+    world.watch()
+    documents = world.completed(2)
+    assert {document["filename"] for document in documents} == {"b.txt", "c.txt"}
+    assert len(world.notes.of(Kind.RECOGNISED)) == 1
+
+
+def test_the_record_of_a_changed_file_is_newer_whatever_the_clocks_say(world: World) -> None:
+    """Else the former one would be taken for the newest for ever, and a failed successor never be sent again."""
+    path, service = sent(world)
+    (former,) = world.documents()
+    service.stop()
+    ahead = former["created_at"] + timedelta(hours=1)  # another host's clock, or ours before it was put back
+    world.records.uploads.collection.update_one({"_id": former["_id"]}, {"$set": {"created_at": ahead}})
+    world.watch()
+    path.write_text("second")
+    world.completed(2)
+    (successor,) = world.documents(size=6)
+    assert successor["created_at"] > ahead
+
+
+def test_a_file_whose_former_upload_somebody_cancelled_is_a_new_one_under_a_new_name(world: World) -> None:
+    path = world.write("a.txt", age_seconds=60)
+    service = world.watch()
+    (document,) = until(lambda: world.documents())
+    service.stop()
+    fail(world, document["_id"], "FileNotFound")
+    request_all(world.records.uploads, [document["_id"]], Requested.CANCEL)
+    path.rename(world.folder / "b.txt")
+    world.run()
+    world.watch()
+    (renamed,) = world.completed(1)
+    assert renamed["filename"] == "b.txt"
+    assert {document["status"] for document in world.documents(filename="a.txt")} == {"cancelled"}
 
 
 def test_a_renamed_file_is_sent_again_where_the_rule_says_so(world: World) -> None:
