@@ -171,6 +171,11 @@ class Uploads:
         """Which runners the host's running uploads name."""
         return list(self.collection.distinct("lease.runner", {"host": host, "status": UploadStatus.UPLOADING.value}))
 
+    def holds_beside(self, runner: str, at_work: AnyOf[ObjectId]) -> bool:
+        """Whether the runner holds an upload that may go on beside those that it is at work on: an answer was lost."""
+        wanted: Filter = {**held_by(runner), "requested": Requested.RUN.value, "_id": {"$nin": list(at_work)}}
+        return self.collection.find_one(wanted, {"_id": 1}) is not None
+
     def requested_of(self, runner: str) -> dict[ObjectId, Requested]:
         """What is wanted of the uploads that the runner holds, where that is not to run."""
         others = [word.value for word in Requested if word is not Requested.RUN]

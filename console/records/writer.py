@@ -47,8 +47,8 @@ class _Held:
 class RecordWriter:
     """The writes of one runner to the documents that it holds. Thread-safe.
 
-    `on_lost` is called, on the writer's thread, with the id of an upload that is no longer ours (adopted by another
-    runner, settled by a person after the lease ran out, or its document deleted).
+    `on_lost` is called, on the writer's thread, with the id and the attempt of an upload that is no longer ours:
+    adopted by another runner, settled by a person after the lease ran out, or its document deleted.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class RecordWriter:
         collection: Collection[Document],
         runner: str,
         *,
-        on_lost: Callable[[ObjectId], None],
+        on_lost: Callable[[ObjectId, int], None],
         lease_seconds: float = LEASE_SECONDS,
         tick_seconds: float = TICK_SECONDS,
     ) -> None:
@@ -227,11 +227,11 @@ class RecordWriter:
                 if was_held:
                     del self._held[upload_id]
             if was_held:
-                self._report(upload_id)
+                self._report(upload_id, entry.attempt)
 
-    def _report(self, upload_id: ObjectId) -> None:
+    def _report(self, upload_id: ObjectId, attempt: int) -> None:
         try:
-            self._on_lost(upload_id)
+            self._on_lost(upload_id, attempt)
         except Exception:  # noqa: BLE001 - the writes of all other uploads go on
             _log.exception("nobody took note that upload %s is lost", upload_id)
 

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 from bson import ObjectId
 from pymongo.errors import PyMongoError
@@ -22,10 +22,19 @@ from console.records.uploads import Uploads
 from console.transfer.identity import RunnerIdentity
 
 _LOOK_SECONDS: Final = 2.0
+_LOOKS_APART_SECONDS: Final = 30.0
+"""Looks that are further apart say nothing of the time between them, in which a lease may have been renewed."""
 _ELSEWHERE_AT_ONCE: Final = 50
 """Of how many uploads of other hosts the files are looked for at a time."""
 
 _log = logging.getLogger(__name__)
+
+
+class _Seen(NamedTuple):
+    """When an upload was found overdue first and last, by the monotonic clock."""
+
+    first: float
+    last: float
 
 
 class Adoption:
@@ -39,10 +48,11 @@ class Adoption:
         self._is_here = is_here
         # Leases of all runners run out during an outage of MongoDB; those that live renew them once it is over.
         self._grace_seconds = lease_seconds / 3
-        self._overdue: dict[ObjectId, float] = {}
-        self._overdue_elsewhere: dict[ObjectId, float] = {}
+        self._overdue: dict[ObjectId, _Seen] = {}
+        self._overdue_elsewhere: dict[ObjectId, _Seen] = {}
         self._seen_elsewhere: ObjectId | None = None
         self._ripe_elsewhere: list[ObjectId] = []
+        self._looked_elsewhere = 0.0
         self._looking: threading.Thread | None = None
         self._dead: list[str] = []
         self._long_overdue: list[ObjectId] = []
@@ -84,6 +94,8 @@ class Adoption:
         They are looked for now and then, in a thread of its own: files of others may lie in a share that hangs.
         """
         ripe, self._ripe_elsewhere = self._ripe_elsewhere, []
+        if time.monotonic() - self._looked_elsewhere > _LOOKS_APART_SECONDS:
+            ripe = []  # a busy runner asks rarely
         is_looking = self._looking is not None and self._looking.is_alive()
         if time.monotonic() >= self._next_look_elsewhere and not is_looking:
             self._next_look_elsewhere = time.monotonic() + min(_LOOK_SECONDS, self._grace_seconds)
@@ -100,6 +112,7 @@ class Adoption:
             more = self._stalled_next()
             here = {found.id: found for found in (*known, *more) if found.id not in at_work and self._is_here(found)}
             self._ripe_elsewhere = self._ripe(here, self._overdue_elsewhere)
+            self._looked_elsewhere = time.monotonic()
         except PyMongoError as error:
             _log.info("looking for uploads of other hosts waits for MongoDB: %s", words(error))
         except Exception:  # noqa: BLE001 - Python would print the traceback into the screen
@@ -115,10 +128,14 @@ class Adoption:
         found = self._uploads.stalled(self._identity.host, which)
         return [upload for upload in found if isinstance(upload, Upload)]
 
-    def _ripe(self, overdue: Iterable[ObjectId], since: dict[ObjectId, float]) -> list[ObjectId]:
+    def _ripe(self, overdue: Iterable[ObjectId], before: dict[ObjectId, _Seen]) -> list[ObjectId]:
         """Those that were found overdue at every look for the length of the grace."""
         now = time.monotonic()
-        seen = {upload_id: since.get(upload_id, now) for upload_id in overdue}
-        since.clear()
-        since.update(seen)
-        return [upload_id for upload_id, first in seen.items() if now - first >= self._grace_seconds]
+        seen: dict[ObjectId, _Seen] = {}
+        for upload_id in overdue:
+            earlier = before.get(upload_id)
+            goes_on = earlier is not None and now - earlier.last <= _LOOKS_APART_SECONDS
+            seen[upload_id] = _Seen(earlier.first if earlier and goes_on else now, now)
+        before.clear()
+        before.update(seen)
+        return [upload_id for upload_id, found in seen.items() if now - found.first >= self._grace_seconds]

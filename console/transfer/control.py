@@ -43,6 +43,10 @@ class Journal(Protocol):
         has the upload by now."""
         ...
 
+    def aborting(self) -> None:
+        """The next request drops all parts. Raises a `Stopped` where somebody else has the upload by now."""
+        ...
+
     def confirmed(self, total_bytes: int) -> None:
         """Bytes of the file that S3 has acknowledged so far."""
         ...
@@ -81,6 +85,9 @@ class Unattended:
         """Ignored."""
 
     def completing(self) -> None:
+        """Ignored."""
+
+    def aborting(self) -> None:
         """Ignored."""
 
     def confirmed(self, total_bytes: int) -> None:

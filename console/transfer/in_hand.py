@@ -125,17 +125,25 @@ class InHand:
             self._limit = uploads
         self._start_workers()
 
-    def stop(self, upload_id: ObjectId, reason: StopReason) -> bool:
-        """Stop one; False if it is not held any more."""
+    def obey(self, upload_id: ObjectId) -> None:
+        """Stop one as somebody wants it to pause or to be cancelled, if it is held still."""
         with self._lock:
             active = self._active.get(upload_id)
-            waited = active is not None and reason is StopReason.REQUESTED and self._leaves_queue(active)
+            waited = active is not None and self._leaves_queue(active)
         if active is None:
-            return False
-        active.stop(reason)
+            return
+        active.stop(StopReason.REQUESTED)
         if waited:  # no thread would look at it before its turn came
             self._settling.let_go(active, leaving=False)
             self._wants_more()
+
+    def lose(self, upload_id: ObjectId, attempt: int) -> bool:
+        """Stop one that is another's by now; False if that attempt ended meanwhile: a later one is not meant."""
+        with self._lock:
+            active = self._active.get(upload_id)
+        if active is None or active.upload.attempts != attempt:
+            return False
+        active.stop(StopReason.LOST)
         return True
 
     def leave(self) -> None:

@@ -59,6 +59,7 @@ def close_multipart(job: Job) -> None:
     if job.multipart is None:
         return
     multipart = job.multipart
+    job.journal.aborting()
     abort(job.transport.s3, job.bucket, job.key, multipart.upload_id)
     job.multipart = None
     job.journal.multipart_closed()
@@ -191,7 +192,8 @@ def _complete_once(
         if error.code == "ConditionalRequestConflict":
             # S3 asks for a new multipart upload in this case: API reference of CompleteMultipartUpload.
             raise TransferError("NoSuchUpload", error.message) from error
-        if error.code == "PreconditionFailed" and attempt > 1 and (confirmation := _own_in_the_way(job)) is not None:
+        # MinIO looks for an object before it looks for the multipart upload: that of an earlier attempt is in the way.
+        if error.code == "PreconditionFailed" and attempt > 1 and (confirmation := _completed_before(job)) is not None:
             return confirmation
         raise
 
@@ -247,15 +249,6 @@ def _confirm(job: Job, answer: Answer, parts: list[SentPart]) -> Checksum:
     return known
 
 
-def _own_in_the_way(job: Job) -> Confirmation | None:
-    """The object under the key, if an earlier attempt made it. MinIO looks for one before it looks for the multipart
-    upload, and so refuses the next attempt for it."""
-    confirmation = _completed_before(job)
-    if confirmation is not None:
-        close_multipart(job)  # there still if an object just like it is somebody else's
-    return confirmation
-
-
 def _is_gone(job: Job, error: TransferError) -> bool:
     """Whether a part could not be sent because nobody takes it any more: some servers just close the connection."""
     multipart = job.multipart
@@ -280,4 +273,6 @@ def _completed_before(job: Job) -> Confirmation | None:
     comparison = job.compare(stored, job.multipart.part_size)
     if not comparison.same or comparison.checksum is None:
         return None
-    return job.done(stored, comparison.checksum)
+    confirmation = job.done(stored, comparison.checksum)
+    close_multipart(job)  # it is there still if an object just like it is somebody else's
+    return confirmation

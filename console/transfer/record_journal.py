@@ -6,6 +6,7 @@ before it goes on.
 
 from __future__ import annotations
 
+import math
 import time
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYetWritten
@@ -53,10 +54,19 @@ class RecordJournal:
     def completing(self) -> None:
         """Where the lease has run out (MongoDB was away, the process stopped) another runner may be about to complete
         the same multipart upload. Not every server bears two at once: `rclone serve s3` can lose the object."""
+        self._make_sure_ours(_PATIENCE_SECONDS)
+
+    def aborting(self) -> None:
+        """For the same reason. But what is dropped may be what another runner goes on with: no answer is no leave."""
+        self._make_sure_ours(math.inf)
+
+    def _make_sure_ours(self, patience: float) -> None:
+        """Where the lease has run out: renew it. Raises `Orders` where the upload is another runner's by now; returns
+        also where there was no answer within `patience` seconds."""
         renewed = self._writer.renew_if_over(self._id)
         if renewed is None:
             return
-        until = time.monotonic() + _PATIENCE_SECONDS
+        until = time.monotonic() + patience
         while time.monotonic() < until:
             self._control.check()
             with suppress(NotYetWritten):

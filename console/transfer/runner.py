@@ -27,10 +27,9 @@ from console.records.writer import LEASE_SECONDS, RecordWriter
 from console.transfer.adoption import Adoption
 from console.transfer.identity import RunnerIdentity
 from console.transfer.in_hand import InHand, Room
-from console.transfer.orders import StopReason
 from console.transfer.sender_port import Sender
 from console.transfer.tidying import Tidier
-from console.transfer.wakeups import Wakeup, Wakeups
+from console.transfer.wakeups import Wakeups
 
 _MOST_HELD: Final = 1_000
 """While it holds as many uploads nothing more is inserted for it: what waits costs memory, and a lease each."""
@@ -184,13 +183,15 @@ class Runner:
         return is_well
 
     def _run(self) -> None:
-        woken_by = Wakeup.INTENT
+        has_intent = True
+        next_look = 0.0
         while not self._leaving.is_set():
             try:
                 self._beat()
-                if woken_by is not Wakeup.CALL:
+                if has_intent or time.monotonic() >= next_look:
                     self._may_find_more = True
                     self._obey()
+                    has_intent, next_look = False, time.monotonic() + _LOOK_ANYWAY_SECONDS
                 self._claim()
             except PyMongoError as error:
                 _log.info("the runner waits for MongoDB: %s", words(error))
@@ -198,8 +199,8 @@ class Runner:
             except Exception:  # noqa: BLE001 - a runner that ended unnoticed would obey nobody any more
                 _log.exception("the runner goes on after a fault of its own")
                 self._leaving.wait(0.5)
-            woken_by = self._wakeups.wait(_LOOK_ANYWAY_SECONDS)
-            if woken_by is Wakeup.INTENT:
+            if self._wakeups.wait(_LOOK_ANYWAY_SECONDS):
+                has_intent = True  # until it was obeyed: MongoDB may be away just now
                 self._tidier.wake()
 
     def _beat(self) -> None:
@@ -218,7 +219,7 @@ class Runner:
         if not len(self._in_hand):
             return
         for upload_id in self._records.uploads.requested_of(self.name):
-            self._in_hand.stop(upload_id, StopReason.REQUESTED)
+            self._in_hand.obey(upload_id)
 
     def _claim(self) -> None:
         if self._draining or self._leaving.is_set() or not self._may_find_more:
@@ -231,7 +232,9 @@ class Runner:
             return
         with self._becoming_held:  # what is just being inserted as held is not lost
             self._claim_into(room, own=True)
-            self._insert_may_be_lost = False
+            # Where there was little room, or others were older, some may be left.
+            is_left = self._records.uploads.holds_beside(self.name, self._in_hand.ids())
+            self._claim_may_be_lost = self._insert_may_be_lost = is_left
 
     def _claim_into(self, room: Room, *, own: bool) -> None:
         """Claim, and take in hand. `own`: also what the runner may hold without knowing of it."""
@@ -248,7 +251,6 @@ class Runner:
             only=takeable if self._only is None else {"$and": [self._only, takeable]},
             at_work=at_work,
         )
-        self._claim_may_be_lost = False
         if not claimed and room.slots and self._only is None:
             elsewhere = self._adoption.takeable_elsewhere(at_work)[: room.slots]
             claimed = self._records.uploads.claim_elsewhere(
@@ -256,12 +258,13 @@ class Runner:
             )
         # Where no slot was free, the next one may only have been too large to wait here.
         self._may_find_more = bool(claimed) or not room.slots
+        self._claim_may_be_lost = False
         self._in_hand.take(claimed, claimed=True)
 
     def _wake_for_more(self) -> None:
         if self._may_find_more:
             self._wakeups.wake()
 
-    def _lost(self, upload_id: ObjectId) -> None:
-        if self._in_hand.stop(upload_id, StopReason.LOST):
+    def _lost(self, upload_id: ObjectId, attempt: int) -> None:
+        if self._in_hand.lose(upload_id, attempt):
             _log.warning("upload %s is no longer ours", upload_id)

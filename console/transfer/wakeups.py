@@ -6,7 +6,6 @@ Owns only the waking; the runner reads the documents themselves, and also looks 
 from __future__ import annotations
 
 import threading
-from enum import Enum, auto
 from typing import Any
 
 from console.models import Requested, UploadStatus
@@ -37,14 +36,6 @@ def intents_pipeline(host: str) -> list[dict[str, Any]]:
     ]
 
 
-class Wakeup(Enum):
-    """Why `wait` returned: somebody wants something, `wake` was called, or nothing but time passed."""
-
-    INTENT = auto()
-    CALL = auto()
-    TIME = auto()
-
-
 class Wakeups:
     """An event that intents in MongoDB set. Thread-safe."""
 
@@ -64,14 +55,13 @@ class Wakeups:
         """Let `wait` return."""
         self._woken.set()
 
-    def wait(self, seconds: float) -> Wakeup:
-        """Until woken, at most `seconds`."""
-        is_woken = self._woken.wait(seconds)
+    def wait(self, seconds: float) -> bool:
+        """Until woken, at most `seconds`; True if somebody wants something."""
+        self._woken.wait(seconds)
         self._woken.clear()
-        if self._has_intent.is_set():
-            self._has_intent.clear()
-            return Wakeup.INTENT
-        return Wakeup.CALL if is_woken else Wakeup.TIME
+        has_intent = self._has_intent.is_set()
+        self._has_intent.clear()
+        return has_intent
 
     def close(self) -> None:
         """Let the threads end; they are not waited for."""

@@ -93,7 +93,7 @@ class Record:
 
     @property
     def waits_for_its_file(self) -> bool:
-        """Whether it was not begun, or failed as the file was gone, and nobody has decided against it: `arm` takes it."""
+        """Whether it was not begun, or failed as its file was gone, and is still wanted: what `arm` takes."""
         if self.status is UploadStatus.FAILED:
             return self.error_code == "FileNotFound"
         return self.is_wanted and self.status in (UploadStatus.PENDING, UploadStatus.PAUSED)

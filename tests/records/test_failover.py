@@ -92,7 +92,9 @@ def test_transitions_wait_for_a_new_primary(replica_set, client, fault):
     uploads = Uploads(database.uploads)
     added = add(uploads, 40)
     lost: list[Any] = []
-    writer = RecordWriter(uploads.collection, "a", on_lost=lost.append, tick_seconds=0.05)
+    writer = RecordWriter(
+        uploads.collection, "a", on_lost=lambda upload_id, _: lost.append(upload_id), tick_seconds=0.05
+    )
     try:
         counters = {}
         for upload in claim_all(uploads, "a"):

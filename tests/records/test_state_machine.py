@@ -78,7 +78,7 @@ class FakeProcess:
         self.writer = RecordWriter(
             uploads.collection,
             self.name,
-            on_lost=lambda upload_id: None,
+            on_lost=lambda upload_id, attempt: None,
             lease_seconds=LEASE_SECONDS,
             tick_seconds=3600,
         )

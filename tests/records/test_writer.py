@@ -60,7 +60,7 @@ def writers() -> Iterator[Callable[..., RecordWriter]]:
     with ExitStack() as stack:
 
         def make(uploads: Uploads, runner: str = "a", *, lost: Any = None, tick: float = QUICK, lease: float = 60):
-            on_lost = lost if lost is not None else queue.Queue().put
+            on_lost = lost if lost is not None else lambda upload_id, attempt: None
             writer = RecordWriter(uploads.collection, runner, on_lost=on_lost, lease_seconds=lease, tick_seconds=tick)
             stack.callback(writer.close, PATIENCE)
             return writer
@@ -293,7 +293,7 @@ def test_leases_are_renewed_in_time(uploads, writers):
 @pytest.mark.parametrize("how", ["adopted", "settled", "deleted", "taken again"])
 def test_a_lost_upload_is_told_once_and_its_writes_do_nothing(uploads, writers, how):
     lost: queue.Queue[Any] = queue.Queue()
-    writer = writers(uploads, lost=lost.put)
+    writer = writers(uploads, lost=lambda *found: lost.put(found))
     upload_id, progress = claimed(uploads, writer)
     kept, _ = claimed(uploads, writer)
     if how == "deleted":
@@ -305,7 +305,7 @@ def test_a_lost_upload_is_told_once_and_its_writes_do_nothing(uploads, writers, 
         claim_all(uploads, "b" if how == "adopted" else "a", only={"_id": upload_id})
     before = uploads.collection.find_one({"_id": upload_id})
     progress.confirmed(10)
-    assert lost.get(timeout=PATIENCE) == upload_id
+    assert lost.get(timeout=PATIENCE) == (upload_id, 1)
     assert writer.write(upload_id, multipart_opened(MULTIPART)).result(PATIENCE) is False
     assert writer.write(upload_id, DONE, lets_go=True).result(PATIENCE) is False
     assert uploads.collection.find_one({"_id": upload_id}) == before
@@ -372,7 +372,7 @@ def test_a_fault_of_its_own_does_not_end_the_writer(uploads, writers, monkeypatc
 def test_a_callback_that_fails_does_not_end_the_writer(uploads, writers, monkeypatch):
     told = threading.Event()
 
-    def fail(upload_id):
+    def fail(upload_id, attempt):
         told.set()
         raise RuntimeError("from a test")
 
@@ -448,7 +448,7 @@ class TestFaults:
 
     def test_transitions_survive_a_restart_of_the_server(self, faulty_mongod, faulty_uploads, writers):
         lost: queue.Queue[Any] = queue.Queue()
-        writer = writers(faulty_uploads, lost=lost.put)
+        writer = writers(faulty_uploads, lost=lambda *found: lost.put(found))
         before, progress = claimed(faulty_uploads, writer, size=1000)
         after = [claimed(faulty_uploads, writer)[0] for _ in range(5)]
         faulty_mongod.process.kill()

@@ -69,6 +69,9 @@ class Notes:
         if self.is_taken_over:
             raise Stopped
 
+    def aborting(self) -> None:
+        self.completing()
+
     def confirmed(self, total_bytes: int) -> None:
         self.totals.append(total_bytes)
 

@@ -6,7 +6,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from console.models import Upload
+from console.transfer import adoption as adoption_module
 from console.transfer.adoption import Adoption
 from console.transfer.identity import RunnerIdentity
 
@@ -51,3 +54,26 @@ def wait_looked(adoption: Adoption) -> None:
     assert adoption._looking is not None
     adoption._looking.join(60)
     assert not adoption._looking.is_alive()
+
+
+def test_what_was_found_long_ago_is_not_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy runner asks rarely; meanwhile its runner may have renewed the lease, and lost it again a moment ago."""
+    path = tmp_path / "file.bin"
+    path.write_bytes(b"bytes")
+    upload = an_upload(path, "bucket")
+    uploads: Any = Stalled(upload)
+    identity = RunnerIdentity("here", tmp_path / "locks")
+    now = 1000.0
+    monkeypatch.setattr(adoption_module.time, "monotonic", lambda: now)
+    adoption = Adoption(uploads, identity, lambda _: True, lease_seconds=60)  # a grace of 20 s
+    for now, offered in [
+        (1000.0, []),
+        (1002.5, []),  # found overdue at 1,000
+        (1021.0, []),
+        (1023.5, [upload.id]),  # found overdue from 1,000 to 1,021
+        (2000.0, []),  # it is offered as found at 1,023.5: long ago
+        (2002.5, []),  # found at 2,000 for the first time again
+    ]:
+        assert adoption.takeable_elsewhere(set()) == offered, now
+        wait_looked(adoption)
+    identity.release()

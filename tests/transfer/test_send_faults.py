@@ -228,3 +228,26 @@ def test_cancelling_leaves_no_parts(faulty, proxy: FaultProxy, s3, bucket, make_
     for _ in range(2):  # the second time there is nothing left to abort
         abort(faulty.s3, bucket, "file.bin", notes.opened[0].upload_id)
     assert list(open_multiparts(s3, bucket)) == []
+
+
+def test_parts_that_another_runner_has_by_now_are_not_aborted(faulty, proxy, s3, bucket, make_file: MakeFile) -> None:
+    """The lease ran out while MongoDB was away, and somebody adopted the upload: then it ends here in an error."""
+    path = make_file(11 * MIB)
+    proxy.plan("UploadPart", Answer(400, "EntityTooLarge"), skip=1)
+    notes = Notes(is_taken_over=True)
+    with pytest.raises(Stopped):
+        sent(an_upload(path, bucket), faulty, notes)
+    assert [multipart.upload_id for multipart in open_multiparts(s3, bucket)] == [notes.opened[0].upload_id]
+
+
+def test_an_object_just_like_it_leaves_no_multipart_upload_open(faulty, proxy, s3, bucket, make_file: MakeFile) -> None:
+    """It may be somebody else's, or an earlier upload's of the same file."""
+    path = make_file(11 * MIB)
+    sent(an_upload(path, bucket), faulty)
+    upload_id = s3.create_multipart_upload(Bucket=bucket, Key="file.bin")["UploadId"]
+    proxy.plan("ListParts", Answer(400, "InvalidPart"))
+    multipart = Multipart(upload_id=upload_id, part_size=5 * MIB)
+    before = proxy.body_bytes
+    sent(an_upload(path, bucket, multipart=multipart), faulty)
+    assert proxy.body_bytes == before
+    assert list(open_multiparts(s3, bucket)) == []
