@@ -8,56 +8,16 @@ Exit codes: 0 done, 1 an upload failed, 2 wrong usage or configuration, 3 a serv
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
-from console import __version__
-from console.flags import (
-    AsJson,
-    Bucket,
-    Chosen,
-    ConfigFile,
-    Detach,
-    Directory,
-    Duplicates,
-    Ids,
-    Match,
-    MongoUri,
-    S3Endpoint,
-    Shared,
-    Status,
-    with_flags,
-)
-
-
-class _Group(TyperGroup):
-    """Says no type beside the options that take no value; typer would write `<bool>`."""
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        """Those of the program itself."""
-        return _without_types(super().get_params(ctx))
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """A command, with its options; `--help` too, which typer adds by itself."""
-        command = super().get_command(ctx, cmd_name)
-        if command is not None:
-            _without_types(command.get_params(ctx))
-        return command
-
-
-def _without_types(params: list[Any]) -> list[Any]:
-    for param in params:
-        if getattr(param, "is_flag", False):
-            param.metavar = ""
-    return params
-
+from console import __version__, flags
+from console.flags import AsJson, Chosen, Commands, Detach, Shared, with_flags
 
 app = typer.Typer(
     name="upload-console",
-    cls=_Group,
+    cls=Commands,
     help="A full-screen console for uploads to S3. Without a command it opens on the configured MongoDB and S3.",
     epilog="Exit codes: 0 done, 1 an upload failed, 2 wrong usage or configuration, 3 a server cannot be reached, "
     "130 interrupted.",
@@ -76,10 +36,10 @@ def _show_version(wanted: bool) -> None:
 @app.callback(invoke_without_command=True)
 def root(
     context: typer.Context,
-    config: ConfigFile = None,
-    mongodb_uri: MongoUri = None,
-    s3_endpoint: S3Endpoint = None,
-    bucket: Bucket = None,
+    config: flags.ConfigFile = None,
+    mongodb_uri: flags.MongoUri = None,
+    s3_endpoint: flags.S3Endpoint = None,
+    bucket: flags.Bucket = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
@@ -98,7 +58,7 @@ def root(
 
 
 @app.command()
-def demo(directory: Directory = None) -> None:
+def demo(directory: flags.Directory = None) -> None:
     """The console on an embedded MongoDB and S3, with sample files. Nothing to configure."""
     from console.commands.demo import run
 
@@ -106,7 +66,7 @@ def demo(directory: Directory = None) -> None:
 
 
 @app.command()
-def services(directory: Directory = None, as_json: AsJson = False) -> None:
+def services(directory: flags.Directory = None, as_json: AsJson = False) -> None:
     """Run only the embedded servers, until interrupted; --json prints one line when both answer."""
     from console.commands.services import run
 
@@ -117,12 +77,9 @@ def services(directory: Directory = None, as_json: AsJson = False) -> None:
 @with_flags
 def upload(
     shared: Shared,
-    paths: Annotated[list[Path], typer.Argument(help="Files and folders to upload.", metavar="PATH")],
-    to: Annotated[
-        str | None,
-        typer.Option("--to", help="Destination, s3://bucket/prefix. Default: s3.bucket and s3.prefix.", metavar="URL"),
-    ] = None,
-    duplicates: Duplicates = None,
+    paths: flags.Paths,
+    to: flags.Destination = None,
+    duplicates: flags.Duplicates = None,
     as_json: AsJson = False,
     detach: Detach = False,
 ) -> int:
@@ -136,33 +93,17 @@ def upload(
 @with_flags
 def events(
     shared: Shared,
-    namespace: Annotated[
-        str | None, typer.Option(help="db or db.collection; '*' for the whole deployment.", metavar="NAME")
-    ] = None,
-    since: Annotated[
-        str | None, typer.Option(help="Begin here: 15m or 2h (before now), a date, or a resume token.", metavar="WHEN")
-    ] = None,
-    until: Annotated[
-        str | None, typer.Option(help="End before this time: a date, or 5m from now.", metavar="WHEN")
-    ] = None,
-    match: Annotated[
-        str | None, typer.Option(help="Only events that match: a filter line, or JSON.", metavar="FILTER")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="End after N events.", metavar="N")] = None,
-    resume_file: Annotated[
-        Path | None, typer.Option(help="Save the resume token in this file, and resume from it.", metavar="FILE")
-    ] = None,
-    record: Annotated[Path | None, typer.Option(help="Also write all events to this file.", metavar="FILE")] = None,
-    replay: Annotated[
-        Path | None, typer.Option(help="Show a recorded file instead of a server.", metavar="FILE")
-    ] = None,
-    speed: Annotated[
-        float, typer.Option(min=0, help="Replay speed: 1 is real time, 0 as fast as possible.", metavar="X")
-    ] = 0.0,
+    namespace: flags.Namespace = None,
+    since: flags.Since = None,
+    until: flags.Until = None,
+    match: flags.EventMatch = None,
+    limit: flags.EventLimit = None,
+    resume_file: flags.ResumeFile = None,
+    record: flags.Record = None,
+    replay: flags.Replay = None,
+    speed: flags.Speed = 0.0,
     as_json: AsJson = False,
-    canonical: Annotated[
-        bool, typer.Option("--canonical", help="Canonical extended JSON: every type is explicit.")
-    ] = False,
+    canonical: flags.Canonical = False,
 ) -> int:
     """Inspect change events of any namespace: full screen, or extended-JSON lines with --json."""
     from console.commands.events import EventOptions, run
@@ -187,10 +128,10 @@ def events(
 @with_flags
 def list_uploads(
     shared: Shared,
-    ids: Ids = None,
-    status: Status = None,
-    match: Match = None,
-    limit: Annotated[int, typer.Option(min=0, help="At most N, newest first; 0 for all.", metavar="N")] = 100,
+    ids: flags.Ids = None,
+    status: flags.Status = None,
+    match: flags.Match = None,
+    limit: flags.ListLimit = 100,
     as_json: AsJson = False,
 ) -> int:
     """List uploads, newest first."""
@@ -239,9 +180,7 @@ def retry(shared: Shared, chosen: Chosen, detach: Detach = False, as_json: AsJso
 def priority(
     shared: Shared,
     chosen: Chosen,
-    by: Annotated[
-        int, typer.Option(min=-1000, max=1000, help="Add N to the priority; may be negative.", metavar="N")
-    ] = 1,
+    by: flags.By = 1,
     as_json: AsJson = False,
 ) -> int:
     """Raise or lower the priority of uploads."""
@@ -252,15 +191,10 @@ def priority(
 @with_flags
 def limits(
     shared: Shared,
-    runners: Annotated[
-        list[str] | None,
-        typer.Argument(help="First characters of runners' names. Default: all runners.", metavar="RUNNER"),
-    ] = None,
-    bandwidth: Annotated[
-        str | None, typer.Option(help="Bytes a second for all uploads of a runner; 0 for no limit.", metavar="SIZE")
-    ] = None,
-    uploads: Annotated[int | None, typer.Option(min=1, max=256, help="Parallel uploads.", metavar="N")] = None,
-    parts: Annotated[int | None, typer.Option(min=1, max=256, help="Parallel parts.", metavar="N")] = None,
+    runners: flags.Runners = None,
+    bandwidth: flags.Bandwidth = None,
+    uploads: flags.ParallelUploads = None,
+    parts: flags.ParallelParts = None,
     as_json: AsJson = False,
 ) -> int:
     """Show or change what runners may use, on every host, while they work."""
@@ -274,7 +208,7 @@ def limits(
 def delete(
     shared: Shared,
     chosen: Chosen,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
+    yes: flags.Yes = False,
     as_json: AsJson = False,
 ) -> int:
     """Remove objects from S3 and their records; asks first."""
@@ -285,21 +219,12 @@ def delete(
 @with_flags
 def watch(
     shared: Shared,
-    folders: Annotated[
-        list[Path] | None,
-        typer.Argument(help="Folders to watch. Default: the [[watch]] tables of the configuration.", metavar="DIR"),
-    ] = None,
-    to: Annotated[
-        str | None, typer.Option("--to", help="Destination of these folders, s3://bucket/prefix.", metavar="URL")
-    ] = None,
-    once: Annotated[bool, typer.Option("--once", help="Send the files that are there, then end.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Report what would be sent and what not, and why; change nothing.")
-    ] = False,
-    metrics_port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Serve /metrics (OpenMetrics) and /healthz.", metavar="PORT")
-    ] = None,
-    metrics_host: Annotated[str, typer.Option(help="Address for --metrics-port.", metavar="HOST")] = "127.0.0.1",
+    folders: flags.Folders = None,
+    to: flags.WatchDestination = None,
+    once: flags.Once = False,
+    dry_run: flags.DryRun = False,
+    metrics_port: flags.MetricsPort = None,
+    metrics_host: flags.MetricsHost = "127.0.0.1",
     as_json: AsJson = False,
 ) -> int:
     """Upload new and changed files of folders, without a screen; SIGHUP reads the rules again."""
@@ -330,16 +255,8 @@ def verify(shared: Shared, chosen: Chosen, as_json: AsJson = False) -> int:
 @with_flags
 def sweep(
     shared: Shared,
-    older_than: Annotated[
-        float,
-        typer.Option(
-            "--older-than",
-            help="Leave younger ones alone: their records may not be written yet.",
-            metavar="SECONDS",
-            min=0,
-        ),
-    ] = 300.0,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
+    older_than: flags.OlderThan = 300.0,
+    yes: flags.Yes = False,
     as_json: AsJson = False,
 ) -> int:
     """List multipart uploads in the bucket that no record owns, and abort them after asking."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
 import platformdirs
@@ -24,32 +24,32 @@ from pydantic import (
     SecretStr,
     ValidationError,
 )
-from pydantic_core import PydanticKnownError
 
+from console.choices import (
+    GIBIBYTE,
+    MEBIBYTE,
+    MOST_PARALLEL,
+    AddressingStyle,
+    ChecksumPolicy,
+    DuplicatePolicy,
+    Encryption,
+    EngineChoice,
+)
 from console.complaints import Layer, complaint
 from console.errors import ConfigurationError
 from console.formatting import visible
-from console.models import DuplicatePolicy
+from console.setting_types import Count, Number, Size
 from console.watch.rules import WatchRule, WatchRules
 
 ENVIRONMENT_PREFIX: Final = "UPLOAD_CONSOLE_"
 FILE_VARIABLE: Final = f"{ENVIRONMENT_PREFIX}CONFIG"
 FILE_NAME: Final = "config.toml"
-MEBIBYTE: Final = 1024 * 1024
-GIBIBYTE: Final = 1024 * MEBIBYTE
 _LONGEST_SECONDS: Final = 3600.0
 _LONGEST_OUTAGE_SECONDS: Final = 7 * 24 * 3600.0
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-def _no_truth(value: Any) -> Any:
-    """Python counts true as 1; a person who writes it for a number means something else."""
-    if isinstance(value, bool):
-        raise PydanticKnownError("int_type")
-    return value
 
 
 def _http_url(url: str) -> str:
@@ -81,11 +81,9 @@ def _none_if_auto(value: object) -> object:
     return None if value == "auto" else value
 
 
-Count = Annotated[int, BeforeValidator(_no_truth)]
-Seconds = Annotated[float, BeforeValidator(_no_truth), Field(gt=0, le=_LONGEST_SECONDS)]
-Size = Annotated[ByteSize, BeforeValidator(_no_truth)]
+Seconds = Annotated[Number, Field(gt=0, le=_LONGEST_SECONDS)]
 # S3 user guide, "Amazon S3 multipart upload limits": parts of 5 MiB to 5 GiB, one PutObject of at most 5 GiB.
-PartSize = Annotated[ByteSize, BeforeValidator(_no_truth), Field(ge=5 * MEBIBYTE, le=5 * GIBIBYTE)]
+PartSize = Annotated[Size, Field(ge=5 * MEBIBYTE, le=5 * GIBIBYTE)]
 
 
 class MongoSettings(_Section):
@@ -105,10 +103,10 @@ class S3Settings(_Section):
     endpoint_url: Annotated[str, AfterValidator(_http_url)] | None = None
     region: str | None = None
     profile: str | None = None
-    addressing_style: Literal["auto", "path", "virtual"] = "auto"
+    addressing_style: AddressingStyle = "auto"
     ca_bundle: Path | None = None
     storage_class: str | None = None
-    server_side_encryption: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = None
+    server_side_encryption: Encryption | None = None
     kms_key_id: str | None = None
     metadata: dict[str, str] = Field(default_factory=dict)
     tags: dict[str, str] = Field(default_factory=dict)
@@ -119,16 +117,16 @@ class TransferSettings(_Section):
     file's size suggests."""
 
     key_template: str = "{prefix}/{relative_path}"
-    parallel_uploads: Count = Field(4, ge=1, le=256)
-    parallel_parts: Count = Field(8, ge=1, le=256)
+    parallel_uploads: Count = Field(4, ge=1, le=MOST_PARALLEL)
+    parallel_parts: Count = Field(8, ge=1, le=MOST_PARALLEL)
     part_size: Annotated[PartSize | None, BeforeValidator(_none_if_auto)] = None
     multipart_threshold: Size = Field(ByteSize(16 * MEBIBYTE), ge=0, le=5 * GIBIBYTE)
     bandwidth_limit: Size = Field(ByteSize(0), ge=0)
-    checksum: Literal["auto", "crc64nvme", "crc32c", "crc32", "sha256", "md5"] = "auto"
-    engine: Literal["auto", "crt", "boto3"] = "auto"
+    checksum: ChecksumPolicy = "auto"
+    engine: EngineChoice = "auto"
     duplicates: DuplicatePolicy = "overwrite"
     retries: Count = Field(8, ge=0, le=100)
-    outage_seconds: Annotated[float, BeforeValidator(_no_truth), Field(ge=0, le=_LONGEST_OUTAGE_SECONDS)] = 3600.0
+    outage_seconds: Annotated[Number, Field(ge=0, le=_LONGEST_OUTAGE_SECONDS)] = 3600.0
     connect_timeout_seconds: Seconds = 10.0
     read_timeout_seconds: Seconds = 60.0
 

@@ -1,15 +1,14 @@
-"""The errors that people see, as one tree.
+"""The errors that people see: the roots of their tree.
 
-Owns the classes; the words are written where the fault is met. Not here: what S3 answers to a
-transfer (`transfer.errors` sorts those into the document's `error`).
+Owns these classes; the words are written where the fault is met, and narrower ones stand beside what raises them. Not
+here: what S3 answers to a transfer (`transfer.errors` sorts those into the document's `error`).
 
     ConsoleError                 exit code
     ├── UsageError                   2   a flag, path or id that makes no sense
     ├── ConfigurationError           2   file, environment or flags hold a wrong setting
     ├── ServerUnreachable            3   MongoDB or S3 does not answer, or not to us
     │   └── MongoUnsuitable          3   MongoDB answers but cannot serve (no replica set, too old, no right)
-    ├── EmbeddedServerFailed         3   a server of `demo` or `services` did not start or ended
-    └── UploadFailed                 1   at least one upload did not complete
+    └── EmbeddedServerFailed         3   a server of `demo` or `services` did not start or ended
 """
 
 from __future__ import annotations
@@ -59,10 +58,3 @@ class EmbeddedServerFailed(ConsoleError):
 
     title = "Embedded server"
     exit_code = 3
-
-
-class UploadFailed(ConsoleError):
-    """At least one upload did not complete."""
-
-    title = "Upload"
-    exit_code = 1

@@ -1,6 +1,7 @@
-"""Flags that several commands have: what they are called, what they say, and how they come together.
+"""Flags: what they are called, what they say, and how they come together.
 
-Owns the groups `shared` (where the servers are) and `chosen` (which uploads). Not here: the commands (`cli`).
+Owns each flag, and the groups `shared` (where the servers are) and `chosen` (which uploads). Not here: the commands
+(`cli`).
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+from typer.core import TyperGroup
+
+from console.choices import MOST_PARALLEL, DuplicatePolicy
 
 if TYPE_CHECKING:
     from console.commands.selection import Selection
@@ -56,10 +60,65 @@ Detach = Annotated[
     bool, typer.Option("--detach", help="Record the intent and end; a runner on this host carries it out.")
 ]
 Duplicates = Annotated[
-    Literal["overwrite", "skip_identical", "new_name", "fail"] | None,  # as `models` has it, which takes long to import
+    DuplicatePolicy | None,
     typer.Option(help="What to do if the key exists. Default: transfer.duplicates."),
 ]
 Directory = Annotated[Path | None, typer.Option("--dir", help="Keep the servers' data in this folder.", metavar="DIR")]
+Paths = Annotated[list[Path], typer.Argument(help="Files and folders to upload.", metavar="PATH")]
+Destination = Annotated[
+    str | None,
+    typer.Option("--to", help="Destination, s3://bucket/prefix. Default: s3.bucket and s3.prefix.", metavar="URL"),
+]
+Namespace = Annotated[
+    str | None, typer.Option(help="db or db.collection; '*' for the whole deployment.", metavar="NAME")
+]
+Since = Annotated[
+    str | None, typer.Option(help="Begin here: 15m or 2h (before now), a date, or a resume token.", metavar="WHEN")
+]
+Until = Annotated[str | None, typer.Option(help="End before this time: a date, or 5m from now.", metavar="WHEN")]
+EventMatch = Annotated[
+    str | None, typer.Option(help="Only events that match: a filter line, or JSON.", metavar="FILTER")
+]
+EventLimit = Annotated[int | None, typer.Option(min=1, help="End after N events.", metavar="N")]
+ResumeFile = Annotated[
+    Path | None, typer.Option(help="Save the resume token in this file, and resume from it.", metavar="FILE")
+]
+Record = Annotated[Path | None, typer.Option(help="Also write all events to this file.", metavar="FILE")]
+Replay = Annotated[Path | None, typer.Option(help="Show a recorded file instead of a server.", metavar="FILE")]
+Speed = Annotated[float, typer.Option(min=0, help="Replay speed: 1 is real time, 0 as fast as possible.", metavar="X")]
+Canonical = Annotated[bool, typer.Option("--canonical", help="Canonical extended JSON: every type is explicit.")]
+ListLimit = Annotated[int, typer.Option(min=0, help="At most N, newest first; 0 for all.", metavar="N")]
+By = Annotated[int, typer.Option(min=-1000, max=1000, help="Add N to the priority; may be negative.", metavar="N")]
+Runners = Annotated[
+    list[str] | None, typer.Argument(help="First characters of runners' names. Default: all runners.", metavar="RUNNER")
+]
+Bandwidth = Annotated[
+    str | None, typer.Option(help="Bytes a second for all uploads of a runner; 0 for no limit.", metavar="SIZE")
+]
+ParallelUploads = Annotated[int | None, typer.Option(min=1, max=MOST_PARALLEL, help="Parallel uploads.", metavar="N")]
+ParallelParts = Annotated[int | None, typer.Option(min=1, max=MOST_PARALLEL, help="Parallel parts.", metavar="N")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
+Folders = Annotated[
+    list[Path] | None,
+    typer.Argument(help="Folders to watch. Default: the [[watch]] tables of the configuration.", metavar="DIR"),
+]
+WatchDestination = Annotated[
+    str | None, typer.Option("--to", help="Destination of these folders, s3://bucket/prefix.", metavar="URL")
+]
+Once = Annotated[bool, typer.Option("--once", help="Send the files that are there, then end.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Report what would be sent and what not, and why; change nothing.")
+]
+MetricsPort = Annotated[
+    int | None, typer.Option(min=0, max=65535, help="Serve /metrics (OpenMetrics) and /healthz.", metavar="PORT")
+]
+MetricsHost = Annotated[str, typer.Option(help="Address for --metrics-port.", metavar="HOST")]
+OlderThan = Annotated[
+    float,
+    typer.Option(
+        "--older-than", help="Leave younger ones alone: their records may not be written yet.", metavar="SECONDS", min=0
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,3 +202,25 @@ def with_flags(function: Callable[..., int]) -> Callable[..., None]:
     command.__signature__ = inspect.Signature(flags)  # type: ignore[attr-defined]
     command.__annotations__ = {flag.name: flag.annotation for flag in flags}
     return command
+
+
+class Commands(TyperGroup):
+    """The commands of a program, whose help says no type beside options that take no value; typer writes `<bool>`."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Those of the program itself."""
+        return _without_types(super().get_params(ctx))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A command, with its options; `--help` too, which typer adds by itself."""
+        command = super().get_command(ctx, cmd_name)
+        if command is not None:
+            _without_types(command.get_params(ctx))
+        return command
+
+
+def _without_types(params: list[Any]) -> list[Any]:
+    for param in params:
+        if getattr(param, "is_flag", False):
+            param.metavar = ""
+    return params

@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from bson import ObjectId
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, InstanceOf, ValidationError
+
+from console.choices import DuplicatePolicy
 
 
 class UploadStatus(StrEnum):
@@ -50,10 +52,6 @@ class Source(StrEnum):
     BROWSER = "browser"
     WATCH = "watch"
     COMMAND = "command"
-
-
-DuplicatePolicy = Literal["overwrite", "skip_identical", "new_name", "fail"]
-"""What becomes of an upload whose key is taken."""
 
 
 def _in_utc(moment: datetime) -> datetime:

@@ -7,6 +7,7 @@ Owns which of the two it is and which options go together. Not here: the lines (
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from console.commands.event_bounds import Bounded, Recorded
 from console.commands.event_lines import EventLines
 from console.commands.event_replay import ReplaySource
 from console.commands.event_stream import LiveSource, Source, Watched
-from console.commands.signals import TERMINATION, handling
+from console.commands.signals import TERMINATION, exit_code, handling
 from console.config import Settings
 from console.errors import UsageError
 from console.events.since import parse_until
@@ -95,9 +96,9 @@ def _show(settings: Settings, source: Source, images: LiveSource | None) -> int:
 
     app = Inspector(source, images, theme=settings.ui.theme, event_capacity=settings.ui.event_buffer)
 
-    def leave(number: int) -> None:
+    def leave(number: signal.Signals) -> None:
         # A terminal that has gone can leave the screen hanging in a write, and there is nothing to be lost by ending.
-        last_resort = threading.Timer(_LAST_RESORT_SECONDS, os._exit, (128 + number,))
+        last_resort = threading.Timer(_LAST_RESORT_SECONDS, os._exit, (exit_code(number),))
         last_resort.daemon = True
         last_resort.start()
         threading.Thread(target=app.call_from_thread, args=(app.exit,), name="leave", daemon=True).start()

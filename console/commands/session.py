@@ -64,7 +64,10 @@ class Session:
     def _watch(self) -> WatchService:
         settings, runner = self._settings, self._runner
         watches = WatchService(
-            *(self._records, self._sender, settings.s3, settings.transfer),
+            self._records,
+            self._sender,
+            settings.s3,
+            settings.transfer,
             host=runner.host,
             holder=runner.name,
             tell=nobody,

@@ -11,13 +11,14 @@ from pathlib import Path
 from bson import ObjectId
 from pymongo.errors import PyMongoError
 
+from console.choices import DuplicatePolicy
 from console.commands.carry import Carrier, Wanted
 from console.commands.report import Report, make_report
 from console.config import Settings
 from console.errors import UsageError
 from console.formatting import count, visible
 from console.keys import parse_destination
-from console.models import DuplicatePolicy, Source, Upload
+from console.models import Source, Upload
 from console.records.connection import explain
 from console.records.database import Records
 from console.records.new_upload import NewUpload

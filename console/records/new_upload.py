@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 
 from bson import Int64, ObjectId
 
-from console.models import DuplicatePolicy, Requested, Source, Storage, UploadStatus, Watched
+from console.choices import DuplicatePolicy
+from console.models import Requested, Source, Storage, UploadStatus, Watched
 from console.records.connection import Document
 
 

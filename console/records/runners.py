@@ -15,6 +15,7 @@ from pymongo import ReturnDocument
 from pymongo.collection import Collection
 from pymongo.database import Database
 
+from console.choices import MOST_PARALLEL
 from console.config import TransferSettings
 from console.records.connection import Document
 from console.records.transitions import NOW, literal
@@ -24,7 +25,7 @@ LIVE_SECONDS: Final = 15.0
 LEAVING: Final = "leaving"
 """The kind of a runner that begins nothing more: nobody may count on it for new uploads."""
 _FORGOTTEN_SECONDS: Final = 7 * 86_400
-_AT_ONCE: Final = range(1, 257)  # as the settings have it
+_AT_ONCE: Final = range(1, MOST_PARALLEL + 1)
 
 
 @dataclass(frozen=True, slots=True)

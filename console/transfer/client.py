@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode, urlsplit
 
 import boto3
@@ -19,6 +19,7 @@ from botocore.config import Config
 from botocore.loaders import Loader
 from botocore.session import get_session
 
+from console.choices import AddressingStyle
 from console.errors import ConfigurationError
 from console.formatting import visible
 from console.transfer.body import LARGEST_PIECE
@@ -40,7 +41,7 @@ class ClientOptions:
     endpoint_url: str | None = None
     region: str | None = None
     profile: str | None = None
-    addressing_style: Literal["auto", "path", "virtual"] = "auto"
+    addressing_style: AddressingStyle = "auto"
     ca_bundle: Path | None = None
     connect_timeout_seconds: float = 10.0
     read_timeout_seconds: float = 60.0
@@ -146,7 +147,7 @@ def _config(options: ClientOptions) -> Config:
     )
 
 
-def _addressing_style(options: ClientOptions) -> Literal["auto", "path", "virtual"]:
+def _addressing_style(options: ClientOptions) -> AddressingStyle:
     """With an endpoint of one's own `auto` means path: bucket names rarely have a DNS entry there."""
     if options.addressing_style == "auto" and options.endpoint_url:
         return "path"

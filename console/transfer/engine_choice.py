@@ -6,12 +6,13 @@ Owns the reasons. Per bucket and per body `crt_engine` decides again.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from botocore.httpsession import get_cert_path
 from botocore.utils import get_environ_proxies
 
+from console.choices import EngineChoice
 from console.transfer.bandwidth import BandwidthLimit
 from console.transfer.boto3_engine import Boto3Engine
 from console.transfer.client import ClientOptions
@@ -20,8 +21,6 @@ from console.transfer.engine import Engine
 if TYPE_CHECKING:
     import boto3
     from mypy_boto3_s3.client import S3Client
-
-EngineChoice = Literal["auto", "crt", "boto3"]
 
 LARGEST_WHERE_FASTER: Final = 4 * 1024 * 1024
 """Up to here the runtime costs less for each request than boto3; beyond, more for each byte, and twice the memory: its

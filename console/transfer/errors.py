@@ -3,8 +3,9 @@
     ConsoleError
     ├── TransferError   code, message and verdict: what the document's `error` shows
     └── Stopped         the transfer was told to stop (pause, cancel, end of the program); no error at all
+    ServiceError        an engine's own, before it is sorted
 
-Owns both classes and `classify`. What a code means is in `verdicts`.
+Owns these classes and `classify`. What a code means is in `verdicts`.
 """
 
 from __future__ import annotations

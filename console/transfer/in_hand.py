@@ -22,11 +22,11 @@ from console.records.uploads import Uploads
 from console.records.writer import RecordWriter
 from console.transfer.errors import Stopped, TransferError
 from console.transfer.job import Confirmation
-from console.transfer.orders import StopReason, TransferControl
 from console.transfer.pace import Pace
 from console.transfer.record_journal import RecordJournal
 from console.transfer.sender_port import Sender
 from console.transfer.settling import Active, Settling
+from console.transfer.transfer_control import StopReason, TransferControl
 from console.transfer.verdicts import Verdict
 
 _FEW_WAITING: Final = 256

@@ -15,11 +15,12 @@ from typing import Final
 
 from bson import ObjectId
 
+from console.choices import DuplicatePolicy
 from console.config import S3Settings, TransferSettings
 from console.errors import ConfigurationError
 from console.formatting import visible
 from console.keys import KeyFacts, KeyRefused, KeyTemplate
-from console.models import DuplicatePolicy, Source
+from console.models import Source
 from console.records.new_upload import NewUpload
 from console.transfer.content_type import content_type
 from console.transfer.errors import TransferError

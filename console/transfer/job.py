@@ -11,7 +11,8 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
-from console.models import Checksum, DuplicatePolicy, Multipart, Upload
+from console.choices import MEBIBYTE, DuplicatePolicy
+from console.models import Checksum, Multipart, Upload
 from console.records.new_upload import NewUpload
 from console.transfer.body import Body
 from console.transfer.checksums import Digests
@@ -19,7 +20,7 @@ from console.transfer.control import Control, Journal
 from console.transfer.engine import Answer, ObjectSettings
 from console.transfer.errors import Stopped
 from console.transfer.objects import StoredObject, head_object
-from console.transfer.plan import MEBIBYTE, Part, plan_parts
+from console.transfer.plan import Part, plan_parts
 from console.transfer.pool import wait_for
 from console.transfer.retrying import RetryPolicy, with_retries
 from console.transfer.source import SourceFile

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from console.formatting import visible
@@ -35,7 +34,6 @@ class StoredObject:
 
     size: int
     answer: Answer
-    modified_at: datetime | None
 
 
 def head_object(s3: S3Client, bucket: str, key: str, version_id: str | None = None) -> StoredObject | None:
@@ -54,7 +52,7 @@ def head_object(s3: S3Client, bucket: str, key: str, version_id: str | None = No
         if error.code in _ABSENT:
             return None
         raise
-    return StoredObject(require(found, "ContentLength"), read_answer(found), found.get("LastModified"))
+    return StoredObject(require(found, "ContentLength"), read_answer(found))
 
 
 def first_part_size(s3: S3Client, bucket: str, key: str, version_id: str | None = None) -> int | None:

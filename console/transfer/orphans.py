@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from console.records.uploads import Uploads
 from console.transfer.errors import TransferError
 from console.transfer.multipart import abort
-from console.transfer.sweep import OpenMultipart, open_multiparts, stored_bytes
+from console.transfer.open_multiparts import OpenMultipart, open_multiparts, stored_bytes
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client

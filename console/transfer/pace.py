@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from typing import Final
 
-_MEBIBYTE: Final = 1024 * 1024
-_FIRST: Final = 8 * _MEBIBYTE
-_LEAST: Final = 1 * _MEBIBYTE
-_MOST: Final = 256 * _MEBIBYTE
+from console.choices import MEBIBYTE
+
+_FIRST: Final = 8 * MEBIBYTE
+_LEAST: Final = 1 * MEBIBYTE
+_MOST: Final = 256 * MEBIBYTE
 _SHORT_SECONDS: Final = 0.15
 """A claim takes some milliseconds, and a tenth of a second while everybody wants Python's lock."""
 _LONG_SECONDS: Final = 0.5

@@ -10,10 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from console.choices import GIBIBYTE, MEBIBYTE
 from console.transfer.errors import TransferError
-
-MEBIBYTE: Final = 1024 * 1024
-GIBIBYTE: Final = 1024 * MEBIBYTE
 
 MIN_PART_SIZE: Final = 5 * MEBIBYTE
 """The last part may be smaller."""

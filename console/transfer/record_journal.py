@@ -19,7 +19,7 @@ from console.models import Multipart, Upload
 from console.records.progress import Progress
 from console.records.transitions import NOW, Fields, failure, literal, multipart_closed, multipart_opened
 from console.records.writer import RecordWriter
-from console.transfer.orders import Orders, StopReason, TransferControl
+from console.transfer.transfer_control import StopOrdered, StopReason, TransferControl
 
 if TYPE_CHECKING:
     from console.transfer.source import FileState
@@ -61,7 +61,7 @@ class RecordJournal:
         self._make_sure_ours(math.inf)
 
     def _make_sure_ours(self, patience: float) -> None:
-        """Where the lease has run out: renew it. Raises `Orders` where the upload is another runner's by now; returns
+        """Renew a lease that has run out. Raises `StopOrdered` where the upload is another runner's by now; returns
         also where there was no answer within `patience` seconds."""
         renewed = self._writer.renew_if_over(self._id)
         if renewed is None:
@@ -71,7 +71,7 @@ class RecordJournal:
             self._control.check()
             with suppress(NotYetWritten):
                 if not renewed.result(_LOOK_AGAIN_SECONDS):
-                    raise Orders(StopReason.LOST)
+                    raise StopOrdered(StopReason.LOST)
                 return
 
     def confirmed(self, total_bytes: int) -> None:
@@ -113,5 +113,5 @@ class RecordJournal:
                 self._control.check()
                 continue
             if not is_ours:
-                raise Orders(StopReason.LOST)
+                raise StopOrdered(StopReason.LOST)
             return

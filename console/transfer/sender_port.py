@@ -12,8 +12,8 @@ from console.models import Multipart, Upload
 from console.records.new_upload import NewUpload
 from console.records.runners import Limits
 from console.transfer.job import Confirmation
-from console.transfer.orders import TransferControl
 from console.transfer.record_journal import RecordJournal
+from console.transfer.transfer_control import TransferControl
 
 
 class Sender(Protocol):

@@ -8,11 +8,10 @@ judged by what its request carried, not by what is known when it arrives.
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final
 
+from console.choices import ChecksumPolicy
 from console.transfer.checksums import Algorithm
-
-ChecksumPolicy = Literal["auto", "crc64nvme", "crc32c", "crc32", "sha256", "md5"]
 
 _REFUSALS: Final = frozenset({"NotImplemented", "InvalidArgument", "InvalidRequest"})
 """How servers that do not know a header of a request say so."""

@@ -21,9 +21,10 @@ from console.records.uploads import Uploads
 from console.records.writer import RecordWriter
 from console.transfer.errors import TransferError
 from console.transfer.job import Confirmation
-from console.transfer.orders import StopReason, TransferControl
 from console.transfer.record_journal import RecordJournal
 from console.transfer.sender_port import Sender
+from console.transfer.tidying import is_aborted
+from console.transfer.transfer_control import StopReason, TransferControl
 from console.transfer.verdicts import Verdict
 
 _log = logging.getLogger(__name__)
@@ -109,13 +110,6 @@ class Settling:
 
     def _abort(self, active: Active) -> bool:
         """Whether nothing is left in the bucket."""
-        if active.journal.multipart is None:
-            return True
-        try:
-            # Under the key where it was opened, which may be another one than claimed (duplicates: new_name).
-            upload = active.upload.model_copy(update={"key": active.journal.key})
-            self._sender.abort(upload, active.journal.multipart)
-        except TransferError as error:
-            _log.warning("the parts of %s stay in the bucket for now: %s", active.upload.id, error)
-            return False
-        return True
+        # Under the key where it was opened, which may be another one than claimed (duplicates: new_name).
+        opened = {"key": active.journal.key, "multipart": active.journal.multipart}
+        return is_aborted(self._sender, active.upload.model_copy(update=opened))

@@ -49,7 +49,7 @@ def tidy(
     uploads.settle(dead)
     gone = 0
     while taken := uploads.to_tidy(runner, lease_seconds=lease_seconds):
-        aborted = [upload.id for upload in taken if _is_aborted(sender, upload)]
+        aborted = [upload.id for upload in taken if is_aborted(sender, upload)]
         for upload_id in aborted:
             uploads.tidied(runner, upload_id)
         gone += len(aborted)
@@ -100,7 +100,7 @@ class Tidier:
             self._woken.wait(_LOOK_ANYWAY_SECONDS)
 
 
-def _is_aborted(sender: Sender, upload: Upload) -> bool:
+def is_aborted(sender: Sender, upload: Upload) -> bool:
     """Whether nothing of it is left in the bucket."""
     try:
         if upload.multipart is not None:

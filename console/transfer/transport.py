@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from console.choices import ChecksumPolicy, EngineChoice
 from console.transfer.bandwidth import BandwidthLimit
 from console.transfer.client import ClientOptions, is_aws, make_client, open_session
 from console.transfer.engine import Engine
-from console.transfer.engine_choice import EngineChoice, choose_engine
+from console.transfer.engine_choice import choose_engine
 from console.transfer.keys_in_use import KeysInUse
 from console.transfer.pool import WorkerPool
-from console.transfer.server import ChecksumPolicy, ServerTraits
+from console.transfer.server import ServerTraits
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client

@@ -27,7 +27,6 @@ class Tone(StrEnum):
     BAD = "bad"
     BAR = "bar"
     TROUGH = "trough"
-    FOUND = "found"
 
 
 class Span(NamedTuple):

@@ -155,11 +155,3 @@ def chosen(entries: Iterable[Entry], *, hidden: bool, text: str) -> list[Entry]:
         if entry.kind is Kind.PARENT
         or ((hidden or not entry.is_hidden) and all(word in entry.name.casefold() for word in words))
     ]
-
-
-def nearest_directory(path: str) -> str:
-    """The directory itself, or the closest one above it that exists."""
-    place = Path(path).expanduser().absolute()
-    while not place.is_dir() and place != place.parent:
-        place = place.parent
-    return str(place)

@@ -6,7 +6,7 @@ Owns the columns, the signs and the words of each cell. Pure: a document's value
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from rich.cells import cell_len
@@ -59,18 +59,14 @@ def is_stalled(upload: Upload, now: datetime) -> bool:
         return False
     if upload.lease is None:
         return True
-    return _utc(upload.lease.expires_at) < now
+    return upload.lease.expires_at < now
 
 
 def is_retrying(upload: Upload) -> bool:
     """It is being sent, no byte gets through, and the last that was heard of it is a failure."""
     begun = upload.started_at or upload.created_at
-    failed = upload.error is not None and _utc(upload.error.at) >= _utc(begun)
+    failed = upload.error is not None and upload.error.at >= begun
     return upload.status is UploadStatus.UPLOADING and upload.requested is Requested.RUN and failed and not upload.rate
-
-
-def _utc(moment: datetime) -> datetime:
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def progress_bar(percentage: float, width: int, tone: Tone = Tone.BAR) -> list[Span]:

@@ -24,7 +24,7 @@ def has_content_of(path: str, upload: Upload, part_size: int | None, control: Co
     try:
         algorithm = Algorithm(checksum.algorithm)
         checksums: dict[Algorithm, str] = {} if algorithm is Algorithm.MD5 else {algorithm: checksum.value}
-        stored = StoredObject(upload.size, Answer(checksum.value, checksums), None)
+        stored = StoredObject(upload.size, Answer(checksum.value, checksums))
         with SourceFile.open(path) as source:
             size = plan_parts(source.state.size, part_size).part_size
             return compare(source, stored, size, control).same is True

@@ -129,7 +129,7 @@ class Judge:
 
     def _renamed(self, file: Found, upload: NewUpload, record: Record) -> Decision | None:
         """The decision if the record is of this file under the name that it had before."""
-        former = record.path_bytes.decode("utf-8", "surrogateescape") if record.path_bytes else record.path
+        former = record.os_path
         if former == file.path or os.path.lexists(former):
             return None
         claimed = self._destination.claimed(upload, str(record.id))

@@ -8,16 +8,24 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, ValidationInfo
-from pydantic import field_validator as checks
-from pydantic_core import PydanticKnownError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from console.choices import DuplicatePolicy, Encryption
 from console.errors import ConfigurationError
 from console.formatting import visible
 from console.keys import KeyTemplate, parse_destination
-from console.models import DuplicatePolicy
+from console.setting_types import Size
 
 _HOUR: Final = 3600.0
 _DAY: Final = 86_400.0
@@ -80,12 +88,6 @@ def _ending(suffix: str) -> str:
     return suffix
 
 
-def _size_of_bytes(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise PydanticKnownError("int_type")
-    return value
-
-
 def _several(value: Any) -> Any:
     if isinstance(value, str):
         raise ValueError('expected a list, such as ["*.pdf"]')
@@ -115,7 +117,7 @@ class WatchRule(BaseModel):
     to: Annotated[str, AfterValidator(_destination)] | None = None
     key_template: Annotated[str, AfterValidator(_template)] | None = None
     storage_class: str | None = None
-    server_side_encryption: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = None
+    server_side_encryption: Encryption | None = None
     kms_key_id: str | None = None
     metadata: dict[str, str] | None = None
     tags: dict[str, str] | None = None
@@ -134,7 +136,7 @@ class WatchRule(BaseModel):
 
     extensions: Suffixes = ()
     content_types: MediaTypes = ()
-    max_size: Annotated[ByteSize, BeforeValidator(_size_of_bytes), Field(ge=0)] | None = None
+    max_size: Annotated[Size, Field(ge=0)] | None = None
 
     order: Order = "oldest"
     mode: Mode = "auto"
@@ -143,7 +145,7 @@ class WatchRule(BaseModel):
     retry_failed_seconds: float = Field(900.0, ge=0, le=_DAY)
     shared_as: str = Field("", max_length=200)
 
-    @checks("move_to", mode="after")
+    @field_validator("move_to", mode="after")
     @classmethod
     def _only_to_move(cls, target: Path | None, info: ValidationInfo) -> Path | None:
         if target is not None and info.data.get("after") not in ("move", None):
@@ -152,17 +154,18 @@ class WatchRule(BaseModel):
             raise ValueError("is the watched folder itself")
         return target
 
-    @checks("after", mode="after")
+    @field_validator("after", mode="after")
     @classmethod
     def _not_with_links(cls, after: After, info: ValidationInfo) -> After:
         if after != "keep" and info.data.get("follow_symlinks"):
             raise ValueError("with follow_symlinks files are only kept: they may belong to somebody else")
         return after
 
-    def model_post_init(self, context: Any, /) -> None:
-        """Raises where two settings need each other."""
+    @model_validator(mode="after")
+    def _move_needs_a_target(self) -> Self:
         if self.after == "move" and self.move_to is None:
             raise ValueError('after = "move" needs move_to, the folder for files that were sent')
+        return self
 
     @property
     def title(self) -> str:

@@ -48,7 +48,7 @@ class _Folder:
 
 
 @dataclass(slots=True)
-class Progress:
+class Seen:
     """What a walk has seen so far."""
 
     folders: int = 0
@@ -77,7 +77,7 @@ class Scanner:
         pulse: Callable[[], None] = _nothing,
     ) -> None:
         self.folder = str(rule.folder)
-        self.progress = Progress()
+        self.progress = Seen()
         self._patterns = Patterns(rule)
         self._recursive = rule.recursive
         self._follows = rule.follow_symlinks
@@ -93,7 +93,7 @@ class Scanner:
         Raises:
             OSError: the watched folder itself cannot be read.
         """
-        self.progress = Progress()
+        self.progress = Seen()
         os.stat(self.folder)  # noqa: PTH116 - raises where it is missing
         return self._walk(_Folder(self.folder, "", None), is_top=True)
 

@@ -7,6 +7,7 @@ what follows from a record for a file (`judging`).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -92,6 +93,11 @@ class Record:
         return (self.size, self.mtime_ns) == (file.size, file.mtime_ns)
 
     @property
+    def os_path(self) -> str:
+        """The path as `open()` takes it, also where the name is no UTF-8."""
+        return os.fsdecode(self.path_bytes) if self.path_bytes is not None else self.path
+
+    @property
     def waits_for_its_file(self) -> bool:
         """Whether it was not begun, or failed as its file was gone, and is still wanted: what `arm` takes."""
         if self.status is UploadStatus.FAILED:
@@ -120,7 +126,7 @@ class SentFiles:
             record = Record.read(document)
             if record is None:
                 continue
-            path = _os_path(record)
+            path = record.os_path
             other = found.get(path)
             if other is None or (other.created_at, other.id) < (record.created_at, record.id):
                 found[path] = record
@@ -264,7 +270,3 @@ def _of_file(upload: NewUpload) -> Document:
         "fingerprint": upload.fingerprint,
         "watch": upload.watch.model_dump(),
     }
-
-
-def _os_path(record: Record) -> str:
-    return record.path_bytes.decode("utf-8", "surrogateescape") if record.path_bytes is not None else record.path

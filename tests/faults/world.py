@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any, Self
 from bson import ObjectId
 from pydantic import SecretStr
 
+from console.choices import DuplicatePolicy
 from console.config import MongoSettings, S3Settings, TransferSettings
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Gap
-from console.models import DuplicatePolicy, Requested, Source, Upload, UploadStatus, read_upload
+from console.models import Requested, Source, Upload, UploadStatus, read_upload
 from console.records.database import Records
 from console.records.feed import ChangeFeed
 from console.records.intents import request_all, retry_all
@@ -29,10 +30,10 @@ from console.records.runners import Limits
 from console.records.writer import LEASE_SECONDS
 from console.transfer.identity import RunnerIdentity
 from console.transfer.intake import Intake
+from console.transfer.open_multiparts import OpenMultipart, open_multiparts
 from console.transfer.retrying import RetryPolicy
 from console.transfer.runner import Runner
 from console.transfer.sender import S3Sender
-from console.transfer.sweep import OpenMultipart, open_multiparts
 from console.transfer.verdicts import KNOWN_CODES, explain
 from tests.faults.driver import Orders, RunnerProcess
 from tests.faults.proxy import FaultProxy

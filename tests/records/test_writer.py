@@ -23,8 +23,8 @@ from console.records.transitions import Fields, completed, failed, failure, mult
 from console.records.uploads import Uploads
 from console.records.writer import RecordWriter
 from console.transfer import record_journal
-from console.transfer.orders import Orders, StopReason, TransferControl
 from console.transfer.record_journal import RecordJournal
+from console.transfer.transfer_control import StopOrdered, StopReason, TransferControl
 from tests.records.documents import LONG_AGO, add, claim_all, expire, the
 from tests.records.servers import failing
 
@@ -169,7 +169,7 @@ class TestCompleting:
         upload_id, journal = self.journal(uploads, writers(uploads, tick=SLOW, lease=0))
         expire(uploads, [upload_id])
         claim_all(uploads, "b", only={"_id": upload_id})
-        with pytest.raises(Orders) as raised:
+        with pytest.raises(StopOrdered) as raised:
             journal.completing()
         assert raised.value.reason is StopReason.LOST
 

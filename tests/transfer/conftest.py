@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from console.choices import EngineChoice
 from console.transfer.client import ClientOptions
-from console.transfer.engine_choice import EngineChoice
 from console.transfer.transport import Transport, open_transport
 from tests.faults.proxy import FaultProxy
 

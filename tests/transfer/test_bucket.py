@@ -12,11 +12,11 @@ from console.errors import ConfigurationError, UsageError
 from console.transfer.client import ClientOptions, is_aws, make_client
 from console.transfer.errors import TransferError
 from console.transfer.objects import delete_object, head_object
+from console.transfer.open_multiparts import open_multiparts, stored_bytes
 from console.transfer.presign import presign_download
 from console.transfer.probe import probe_bucket
 from console.transfer.retrying import ask
 from console.transfer.send import send
-from console.transfer.sweep import open_multiparts, stored_bytes
 from console.transfer.transport import Transport, open_transport
 from console.transfer.verify import verify_upload
 from tests.faults.proxy import Answer, FaultProxy, Reset

@@ -19,10 +19,10 @@ from console.transfer.control import Unattended
 from console.transfer.engine import Answer
 from console.transfer.errors import Stopped, TransferError
 from console.transfer.objects import StoredObject
+from console.transfer.open_multiparts import open_multiparts
 from console.transfer.plan import Part
 from console.transfer.send import send
 from console.transfer.source import SourceFile, file_state
-from console.transfer.sweep import open_multiparts
 from console.transfer.transport import Transport
 from console.transfer.verdicts import Verdict
 from console.transfer.verify import compare

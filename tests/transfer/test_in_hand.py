@@ -12,7 +12,7 @@ import pytest
 from console.records.uploads import Uploads
 from console.records.writer import RecordWriter
 from console.transfer.in_hand import InHand
-from console.transfer.orders import TransferControl
+from console.transfer.transfer_control import TransferControl
 
 from .doubles import an_upload
 

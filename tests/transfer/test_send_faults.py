@@ -10,8 +10,8 @@ import pytest
 from console.models import Multipart
 from console.transfer.errors import Stopped, TransferError
 from console.transfer.multipart import abort
+from console.transfer.open_multiparts import open_multiparts
 from console.transfer.send import send
-from console.transfer.sweep import open_multiparts
 from console.transfer.verdicts import Verdict
 from tests.faults.proxy import Answer, CorruptBody, CutAnswer, CutBody, Do, DropAnswer, Fault, FaultProxy, Hold, Reset
 

@@ -11,13 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from console.formatting import visible
-from console.ui.listing import Entry, Kind, Sort, chosen, in_order, natural, nearest_directory, read_directory
+from console.ui.listing import Entry, Kind, Sort, chosen, in_order, natural, read_directory
 
 needs_rights = pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 
 
 def by_name(directory: Path) -> dict[str, Entry]:
     return {entry.name: entry for entry in read_directory(str(directory)).entries}
+
+
+def test_a_directory_that_is_gone_says_so_and_leads_up(tmp_path: Path) -> None:
+    listing = read_directory(str(tmp_path / "gone"))
+    assert listing.problem == "No such file or directory"
+    assert [entry.kind for entry in listing.entries] == [Kind.PARENT]
 
 
 def test_entries_have_kind_size_and_time(photos: Path) -> None:
@@ -54,13 +60,6 @@ def test_rights_that_are_missing_are_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch(mode=0)
     assert {entry.problem for entry in by_name(tmp_path).values()} == {"", "Permission denied"}
     assert read_directory(str(tmp_path / "secret")).problem == "Permission denied"
-
-
-def test_a_directory_that_is_gone_says_so_and_leads_up(tmp_path: Path) -> None:
-    listing = read_directory(str(tmp_path / "gone"))
-    assert listing.problem == "No such file or directory"
-    assert [entry.kind for entry in listing.entries] == [Kind.PARENT]
-    assert nearest_directory(str(tmp_path / "gone" / "deeper")) == str(tmp_path)
 
 
 def test_the_root_has_no_parent() -> None:

@@ -9,7 +9,8 @@ import pytest
 from pydantic import ByteSize
 
 from console import config
-from console.config import FILE_VARIABLE, MEBIBYTE, Settings, find_file, load
+from console.choices import MEBIBYTE
+from console.config import FILE_VARIABLE, Settings, find_file, load
 from console.errors import ConfigurationError
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"

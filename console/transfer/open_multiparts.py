@@ -1,4 +1,7 @@
-"""Multipart uploads that are open in a bucket: what a sweep looks at. Not here: which of them nobody owns."""
+"""Multipart uploads that are open in a bucket, and what S3 stores for each.
+
+Owns listing them. Not here: which of them no record owns (`orphans`).
+"""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ class StopReason(Enum):
     LOST = auto()
 
 
-class Orders(Stopped):
+class StopOrdered(Stopped):
     """Raised in the transfer's threads once it must stop."""
 
     def __init__(self, reason: StopReason) -> None:
@@ -48,15 +48,15 @@ class TransferControl:
         self._stopped.set()
 
     def check(self) -> None:
-        """Raises `Orders` when it must stop."""
+        """Raises `StopOrdered` when it must stop."""
         if self._stopped.is_set():
             self._raise()
 
     def wait(self, seconds: float) -> None:
-        """Sleep; raises `Orders` at once when it must stop."""
+        """Sleep; raises `StopOrdered` at once when it must stop."""
         if self._stopped.wait(max(0.0, seconds)):
             self._raise()
 
     def _raise(self) -> None:
         if self._reason is not None:
-            raise Orders(self._reason)
+            raise StopOrdered(self._reason)
