@@ -47,13 +47,22 @@ class Care:
         self._images = images
         self._may_split = images
         self._unreadable = ""
+        self._opens_anew = True
 
-    def worsen(self, error: PyMongoError | BSONError, since: datetime | None) -> Gap | None:
+    def worsen(self, error: PyMongoError | BSONError, since: datetime | None, *, was_open: bool) -> Gap | None:
         """An event could not be read: a step more, as long as there is one. Then there is no way past the event, and
-        all since the last one that could be read, at `since`, is a gap."""
+        all since the last one that could be read, at `since`, is a gap.
+
+        What an open stream cannot read may be the event after the next: PyMongo reads two where one is asked for
+        (`CommandCursor.batch_size`). Opening it anew gives the next one, or fails for its sake.
+        """
         self._unreadable = (
             "of over 16 MiB" if isinstance(error, PyMongoError) else f"that is no valid BSON ({visible(str(error))})"
         )
+        if self.step == Step.ONE_BY_ONE and was_open and self._opens_anew:
+            self._opens_anew = False  # until an event has come: else it might go on so for ever
+            return None
+        self._opens_anew = True
         if self.step < Step.KEY_ONLY:
             self.step = Step(self.step + 1)
             return None
@@ -63,6 +72,7 @@ class Care:
 
     def passed(self, event: ChangeEvent) -> Gap | None:
         """An event was read. If it had to do without its documents it was the one in the way: a gap that says so."""
+        self._opens_anew = True
         if self.step < Step.WITHOUT_IMAGES:
             return None
         self.relax()

@@ -84,7 +84,8 @@ class ChangeFeed:
         self._items: deque[tuple[FeedItem, Start]] = deque()
         self._changed = threading.Condition()
         self._closing = threading.Event()
-        self._has_opened = False
+        self._has_opened = False  # at all, and the stream that is read now
+        self._is_open = False
         self._told: FeedState | None = None
         self._pause = _FIRST_PAUSE
         self._care = Care(images=images)
@@ -195,16 +196,17 @@ class ChangeFeed:
 
     def _take_care(self, error: PyMongoError | BSONError) -> None:
         """Go on more carefully; where that is of no use, begin anew with what happens from now on."""
-        if (gap := self._care.worsen(error, self._last_seen)) is not None:
+        if (gap := self._care.worsen(error, self._last_seen, was_open=self._is_open)) is not None:
             self._put(gap, Start())
             self._closing.wait(_LONGEST_PAUSE)
 
     def _follow(self) -> None:
         """Open the stream and read it until it breaks, ends (invalidate) or the feed is closed."""
+        self._is_open = False
         if self._read == Start():
             self._take_snapshot()
         with self._open() as stream:
-            self._has_opened = True
+            self._has_opened = self._is_open = True
             self._put_state(connected=True)
             fragments: list[Mapping[str, Any]] = []
             begun_with = self._care.step

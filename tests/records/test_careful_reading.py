@@ -32,7 +32,7 @@ def event(**fields: Any) -> ChangeEvent:
 def worsened(steps: int, error: OperationFailure | InvalidBSON = TOO_LARGE) -> Care:
     care = Care(images=True)
     for _ in range(steps):
-        assert care.worsen(error, SINCE) is None
+        assert care.worsen(error, SINCE, was_open=False) is None
     return care
 
 
@@ -51,6 +51,24 @@ def worsened(steps: int, error: OperationFailure | InvalidBSON = TOO_LARGE) -> C
 )
 def test_each_step_asks_for_less(steps: int, pipeline: list[Any], options: dict[str, Any]) -> None:
     assert worsened(steps).shape([MATCH], NEW) == (pipeline, options)
+
+
+def test_an_open_stream_may_have_failed_for_the_event_after_the_next() -> None:
+    """PyMongo reads two where one is asked for: the one before would lose its documents, with a gap that is none."""
+    care = worsened(1)
+    for _ in range(3):
+        assert care.worsen(TOO_LARGE, SINCE, was_open=True) is None
+        assert care.step is Step.ONE_BY_ONE
+        assert care.passed(event()) is None
+    assert care.worsen(TOO_LARGE, SINCE, was_open=False) is None
+    assert care.step is Step.WITHOUT_IMAGES
+
+
+def test_a_stream_that_fails_each_time_without_an_event_is_read_more_carefully() -> None:
+    care = worsened(1)
+    for expected in (Step.ONE_BY_ONE, Step.WITHOUT_IMAGES, Step.KEY_ONLY):
+        assert care.worsen(TOO_LARGE, SINCE, was_open=True) is None
+        assert care.step is expected
 
 
 def test_a_server_is_asked_for_what_it_can_do() -> None:
@@ -105,7 +123,7 @@ def test_an_event_that_is_not_about_a_document_is_told_of_without_a_key() -> Non
 
 def test_where_no_step_is_left_all_since_the_last_event_is_a_gap() -> None:
     care = worsened(3)
-    gap = care.worsen(NO_BSON, SINCE)
+    gap = care.worsen(NO_BSON, SINCE, was_open=False)
     assert gap is not None
     assert gap.reason == r"an event that is no valid BSON (bad\x1b length), and others with it: it cannot be passed by"
     assert gap.since == SINCE
