@@ -200,6 +200,6 @@ def test_a_signal_while_mongodb_says_nothing(
     print(f"ended {seconds:.2f} s after {number.name}, without MongoDB")
     assert process.returncode == 128 + number
     assert words in told
-    assert "next console, watch or resume on this host" in told
+    assert "next console, `watch` or `resume` on this host" in told
     assert world.statuses([upload_id]) == ["uploading"]
     goes_on(world, upload_id)

@@ -101,7 +101,7 @@ def test_verify_sees_what_differs(transport: Transport, s3, bucket: str, make_fi
     s3.put_object(Bucket=bucket, Key="file.bin", Body=b"short")
     assert "5 bytes" in verify_upload(transport.s3, upload, Commands()).words
     s3.delete_object(Bucket=bucket, Key="file.bin")
-    assert "not there" in verify_upload(transport.s3, upload, Commands()).words
+    assert "no longer exists" in verify_upload(transport.s3, upload, Commands()).words
     Path(path).write_bytes(b"x")
     s3.put_object(Bucket=bucket, Key="file.bin", Body=b"y")
     assert "the file changed" in verify_upload(transport.s3, upload, Commands()).words
