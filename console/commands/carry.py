@@ -88,6 +88,7 @@ class Carrier:
         self._open: dict[ObjectId, Upload] = {}
         self._waited_for: set[ObjectId] = set()
         self._ended: dict[ObjectId, Upload] = {}
+        self._deleted: set[ObjectId] = set()
         self._changed: set[ObjectId] = set()
         self._next_look = 0.0
         self._look_for_runner_at = 0.0
@@ -106,6 +107,10 @@ class Carrier:
                 self._follow(feed, batches)
                 if self._interruption.number is not None:
                     self._interruption.leave(self._interruption.number, list(self._open))
+        except BaseException:
+            with suppress(OSError):
+                self._report.close()
+            raise
         finally:
             is_written = self._stop_runner()
             feed.close(timeout=0)
@@ -116,8 +121,8 @@ class Carrier:
             self._report.ended([*self._ended.values(), *self._open.values()])
         if self._interruption.number is not None:
             return exit_code(self._interruption.number)
-        is_done = not self._open and all(end.status is UploadStatus.COMPLETED for end in self._ended.values())
-        return 0 if is_done else 1
+        is_left = self._open or self._deleted
+        return 0 if not is_left and all(end.status is UploadStatus.COMPLETED for end in self._ended.values()) else 1
 
     def insert(self, uploads: Sequence[NewUpload]) -> list[Upload]:
         """Insert documents for new uploads, ready for whoever will carry them out. Raises `PyMongoError`."""
@@ -188,10 +193,10 @@ class Carrier:
             if upload_id in found:
                 if isinstance(upload := read_upload(found[upload_id]), Upload):
                     self._note(upload)
-            else:  # deleted: nobody waits for it any more
-                self._open.pop(upload_id, None)
-                self._ended.pop(upload_id, None)
+            elif (gone := self._open.pop(upload_id, None)) is not None:
                 self._waited_for.discard(upload_id)
+                self._deleted.add(upload_id)
+                self._report.deleted(gone)
         self._changed.clear()
 
     def _note(self, upload: Upload) -> None:

@@ -20,10 +20,13 @@ from console.models import Upload, UploadStatus
 _THEY_GO_ON: Final = "They continue with the next console, `watch` or `resume` on this host."
 
 
+Happening = Literal["added", "progress", "completed", "failed", "cancelled", "paused", "refused", "deleted"]
+
+
 class UploadLine(BaseModel):
     """One line of `upload --json`. Sizes in bytes, rate in bytes per second."""
 
-    event: Literal["added", "progress", "completed", "failed", "cancelled", "paused", "refused", "deleted"]
+    event: Happening
     path: str
     id: str | None = None
     destination: str | None = None
@@ -49,6 +52,10 @@ class Report(Protocol):
         """An upload is new, or another than before."""
         ...
 
+    def deleted(self, upload: Upload) -> None:
+        """Its record is gone before it came to its end."""
+        ...
+
     def connection(self, connected: bool, message: str) -> None:
         """MongoDB is lost or found again."""
         ...
@@ -63,6 +70,10 @@ class Report(Protocol):
 
     def ended(self, uploads: Sequence[Upload]) -> None:
         """All are at their end, or it was interrupted."""
+        ...
+
+    def close(self) -> None:
+        """Give the terminal back, whatever happened. May be called twice."""
         ...
 
 
@@ -97,6 +108,10 @@ class JsonReport:
         elif upload.status is not UploadStatus.PENDING and (before is None or before.status is not upload.status):
             self._line(upload.status.value, upload)  # type: ignore[arg-type]
 
+    def deleted(self, upload: Upload) -> None:
+        """A line with `deleted`."""
+        self._line("deleted", upload)
+
     def connection(self, connected: bool, message: str) -> None:
         """On standard error: standard output is for lines about uploads."""
         if not connected:
@@ -114,9 +129,10 @@ class JsonReport:
         """Nothing more: each had its line."""
         sys.stdout.flush()
 
-    def _line(
-        self, event: Literal["added", "progress", "completed", "failed", "cancelled", "paused"], upload: Upload
-    ) -> None:
+    def close(self) -> None:
+        """Nothing was taken."""
+
+    def _line(self, event: Happening, upload: Upload) -> None:
         failure = upload.error if event == "failed" else None
         self._write(
             UploadLine.model_construct(  # not validated: it is made of what was, and there may be very many

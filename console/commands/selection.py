@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bson import ObjectId, json_util
+from bson.errors import BSONError
+from pymongo.errors import OperationFailure, PyMongoError
 
 from console.errors import UsageError
 from console.formatting import visible
 from console.models import UploadStatus
+from console.records.connection import UNAUTHORIZED, words
 from console.records.uploads import Uploads
 
 SHORT_ID: Final = 8
@@ -45,7 +48,7 @@ class Selection:
         if self.statuses:
             wanted.append({"status": {"$in": [_status(text) for text in self.statuses]}})
         if self.match:
-            wanted.append(read_match(self.match))
+            wanted.append(_checked(uploads, read_match(self.match)))
         return {"$and": wanted} if wanted else {}
 
     def find(self, uploads: Uploads) -> list[ObjectId]:
@@ -70,10 +73,21 @@ def read_match(text: str) -> dict[str, Any]:
     """
     try:
         expression = json_util.loads(text)
-    except (ValueError, TypeError) as error:
-        raise UsageError(f"--match: not JSON: {visible(str(error))}") from None
+    except (ValueError, TypeError, KeyError, ArithmeticError, AttributeError, RecursionError, BSONError) as error:
+        raise UsageError(f"--match: not extended JSON: {visible(str(error) or type(error).__name__)}") from None
     if not isinstance(expression, dict):
         raise UsageError(f'--match: expected an object such as {{"size": {{"$gt": 0}}}}, got {visible(text)}')
+    return expression
+
+
+def _checked(uploads: Uploads, expression: dict[str, Any]) -> dict[str, Any]:
+    """The expression, which the server has looked at, but no documents yet."""
+    try:
+        uploads.collection.find_one({"$and": [{"_id": {"$in": []}}, expression]})
+    except (OperationFailure, BSONError) as error:
+        if isinstance(error, OperationFailure) and error.code == UNAUTHORIZED:
+            raise
+        raise UsageError(f"--match: {words(error) if isinstance(error, PyMongoError) else error}") from None
     return expression
 
 

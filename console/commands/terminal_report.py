@@ -52,6 +52,7 @@ class TerminalReport:
         self._done_bytes = 0
         self._count = 0
         self._refused = 0
+        self._deleted = 0
         self._progress.start()
 
     def refused(self, path: str, reason: str) -> None:
@@ -68,11 +69,18 @@ class TerminalReport:
             self._running[upload.id] = upload
             self._draw_bar(upload)
         else:
-            self._running.pop(upload.id, None)
-            if (bar := self._bars.pop(upload.id, None)) is not None:
-                self._progress.remove_task(bar)
+            self._end_bar(upload)
             if before is None or before.status is not upload.status:
                 self._tell_end(upload)
+
+    def deleted(self, upload: Upload) -> None:
+        """A line."""
+        self._deleted += 1
+        self._count -= 1
+        self._all_bytes -= upload.size
+        self._done_bytes -= upload.current
+        self._end_bar(upload)
+        self._say(f"deleted    {visible(upload.path)}: somebody removed its record", "yellow")
 
     def connection(self, connected: bool, message: str) -> None:
         """A line when MongoDB is lost."""
@@ -100,13 +108,22 @@ class TerminalReport:
         """A sentence that says what came of it."""
         self.tick()
         self._progress.remove_task(self._total)
-        self._progress.stop()
+        self.close()
         by_status = {status: sum(upload.status is status for upload in uploads) for status in UploadStatus}
         words = [f"{number:,} {status.value}" for status, number in by_status.items() if number]
-        if self._refused:
-            words.append(f"{self._refused:,} refused")
+        others = {"deleted": self._deleted, "refused": self._refused}
+        words += [f"{number:,} {word}" for word, number in others.items() if number]
         sent = sum(upload.size for upload in uploads if upload.status is UploadStatus.COMPLETED)
         self._console.print(Text(f"{', '.join(words) or 'Nothing to upload'} · {byte_size(sent)}"))
+
+    def close(self) -> None:
+        """No bars any more; the cursor is seen again."""
+        self._progress.stop()
+
+    def _end_bar(self, upload: Upload) -> None:
+        self._running.pop(upload.id, None)
+        if (bar := self._bars.pop(upload.id, None)) is not None:
+            self._progress.remove_task(bar)
 
     def _draw_bar(self, upload: Upload) -> None:
         bar = self._bars.get(upload.id)

@@ -25,7 +25,11 @@ from console.records.uploads import Uploads
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """MongoDB as the rest of the program uses it. A context manager; `notes` says what was set up."""
+    """MongoDB as the rest of the program uses it. `notes` says what was set up.
+
+    A context manager: an error of the driver's that ends the `with` block leaves it as the `ConsoleError` that people
+    can act on.
+    """
 
     connection: Connection
     uploads: Uploads
@@ -68,3 +72,5 @@ class Records:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+        if isinstance(error, PyMongoError):
+            raise explain(error, self.connection) from error

@@ -200,7 +200,17 @@ def test_what_is_selected(command: Command, records: Records, tmp_path: Path, bu
     assert "no upload id ends in" in str(command("pause", "00000000").error)
     assert "is not a valid upload id" in str(command("pause", "what").error)
     assert "is not one of pending" in str(command("list", "--status", "done").error)
-    assert "not JSON" in str(command("list", "--match", "{").error)
+    for wrong, words in [
+        ("{", "not extended JSON"),
+        ('{"_id": {"$oid": "x"}}', "not extended JSON"),
+        ('{"size": {"$numberDecimal": "x"}}', "not extended JSON"),
+        ('{"$foo": 1}', "unknown top level operator: $foo"),
+        ('{"filename": {"$regex": "("}}', "Regular expression is invalid"),
+    ]:
+        for name in ("list", "pause"):
+            answer = command(name, "--match", wrong)
+            assert (answer.code, isinstance(answer.error, UsageError)) == (2, True), answer
+            assert words in str(answer.error)
     unknown = command("cancel", str(ObjectId()))
     assert unknown.code == 1
     assert "no such upload" in unknown.err

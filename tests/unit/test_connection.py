@@ -17,6 +17,7 @@ from pymongo.errors import ConfigurationError as TooOldForPyMongo
 from console.config import MongoSettings
 from console.errors import ConfigurationError, MongoUnsuitable, ServerUnreachable
 from console.records.connection import Connection, check, connect, explain, words
+from console.records.database import Records
 from console.records.stream_options import image_options
 
 SECRET = "s3cr3t-pass"
@@ -132,3 +133,17 @@ def test_words_leave_the_drivers_dumps_out():
 def test_old_servers_are_asked_for_what_they_know():
     assert image_options(16) == {"full_document": "updateLookup"}
     assert image_options(17) == {"full_document": "whenAvailable", "full_document_before_change": "whenAvailable"}
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (AutoReconnect("connection closed"), "MongoDB at h:27017 does not answer: connection closed"),
+        (OperationFailure("not allowed to watch", 13), "The user may not do this"),
+    ],
+)
+def test_what_ends_work_with_the_records_is_said_as_people_can_act_on_it(error: PyMongoError, words: str) -> None:
+    nothing: Any = None
+    records = Records(connection_that_says({}), nothing, nothing, ())
+    with pytest.raises(ServerUnreachable, match=words), records:
+        raise error

@@ -1,0 +1,95 @@
+"""What `upload`, `resume` and `retry` wait for, told by a feed: no server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pymongo.errors import OperationFailure, PyMongoError
+
+from console.commands import carry
+from console.commands.carry import Carrier, Wanted
+from console.commands.report import JsonReport
+from console.commands.terminal_report import TerminalReport
+from console.events.event import ChangeEvent
+from console.events.feed_items import FeedItem, FeedState
+from console.models import Upload, read_upload
+from tests.ui.fake_backend import document
+
+
+class Feed:
+    """Gives what it was made to give, and then its error, if it has one."""
+
+    coming: Sequence[Sequence[FeedItem]] = ()
+    fails: PyMongoError | None = None
+
+    def __init__(self, *_: object, **__: object) -> None:
+        self._left = [*self.coming]
+        self.error: PyMongoError | None = None
+
+    def start(self) -> None: ...
+
+    def take(self, _seconds: float) -> Sequence[FeedItem]:
+        if self._left:
+            return self._left.pop(0)
+        self.error = self.fails
+        return []
+
+    def close(self, timeout: float) -> None: ...
+
+
+@pytest.fixture
+def feed(monkeypatch: pytest.MonkeyPatch) -> type[Feed]:
+    class ThisFeed(Feed):
+        coming = ([FeedState(True)], [])
+
+    monkeypatch.setattr(carry, "ChangeFeed", ThisFeed)
+    return ThisFeed
+
+
+def carrier(report: Any, documents: Sequence[dict[str, Any]] = ()) -> Carrier:
+    records: Any = SimpleNamespace(
+        uploads=SimpleNamespace(collection=None, get=lambda ids: [found for found in documents if found["_id"] in ids]),
+        runners=SimpleNamespace(live=lambda host, kinds: ["somebody"]),
+    )
+    nothing: Any = None
+    return Carrier(records, nothing, nothing, Wanted.ids([]), report)
+
+
+def upload(**fields: Any) -> Upload:
+    found = read_upload(document(1, **fields))
+    assert isinstance(found, Upload)
+    return found
+
+
+def change(operation: str, found: Upload) -> ChangeEvent:
+    return ChangeEvent.from_raw(
+        {"_id": {"_data": "1"}, "operationType": operation, "documentKey": {"_id": found.id}, "ns": {"db": "d"}}
+    )
+
+
+def test_an_upload_whose_record_is_deleted_is_not_done(feed: type[Feed], capsys: pytest.CaptureFixture[str]) -> None:
+    found = upload()
+    feed.coming = [*feed.coming, [change("delete", found)]]
+    assert carrier(JsonReport()).run(iter([[found]])) == 1
+    assert [json.loads(line)["event"] for line in capsys.readouterr().out.splitlines()] == ["added", "deleted"]
+
+
+def test_one_that_had_completed_before_is(feed: type[Feed]) -> None:
+    found = upload()
+    done = document(1, status="completed")
+    feed.coming = [*feed.coming, [change("replace", found)], [change("delete", found)]]
+    assert carrier(JsonReport(), [done]).run(iter([[found]])) == 0
+
+
+def test_an_error_gives_the_terminal_back(feed: type[Feed], monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped: list[str] = []
+    report = TerminalReport()
+    monkeypatch.setattr(report._progress, "stop", lambda: stopped.append("stop"))
+    feed.fails = OperationFailure("not allowed to watch", 13)
+    with pytest.raises(OperationFailure, match="not allowed"):
+        carrier(report).run(iter([[upload()]]))
+    assert stopped == ["stop"]
