@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from bson import ObjectId
 
+from console.errors import ConsoleError
 from console.formatting import count, visible
 from console.models import Requested
-from console.ui.backend import Backend
+from console.ui.backend import Backend, Verification
 
 if TYPE_CHECKING:
     # For its types alone: at run time it would bring PyMongo before the first picture.
@@ -72,4 +73,36 @@ def refusal_words(outcome: Outcome, name: Callable[[ObjectId], str], most: int =
         f"{name(ids[0]) if len(ids) == 1 else count(len(ids), 'upload')}: {visible(reason)}"
         for reason, ids in list(reasons.items())[:most]
     ]
+    return "\n".join(lines)
+
+
+def verify_all(backend: Backend, ids: Sequence[ObjectId]) -> list[Verification]:
+    """Compare one after the other: each reads a whole file."""
+    verifications: list[Verification] = []
+    for upload_id in ids:
+        try:
+            verifications.append(backend.verify(upload_id))
+        except ConsoleError as error:
+            verifications.append(Verification(None, f"{error.message} {error.advice}".rstrip()))
+    return verifications
+
+
+def worst(verifications: Sequence[Verification]) -> bool | None:
+    """Of all: whether one differs, else whether one is not known."""
+    found = {verification.matches for verification in verifications}
+    return next((matches for matches in (False, None) if matches in found), True)
+
+
+def verification_words(names: Sequence[str], verifications: Sequence[Verification], most: int = 5) -> str:
+    """How many are the same, and a line for each of the others, up to `most`."""
+    others = [
+        f"{name}: {visible(verification.words)}"
+        for name, verification in sorted(
+            zip(names, verifications, strict=True), key=lambda each: each[1].matches is None
+        )
+        if verification.matches is not True
+    ]
+    lines = [f"{len(names) - len(others):,} of {count(len(names), 'object')} the same", *others[:most]]
+    if len(others) > most:
+        lines.append(f"and {len(others) - most:,} more")
     return "\n".join(lines)

@@ -18,7 +18,15 @@ from console.ui.backend import Added, Backend, Orphan, Refusal, Verification
 from console.ui.blocking import ask
 from console.ui.dialogs import Choice, ChoiceDialog, FormDialog
 from console.ui.forms import lifetime_fields, limit_fields, read_limits
-from console.ui.intents import Intent, carry_out, deletion_words, refusal_words
+from console.ui.intents import (
+    Intent,
+    carry_out,
+    deletion_words,
+    refusal_words,
+    verification_words,
+    verify_all,
+    worst,
+)
 from console.ui.link_screen import LinkScreen
 from console.ui.upload_rows import UploadRows
 
@@ -110,10 +118,12 @@ class Requests:
 
     def _carried_out(self, intent: Intent, outcome: Outcome) -> None:
         """What obeys is seen in the table at once; only what does not needs words."""
+        gone = deletion_words(outcome) if intent is Intent.DELETE and outcome.changed else ""
         if outcome.refused:
-            self._say(refusal_words(outcome, self._name), f"{str(intent).capitalize()} refused", severity="warning")
-        elif intent is Intent.DELETE:
-            self._say(deletion_words(outcome), "Deleted")
+            words = "\n".join(filter(None, (refusal_words(outcome, self._name), gone and f"deleted: {gone}")))
+            self._say(words, f"{str(intent).capitalize()} refused", severity="warning")
+        elif gone:
+            self._say(gone, "Deleted")
 
     # ---- about one upload
 
@@ -134,16 +144,19 @@ class Requests:
         self._screen.app.push_screen(LinkScreen(visible(row.filename), link, duration(seconds)))
 
     def _verify(self, ids: Sequence[ObjectId]) -> None:
-        for upload_id in ids:
-            call = partial(self._backend.verify, upload_id)
-            ask(self._screen.app, call, partial(self._verified, self._name(upload_id)))
+        names = [self._name(upload_id) for upload_id in ids]
+        ask(self._screen.app, partial(verify_all, self._backend, ids), partial(self._verified, names))
         self._say(
             f"comparing {count(len(ids), 'object')} with {'its file' if len(ids) == 1 else 'their files'}", "Verify"
         )
 
-    def _verified(self, name: str, verification: Verification) -> None:
-        title, severity = _VERIFIED[verification.matches]
-        self._say(f"{name}\n{visible(verification.words)}", title, severity=severity)
+    def _verified(self, names: Sequence[str], verifications: Sequence[Verification]) -> None:
+        title, severity = _VERIFIED[worst(verifications)]
+        if len(names) == 1:
+            words = f"{names[0]}\n{visible(verifications[0].words)}"
+        else:
+            words = verification_words(names, verifications)
+        self._say(words, title, severity=severity)
 
     # ---- limits and orphans
 

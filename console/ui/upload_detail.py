@@ -90,4 +90,7 @@ def _result_lines(row: Upload) -> Iterator[tuple[str, str]]:
 
 
 def _time(moment: datetime) -> str:
-    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S %Z}"
+    try:
+        return f"{moment.astimezone():%Y-%m-%d %H:%M:%S %Z}"
+    except (OverflowError, OSError, ValueError):  # in the year 1 or 9999, as somebody else may have written it
+        return f"{moment:%Y-%m-%d %H:%M:%S %Z}"

@@ -17,7 +17,7 @@ from textual.containers import Vertical
 
 from console.formatting import age, visible
 from console.ui.backend import Backend, WatchState
-from console.ui.blocking import ask
+from console.ui.blocking import ask, tell
 from console.ui.cells import Cut, Span, Tone
 from console.ui.columns import Column
 from console.ui.full_screen import FullScreen
@@ -162,6 +162,8 @@ class WatchesScreen(FullScreen):
         self._title = TitleLine("Watches")
         self._title.add_class("-focused")
         self._rows = RowsView(self._source)
+        self._is_asking = False
+        self._has_failed = False
 
     def compose(self) -> ComposeResult:
         """A frame with the list, keys below."""
@@ -178,9 +180,18 @@ class WatchesScreen(FullScreen):
         self.set_interval(ASK_SECONDS, self._ask)
 
     def _ask(self) -> None:
-        ask(self.app, self._backend.watches, self._known)
+        if not self._is_asking:  # an answer may take longer than the next question
+            self._is_asking = True
+            ask(self.app, self._backend.watches, self._known, self._failed)
+
+    def _failed(self, error: Exception) -> None:
+        self._is_asking = False
+        if not self._has_failed:  # once for an outage, not with each question
+            tell(self.app, error)
+        self._has_failed = True
 
     def _known(self, states: Sequence[WatchState]) -> None:
+        self._is_asking = self._has_failed = False
         if not self.is_attached:
             return
         self._source.states = sorted(states, key=lambda state: (state.host, state.folder, state.rule))
