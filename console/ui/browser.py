@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, Final
@@ -18,67 +17,14 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from console.formatting import byte_size, count, visible
-from console.ui.blocking import ask
-from console.ui.cells import Cut, Span, Tone
-from console.ui.columns import Column
+from console.ui.blocking import ask, tell
+from console.ui.file_rows import FileRows
 from console.ui.listing import Entry, Kind, Listing, Sort, changed_at, chosen, in_order, natural, read_directory
 from console.ui.pane import Pane, PaneRows
-from console.ui.row_source import Key
+from console.ui.row_source import Key, RowSource
 from console.ui.rows import RowsView
 
 LOOK_SECONDS: Final = 2.0
-
-COLUMNS: Final = (
-    Column("name", "Name", 14, 400, rank=0, share=3, cut=Cut.MIDDLE),
-    Column("size", "Size", 8, 8, rank=1, right=True),
-    Column("modified", "Modified", 5, 16, rank=2, share=2, short="Date"),
-)
-
-
-class FileRows:
-    """The entries of one directory as rows; the key of a row is its path."""
-
-    columns = COLUMNS
-
-    def __init__(self, entries: Sequence[Entry] = (), words: str = "") -> None:
-        self.entries = entries
-        self._words = words
-        self._places: dict[str, int] = {}
-
-    def __len__(self) -> int:
-        return len(self.entries)
-
-    def key(self, index: int) -> str:
-        """The path."""
-        return self.entries[index].path
-
-    def index_of(self, key: Key) -> int | None:
-        """Where that path stands."""
-        if not self._places and self.entries:
-            self._places = {entry.path: place for place, entry in enumerate(self.entries)}
-        return self._places.get(key) if isinstance(key, str) else None
-
-    def whole(self, index: int) -> Sequence[Span] | None:
-        """What is wrong with the directory itself goes across; all else has columns."""
-        entry = self.entries[index]
-        return None if entry.name else [Span(entry.problem, Tone.BAD)]
-
-    def may_mark(self, index: int) -> bool:
-        """What can be uploaded."""
-        return not self.entries[index].problem and self.entries[index].kind in (Kind.FILE, Kind.DIRECTORY)
-
-    def empty_words(self) -> str:
-        """Why nothing is shown."""
-        return self._words
-
-    def cell(self, index: int, column: str, width: int) -> Sequence[Span]:
-        """Name, size or time of one entry."""
-        entry = self.entries[index]
-        if column == "name":
-            return _name(entry)
-        if column == "size":
-            return [Span(byte_size(entry.size) if entry.kind is Kind.FILE else "", Tone.PLAIN)]
-        return [Span(_time(entry.mtime, width) if entry.mtime else "", Tone.MUTED)]
 
 
 def _read_in_order(directory: str, sort: Sort, stopped: Callable[[], bool]) -> tuple[Listing, list[Entry]]:
@@ -86,31 +32,16 @@ def _read_in_order(directory: str, sort: Sort, stopped: Callable[[], bool]) -> t
     return listing, in_order(listing.entries, sort)
 
 
-def _time(mtime: float, width: int) -> str:
-    """Local time, as `ls` has it where it is narrow: without the year this year, the time alone today."""
-    moment = datetime.fromtimestamp(mtime, UTC).astimezone()
-    if width >= 16:
-        return f"{moment:%Y-%m-%d %H:%M}"
-    today = datetime.now(UTC).astimezone()
-    if width >= 11:
-        return f"{moment:%m-%d %H:%M}" if moment.year == today.year else f"{moment:%Y-%m-%d}"
-    if moment.date() == today.date():
-        return f"{moment:%H:%M}"
-    return f"{moment:%m-%d}" if moment.year == today.year else f"{moment:%Y}"
+class FileList(PaneRows):
+    """The list; enter acts at once, for the keys that follow, which a message would come behind."""
 
+    def __init__(self, source: RowSource, activated: Callable[[], None]) -> None:
+        super().__init__(source)
+        self._activated = activated
 
-def _name(entry: Entry) -> list[Span]:
-    name = visible(entry.name)
-    if entry.kind in (Kind.PARENT, Kind.DIRECTORY):
-        shown = Span(f"{name}/", Tone.ACCENT)
-    else:
-        shown = Span(name, Tone.MUTED if entry.problem else Tone.PLAIN)
-    spans = [shown]
-    if entry.is_link:
-        spans.append(Span("@", Tone.MUTED))
-    if entry.problem:
-        spans.append(Span(f"  {entry.problem}", Tone.BAD))
-    return spans
+    def action_activate(self) -> None:
+        """As the pane says."""
+        self._activated()
 
 
 class FileBrowser(Pane):
@@ -142,7 +73,13 @@ class FileBrowser(Pane):
         self._entries: list[Entry] = []
         self._marked: dict[str, Entry] = {}
         self._reads = 0
+        self._is_reading = False
+        self._wanted_cursor: Key | None = None
         self._looking = False
+
+    def make_rows(self, source: RowSource, follow: bool) -> RowsView:
+        """Enter goes into a directory, and marks a file."""
+        return FileList(source, self.action_activate)
 
     def on_mount(self) -> None:
         """Read the first directory, and look now and then whether it is still the same."""
@@ -151,47 +88,71 @@ class FileBrowser(Pane):
 
     def open(self, directory: str, cursor: str | None = None) -> None:
         """Show a directory, with the cursor on that path. Keys mean nothing until it has been read."""
+        self._gather_marked()
         self.directory = directory
         self._listing, self._entries = Listing(directory, ()), []
+        self._wanted_cursor = cursor
         self.rows.show(FileRows(words="reading…"))
         self._tell()
-        self._read(cursor)
+        self._read()
 
-    def _read(self, cursor: Key | None) -> None:
+    def _read(self) -> None:
         self._reads += 1
-        number = self._reads
-        call = partial(_read_in_order, self.directory, self.sort, lambda: number != self._reads)
-        ask(self.app, call, partial(self._known, number, cursor))
+        self._is_reading = True
+        number, sort = self._reads, self.sort
+        call = partial(_read_in_order, self.directory, sort, lambda: number != self._reads)
+        ask(self.app, call, partial(self._known, number, sort), partial(self._not_known, number))
 
-    def _known(self, number: int, cursor: Key | None, read: tuple[Listing, list[Entry]]) -> None:
-        if number == self._reads:
-            is_first = not self._entries
-            self._listing, self._entries = read
-            self._show(cursor if is_first else None)
+    def _known(self, number: int, sort: Sort, read: tuple[Listing, list[Entry]]) -> None:
+        if number != self._reads:
+            return
+        self._is_reading = False
+        self._gather_marked()
+        self._listing, self._entries = read
+        if sort is not self.sort:  # another one was asked for meanwhile
+            self._entries = in_order(self._entries, self.sort)
+        cursor, self._wanted_cursor = self._wanted_cursor, None
+        self._show(cursor)
+
+    def _not_known(self, number: int, error: Exception) -> None:
+        self._is_reading = self._is_reading and number != self._reads
+        tell(self.app, error)
 
     def _look(self) -> None:
-        """Read again if something came or went; a file system that hangs is asked only once."""
-        if not self._looking and self._entries:
-            self._looking = True
-            ask(self.app, partial(changed_at, self.directory), self._looked, self._looked)
+        """Read again if something came or went; a file system that hangs is asked only once.
 
-    def _looked(self, moment: int | Exception) -> None:
+        While the directory is read there is nothing to compare with, and another reading would end this one: of a
+        directory that takes longer than the time between two looks nothing would ever be shown.
+        """
+        if not self._looking and not self._is_reading and self._entries:
+            self._looking = True
+            looked = partial(self._looked, self.directory)
+            ask(self.app, partial(changed_at, self.directory), looked, looked)
+
+    def _looked(self, directory: str, moment: int | Exception) -> None:
         self._looking = False
-        if moment != self._listing.changed_at and self._entries:
-            self._read(None)
+        is_of_this = directory == self.directory and not self._is_reading
+        if is_of_this and moment != self._listing.changed_at and self._entries:
+            self._read()
 
     def _show(self, cursor: Key | None = None) -> None:
         """Show what passes the filter; without a cursor it stays on its row, and the view where it is."""
+        self._gather_marked()
         entries = chosen(self._entries, hidden=self.show_hidden, text=self.filter_line.text)
         if self._listing.problem:
             entries.append(Entry(self.directory, "", Kind.SPECIAL, problem=self._listing.problem))
-        source = FileRows(entries, "nothing matches" if self.filter_line.text else "empty folder")
+        source = FileRows(entries, self._empty_words())
         if cursor is not None:
             self.rows.show(source, cursor=cursor)
         else:
             self.rows.source = source
             self.rows.reload()
         self._tell()
+
+    def _empty_words(self) -> str:
+        if self._is_reading and not self._entries:
+            return "reading…"
+        return "nothing matches" if self.filter_line.text else "empty folder"
 
     def _tell(self) -> None:
         shown = sum(entry.kind is not Kind.PARENT for entry in self._shown_entries())
@@ -213,15 +174,6 @@ class FileBrowser(Pane):
         """Show what matches."""
         self._show()
 
-    @on(RowsView.Activated)
-    def _activated(self, event: RowsView.Activated) -> None:
-        event.stop()
-        entry = self._entry(event.key)
-        if entry is not None and entry.kind is Kind.FILE and isinstance(self.rows, PaneRows):
-            self.rows.action_mark()
-        else:
-            self.action_enter()
-
     @on(PaneRows.MarksChanged)
     def _marks_changed(self, event: PaneRows.MarksChanged) -> None:
         event.stop()
@@ -229,13 +181,26 @@ class FileBrowser(Pane):
         self._tell()
 
     def _gather_marked(self) -> None:
-        entries = {entry.path: entry for entry in self._shown_entries()} | self._marked
-        marked = sorted((str(path) for path in self.rows.marks if path in entries), key=natural)
-        self._marked = {path: entries[path] for path in marked}
+        """Keep what is known of the marked rows, before the list they stand in is another one.
+
+        The message of a mark comes behind the keys that arrived with it, which may have hidden its row.
+        """
+        new = self.rows.marks - self._marked.keys()
+        known = {entry.path: entry for entry in self._entries if entry.path in new} | self._marked
+        marked = sorted((str(path) for path in self.rows.marks if path in known), key=natural)
+        self._marked = {path: known[path] for path in marked}
 
     def _entry(self, key: Key | None) -> Entry | None:
         place = self.rows.source.index_of(key) if key is not None else None
         return self._shown_entries()[place] if place is not None else None
+
+    def action_activate(self) -> None:
+        """Mark the file under the cursor, or go into the directory."""
+        entry = self._entry(self.rows.cursor_key)
+        if entry is not None and entry.kind is Kind.FILE and isinstance(self.rows, PaneRows):
+            self.rows.action_mark()
+        else:
+            self.action_enter()
 
     def action_enter(self) -> None:
         """Go into the directory under the cursor."""
@@ -272,7 +237,7 @@ class FileBrowser(Pane):
 
     def action_reread(self) -> None:
         """Read the directory again."""
-        self._read(None)
+        self._read()
 
     def action_upload(self) -> None:
         """Ask for the upload of what is marked, or of the row under the cursor."""

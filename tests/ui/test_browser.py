@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from console.ui import browser
 from console.ui.help import declared
-from console.ui.listing import Sort
+from console.ui.listing import Entry, Kind, Listing, Sort
 
 from .conftest import Console, Opener
 
@@ -19,8 +22,9 @@ def names(console: Console) -> list[str]:
 
 
 async def settled(console: Console, directory: Path) -> None:
+    """Wait until a directory is shown: while it is being read keys mean nothing."""
     files = console.screen.files
-    await console.until(lambda: files.directory == str(directory) == files._listing.directory)
+    await console.until(lambda: files.directory == str(directory) and files._shown_entries())
 
 
 async def test_directories_are_entered_and_left_with_the_cursor_where_one_was(opened: Opener, photos: Path) -> None:
@@ -99,6 +103,98 @@ async def test_what_is_new_is_shown_when_read_again(opened: Opener, photos: Path
         await console.until(lambda: "c.jpg" in names(console))
 
 
+class SlowReading:
+    """Reading directories takes until it is allowed; `begun` are those that were asked for."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._read = browser.read_directory
+        self.begun: list[str] = []
+        self.allowed = threading.Event()
+        monkeypatch.setattr(browser, "read_directory", self.read)
+
+    def read(self, directory: str, stopped: Callable[[], bool]) -> Listing:
+        self.begun.append(directory)
+        while not self.allowed.wait(0.01):
+            if stopped():
+                return Listing(directory, ())
+        return self._read(directory, stopped)
+
+
+async def test_a_directory_that_takes_long_to_read_is_read_once_and_shown(
+    opened: Opener, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened() as console:
+        files, slow = console.screen.files, SlowReading(monkeypatch)
+        (photos / "c.jpg").touch()
+        files._look()
+        await console.until(lambda: slow.begun)
+        files._look()
+        await console.until(lambda: not files._looking)
+        slow.allowed.set()
+        await console.until(lambda: "c.jpg" in names(console))
+        assert slow.begun == [str(photos)]
+
+
+async def test_a_look_at_the_directory_before_is_not_compared_with_this_one(
+    opened: Opener, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened() as console:
+        files, may_answer = console.screen.files, threading.Event()
+        look = browser.changed_at
+        monkeypatch.setattr(browser, "changed_at", lambda directory: may_answer.wait(60) and look(directory) + 1)
+        files._look()
+        await console.press("down", "enter")
+        await settled(console, photos / "2026")
+        slow = SlowReading(monkeypatch)
+        may_answer.set()
+        await console.until(lambda: not files._looking)
+        slow.allowed.set()
+        assert slow.begun == []
+
+
+async def test_a_reading_that_failed_is_told_and_tried_again(
+    opened: Opener, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(directory: str, stopped: Callable[[], bool]) -> Listing:
+        raise RuntimeError("out of luck")
+
+    async with opened() as console:
+        with monkeypatch.context() as failing:
+            failing.setattr(browser, "read_directory", fail)
+            await console.press("ctrl+r")
+            await console.until(lambda: "out of luck" in console.text)
+        (photos / "c.jpg").touch()
+        console.screen.files._look()
+        await console.until(lambda: "c.jpg" in names(console))
+
+
+async def test_the_order_chosen_while_a_directory_is_read_is_that_of_the_list(
+    opened: Opener, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(directory=str(photos / "2026")) as console:
+        slow = SlowReading(monkeypatch)
+        await console.press("backspace")
+        await console.until(lambda: slow.begun)
+        await console.press("s")
+        assert "reading…" in console.text
+        slow.allowed.set()
+        await settled(console, photos)
+        assert names(console) == ["..", "2026", "b.jpg", "a.jpg", "part-9.bin", "part-10.bin"]
+
+
+async def test_the_cursor_goes_where_one_was_also_if_the_directory_is_read_again_meanwhile(
+    opened: Opener, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(directory=str(photos / "2026")) as console:
+        slow = SlowReading(monkeypatch)
+        await console.press("backspace")
+        await console.until(lambda: slow.begun)
+        await console.press("ctrl+r")
+        slow.allowed.set()
+        await settled(console, photos)
+        assert console.screen.files.rows.cursor_key == str(photos / "2026")
+
+
 async def test_names_that_would_harm_the_terminal_are_shown_as_data(opened: Opener, tmp_path: Path) -> None:
     directory = tmp_path / "odd"
     directory.mkdir()
@@ -132,9 +228,6 @@ async def test_what_cannot_be_uploaded_is_refused_with_the_reason(opened: Opener
 async def test_fifty_thousand_entries_are_listed_filtered_and_walked(
     opened: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from console.ui import browser
-    from console.ui.listing import Entry, Kind, Listing
-
     entries = tuple(Entry(f"/huge/file-{n}", f"file-{n}", Kind.FILE, n) for n in range(50_000))
     monkeypatch.setattr(browser, "read_directory", lambda directory, stopped: Listing(directory, entries))
     drawn = 0

@@ -37,6 +37,30 @@ async def test_marking_and_uploading(opened: Opener, photos: Path) -> None:
         assert console.backend.asked[0] == ("add_uploads", (str(photos / "2026"), str(photos / "a.jpg")))
 
 
+async def test_marking_and_going_elsewhere_and_uploading(opened: Opener, photos: Path) -> None:
+    async with opened(documents=[], directory=str(photos / "2026")) as console:
+        bunch(console, "j \b")
+        await console.until(lambda: len(console.screen.files.rows.source) > 2)
+        assert "1 marked 5 B" in console.screen.files.title_line.counts
+        bunch(console, "u")
+        await console.until(lambda: console.backend.asked)
+        assert console.backend.asked[0] == ("add_uploads", (str(photos / "2026" / "inner.txt"),))
+
+
+async def test_marking_and_narrowing_and_uploading(opened: Opener, photos: Path) -> None:
+    async with opened(documents=[]) as console:
+        bunch(console, "jj /9\ru")
+        await console.until(lambda: console.backend.asked)
+        assert console.backend.asked[0] == ("add_uploads", (str(photos / "a.jpg"),))
+
+
+async def test_entering_a_directory_and_more(opened: Opener, photos: Path) -> None:
+    async with opened() as console:
+        bunch(console, "j\r ")
+        await console.until(lambda: console.screen.files.directory == str(photos / "2026"))
+        assert not console.screen.files.rows.marks
+
+
 async def test_going_to_a_pane_and_acting_there(opened: Opener) -> None:
     async with opened(documents=[document(1, status="uploading")]) as console:
         bunch(console, "2p")
