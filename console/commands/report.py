@@ -14,6 +14,7 @@ from typing import Final, Literal, Protocol
 from bson import ObjectId
 from pydantic import BaseModel
 
+from console.commands.json_lines import json_line
 from console.formatting import count, visible
 from console.models import Upload, UploadStatus
 
@@ -96,7 +97,7 @@ class JsonReport:
 
     def refused(self, path: str, reason: str) -> None:
         """A line with `refused`."""
-        self._write(UploadLine(event="refused", path=visible(path), message=reason))
+        self._write(UploadLine(event="refused", path=path, message=reason))
 
     def changed(self, before: Upload | None, upload: Upload) -> None:
         """A line for a new status or progress."""
@@ -137,7 +138,7 @@ class JsonReport:
         self._write(
             UploadLine.model_construct(  # not validated: it is made of what was, and there may be very many
                 event=event,
-                path=visible(upload.path),
+                path=upload.os_path,
                 id=str(upload.id),
                 destination=upload.destination,
                 size=upload.size,
@@ -153,7 +154,7 @@ class JsonReport:
         )
 
     def _write(self, line: UploadLine) -> None:
-        sys.stdout.write(line.model_dump_json(exclude_none=True) + "\n")
+        sys.stdout.write(json_line(line) + "\n")
 
 
 def ended_words(ids: Sequence[ObjectId], number: signal.Signals, *, is_paused: bool) -> str:

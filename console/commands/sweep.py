@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pydantic import BaseModel
 
 from console.commands.asking import agreed, can_ask
+from console.commands.json_lines import json_line
 from console.config import Settings
 from console.errors import UsageError
 from console.formatting import age, byte_size, count, visible
@@ -41,7 +42,7 @@ def run(settings: Settings, *, older_than: float, yes: bool, as_json: bool) -> i
         aborted = sender.abort_orphans(records.uploads, orphans) if is_wanted else []
     if as_json:
         for orphan in orphans:
-            sys.stdout.write(_line(orphan, aborted=orphan in aborted).model_dump_json() + "\n")
+            sys.stdout.write(json_line(_line(orphan, aborted=orphan in aborted), with_nulls=True) + "\n")
     elif is_wanted:
         sys.stdout.write(f"{count(len(aborted), 'multipart upload')} aborted.\n")
     return 0

@@ -10,6 +10,7 @@ from typing import Final
 
 from pydantic import BaseModel
 
+from console.commands.json_lines import json_line
 from console.commands.selection import Selection
 from console.config import Settings
 from console.formatting import visible
@@ -51,7 +52,7 @@ def run(settings: Settings, selection: Selection, *, as_json: bool) -> int:
             with _told_if_long(upload):
                 line = _compare(sender, upload)
             all_same = all_same and line.same is True
-            sys.stdout.write((line.model_dump_json() if as_json else _words(line)) + "\n")
+            sys.stdout.write((json_line(line, with_nulls=True) if as_json else _words(line)) + "\n")
             sys.stdout.flush()
     return 0 if all_same else 1
 
@@ -62,9 +63,7 @@ def _compare(sender: S3Sender, upload: Upload) -> VerifyLine:
         same, words = result.same, result.words
     except TransferError as error:
         same, words = None, str(error)  # nothing was compared
-    return VerifyLine(
-        id=str(upload.id), path=visible(upload.path), destination=visible(upload.destination), same=same, words=words
-    )
+    return VerifyLine(id=str(upload.id), path=upload.os_path, destination=upload.destination, same=same, words=words)
 
 
 @contextmanager
@@ -81,4 +80,4 @@ def _told_if_long(upload: Upload) -> Iterator[None]:
 
 def _words(line: VerifyLine) -> str:
     sign = {True: "same", False: "DIFFERENT", None: "unknown"}[line.same]
-    return f"{sign:<10} {line.path} → {line.destination}: {line.words}"
+    return f"{sign:<10} {visible(line.path)} → {visible(line.destination)}: {line.words}"

@@ -17,8 +17,9 @@ from typing import Final
 
 from pymongo.errors import PyMongoError
 
+from console.commands.line_output import OutputFailed
 from console.commands.signals import INTERRUPTED, TERMINATION, handling
-from console.commands.watch_report import make_listener
+from console.commands.watch_report import WatchReport
 from console.config import Settings
 from console.errors import ConsoleError, UsageError
 from console.formatting import count, visible
@@ -66,23 +67,29 @@ def run(read_settings: Callable[[], Settings], options: WatchOptions) -> int:
     Must be called in the main thread: signals are its business until it returns.
 
     Raises:
-        ConsoleError: a rule or setting is wrong, a typed folder of a single run is missing, or a server is away.
+        ConsoleError: a rule or setting is wrong, a typed folder of a single run is missing, a server is away, or
+            standard output takes no more.
     """
     settings = read_settings()
     rules = rules_of(settings, options)
     if options.once or options.dry_run:
         _require_folders(options.folders)
-    tell = make_listener(as_json=options.as_json)
+    report = WatchReport(as_json=options.as_json)
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     with S3Sender(settings.s3, settings.transfer) as sender, Records.open(settings.mongodb) as records:
         try:
             if options.dry_run:
-                return _run_dry(records, sender, settings, rules, tell)
+                return _run_dry(records, sender, settings, rules, report.write)
             if options.once:
-                return _run_once(records, sender, settings, rules, tell)
-            return _Service(records, sender, settings, read_settings, options, tell).run(rules)
+                code = _run_once(records, sender, settings, rules, report)
+            else:
+                code = _Service(records, sender, settings, read_settings, options, report).run(rules)
         except PyMongoError as error:
             raise explain(error, records.connection) from error
+    if report.problem is not None and not (options.once and isinstance(report.problem, BrokenPipeError)):
+        why = "nobody reads any more" if isinstance(report.problem, BrokenPipeError) else report.problem.strerror
+        raise OutputFailed(f"cannot be written: {why or report.problem}")
+    return code
 
 
 def rules_of(settings: Settings, options: WatchOptions) -> list[WatchRule]:
@@ -195,6 +202,11 @@ class _Signals:
             self.ending.set()
         self.woken.set()
 
+    def end(self) -> None:
+        """As a signal does."""
+        self.ending.set()
+        self.woken.set()
+
 
 class _Service:
     """The headless service: a runner, the watches, and what the system wants to know of them."""
@@ -206,20 +218,22 @@ class _Service:
         settings: Settings,
         read_settings: Callable[[], Settings],
         options: WatchOptions,
-        tell: Listener,
+        report: WatchReport,
     ) -> None:
+        self._report = report
         self._read_settings = read_settings
         self._options = options
         self._notifier = Notifier(os.environ)
         identity = RunnerIdentity()
         self._runner = Runner(records, sender, Limits.of(settings.transfer), kind="watch", identity=identity)
         self._watches = WatchService(
-            records, sender, settings.s3, settings.transfer, host=identity.host, holder=identity.name, tell=tell
+            records, sender, settings.s3, settings.transfer, host=identity.host, holder=identity.name, tell=report
         )
 
     def run(self, rules: Sequence[WatchRule]) -> int:
         """Until a signal; gives the exit code."""
         signals = _Signals()
+        self._report.on_problem = signals.end  # a service that nobody hears is better started anew
         with signals.handled(), ExitStack() as stack:
             if self._options.metrics_port is not None:
                 server = MetricsServer(

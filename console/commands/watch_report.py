@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from pydantic import BaseModel
 
+from console.commands.json_lines import json_line
 from console.formatting import byte_size, visible
-from console.watch.notes import Kind, Listener, Note
+from console.watch.notes import Kind, Note
 
 _LOUD = frozenset({Kind.TROUBLE, Kind.MISSING, Kind.FAILED, Kind.REFUSED, Kind.OVERFLOW})
 
@@ -32,20 +33,43 @@ class WatchLine(BaseModel):
     id: str | None = None
 
 
-def make_listener(*, as_json: bool, environment: Mapping[str, str] = os.environ) -> Listener:
-    """Lines on standard output. For people they begin with the time, unless the journal adds it anyway."""
-    lock = threading.Lock()
-    has_clock = "JOURNAL_STREAM" in environment
+class WatchReport:
+    """Lines on standard output. For people they begin with the time, unless the journal adds it anyway.
 
-    def tell(note: Note) -> None:
-        line = _json(note) if as_json else words(note)
-        if not as_json and not has_clock:
+    Called by the threads of watches, which go on where nothing can be written any more: then `problem` is set, and
+    `on_problem` called once.
+    """
+
+    def __init__(self, *, as_json: bool, environment: Mapping[str, str] = os.environ) -> None:
+        self.problem: OSError | None = None
+        self.on_problem: Callable[[], None] = _nothing
+        self._as_json = as_json
+        self._has_clock = "JOURNAL_STREAM" in environment
+        self._lock = threading.Lock()
+
+    def __call__(self, note: Note) -> None:
+        """Write it, if it can be written."""
+        try:
+            self.write(note)
+        except OSError as error:
+            with self._lock:
+                is_first, self.problem = self.problem is None, self.problem or error
+            if is_first:
+                self.on_problem()
+
+    def write(self, note: Note) -> None:
+        """Write it. Raises OSError where that cannot be: the reader has gone, or the disk is full."""
+        line = _json(note) if self._as_json else words(note)
+        if not self._as_json and not self._has_clock:
             line = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%SZ}  {line}"
-        with lock:
-            sys.stdout.write(f"{line}\n")
-            sys.stdout.flush()
+        with self._lock:
+            if self.problem is None:
+                sys.stdout.write(f"{line}\n")
+                sys.stdout.flush()
 
-    return tell
+
+def _nothing() -> None:
+    pass
 
 
 def words(note: Note) -> str:
@@ -59,13 +83,14 @@ def words(note: Note) -> str:
 
 
 def _json(note: Note) -> str:
-    return WatchLine(
+    line = WatchLine.model_construct(  # not validated: a name need not be UTF-8
         event=note.kind.value.replace(" ", "_"),
         at=datetime.now(UTC),
         rule=note.rule,
-        path=visible(note.path) or None,
+        path=note.path or None,
         destination=note.destination or None,
         size=note.size,
         message=note.words or None,
         id=note.upload_id or None,
-    ).model_dump_json(exclude_none=True)
+    )
+    return json_line(line)

@@ -52,7 +52,8 @@ def test_upload_a_folder_then_list_verify_and_delete_it(
     assert sent.code == 0, sent.err
     completed = {line["path"]: line for line in lines(sent.out) if line["event"] == "completed"}
     assert len(completed) == 3
-    assert all("\x1b" not in path for path in completed)
+    assert "\x1b" not in sent.out
+    assert all(os.path.exists(path) for path in completed)
 
     listed = lines(command("list", "--json").out)
     assert {document["status"] for document in listed} == {"completed"}

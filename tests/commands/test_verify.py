@@ -33,7 +33,7 @@ def test_what_cannot_be_compared_is_not_called_different(
     assert {name: line["same"] for name, line in told.items()} == {
         "empty": None,
         "letter.txt": None,
-        r"evil\x1b[31m[bold]name": True,
+        "evil\x1b[31m[bold]name": True,
     }
     assert told["empty"]["words"].startswith("FileNotFound: ")
     assert told["letter.txt"]["words"].startswith("403: ")

@@ -57,11 +57,13 @@ class Running:
 def start(world: World, environment: dict[str, str], tmp_path: Path) -> Iterator[Start]:
     with ExitStack() as stack:
 
-        def start(*arguments: str, json_lines: bool = True, through: Sequence[str] = (), **more: str) -> Running:
+        def start(
+            *arguments: str, json_lines: bool = True, through: Sequence[str] = (), to: Any = None, **more: str
+        ) -> Running:
             out = tmp_path / f"out-{len(os.listdir(tmp_path))}"
             process = subprocess.Popen(
                 [*through, sys.executable, "-m", "console", "watch", *arguments, *(["--json"] if json_lines else [])],
-                stdout=stack.enter_context(out.open("w")),
+                stdout=to or stack.enter_context(out.open("w")),
                 stderr=subprocess.PIPE,
                 text=True,
                 env={**os.environ, **environment, "XDG_STATE_HOME": str(tmp_path / "state"), **more},
@@ -341,3 +343,45 @@ def test_a_killed_service_leaves_its_work_to_the_next_one(world: World, start: S
     again = start("--once", "--config", str(config))
     assert again.wait() == 0
     assert len(world.documents(status="completed")) == len(world.documents()) == 100
+
+
+@pytest.mark.parametrize("reader", ["full", "gone"])
+def test_a_service_that_nobody_hears_ends_with_a_failure(start: Start, world: World, reader: str) -> None:
+    """Its watches would go on, or not, and nobody would know: systemd starts it anew."""
+    with ExitStack() as stack:
+        if reader == "full":
+            out: Any = stack.enter_context(open("/dev/full", "w"))  # noqa: PTH123
+        else:
+            read, out = os.pipe()
+            stack.callback(os.close, out)
+            os.close(read)
+        world.write("a.txt", age_seconds=60)
+        running = start(str(world.folder), to=out)
+        said = running.process.communicate(timeout=150)[1]
+    assert running.process.returncode == 1
+    assert "Standard output: cannot be written" in said
+    assert "Traceback" not in said
+
+
+def test_a_single_run_sends_all_though_nobody_reads(start: Start, world: World) -> None:
+    read, out = os.pipe()
+    os.close(read)
+    for name in ("a.txt", "b.txt"):
+        world.write(name, age_seconds=60)
+    running = start("--once", str(world.folder), to=out)
+    os.close(out)
+    said = running.process.communicate(timeout=150)[1]
+    assert running.process.returncode == 0, said
+    assert "Traceback" not in said
+    assert len(world.documents(status="completed")) == 2
+
+
+def test_lines_of_json_have_names_as_the_system_has_them(start: Start, world: World) -> None:
+    names = ["new\nline", "caf\udce9", "[red]\x1b[31m\u200d"]
+    for name in names:
+        world.write(name, age_seconds=60)
+    running = start("--dry-run", str(world.folder))
+    said = running.process.communicate(timeout=150)[1]
+    assert running.process.returncode == 0, said
+    assert {os.path.basename(line["path"]) for line in running.lines()} >= set(names)
+    assert "\x1b" not in running.text
