@@ -27,7 +27,7 @@ from console.ui import leaving
 from console.ui.backend import Backend, ImageSource, Leave
 from console.ui.blocking import ask, tell
 from console.ui.browser import FileBrowser
-from console.ui.event_detail import EventDetail
+from console.ui.event_detail import show_event
 from console.ui.event_log import EventLog
 from console.ui.feed_pump import FeedArrived, FeedPump
 from console.ui.full_screen import FullScreen
@@ -181,7 +181,7 @@ class ConsoleScreen(FullScreen):
     @on(EventLog.Opened)
     def _event_opened(self, event: EventLog.Opened) -> None:
         images = self.backend if isinstance(self.backend, ImageSource) else None
-        self.app.push_screen(EventDetail(event.number, self.log_pane.log_rows.buffer, self.now, images))
+        show_event(self, event.number, self.log_pane.log_rows.buffer, self.now, images)
 
     # ---- keys
 

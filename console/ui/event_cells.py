@@ -62,6 +62,8 @@ NOTICE_SIGNS: Final[Mapping[str, tuple[str, Tone]]] = {
     "gap": ("!", Tone.BAD),
 }
 
+DROPPED: Final = "This event is no longer in the log: newer ones have taken its room."
+
 
 def operation_sign(event: ChangeEvent) -> tuple[str, Tone]:
     """The sign of an event's operation, and its tone."""
@@ -72,7 +74,7 @@ def notice_spans(notice: Notice) -> list[Span]:
     """A line that is no event: time, sign, word, and what there is to say."""
     sign, tone = NOTICE_SIGNS.get(notice.kind, ("!", Tone.WARNING))
     return [
-        Span(f"{notice.at.astimezone():%H:%M:%S}", Tone.MUTED),
+        Span(f"{local_time(notice.at):%H:%M:%S}", Tone.MUTED),
         Span(f" {sign} {notice.kind}", tone),
         Span(f"  {visible(notice.text)}"),
     ]
@@ -80,8 +82,15 @@ def notice_spans(notice: Notice) -> list[Span]:
 
 def event_time(event: ChangeEvent) -> datetime | None:
     """When it happened, in the zone of whoever looks."""
-    moment = event.time
-    return moment.astimezone() if moment is not None else None
+    return local_time(event.time) if event.time is not None else None
+
+
+def local_time(moment: datetime) -> datetime:
+    """A time in the zone of whoever looks; as it is where that would be before year 1 or after 9999."""
+    try:
+        return moment.astimezone()
+    except (ValueError, OverflowError, OSError):
+        return moment
 
 
 def cluster_time_text(event: ChangeEvent) -> str:

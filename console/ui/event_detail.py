@@ -1,8 +1,7 @@
 """One event in full: the documents before and after, the raw event, the update description, the document's history.
 
 Owns the screen with its four tabs, stepping from event to event of one document, copying and saving. Not here: what
-differs (`console.events.rows`), how it is drawn (`compare_rows`), which
-events there are (`console.events.buffer`).
+differs (`console.events.rows`), how it is drawn (`compare_rows`), which events there are (`console.events.buffer`).
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.screen import Screen
 
 from console.errors import UsageError
 from console.events.buffer import EventBuffer
@@ -30,7 +30,7 @@ from console.ui.blocking import ask
 from console.ui.clipboard import copy
 from console.ui.compare_rows import CompareRows
 from console.ui.dialogs import Field, FormDialog
-from console.ui.event_cells import Notice, cluster_time_text, document_name, event_time, operation_sign
+from console.ui.event_cells import DROPPED, Notice, cluster_time_text, document_name, event_time, operation_sign
 from console.ui.full_screen import FullScreen
 from console.ui.history_rows import HistoryRows
 from console.ui.images import MissingImages
@@ -262,6 +262,20 @@ class EventDetail(FullScreen):
 
     def _saved(self, path: Path) -> None:
         self.notify(visible(str(path)), title="Saved", markup=False)
+
+
+def show_event(
+    screen: Screen[Any],
+    number: int,
+    buffer: EventBuffer[Notice],
+    now: Callable[[], datetime],
+    images: ImageSource | None = None,
+) -> None:
+    """Show it over that screen; or say that a busy log has let go of it since it was asked for."""
+    if number in buffer:
+        screen.app.push_screen(EventDetail(number, buffer, now, images))
+    else:
+        screen.notify(DROPPED, title="Event", severity="warning", markup=False)
 
 
 def _event(buffer: EventBuffer[Notice], number: int) -> ChangeEvent:

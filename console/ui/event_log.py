@@ -22,11 +22,12 @@ from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem
 from console.events.filters import Filter, FilterError, parse_filter
 from console.formatting import visible
+from console.ui.event_cells import DROPPED
 from console.ui.filter_line import FilterLine
 from console.ui.log_rows import LogRows
 from console.ui.pace import Pace
 from console.ui.pane import Pane
-from console.ui.row_source import RowSource
+from console.ui.row_source import Key, RowSource
 from console.ui.rows import RowsView
 
 DRAW_SECONDS: Final = 0.3  # a multiple of the table's: see `pace`
@@ -78,6 +79,11 @@ class EventLog(Pane):
         self._several = False
         self._search: Timer | None = None
         self._is_scanning = False
+        # Where the person stood before the filter, and where the last drawing left the cursor: another row since then
+        # was the person's wish, and the place is forgotten.
+        self._place: int | None = None
+        self._is_placing = False
+        self._placed: Key | None = None
 
     def make_rows(self, source: RowSource, follow: bool) -> RowsView:
         """Events are not marked: space holds the view."""
@@ -99,11 +105,29 @@ class EventLog(Pane):
         """Draw what differs."""
         if not self.screen.is_current:
             return
+        self._see_move()
         if self._several != (len(self.log_rows.buffer.namespaces) > 1):
             self._several = not self._several
             self.rows.show(self.log_rows, cursor=self.rows.cursor_key)
+        if self._place is not None and self._is_placing:
+            self._return_to(self._place)
         self.rows.reload()
+        self._placed = self.rows.cursor_key
         self.tell()
+
+    def _see_move(self) -> None:
+        if self.rows.following or self.rows.cursor_key != self._placed:
+            self._place = None
+
+    def _return_to(self, number: int) -> None:
+        """Put the cursor on that entry, or near it, as long as older ones may still come that are nearer.
+
+        Not as somebody who moves there: the last row of what was looked at so far is not the end of the log.
+        """
+        shown = self.log_rows
+        if len(shown):
+            self.rows.show(shown, cursor=shown.key(shown.nearest(number)))
+        self._is_placing = bool(shown.unseen)
 
     def tell(self) -> None:
         """Say in the title how many there are, and what is not seen of them."""
@@ -157,9 +181,11 @@ class EventLog(Pane):
 
     def _select(self, wanted: Filter) -> None:
         number = self.rows.cursor_key
+        self._see_move()
+        if self._place is None and isinstance(number, int) and not self.rows.following:
+            self._place = self._placed = number
+        self._is_placing = True
         self.log_rows.select(wanted)
-        if isinstance(number, int) and not self.rows.following:
-            self.rows.move_to(self.log_rows.nearest(number))
         self.draw()
         if not self._is_scanning:
             self._is_scanning = True
@@ -178,15 +204,20 @@ class EventLog(Pane):
 
     def action_only_document(self) -> None:
         """Stack a clause for the document under the cursor on the filter."""
-        event = self._event_at_cursor()
+        event = self._event_of(self.rows.cursor_key)
         text = next(iter(KeyClause((Word(""),)).texts(event)), "") if event is not None else ""
         if text:
             clause = KeyClause((Word(text, in_quotes=True),))
             self.filter_line.show((self.log_rows.filter + Filter((clause,))).text)
 
-    def _event_at_cursor(self) -> ChangeEvent | None:
-        number = self.rows.cursor_key
-        entry = self.log_rows.entry(number) if isinstance(number, int) else None
+    def _event_of(self, number: Key | None) -> ChangeEvent | None:
+        """The event of that number; None for a notice, and (which is said) for what the log has let go of."""
+        if not isinstance(number, int):
+            return None
+        if number not in self.log_rows.buffer:
+            self.notify(DROPPED, title="Event", severity="warning", markup=False)
+            return None
+        entry = self.log_rows.entry(number)
         return entry if isinstance(entry, ChangeEvent) else None
 
     # ---- search
@@ -232,5 +263,6 @@ class EventLog(Pane):
     @on(RowsView.Activated)
     def _activated(self, message: RowsView.Activated) -> None:
         message.stop()
-        if self._event_at_cursor() is not None and isinstance(message.key, int):
+        # Of the row that was seen when the key was pressed; the cursor may stand on another one by now.
+        if self._event_of(message.key) is not None and isinstance(message.key, int):
             self.post_message(self.Opened(message.key))

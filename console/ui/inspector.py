@@ -25,7 +25,7 @@ from console.ui.backend import EventSource, ImageSource
 from console.ui.base_app import BaseApp
 from console.ui.blocking import tell
 from console.ui.cells import Span, Tone, fit_spans, spans_length
-from console.ui.event_detail import EventDetail
+from console.ui.event_detail import show_event
 from console.ui.event_log import EventLog
 from console.ui.feed_pump import FeedArrived, FeedPump
 from console.ui.full_screen import FullScreen
@@ -115,7 +115,7 @@ class InspectorScreen(FullScreen):
     @on(EventLog.Opened)
     def _opened(self, message: EventLog.Opened) -> None:
         message.stop()
-        self.app.push_screen(EventDetail(message.number, self.log_pane.log_rows.buffer, self._now, self._images))
+        show_event(self, message.number, self.log_pane.log_rows.buffer, self._now, self._images)
 
 
 class Inspector(BaseApp[None]):

@@ -27,6 +27,7 @@ from console.ui.event_cells import (
     Notice,
     changes_spans,
     event_cell,
+    local_time,
     notice_spans,
 )
 from console.ui.row_source import Key
@@ -185,4 +186,4 @@ def _notice(item: Snapshot | Gap | FeedState, now: datetime) -> Notice:
 
 
 def _clock(moment: datetime | None) -> str:
-    return f"{moment.astimezone():%H:%M:%S}" if moment is not None else "?"
+    return f"{local_time(moment):%H:%M:%S}" if moment is not None else "?"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 from bson import ObjectId
+from textual.events import Key
 
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Gap
@@ -195,6 +196,87 @@ async def test_typing_a_filter_scans_the_past_in_one_chain_of_slices(
         waiting[0]()
         await inspecting.until(lambda: "1,001 of 1,001" in inspecting.text)
         assert "to scan" not in inspecting.text
+
+
+@pytest.mark.parametrize("key", ["enter", "i"])
+async def test_a_key_on_an_event_that_a_busy_log_has_let_go_of_says_so(inspected: Inspected, key: str) -> None:
+    async with inspected(*events(60), capacity=50) as inspecting:
+        pace = inspecting.log_pane._pace
+        await inspecting.until(lambda: pace._timer is None)
+        pace.interval = 3600.0  # what is seen stays, as between two drawings
+        await inspecting.press("home")
+        inspecting.source.backend.bring(*events(3, start=60))
+        await inspecting.until(lambda: inspecting.log_pane.log_rows.buffer.total == 64)
+        inspecting.log_pane.log_rows._entries.clear()
+        await inspecting.press(key)
+        await inspecting.until(lambda: "no longer in the log" in inspecting.text)
+        assert len(inspecting.app.screen_stack) == 1
+        assert not inspecting.log_pane.filter_line.text
+
+
+async def test_an_event_that_goes_before_it_is_opened_is_no_crash(inspected: Inspected) -> None:
+    async with inspected(*events(60), capacity=50) as inspecting:
+        inspecting.log_pane.post_message(inspecting.log_pane.Opened(3))
+        await inspecting.until(lambda: "no longer in the log" in inspecting.text)
+        assert len(inspecting.app.screen_stack) == 1
+
+
+async def test_enter_on_a_notice_and_down_in_a_bunch_open_nothing(inspected: Inspected) -> None:
+    async with inspected(*events(5)) as inspecting:
+        await inspecting.press("home")
+        for key in ("enter", "down"):
+            inspecting.app.post_message(Key(key, None))
+        await inspecting.until(lambda: rows(inspecting).cursor_key == 1)
+        assert len(inspecting.app.screen_stack) == 1
+
+
+async def test_a_filter_whose_matches_are_far_up_keeps_the_place_and_follows_nothing(
+    inspected: Inspected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_rows, "SLICE_SECONDS", 0.0)
+    async with inspected(*events(1_000), capacity=5_000) as inspecting:
+        pane = inspecting.log_pane
+        await inspecting.press("home", *["down"] * 30)
+        await inspecting.press("slash", *'{"fullDocument.n": {"$lt": 40}}', "enter")
+        await inspecting.until(lambda: "41 of 1,001" in inspecting.text and not pane.log_rows.unseen)
+        assert (rows(inspecting).cursor_key, rows(inspecting).following) == (30, False)
+        inspecting.source.backend.bring(*events(3, start=1_000))
+        await inspecting.until(lambda: "of 1,004" in inspecting.text)
+        assert rows(inspecting).cursor_key == 30
+
+
+async def test_a_filter_that_nothing_passes_loses_no_place(inspected: Inspected) -> None:
+    async with inspected(*events(500)) as inspecting:
+        pane = inspecting.log_pane
+        await inspecting.press("home", *["down"] * 30)
+        await inspecting.press("slash", *"op:drop", "enter")
+        await inspecting.until(lambda: " 1 of 501" in inspecting.text and not pane.log_rows.unseen)
+        await inspecting.press("x")
+        await inspecting.until(lambda: "n 19→29" in inspecting.text)
+        assert (rows(inspecting).cursor_key, rows(inspecting).following) == (30, False)
+
+
+async def test_whoever_moves_while_the_past_is_looked_at_stays_there(
+    inspected: Inspected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with inspected(*events(1_000), capacity=5_000) as inspecting:
+        pane, waiting = inspecting.log_pane, list[Callable[[], None]]()
+        set_timer = pane.set_timer
+
+        def hold_scans(delay: float, callback: Callable[[], None]) -> object:
+            return waiting.append(callback) if callback == pane._scan else set_timer(delay, callback)
+
+        await inspecting.press("home", *["down"] * 30)
+        monkeypatch.setattr(log_rows, "SLICE_SECONDS", 0.0)
+        monkeypatch.setattr(pane, "set_timer", hold_scans)
+        await inspecting.press("slash", *"op:update", "enter")
+        await inspecting.until(lambda: "to scan" in inspecting.text)
+        await inspecting.press("down")
+        key = rows(inspecting).cursor_key
+        monkeypatch.undo()
+        waiting[0]()
+        await inspecting.until(lambda: "1,000 of 1,001" in inspecting.text or "1,001 of 1,001" in inspecting.text)
+        assert rows(inspecting).cursor_key == key
 
 
 async def test_time_of_day_or_of_the_cluster(inspected: Inspected) -> None:
