@@ -111,7 +111,7 @@ def _uploads(records: Records, ids: list[ObjectId]) -> Iterator[list[Upload]]:
 
 def _settle_abandoned(settings: Settings, records: Records) -> None:
     """Do what runners would do, if there were any: also for those that died, where this host knows that they did."""
-    identity = RunnerIdentity()
+    identity = RunnerIdentity(deployment=records.deployment)
     try:
         dead = identity.dead_among(records.uploads.lease_holders(identity.host))
         records.uploads.settle(dead)

@@ -224,7 +224,7 @@ class _Service:
         self._read_settings = read_settings
         self._options = options
         self._notifier = Notifier(os.environ)
-        identity = RunnerIdentity()
+        identity = RunnerIdentity(deployment=records.deployment)
         self._runner = Runner(records, sender, Limits.of(settings.transfer), kind="watch", identity=identity)
         self._watches = WatchService(
             records, sender, settings.s3, settings.transfer, host=identity.host, holder=identity.name, tell=report

@@ -57,6 +57,11 @@ class Records:
         uploads = Uploads(database[settings.collection])
         return cls(connection, uploads, Runners(database, settings.collection), tuple(notes))
 
+    @property
+    def deployment(self) -> str:
+        """Which collection of which servers this is, as this host calls them. No secret is in it."""
+        return f"{self.connection.address}/{self.uploads.collection.full_name}"
+
     def feed(self, *, start: Start | None = None, with_window: bool = True) -> ChangeFeed:
         """A feed of the collection of uploads, with the table's window as its snapshot. Not started yet."""
         return ChangeFeed(self.uploads.collection, start=start, snapshot=self.uploads.window if with_window else None)

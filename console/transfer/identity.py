@@ -36,11 +36,16 @@ def lock_directory() -> Path:
 
 
 class RunnerIdentity:
-    """The name of a runner of this process, and its lock."""
+    """The name of a runner of this process, and its lock.
 
-    def __init__(self, host: str | None = None, directory: Path | None = None) -> None:
+    `deployment` says whose documents it works for, in the words of the lock file: runners of several deployments have
+    their files side by side, and only those of the same one know whether documents still name a runner.
+    """
+
+    def __init__(self, host: str | None = None, directory: Path | None = None, *, deployment: str = "") -> None:
         self.host = host or this_host()
         self.name = f"{self.host}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._deployment = deployment
         self._directory = directory or lock_directory()
         self._path = self._path_of(self.name)
         self._file = self._lock()
@@ -52,6 +57,8 @@ class RunnerIdentity:
             self._directory.mkdir(parents=True, exist_ok=True)
             file = draft.open("w")
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file.write(self._deployment)
+            file.flush()
             draft.rename(self._path)
         except OSError as error:
             _log.warning("no lock file, so after a crash its lease has to run out: %s", error)
@@ -67,11 +74,11 @@ class RunnerIdentity:
         ]
 
     def forget(self, runners: Iterable[str]) -> None:
-        """Remove the lock files of dead runners that no document names any more."""
+        """Remove the lock files of dead runners of this deployment that no document names any more."""
         named = {self._path_of(runner) for runner in runners}
         with suppress(OSError):  # somebody else may have tidied them meanwhile, or be the only one who may
             for path in self._directory.glob(f"*{_SUFFIX}"):
-                if path not in named and _is_free(path):
+                if path not in named and path.read_text() == self._deployment and _is_free(path):
                     path.unlink(missing_ok=True)
 
     def release(self) -> None:

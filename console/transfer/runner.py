@@ -62,7 +62,7 @@ class Runner:
         self._sender = sender
         self._limits = limits
         self._kind = kind
-        self._identity = identity or RunnerIdentity()
+        self._identity = identity or RunnerIdentity(deployment=records.deployment)
         self._only = only
         self._details = details
         self._lease_seconds = lease_seconds

@@ -350,7 +350,7 @@ def test_a_service_that_nobody_hears_ends_with_a_failure(start: Start, world: Wo
     """Its watches would go on, or not, and nobody would know: systemd starts it anew."""
     with ExitStack() as stack:
         if reader == "full":
-            out: Any = stack.enter_context(open("/dev/full", "w"))  # noqa: PTH123
+            out: Any = stack.enter_context(open("/dev/full", "w"))
         else:
             read, out = os.pipe()
             stack.callback(os.close, out)
