@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, Protocol, runtime_checkable
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -33,12 +33,23 @@ from console.ui.key_bar import KeyBar
 from console.ui.lines import LinesWidget
 
 
+@runtime_checkable
+class Recording(Protocol):
+    """A source that reads what was recorded: there is no server to be connected to."""
+
+    @property
+    def speed(self) -> float:
+        """How many times its own pace; 0 as fast as it is taken."""
+        ...
+
+
 class SourceBar(LinesWidget):
     """What is watched, and how the feed is."""
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, source: EventSource) -> None:
         super().__init__()
-        self._title = title
+        self._title = source.title
+        self._recording = source if isinstance(source, Recording) else None
         self.state = FeedState(connected=False)
 
     def make_line(self, y: int) -> Strip:
@@ -48,6 +59,9 @@ class SourceBar(LinesWidget):
             words = Span("● connected", Tone.GOOD)
         elif state.ended:
             words = Span(f"■ ended{': ' if state.message else ''}{visible(state.message)}", Tone.WARNING)
+        elif self._recording is not None:
+            speed = self._recording.speed
+            words = Span(f"▶ replay{f' at {speed:g}×' if speed else ''}", Tone.GOOD)
         else:
             words = Span(f"◌ connecting{': ' if state.message else ''}{visible(state.message)}", Tone.WARNING)
         room = max(1, self.size.width - 2)
@@ -69,7 +83,7 @@ class InspectorScreen(FullScreen):
         self, source: EventSource, images: ImageSource | None, *, capacity: int, now: Callable[[], datetime]
     ) -> None:
         super().__init__()
-        self.bar = SourceBar(source.title)
+        self.bar = SourceBar(source)
         self.log_pane = EventLog(now, capacity=capacity, id="events")
         self._now = now
         self._images = images

@@ -13,10 +13,12 @@ from textual.events import Key
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Gap
 from console.ui import log_rows
+from console.ui.inspector import Inspector
 from console.ui.rows import RowsView
 
-from .conftest import Inspecting
+from .conftest import Events, Inspecting
 from .fake_backend import NOW, FakeBackend, unreachable
+from .rest import Rest
 
 Inspected = Callable[..., AbstractAsyncContextManager[Inspecting]]
 
@@ -148,6 +150,20 @@ async def test_gaps_and_connections_are_lines_and_the_end_of_a_feed_is_said(insp
         await inspecting.until(lambda: "! gap  the oplog no longer has it (12:00:00 to ?)" in inspecting.text)
         assert "◌ reconnecting  primary stepped down" in inspecting.text
         inspecting.source.backend.bring(FeedState(False, "end of the recording", ended=True))
+        await inspecting.until(lambda: "■ ended: end of the recording" in inspecting.lines[0])
+
+
+@pytest.mark.parametrize(("speed", "words"), [(0.0, "▶ replay"), (2.5, "▶ replay at 2.5×")])
+async def test_a_recording_connects_to_nothing(speed: float, words: str) -> None:
+    source = Events()
+    source.speed = speed  # type: ignore[attr-defined]
+    app = Inspector(source, now=lambda: NOW)
+    async with app.run_test(size=(120, 36)) as pilot:
+        inspecting = Inspecting(app, pilot, Rest(), source)
+        source.backend.bring(*events(3))
+        await inspecting.until(lambda: "n -8→2" in inspecting.text)
+        assert inspecting.lines[0].rstrip().endswith(words)
+        source.backend.bring(FeedState(False, "end of the recording", ended=True))
         await inspecting.until(lambda: "■ ended: end of the recording" in inspecting.lines[0])
 
 
