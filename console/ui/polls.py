@@ -6,13 +6,14 @@ later and makes no notice: the header says how the servers are. Not here: what p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from textual.screen import Screen
 
 from console.events.feed_items import FeedState
+from console.models import UploadStatus
 from console.ui.backend import Backend, Document, Link, PageQuery, ServerHealth, Servers
 from console.ui.blocking import ask
 from console.ui.pace import Pace
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 HEALTH_SECONDS: Final = 5.0
 COUNT_SECONDS: Final = 1.0
+RETRY_SECONDS: Final = 2.0
 
 
 class Polls:
@@ -62,8 +64,10 @@ class Polls:
         self._status.redraw()
 
     def feed_changed(self, state: FeedState) -> None:
-        """The feed was connected or lost: it knows sooner than the next answer."""
+        """The feed was connected or lost: it knows sooner than the next answer, and what it missed may have counted."""
         self._feed = state
+        if state.connected:
+            self.count_soon()
         self._tell_link()
 
     def see_link(self) -> None:
@@ -93,23 +97,28 @@ class Polls:
             self._again = True
             return
         self._counting = True
-        ask(self._screen.app, self._backend.counts, self._counts_known, lambda _: self._counts_known(None))
+        ask(self._screen.app, self._backend.counts, self._counts_known, self._counts_unknown)
 
-    def _counts_known(self, counts: Any) -> None:
+    def _counts_known(self, counts: Mapping[UploadStatus, int]) -> None:
         self._counting = False
         if self._again:
             self._again = False
             self._counts.mark()
-        if counts is not None:
-            self._status.counts = counts
-            self._status.redraw()
+        self._status.counts = counts
+        self._status.redraw()
+
+    def _counts_unknown(self, error: Exception) -> None:
+        self._counting = self._again = False
+        self._screen.set_timer(RETRY_SECONDS, self.count_soon)
 
     # ---- what the table lacks
 
     def ask_page(self, cursor: int) -> None:
-        """Ask for what follows the rows held, where the cursor comes near their end."""
+        """Ask for what follows the rows held, where the cursor comes near their end, and for what a filter may find."""
+        if self._paging:
+            return
         query = self._uploads.wanted_page(cursor)
-        if query is not None and not self._paging:
+        if query is not None:
             self._paging = True
             ask(
                 self._screen.app,
@@ -124,19 +133,12 @@ class Polls:
         self._changed()
 
     def _page_unknown(self, error: Exception) -> None:
+        self._screen.set_timer(RETRY_SECONDS, self._page_again)
+
+    def _page_again(self) -> None:
         self._paging = False
+        self._changed()
 
     def ask_matches(self) -> None:
-        """Ask for rows that match the filter and are not held."""
-        for query in self._uploads.wanted_matches():
-            ask(
-                self._screen.app,
-                partial(self._backend.page, query),
-                partial(self._matches_known, query),
-                lambda _: None,
-            )
-
-    def _matches_known(self, query: PageQuery, documents: list[Document]) -> None:
-        if query.text == self._uploads.text:
-            self._uploads.extend(query, documents)
-            self._changed()
+        """The filter is another one: ask for rows that match it and are not held, at once."""
+        self.ask_page(0)

@@ -1,96 +1,74 @@
 """The uploads that the table holds, kept up to date by the change feed.
 
-Owns which documents are held, their order, and the text filter. Pure: feed items go in, rows come out; applying an item
-twice does no harm. Not here: how a row looks (`upload_cells`), keys and messages (`uploads`).
+Owns which documents are held. Pure: feed items go in, rows come out; applying an item twice does no harm. Not here: in
+what order they are shown (`held_uploads`), how a row looks (`upload_cells`), keys and messages (`uploads`).
 
 The collection may have a hundred thousand documents; the table holds a window. Waiting and finished uploads are held
-from the beginning of their order to a frontier; documents after it come by pages, as the cursor gets there.
+from the beginning of their order to a frontier; documents after it come by pages, as the cursor gets there. A filter
+has its own pages, of what matches it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from datetime import datetime
+from bisect import bisect_left, bisect_right
+from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from math import inf
 from typing import Final
-
-from bson import ObjectId
 
 from console.events.event import ChangeEvent
 from console.events.feed_items import SNAPSHOT_WINDOW, FeedItem, Snapshot
-from console.models import UnreadableUpload, Upload, UploadStatus, read_upload
+from console.models import read_upload
 from console.ui.backend import Document, PageGroup, PageQuery
+from console.ui.frontiers import Frontiers, draw_back, is_near, last_frontier
+from console.ui.held_uploads import HeldUploads, matches, patched
 from console.ui.upload_order import FINISHED, RANK_WORDS, WAITING, Order, Row, newest, order_of, row_key
 
 CAPACITY: Final = 5_000
 PAGE: Final = 500
 WAITING_RESERVE: Final = 200
+# How many rows may be held only because the filter found them behind the frontiers.
+MOST_FOUND: Final = 2_000
 
 _GROUPS: Final[Mapping[PageGroup, int]] = {PageGroup.WAITING: WAITING, PageGroup.FINISHED: FINISHED}
 # The collection as a whole is gone, or is another one.
 _ENDS: Final = frozenset({"drop", "dropDatabase", "rename", "invalidate"})
 
 
-class UploadRows:
-    """The window of documents, in order, filtered."""
+class UploadRows(HeldUploads):
+    """The window of documents."""
 
     def __init__(self, capacity: int = CAPACITY) -> None:
+        super().__init__()
         self.capacity = capacity
-        self.text = ""
-        self._documents: dict[Hashable, Document] = {}
-        self._rows: dict[Hashable, Row] = {}
-        self._orders: dict[Hashable, Order] = {}
-        self._frontiers: dict[int, Order] = {}
+        self.is_cut = False  # more follows what is seen, and there is no room for it
+        self._frontiers: Frontiers = {}
+        # What matches the filter is held up to these, and behind the frontiers only because it does.
+        self._matching: Frontiers = {}
+        self._unasked: set[int] = set()
         self._found: set[Hashable] = set()
-        self._uploading: dict[Hashable, Upload] = {}
-        self._view: list[Hashable] = []
-        self._places: dict[Hashable, int] = {}
-        self._stale = False
+        # What the feed said of documents that are not held, while a page is under way that may have them as they were.
+        self._missed: dict[Hashable, Document | None] | None = None
+        self._looked_at: int | None = None
+        self._least = 0
 
-    # ---- what the table shows
+    def filter(self, text: str, marked: AbstractSet[Hashable] = frozenset()) -> None:
+        """Show only rows that have every word of `text` in name, destination, host, status or error.
 
-    def __len__(self) -> int:
-        return len(self._sorted())
-
-    def key(self, index: int) -> Hashable:
-        """The key of the row at that place."""
-        return self._sorted()[index]
-
-    def index_of(self, key: Hashable) -> int | None:
-        """Where that row is, None where it is not shown."""
-        self._sorted()
-        return self._places.get(key)
-
-    def row(self, key: Hashable) -> Row | None:
-        """The row with that key, shown or not."""
-        return self._rows.get(key)
-
-    def document(self, key: Hashable) -> Document | None:
-        """The document as it was delivered."""
-        return self._documents.get(key)
-
-    def uploading(self) -> Iterable[Upload]:
-        """Those that are being sent, in no order."""
-        return self._uploading.values()
-
-    def rows(self) -> Iterable[Row]:
-        """All that is held, in no order."""
-        return self._rows.values()
-
-    @property
-    def held(self) -> int:
-        """How many documents are held, filtered out or not."""
-        return len(self._rows)
-
-    def filter(self, text: str) -> None:
-        """Show only rows that have every word of `text` in name, destination, host, status or error."""
-        self.text = text
+        What only the last filter found is let go, but for marked rows: keys shall still act on them.
+        """
+        self.text, self._words = text, text.casefold().split()
         self._stale = True
-        if not text:
-            found, self._found = self._found, set()
-            for key in found:
-                row = self._rows.get(key)
-                if row is not None and self._behind_frontier(order_of(row)):
-                    self._forget(key)
+        found, self._found = self._found, set()
+        for key in found - marked:
+            if not self._is_behind(self._orders[key]):
+                continue
+            # A few stay while somebody types, so that the table does not flicker; many are asked for again.
+            if self._words and len(found) <= PAGE and matches(self._rows[key], self._words):
+                self._found.add(key)
+            else:
+                self._forget(key)
+        self._search_anew()
 
     # ---- what the feed and the pages bring
 
@@ -106,47 +84,66 @@ class UploadRows:
         elif isinstance(item, ChangeEvent):
             self._apply_event(item)
 
-    def extend(self, query: PageQuery, documents: list[Document]) -> None:
-        """Take over a page, the answer to a query that `wanted_page` or `wanted_matches` gave."""
+    def extend(self, query: PageQuery, documents: Sequence[Document]) -> None:
+        """Take over a page, the answer to a query that `wanted_page` gave."""
+        missed, self._missed = self._missed, None
         rank = _GROUPS[query.group]
-        frontier = self._frontiers.get(rank)
+        frontiers = self._matching if query.text else self._frontiers
+        frontier = frontiers.get(rank)
+        # (No page is awaited where a snapshot came meanwhile.)
+        if missed is None or frontier is None or query.after != frontier.after or query.text not in ("", self.text):
+            return  # the table has become another one since it asked
+        rows = {row_key(document.get("_id")): read_upload(document) for document in documents}
+        following = last_frontier(rows.values(), rank) if len(documents) >= query.limit else None
+        del frontiers[rank]
+        if following is not None and following.order > frontier.order:
+            frontiers[rank] = following
+        for document, (key, row) in zip(documents, rows.items(), strict=True):
+            if key not in self._rows:
+                self._hold(key, row, document)
+                if query.text:
+                    self._found.add(key)
         if query.text:
-            self._found.update(row_key(document.get("_id")) for document in documents)
-        else:
-            self._frontiers.pop(rank, None)
-        held = len(self._rows)
-        for document in documents:
-            if row_key(document.get("_id")) not in self._rows:
-                self._put(document)
-        # A page that brought nothing new cannot be followed by another: there is nothing to continue after.
-        if not query.text and len(documents) >= query.limit and len(self._rows) > held:
-            self._set_frontier(rank)
-        elif query.text and frontier is not None:
-            self._frontiers[rank] = frontier
+            self._unasked.discard(rank)
+        for key, newer in missed.items():
+            if newer is None:
+                self._forget(key)
+            else:
+                self._put(newer)
+        self._keep_bounds()
 
     def wanted_page(self, cursor: int) -> PageQuery | None:
-        """The query for what is missing near the cursor, None where all is there that could be seen."""
-        self._sorted()
+        """The query for what is missing near the cursor, None where all is there that could be seen.
+
+        Whoever asks for it hands the answer to `extend`, and asks again only then.
+        """
+        view = self._sorted()
+        self._missed = None
+        self.is_cut = False
+        rank_seen = int(self._place_of(view[cursor])[0]) if cursor < len(view) else FINISHED
+        self._looked_at = max(rank_seen, WAITING) if rank_seen <= FINISHED else FINISHED
         for group, rank in _GROUPS.items():
-            frontier = self._frontiers.get(rank)
-            if frontier is None or self.text:
+            frontier = (self._matching if self._words else self._frontiers).get(rank)
+            if frontier is None:
                 continue
-            at_end = cursor >= len(self._view) - WAITING_RESERVE // 2
-            if at_end or (group is PageGroup.WAITING and self._count(rank) < WAITING_RESERVE):
-                return PageQuery(group, self._after(rank), limit=PAGE)
+            edges: list[Order] = [(rank, -inf), (rank + 1, -inf)]
+            start, group_end = (bisect_left(view, edge, key=self._place_of) for edge in edges)
+            end = bisect_right(view, frontier.order, key=self._place_of)
+            is_due = rank in self._unasked if self._words else rank == WAITING and end - start < WAITING_RESERVE
+            if not is_due and not is_near(rank, cursor, end, group_end):
+                continue
+            if is_due or self._has_room(rank):
+                # What comes is not cut again in favour of the other group; what starts next is wanted all the same.
+                self._looked_at = self._looked_at if is_due else rank
+                self._missed = {}
+                return PageQuery(group, frontier.after, self.text if self._words else "", PAGE)
+            self.is_cut = True
         return None
 
-    def wanted_matches(self) -> list[PageQuery]:
-        """Queries for rows after the frontiers that match the filter."""
-        if not self.text:
-            return []
-        return [
-            PageQuery(group, self._after(rank), self.text, PAGE)
-            for group, rank in _GROUPS.items()
-            if rank in self._frontiers
-        ]
-
     # ---- inside
+
+    def _place_of(self, key: Hashable) -> Order:
+        return self._orders[key]
 
     def _count(self, rank: int) -> int:
         return sum(order[0] == rank for order in self._orders.values())
@@ -154,22 +151,18 @@ class UploadRows:
     def _replace(self, documents: Sequence[Document]) -> None:
         for held in (self._documents, self._rows, self._orders, self._frontiers, self._found, self._uploading):
             held.clear()
-        counts = dict.fromkeys(_GROUPS.values(), 0)
+        self._missed = None
         for document in documents:
             self._put(document)
-            rank = RANK_WORDS.get(document.get("status"))
-            if rank in counts:
-                counts[rank] += 1
-        for rank, count in counts.items():
-            if count >= SNAPSHOT_WINDOW:
-                self._set_frontier(rank)
+        for rank in _GROUPS.values():
+            if sum(RANK_WORDS.get(document.get("status")) == rank for document in documents) >= SNAPSHOT_WINDOW:
+                draw_back(self._frontiers, rank, last_frontier(self._rows.values(), rank))
+        self._search_anew()
         self._stale = True
 
-    def _set_frontier(self, rank: int) -> None:
-        """More of that group may follow the last one held."""
-        orders = [order for order in self._orders.values() if order[0] == rank]
-        if orders:
-            self._frontiers[rank] = max(orders)
+    def _search_anew(self) -> None:
+        self._matching = dict(self._frontiers)
+        self._unasked = set(self._frontiers)
 
     def _apply_event(self, event: ChangeEvent) -> None:
         if event.operation in _ENDS:
@@ -178,95 +171,87 @@ class UploadRows:
             return
         elif event.operation == "delete":
             self._forget(row_key(event.document_id))
+            self._miss(row_key(event.document_id), None)
         elif event.after is not None:
             self._put(event.after)
         elif event.operation == "update":
-            self._patch(event)
-
-    def _patch(self, event: ChangeEvent) -> None:
-        """An update without its post-image, on what is held; the next image makes good what cannot be patched."""
-        document = self._documents.get(row_key(event.document_id))
-        if document is None or event.update is None:
-            return
-        fields = dict(document)
-        for path, value in (event.update.get("updatedFields") or {}).items():
-            name, *inner = path.split(".")
-            if inner and isinstance(fields.get(name), Mapping) and len(inner) == 1:
-                fields[name] = {**fields[name], inner[0]: value}
-            elif not inner:
-                fields[name] = value
-        for path in event.update.get("removedFields") or ():
-            fields.pop(path, None)
-        self._put(fields)
+            document = self._documents.get(row_key(event.document_id))
+            if document is not None and event.update is not None:
+                self._put(patched(document, event.update))
 
     def _put(self, document: Document) -> None:
         key = row_key(document.get("_id"))
         row = read_upload(document)
-        order = order_of(row)
-        if key not in self._found and self._behind_frontier(order):
-            self._forget(key)
+        # A row that is held stays, wherever it goes: keys act on rows that somebody sees or has marked.
+        if key not in self._rows and self._is_left_to_pages(key, row):
+            self._miss(key, document)
             return
-        shown_anew = self._orders.get(key) != order or bool(self.text)
-        self._documents[key], self._rows[key], self._orders[key] = document, row, order
-        if isinstance(row, Upload) and row.status is UploadStatus.UPLOADING:
-            self._uploading[key] = row
-        else:
-            self._uploading.pop(key, None)
-        self._stale = self._stale or shown_anew
-        if len(self._rows) > self.capacity + PAGE:
-            self._shrink()
+        if self._missed is not None:
+            self._missed.pop(key, None)
+        self._hold(key, row, document)
+        self._keep_bounds()
 
     def _forget(self, key: Hashable) -> None:
-        if self._rows.pop(key, None) is not None:
-            self._stale = True
-        self._documents.pop(key, None)
-        self._orders.pop(key, None)
-        self._uploading.pop(key, None)
+        super()._forget(key)
         self._found.discard(key)
 
-    def _behind_frontier(self, order: Order) -> bool:
+    def _miss(self, key: Hashable, document: Document | None) -> None:
+        if self._missed is not None:
+            self._missed[key] = document
+
+    def _is_behind(self, order: Order) -> bool:
         frontier = self._frontiers.get(int(order[0]))
-        return frontier is not None and order > frontier
+        return frontier is not None and order > frontier.order
+
+    def _is_left_to_pages(self, key: Hashable, row: Row) -> bool:
+        """Whether a document is not to be held, or not yet: it comes with its page."""
+        order = order_of(row)
+        if not self._is_behind(order):
+            return False
+        rank = int(order[0])
+        searched = self._matching.get(rank)
+        if not self._words or (searched is not None and order > searched.order) or not matches(row, self._words):
+            return True
+        if len(self._found) >= MOST_FOUND:
+            draw_back(self._matching, rank, self._frontiers[rank])
+            return True
+        self._found.add(key)
+        return False
+
+    @property
+    def _others(self) -> int:
+        """How many are held for another reason than the filter."""
+        return len(self._rows) - len(self._found)
+
+    def _has_room(self, rank: int) -> bool:
+        """Whether a page more of a group can be held, where the other one is cut for it."""
+        if self._words:
+            return len(self._found) + PAGE <= MOST_FOUND
+        spare = sum(max(0, self._count(other) - WAITING_RESERVE) for other in _GROUPS.values() if other != rank)
+        return self._others - spare <= self.capacity
+
+    def _keep_bounds(self) -> None:
+        if self._others > max(self.capacity, self._least) + PAGE:
+            self._shrink()
 
     def _shrink(self) -> None:
-        """Let go of the end of the longer of the two long groups."""
-        surplus = len(self._rows) - self.capacity
-        by_rank = {
-            rank: sorted((order, key) for key, order in self._orders.items() if order[0] == rank)
-            for rank in _GROUPS.values()
-        }
-        rank, members = max(by_rank.items(), key=lambda entry: len(entry[1]))
-        kept = max(1, len(members) - surplus)
+        """Let go of the ends of the long groups: first of the one that nobody looks at, else of the longer one."""
+        for rank in sorted(_GROUPS.values(), key=lambda rank: (rank == self._looked_at, -self._count(rank))):
+            if rank != self._looked_at or self._others > self.capacity + PAGE:
+                self._cut(rank, self._others - self.capacity)
+        # What cannot be cut (what runs, what is paused) is not tried again with every document.
+        self._least = self._others
+
+    def _cut(self, rank: int, surplus: int) -> None:
+        members = sorted(
+            (order, key) for key, order in self._orders.items() if order[0] == rank and key not in self._found
+        )
+        kept = max(WAITING_RESERVE, len(members) - max(0, surplus))
         if kept >= len(members):
             return
+        frontier = last_frontier([self._rows[members[kept - 1][1]]], rank)
         for _, key in members[kept:]:
             self._forget(key)
-        self._frontiers[rank] = members[kept - 1][0]
-
-    def _after(self, rank: int) -> tuple[int, datetime, ObjectId] | tuple[datetime | None, ObjectId] | None:
-        frontier = self._frontiers.get(rank)
-        last = next((row for key, row in self._rows.items() if self._orders[key] == frontier), None)
-        if not isinstance(last, Upload):
-            return None
-        if rank == WAITING:
-            return (last.priority, last.created_at, last.id)
-        return (last.finished_at, last.id)
-
-    def _sorted(self) -> list[Hashable]:
-        if self._stale:
-            words = self.text.casefold().split()
-            keys = [key for key, row in self._rows.items() if matches(row, words)] if words else list(self._rows)
-            self._view = sorted(keys, key=self._orders.__getitem__)
-            self._places = {key: place for place, key in enumerate(self._view)}
-            self._stale = False
-        return self._view
-
-
-def matches(row: Row, words: Iterable[str]) -> bool:
-    """Whether a row has all of the (case-folded) words."""
-    if isinstance(row, UnreadableUpload):
-        text = f"{row.id} {row.problem} unreadable"
-    else:
-        code = row.error.code if row.error is not None else ""
-        text = "\n".join((row.path, row.destination, row.host, row.status, row.source, code))
-    return all(map(text.casefold().__contains__, words))
+        draw_back(self._frontiers, rank, frontier)
+        if self._words:
+            draw_back(self._matching, rank, frontier)

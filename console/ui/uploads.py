@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from bson import ObjectId
 from textual import on
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
+from console.formatting import visible
 from console.models import Upload
 from console.ui.cells import Span
 from console.ui.intents import Intent
@@ -24,6 +25,10 @@ from console.ui.row_source import Key
 from console.ui.rows import RowsView
 from console.ui.upload_cells import COLUMNS, upload_cell, upload_version
 from console.ui.upload_rows import UploadRows
+
+NOTICE_SECONDS: Final = 8.0
+# These name the upload before they do anything to it.
+_NAMES_FIRST: Final = (Intent.DELETE, Intent.LINK, Intent.VERIFY)
 
 
 class UploadSource:
@@ -118,6 +123,10 @@ class UploadsPane(Pane):
     def __init__(self, uploads: UploadRows, now: Callable[[], datetime], *, id: str | None = None) -> None:
         self.uploads = uploads
         self.source = UploadSource(uploads, now)
+        # A key that a person presses again must not mean another upload, only because the one it meant is gone.
+        self._marks_are_gone = False
+        self._cursor_row_is_gone = False
+        self._came_to: Key | None = None
         super().__init__(self.source, id=id)
 
     def changed(self) -> None:
@@ -125,7 +134,12 @@ class UploadsPane(Pane):
         held = {key for key in self.rows.marks if self.uploads.row(key) is not None}
         if held != self.rows.marks:
             self.rows.marks = held
+            self._marks_are_gone = not held
+        before = self.rows.cursor_key
         self.rows.reload()
+        if self.rows.cursor_key != before:
+            self._came_to = self.rows.cursor_key
+            self._cursor_row_is_gone |= before is not None and self.uploads.index_of(before) is None
         self.tell()
 
     def tell(self) -> None:
@@ -135,11 +149,15 @@ class UploadsPane(Pane):
             parts = [f"{len(self.uploads):,} of {self.uploads.held:,}"]
         if self.rows.marks:
             parts.append(f"{len(self.rows.marks):,} marked")
+        elif self._marks_are_gone:
+            parts.append("marked gone")
+        if self.uploads.is_cut:
+            parts.append("more by a filter (/)")
         self.title_line.show(self.NAME, " · ".join(parts))
 
     def filter_changed(self, text: str) -> None:
         """Show what matches among those held, and ask for those that are not."""
-        self.uploads.filter(text)
+        self.uploads.filter(text, self.rows.marks)
         self.rows.reload()
         self.tell()
         self.post_message(self.FilterChanged(text))
@@ -147,7 +165,20 @@ class UploadsPane(Pane):
     @on(PaneRows.MarksChanged)
     def _marks_changed(self, event: PaneRows.MarksChanged) -> None:
         event.stop()
+        self._marks_are_gone = False
         self.tell()
+
+    @on(RowsView.CursorMoved)
+    def _cursor_moved(self) -> None:
+        if self.rows.cursor_key != self._came_to:
+            self._cursor_row_is_gone = False
+
+    def action_back(self) -> None:
+        """Undo the last narrowing; that marks are gone is known then."""
+        if self._marks_are_gone and not self.filter_line.text:
+            self._marks_are_gone = False
+            self.tell()
+        super().action_back()
 
     @on(RowsView.Activated)
     def _activated(self, event: RowsView.Activated) -> None:
@@ -156,7 +187,32 @@ class UploadsPane(Pane):
 
     def action_intend(self, intent: str) -> None:
         """Say what is wanted of the marked uploads, or of the one under the cursor."""
-        keys = self.rows.marks or {self.rows.cursor_key}
+        if self._is_gone(Intent(intent)):
+            return
+        cursor = self.rows.cursor_key
+        keys = self.rows.marks or {cursor}
         ids = tuple(row.id for key in keys if key is not None and isinstance(row := self.uploads.row(key), Upload))
+        place = self.source.index_of(cursor) if cursor is not None else None
+        if not self.rows.marks and place is not None:
+            self.rows.move_to(place)  # from now on the cursor goes where this upload goes
         if ids:
             self.post_message(self.Intended(Intent(intent), ids))
+
+    def _is_gone(self, intent: Intent) -> bool:
+        """Whether what a key was meant for has left the table. It is said once; the next key is for the cursor."""
+        marks, row = self._marks_are_gone, self._cursor_row_is_gone and self.rows.cursor_key == self._came_to
+        self._marks_are_gone = self._cursor_row_is_gone = False
+        if self.rows.marks or not (marks or (row and intent not in _NAMES_FIRST)):
+            return False
+        what = "The marked uploads are" if marks else "The upload under the cursor is"
+        upload = self.uploads.row(self.rows.cursor_key)
+        now = f"\nNow under the cursor: {visible(upload.filename)}" if isinstance(upload, Upload) else ""
+        self.app.notify(
+            f"{what} no longer in the table; nothing was done.{now}",
+            title=f"No {intent}",
+            severity="warning",
+            timeout=NOTICE_SECONDS,
+            markup=False,
+        )
+        self.tell()
+        return True

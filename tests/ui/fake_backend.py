@@ -15,7 +15,7 @@ from bson import ObjectId, Timestamp
 from console.errors import ServerUnreachable
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Snapshot
-from console.models import Requested, UploadStatus
+from console.models import Requested, UploadStatus, read_upload
 from console.records.intents import Outcome
 from console.records.runners import Limits
 from console.ui.backend import (
@@ -30,6 +30,7 @@ from console.ui.backend import (
     Verification,
     WatchState,
 )
+from console.ui.held_uploads import matches
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 RUNNER = "alpha:4711"
@@ -197,7 +198,8 @@ class FakeBackend:
                 return (-doc["priority"], doc["created_at"], doc["_id"])
             return (-doc["finished_at"].timestamp(), -int(str(doc["_id"]), 16))
 
-        docs = sorted((d for d in docs if query.text.casefold() in d["key"].casefold()), key=place)
+        words = query.text.casefold().split()
+        docs = sorted((d for d in docs if matches(read_upload(d), words)), key=place)
         if query.after is not None:
             if waiting:
                 priority, created_at, upload_id = query.after  # type: ignore[misc]
@@ -242,7 +244,7 @@ class FakeBackend:
             if self.documents[upload_id]["status"] in ("failed", "cancelled"):
                 self.change(upload_id, status="pending", requested="run", finished_at=None)
             else:
-                refused[upload_id] = f"it is {self.documents[upload_id]['status']}"
+                refused[upload_id] = str(self.documents[upload_id]["status"])
         return Outcome(len(ids) - len(refused), refused)
 
     def delete(self, ids: Sequence[ObjectId]) -> Outcome:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
 
+import pytest
 from bson import ObjectId
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from console.events.event import ChangeEvent
 from console.events.feed_items import SNAPSHOT_WINDOW, FeedItem, FeedState, Snapshot
-from console.models import UnreadableUpload, Upload, UploadStatus
-from console.ui.backend import PageGroup
-from console.ui.upload_order import newest, order_of
-from console.ui.upload_rows import UploadRows, matches
+from console.models import UnreadableUpload, Upload, UploadStatus, read_upload
+from console.ui.backend import PageGroup, PageQuery
+from console.ui.held_uploads import matches
+from console.ui.upload_order import FINISHED, WAITING, newest, order_of
+from console.ui.upload_rows import MOST_FOUND, UploadRows
 
 from .fake_backend import NOW, FakeBackend, document
 
@@ -210,9 +213,10 @@ def test_a_document_behind_the_frontier_is_left_to_its_page() -> None:
         rows.apply(item)
     assert len(rows) == SNAPSHOT_WINDOW
     rows.filter("late")
-    queries = rows.wanted_matches()
-    assert [query.group for query in queries] == [PageGroup.WAITING]
-    rows.extend(queries[0], [doc for doc in backend.documents.values() if doc["filename"] == "late.bin"])
+    query = rows.wanted_page(0)
+    assert query is not None
+    assert (query.group, query.text) == (PageGroup.WAITING, "late")
+    rows.extend(query, backend.page(query))
     assert names(rows) == ["late.bin"]
     rows.filter("")
     assert len(rows) == SNAPSHOT_WINDOW
@@ -229,7 +233,8 @@ def test_the_window_stays_bounded_and_lets_go_of_the_oldest_finished() -> None:
         rows.apply(item)
     assert 100 <= rows.held <= 601
     assert names(rows)[:2] == ["photo-0001.jpg", "photo-1499.jpg"]
-    assert rows.wanted_page(len(rows) - 1) is not None
+    assert rows.wanted_page(len(rows) - 1) is None
+    assert rows.is_cut
 
 
 @given(steps)
@@ -260,3 +265,225 @@ def test_an_update_without_its_image_is_kept_beside_later_ones() -> None:
     row = rows.row(key)
     assert isinstance(row, Upload)
     assert (row.rate, row.percentage) == (7.0, 7.0)
+
+
+def paged(rows: UploadRows, backend: FakeBackend, most: int = 50) -> int:
+    """Ask for pages at the end of the table, as somebody does who presses End; gives how many came."""
+    for page in range(most):
+        query = rows.wanted_page(max(0, len(rows) - 1))
+        if query is None:
+            return page
+        rows.extend(query, backend.page(query))
+    return most
+
+
+def waiting_and_held(number: int) -> tuple[FakeBackend, UploadRows]:
+    """A collection of so many waiting uploads, and the table after one page more than the snapshot."""
+    documents = [document(n, created_at=NOW + n * MINUTE) for n in range(1, number + 1)]
+    backend = FakeBackend(documents)
+    backend.feed_take(0)
+    rows = UploadRows()
+    rows.apply(Snapshot(list(documents[:SNAPSHOT_WINDOW])))
+    assert paged(rows, backend, 1) == 1
+    return backend, rows
+
+
+@pytest.mark.parametrize("action", ["delete", "cancel", "sooner", "all sooner", "all later"])
+def test_whatever_becomes_of_the_row_at_the_frontier_the_rest_is_reached(action: str) -> None:
+    backend, rows = waiting_and_held(2_000)
+    last = rows.key(len(rows) - 1)
+    match action:
+        case "delete":
+            backend.remove(last)
+        case "cancel":
+            backend.change(last, status="cancelled", finished_at=NOW)
+        case "sooner":
+            backend.change(last, priority=1)
+        case _:
+            backend.set_priority([row.id for row in rows.rows()], 1 if action == "all sooner" else -1)
+    rows.apply_all(backend.feed_take(0))
+    paged(rows, backend)
+    assert {key: rows.document(key) for key in shown(rows)} == backend.documents
+
+
+def test_a_row_that_goes_behind_the_frontier_is_kept_and_the_rows_before_it_come() -> None:
+    backend, rows = waiting_and_held(1_200)
+    first = rows.key(0)
+    backend.change(first, priority=-1)
+    rows.apply_all(backend.feed_take(0))
+    assert rows.index_of(first) == len(rows) - 1 == 999
+    paged(rows, backend)
+    assert rows.index_of(first) == len(rows) - 1 == 1_199
+
+
+def test_a_page_is_not_cut_away_again_and_the_table_says_that_it_ends() -> None:
+    documents = [document(n, status="completed") for n in range(1, 4_001)]
+    backend = FakeBackend(documents)
+    rows = UploadRows(capacity=1_000)
+    rows.apply(Snapshot(list(documents[:SNAPSHOT_WINDOW])))
+    assert paged(rows, backend) == 2
+    assert rows.is_cut
+    assert [rows.document(key) for key in shown(rows)] == documents[:1_500]
+    assert rows.wanted_page(0) is None
+    assert not rows.is_cut
+    rows.filter("photo-3999")
+    assert paged(rows, backend) == 1
+    assert names(rows) == ["photo-3999.jpg"]
+
+
+def test_the_group_that_somebody_reads_grows_at_the_cost_of_the_other() -> None:
+    waiting = [document(n, created_at=NOW + n * MINUTE) for n in range(1, 901)]
+    finished = [document(n, status="completed") for n in range(1_001, 4_001)]
+    backend = FakeBackend([*waiting, *finished])
+    rows = UploadRows(capacity=1_000)
+    rows.apply(Snapshot([*waiting[:400], *finished[:SNAPSHOT_WINDOW]]))
+    for doc in waiting[400:]:
+        rows.apply(backend.event("insert", doc["_id"], None, doc))
+    assert paged(rows, backend) > 0
+    assert rows.held <= 1_500
+    assert names(rows)[:200] == [doc["filename"] for doc in waiting[:200]]
+    assert names(rows)[-1] == "photo-2000.jpg"
+    # Those that were let go come back where somebody reads the waiting ones.
+    for cursor in (150, 650):
+        query = rows.wanted_page(cursor)
+        assert query is not None
+        rows.extend(query, backend.page(query))
+    assert [name for name in names(rows) if name < "photo-0901"] == [doc["filename"] for doc in waiting]
+
+
+def test_paused_uploads_that_cannot_be_let_go_cost_no_search_with_every_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = FakeBackend()
+    backend.feed_take(0)
+    rows = UploadRows(capacity=100)
+    shrinks: list[int] = []
+    shrink = rows._shrink
+    monkeypatch.setattr(rows, "_shrink", lambda: shrinks.append(rows.held) or shrink())  # type: ignore[func-returns-value]
+    for number in range(1, 2_500):
+        rows.apply(backend.event("insert", number, None, document(number, status="paused")))
+    assert len(shrinks) <= 5
+
+
+def test_the_answer_to_an_older_question_leaves_no_hole() -> None:
+    backend, rows = waiting_and_held(2_000)
+    query = rows.wanted_page(len(rows) - 1)
+    assert query is not None
+    rows.apply(Snapshot(list(backend.documents.values())[:SNAPSHOT_WINDOW]))
+    rows.extend(query, backend.page(query))
+    assert len(rows) == SNAPSHOT_WINDOW
+    paged(rows, backend)
+    assert {key: rows.document(key) for key in shown(rows)} == backend.documents
+
+
+def test_what_happens_while_a_page_is_under_way_is_not_lost() -> None:
+    backend, rows = waiting_and_held(1_500)
+    query = rows.wanted_page(len(rows) - 1)
+    assert query is not None
+    page = backend.page(query)
+    backend.remove(key_of(1_200))
+    backend.change(key_of(1_201), error={"code": "SlowDown", "message": "later", "at": NOW})
+    backend.insert(document(1_600, created_at=NOW + 1_200 * MINUTE))
+    rows.apply_all(backend.feed_take(0))
+    rows.extend(query, page)
+    paged(rows, backend)
+    assert {key: rows.document(key) for key in shown(rows)} == backend.documents
+
+
+def key_of(number: int) -> ObjectId:
+    return ObjectId(f"{number:024x}")
+
+
+def test_what_the_filter_finds_comes_by_pages_too_and_is_bounded() -> None:
+    documents = [document(n, status="completed", host="beta" if n % 2 else "alpha") for n in range(1, 7_001)]
+    backend = FakeBackend(documents)
+    backend.feed_take(0)
+    rows = UploadRows()
+    rows.apply(Snapshot(list(documents[:SNAPSHOT_WINDOW])))
+    rows.filter("beta")
+    assert paged(rows, backend, 1) == 1
+    assert len(rows) == 750
+    assert rows.wanted_page(0) is None
+    assert paged(rows, backend) == MOST_FOUND // 500 - 1
+    assert len(rows) == 250 + MOST_FOUND
+    assert rows.is_cut
+    rows.filter("beta photo-69")
+    assert paged(rows, backend) == 1
+    assert len(rows) == 50
+    assert rows.held <= SNAPSHOT_WINDOW + MOST_FOUND
+
+
+def test_marked_rows_stay_when_the_filter_that_found_them_goes() -> None:
+    backend, rows = waiting_and_held(2_000)
+    rows.filter("photo-1999")
+    assert paged(rows, backend) == 1
+    rows.filter("", frozenset({key_of(1_999)}))
+    assert len(rows) == 1_001
+    assert rows.row(key_of(1_999)) is not None
+
+
+numbers = st.integers(1, 24)
+doings = st.lists(
+    st.one_of(
+        st.tuples(st.just("delete"), numbers, st.just("")),
+        st.tuples(st.just("change"), numbers, st.sampled_from([*map(str, UploadStatus), "pending", "completed"])),
+        st.tuples(st.just("filter"), numbers, st.sampled_from(["", "alpha", "beta", "beta completed"])),
+        st.tuples(st.sampled_from(["ask", "answer", "feed", "feed"]), numbers, st.just("")),
+        st.tuples(st.just("snapshot"), numbers, st.just("")),
+    ),
+    max_size=60,
+)
+
+
+@given(doings)
+@settings(max_examples=200, deadline=None)
+def test_up_to_its_frontiers_the_table_is_what_the_collection_is(made: list[tuple[str, int, str]]) -> None:
+    """Whatever happens in whatever order; a page is answered as the collection was when it was asked for."""
+    small: dict[str, Any] = {"PAGE": 3, "SNAPSHOT_WINDOW": 3, "WAITING_RESERVE": 2, "MOST_FOUND": 6}
+    with patch.multiple("console.ui.upload_rows", **small), patch("console.ui.frontiers.NEAR_ROWS", 2):
+        backend = FakeBackend([document(n, host=["alpha", "beta"][n % 2]) for n in range(1, 12)])
+        rows = UploadRows(capacity=6)
+        snapshot(backend, rows)
+        under_way: tuple[PageQuery, list[Any]] | None = None
+        for action, number, word in made:
+            doc = backend.documents.get(key_of(number))
+            if action == "delete" and doc is not None:
+                backend.remove(key_of(number))
+            elif action == "change" and doc is not None:
+                finished = NOW + number * MINUTE if UploadStatus(word).is_terminal else None
+                backend.change(key_of(number), status=word, finished_at=finished, priority=(number + len(word)) % 3)
+            elif action == "change":
+                backend.insert(document(number, status=word, host=["alpha", "beta"][number % 2]))
+            elif action == "filter":
+                rows.filter(word)
+            elif action == "ask" and under_way is None and (query := rows.wanted_page(number)) is not None:
+                # The server answers when the feed has brought what came before.
+                rows.apply_all(backend.feed_take(0))
+                under_way = (query, backend.page(query))
+            elif action == "answer" and under_way is not None:
+                rows.apply_all(backend.feed_take(0))
+                rows.extend(*under_way)
+                under_way = None
+            elif action == "feed":
+                rows.apply_all(backend.feed_take(0))
+            elif action == "snapshot":
+                snapshot(backend, rows)
+        rows.apply_all(backend.feed_take(0))
+        if under_way is not None:
+            rows.extend(*under_way)
+        for key, doc in backend.documents.items():
+            row = read_upload(doc)
+            order = order_of(row)
+            rank = int(order[0])
+            found = bool(rows.text) and matches(row, rows.text.split())
+            frontier = (rows._matching if found else rows._frontiers).get(rank)
+            if frontier is None or order <= frontier.order:
+                assert rows.document(key) == doc
+        assert all(rows.document(row.id) == backend.documents.get(row.id) for row in rows.rows())
+        assert sum(order_of(row)[0] in (WAITING, FINISHED) for row in rows.rows()) <= 6 + 3 + 6 + 24
+
+
+def snapshot(backend: FakeBackend, rows: UploadRows) -> None:
+    """The feed begins anew: with the near ends of the long groups, and all of the others."""
+    backend.feed_take(0)
+    others = [doc for doc in backend.documents.values() if doc["status"] in ("uploading", "paused")]
+    pages = (backend.page(PageQuery(group, None, "", 3)) for group in PageGroup)
+    rows.apply(Snapshot([*others, *(doc for page in pages for doc in page)]))
