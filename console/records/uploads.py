@@ -48,6 +48,8 @@ from console.records.transitions import (
 _MOST_AHEAD: Final = 500
 _FINISHED: Final = [status.value for status in sorted(TERMINAL)]
 _FINISHED_ORDER: Final = [("finished_at", DESCENDING), ("_id", DESCENDING)]
+_SEARCHED: Final = ("filename", "path", "key", "bucket", "host", "status", "source", "error.code")
+_SCHEME: Final = "s3://"
 _WAITING_ORDER: Final = [("priority", DESCENDING), ("created_at", ASCENDING), ("_id", ASCENDING)]
 
 
@@ -261,10 +263,27 @@ class Uploads:
 
 
 def _containing(text: str) -> Filter:
-    if not text:
-        return {}
-    pattern = {"$regex": re.escape(text), "$options": "i"}
-    return {"$and": [{"$or": [{name: pattern} for name in ("filename", "key", "host")]}]}
+    """Every word somewhere in what the table's own filter looks at, as it is, in either case."""
+    words = text.split()
+    return {"$and": [{"$or": [*_in_one_field(word), *_in_destination(word)]} for word in words]} if words else {}
+
+
+def _in_one_field(word: str) -> list[Filter]:
+    return [{name: _pattern(re.escape(word))} for name in _SEARCHED]
+
+
+def _in_destination(word: str) -> list[Filter]:
+    """`s3://bucket/key` is in no field: a word with a slash may end in the bucket's name or begin there."""
+    scheme, rest = (_SCHEME, word[len(_SCHEME) :]) if word.lower().startswith(_SCHEME) else ("", word)
+    bucket, slash, key = rest.partition("/")
+    start, end = "^" if scheme else "", "$" if slash else ""
+    if not scheme and not slash:
+        return []
+    return [{"bucket": _pattern(start + re.escape(bucket) + end), "key": _pattern("^" + re.escape(key))}]
+
+
+def _pattern(regex: str) -> Filter:
+    return {"$regex": regex, "$options": "i"}
 
 
 def _tidied_by(runner: str) -> Filter:

@@ -132,7 +132,8 @@ class PageQuery:
     WAITING is `pending`, in the order in which they will start: priority (highest first), created_at, _id.
     FINISHED is completed, failed and cancelled: finished_at (newest first), _id (largest first).
     `after` is the last document held of that group (None: from its beginning), as (priority, created_at, _id) or
-    (finished_at, _id). `text` is a case-insensitive part of file name, key or host; empty for all.
+    (finished_at, _id). The words of `text` are case-insensitive parts of name, path, destination,
+    host, status, source or error code, and a document has all of them; empty for all.
     """
 
     group: PageGroup

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from bson import ObjectId
 
-from console.models import Multipart, Requested, Upload, UploadStatus
+from console.models import Multipart, Requested, Upload, UploadStatus, read_upload
 from console.records.transitions import multipart_opened
+from console.ui.held_uploads import matches
 from tests.records.documents import HOST, add, claim_all, expire, new_upload, put, the
 
 PENDING, UPLOADING, PAUSED = UploadStatus.PENDING, UploadStatus.UPLOADING, UploadStatus.PAUSED
@@ -299,6 +300,49 @@ def test_finished_pages_join_without_overlap(uploads):
         pages += [document["_id"] for document in page]
         after = (page[-1]["finished_at"], page[-1]["_id"])
     assert pages == ended[::-1]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("REPORT", "report beta", "beta report", "report alpha", "/srv/a/", "archive", "failed", "Watch", "slowdown"),
+        *(
+            "failed beta slow",
+            "s3://archive",
+            "S3://Archive/2026/re",
+            "s3://chive/2026",
+            "archive/2026/report",
+            "/2026/r",
+        ),
+        *("chive/2026 failed", "a(b)", "a(", "ÜBERS", "report nothing", "s3://archive/026", "2026/2026", "  "),
+    ],
+)
+def test_the_server_finds_what_the_filter_of_the_table_would_show(uploads, text):
+    error = {"code": "SlowDown", "message": "later", "at": datetime(2026, 1, 1, tzinfo=UTC)}
+    put(
+        uploads,
+        FAILED,
+        filename="Report.pdf",
+        path="/srv/a/Report.pdf",
+        key="2026/report.pdf",
+        host="beta",
+        error=error,
+    )
+    put(uploads, FAILED, filename="Report.pdf", path="/srv/b/Report.pdf", key="2026/report.pdf", bucket="archive")
+    put(
+        uploads,
+        CANCELLED,
+        filename="a(b).txt",
+        path="/srv/a(b).txt",
+        key="x/Übersicht",
+        bucket="archive",
+        source="watch",
+        host="alpha",
+    )
+    put(uploads, COMPLETED, filename="ab.txt", key="elsewhere", path="/srv/2026/2026")
+    found = uploads.finished_after(None, text, 10)
+    words = text.casefold().split()
+    assert found == [doc for doc in uploads.finished_after(None, "", 10) if matches(read_upload(doc), words)]
 
 
 def test_text_is_looked_for_as_it_is(uploads):
