@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import bson
 from bson import json_util
 from bson.errors import BSONError
 
@@ -38,6 +39,7 @@ from console.events.clauses import (
 from console.events.event import ChangeEvent
 from console.events.match_conditions import MatchError
 from console.events.text import RELAXED
+from console.events.values import MAX_DEPTH, is_deep
 from console.formatting import visible
 
 _NAMED: Final[Mapping[str, type[WordClause]]] = {
@@ -199,10 +201,24 @@ def _match_clause(line: str, start: int, negated: bool) -> tuple[Clause, int]:
         raise FilterError(f"not valid extended JSON: {visible(str(error))}", start) from error
     if end < len(line) and not line[end].isspace():
         raise FilterError(f"unexpected {visible(line[end])}", end, advice="Separate clauses by spaces.")
+    if is_deep(expression):
+        raise FilterError(f"nested deeper than {MAX_DEPTH} levels", start)
     try:
-        return MatchClause(line[start:end], expression, negated), end
+        clause = MatchClause(line[start:end], expression, negated)
     except MatchError as error:
         raise FilterError(error.message, start, advice=error.advice) from error
+    _check_bson(expression, start)
+    return clause, end
+
+
+def _check_bson(expression: Mapping[str, Any], position: int) -> None:
+    """What is no BSON no document has, and no server can be asked for it."""
+    for name, argument in expression.items():
+        try:
+            bson.encode({name: argument})
+        except (BSONError, UnicodeError, OverflowError) as error:
+            reason = f"{visible(name[:60])}: not valid BSON: {visible(str(error)[:100])}"
+            raise FilterError(reason, position) from error
 
 
 def _read_document(pairs: list[tuple[str, Any]]) -> Any:

@@ -35,7 +35,7 @@ from console.events.match_conditions import (
 )
 from console.events.match_paths import by_position
 from console.events.order import as_document, is_document
-from console.events.values import bson_type
+from console.events.values import MAX_DEPTH, bson_type
 from console.formatting import visible
 
 Predicate = Callable[[Mapping[str, Any]], bool]
@@ -52,6 +52,8 @@ def compile_match(expression: Any) -> Predicate:
 def _part(key: str, argument: Any) -> Predicate:
     if not key.startswith("$"):
         condition, steps = _condition(argument), key.split(".")
+        if len(steps) > MAX_DEPTH:
+            raise MatchError(f"{visible(key[:60])}…: no document has {len(steps):,} levels")
         return lambda document: condition.at(document, steps)
     if key == "$comment":
         return lambda _document: True

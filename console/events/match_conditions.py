@@ -142,7 +142,8 @@ def exists(argument: Any) -> Condition:
     """`$exists`; the server takes any value for yes or no."""
     present = Test(lambda value: value is not MISSING, into_arrays=False)
     if order_class(argument) == NUMBER:
-        return present if number(argument) != 0 else Not(present)
+        # A signalling NaN cannot be compared with 0, and is as little 0 as any other.
+        return present if is_nan(argument) or number(argument) != 0 else Not(present)
     return Not(present) if argument is None or argument is False else present
 
 
@@ -152,7 +153,9 @@ def of_type(argument: Any) -> Condition:
     for wanted in argument if isinstance(argument, list) else [argument]:
         if isinstance(wanted, float) and wanted.is_integer():
             wanted = int(wanted)
-        if isinstance(wanted, bool) or not isinstance(wanted, str | int) or wanted not in _TYPE_NAMES:
+        # Asked of its BSON type: Code is a str for Python, one that cannot even be looked up.
+        is_known = bson_type(wanted) in ("string", "int", "long") and wanted in _TYPE_NAMES
+        if not is_known:
             raise MatchError(f"$type does not know {named(wanted)}")
         names.update(_TYPE_NAMES[wanted])
     if not names:
@@ -162,7 +165,7 @@ def of_type(argument: Any) -> Condition:
 
 def regex(argument: Any, options: Any) -> Test:
     """`$regex` with its `$options`."""
-    if options is not None and not isinstance(options, str):
+    if options is not None and bson_type(options) != "string":
         raise MatchError(f"$options takes a text, not {named(options)}")
     if unknown := set(options or "") - set("imsxu"):
         raise MatchError(f"$options does not know {visible(min(unknown))}")
@@ -176,6 +179,8 @@ def regex(argument: Any, options: Any) -> Test:
 def pattern(wanted: Any) -> Test:
     """Text that a regular expression finds, or the same regular expression as a value."""
     regex = wanted if isinstance(wanted, Regex) else Regex.from_native(wanted)
+    if bson_type(regex.pattern) != "string":
+        raise MatchError(f"$regex takes a text, not {named(regex.pattern)}")
     try:
         compiled = re.compile(regex.pattern, regex.flags)
     except (re.error, OverflowError, RecursionError, ValueError) as error:

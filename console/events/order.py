@@ -114,7 +114,8 @@ def _sort_key(value: Any) -> Any:
             return int(value if isinstance(value, DatetimeMS) else DatetimeMS(value))
         case "regex":
             pattern = value if isinstance(value, Regex) else Regex.from_native(value)
-            return pattern.pattern, pattern.flags
+            text = pattern.pattern  # bytes only in a recording that somebody edited
+            return text if isinstance(text, str) else text.decode("utf-8", "backslashreplace"), pattern.flags
         case "objectId":
             return value.binary
         case "timestamp":

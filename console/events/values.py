@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -95,6 +95,26 @@ def same(first: Any, second: Any, depth: int = 0) -> bool:
 def plainly_same(first: Any, second: Any) -> bool:
     """Whether two values are the same for a reason that is quick to see; False says nothing."""
     return first is second or (type(first) is type(second) and type(first) in _EQUAL_IS_SAME and bool(first == second))
+
+
+def is_deep(value: Any, limit: int = MAX_DEPTH) -> bool:
+    """Whether a value has more levels of documents and arrays than that."""
+    level = [value]
+    for _ in range(limit + 1):
+        level = [inner for container in level for inner in _content(container)]
+        if not level:
+            return False
+    return True
+
+
+def _content(value: Any) -> Iterable[Any]:
+    if isinstance(value, Mapping):
+        return value.values()
+    if isinstance(value, Code):
+        return (value.scope or {}).values()
+    if isinstance(value, DBRef):
+        return value.as_doc().values()
+    return value if isinstance(value, list) else ()
 
 
 def fingerprint(value: Any) -> bytes:

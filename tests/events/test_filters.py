@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
+import bson
 import pytest
-from bson import Int64, ObjectId, Timestamp
+from bson import Binary, Code, DatetimeMS, DBRef, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 from pymongo.database import Database
@@ -22,9 +26,10 @@ from console.events.clauses import (
 )
 from console.events.event import EVENT_CODEC, ChangeEvent
 from console.events.filters import Filter, FilterError, parse_filter
+from console.events.match import LOGICAL, OPERATORS
 from console.formatting import visible
 
-from .strategies import documents
+from .strategies import documents, values
 
 ID = ObjectId("65f000000000000000000001")
 EVENT = ChangeEvent.from_raw(
@@ -148,6 +153,112 @@ VALUES = ["5", "null", "[]", '"x"', '{"t": 1}', '{"base64": "!", "subType": "zz"
 def test_bad_extended_json_leaks_no_exception(name: str, value: str) -> None:
     parsed, error = read(f'{{"a": {{"{name}": {value}}}}}')
     assert (parsed.matches(EVENT) in (True, False)) if error is None else error.reason
+
+
+# Values as they are typed, also where no operator takes them.
+TYPED: list[Any] = [
+    *(0, 1, -1, 1.5, 2, 2**31, 2**63, -(2**70), True, False, None, "", "a", "int", "(", "i", "\ud800", "\0", [], {}),
+    *({"$numberDecimal": text} for text in ("NaN", "sNaN", "-sNaN", "Infinity", "-0", "1E+6144", "1.5")),
+    *({"$numberDouble": text} for text in ("NaN", "-Infinity", "2.0", "-0.0")),
+    *({"$numberLong": "1"}, {"$date": {"$numberLong": str(2**62)}}, {"$date": "2026-01-01T00:00:00Z"}),
+    *({"$binary": {"base64": "YQ==", "subType": "00"}}, {"$binary": {"base64": "KA==", "subType": "80"}}),
+    *({"$code": "f"}, {"$code": "int"}, {"$code": "f", "$scope": {"x": 1}}, {"$timestamp": {"t": 1, "i": 1}}),
+    {"$regularExpression": {"pattern": "^a", "options": "i"}},
+    {"$regularExpression": {"pattern": "(", "options": ""}},
+    *({"$oid": str(ID)}, {"$minKey": 1}, {"$maxKey": 1}, {"$undefined": True}, {"$symbol": "a"}),
+    *({"$ref": "c", "$id": 1}, {"$regex": {"$code": "f"}}, {"a": 1}),
+]
+ARGUMENTS = st.recursive(
+    st.sampled_from(TYPED),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["a", "", "$x", "0"]), inner, max_size=2)
+        | st.dictionaries(st.sampled_from([*OPERATORS, "$options"]), inner, min_size=1, max_size=2)
+    ),
+    max_leaves=6,
+)
+EXPRESSIONS = st.recursive(
+    st.dictionaries(st.sampled_from(["fullDocument.a", "fullDocument.a.0", "", "$near", "$comment"]), ARGUMENTS),
+    lambda inner: st.dictionaries(st.sampled_from(sorted(LOGICAL)), st.lists(inner, max_size=2) | inner, min_size=1),
+    max_leaves=3,
+)
+OF_EVERY_TYPE = [
+    *(None, True, 1, Int64(1), 1.5, float("nan"), Decimal128("1.5"), Decimal128("sNaN"), "a", "(", b"a", b"", []),
+    *(
+        Binary(b"a", 128),
+        Code("f"),
+        Code("f", {"x": 1}),
+        Regex("^a", "i"),
+        Regex(b"^a"),
+        Timestamp(1, 1),
+        ID,
+        {"a": 1},
+        [1, "a", {}],
+    ),
+    *(DatetimeMS(2**62), datetime(2026, 1, 1, tzinfo=UTC), MinKey(), MaxKey(), DBRef("c", ID)),
+]
+
+
+def check(expression: Mapping[str, Any], *seen: Any) -> None:
+    """What the log has taken as a filter is asked of every event, where nobody waits for an error any more."""
+    parsed, error = read(json.dumps(expression))
+    if error is not None:
+        assert error.reason
+        return
+    for value in (*seen, *OF_EVERY_TYPE, OF_EVERY_TYPE):
+        event = ChangeEvent.from_raw({"operationType": "insert", "fullDocument": {"a": value}})
+        assert parsed.matches(event) in (True, False)
+    stages, _ = parsed.server_part()
+    bson.encode({"pipeline": stages})
+
+
+@pytest.mark.parametrize("name", sorted(OPERATORS))
+def test_what_an_operator_does_not_take_is_refused_when_it_is_typed_or_never(name: str) -> None:
+    for value in TYPED:
+        for argument in (value, [value], [value, 1], {"$eq": value}, {"a": value}):
+            check({"fullDocument.a": {name: argument}})
+        check({"fullDocument.a": {name: value, "$options": "i"}})
+        check({"fullDocument.a": {name: "a", "$options": value}})
+
+
+@given(EXPRESSIONS, values)
+def test_an_expression_is_refused_when_it_is_typed_or_never(expression: dict[str, Any], value: Any) -> None:
+    check(expression, value, [value])
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ('{"a": {"$regex": {"$binary": {"base64": "YQ==", "subType": "00"}}}}', "$regex"),
+        ('{"a": {"$in": [{"$regex": {"$binary": {"base64": "YQ==", "subType": "00"}}}]}}', "$regex"),
+        ('{"a": {"$regex": {"$code": "f"}}}', "$regex"),
+        ('{"a": {"$regex": "f", "$options": {"$code": "i"}}}', "$options"),
+        ('{"a": {"$type": {"$code": "int"}}}', "$type"),
+        ('{"a": {"$type": ["int", {"$code": "int"}]}}', "$type"),
+        ('{"a": 1, "b.c": 18446744073709551616}', "b.c"),
+        ('{"a": {"$gt": "\\ud800"}}', "a: "),
+        pytest.param('{"a": ' + "[" * 300 + "]" * 300 + "}", "nested", id="list"),
+        pytest.param('{"$and": [' * 100 + '{"a": 1}' + "]}" * 100, "nested", id="and"),
+        pytest.param('{"a":' + '{"$not": ' * 200 + '{"$eq": 1}' + "}" * 201, "nested", id="not"),
+        pytest.param('{"a": {"$code": "f", "$scope": ' + '{"a": ' * 300 + "1" + "}" * 302, "nested", id="scope"),
+        pytest.param(f'{{"{".".join("a" * 500)}": 1}}', "a.a.a", id="path"),
+    ],
+)
+def test_a_part_that_no_operator_takes_is_named(line: str, names: str) -> None:
+    _, error = read(f"x {line}")
+    assert error is not None
+    assert names in error.reason
+    assert len(error.reason) < 300
+    assert error.position == 2
+
+
+def test_any_number_says_whether_a_field_exists() -> None:
+    there, gone = '{"fullDocument.status": {"$exists": %s}}', '{"fullDocument.gone": {"$exists": %s}}'
+    for text in ("sNaN", "-sNaN", "NaN", "1"):
+        number = json.dumps({"$numberDecimal": text})
+        assert parse_filter(there % number).matches(EVENT)
+        assert not parse_filter(gone % number).matches(EVENT)
+    assert parse_filter(gone % '{"$numberDecimal": "0"}').matches(EVENT)
 
 
 @pytest.mark.parametrize(
