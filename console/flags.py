@@ -100,7 +100,7 @@ ParallelParts = Annotated[int | None, typer.Option(min=1, max=MOST_PARALLEL, hel
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 Folders = Annotated[
     list[Path] | None,
-    typer.Argument(help="Folders to watch. Default: the [[watch]] tables of the configuration.", metavar="DIR"),
+    typer.Argument(help="Folders to watch. Default: the \\[\\[watch]] tables of the configuration.", metavar="DIR"),
 ]
 WatchDestination = Annotated[
     str | None, typer.Option("--to", help="Destination of these folders, s3://bucket/prefix.", metavar="URL")

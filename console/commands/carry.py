@@ -118,7 +118,10 @@ class Carrier:
             if self._open and is_written:  # else MongoDB may not answer for long, and this is the end
                 self._changed.update(self._open)
                 self._look()
-            self._report.ended([*self._ended.values(), *self._open.values()])
+            if self._interruption.number is None:
+                self._report.ended([*self._ended.values(), *self._open.values()])
+            else:  # what it means for them has been said
+                self._report.close()
         if self._interruption.number is not None:
             return exit_code(self._interruption.number)
         is_left = self._open or self._deleted

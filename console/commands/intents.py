@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from enum import StrEnum
 from typing import TextIO
 
@@ -92,8 +93,10 @@ def run(
         stays = intent in (Intent.RESUME, Intent.RETRY) and not detach
         # Where lines of JSON follow, or would if there were any, standard output is for them alone.
         out = sys.stderr if stays and not as_json and is_in_lines(as_json=False) else sys.stdout
-        _tell(intent, outcome, out, as_json=as_json, is_quiet=selection.all)
-        code = 1 if outcome.refused and not selection.all else 0
+        # With --all, those to which the intent does not apply are no news; but it applies to whatever is to be deleted.
+        refused = {} if selection.all and intent is not Intent.DELETE else outcome.refused
+        _tell(intent, replace(outcome, refused=refused), out, as_json=as_json)
+        code = 1 if refused else 0
         followers = [upload_id for upload_id in ids if upload_id not in outcome.refused]
         if stays and followers:
             with S3Sender(settings.s3, settings.transfer) as sender:
@@ -130,7 +133,7 @@ def _agreed(number: int) -> bool:
     return agreed(f"Delete {count(number, 'upload')}, objects in S3 included?")
 
 
-def _tell(intent: Intent, outcome: Outcome, out: TextIO, *, as_json: bool, is_quiet: bool) -> None:
+def _tell(intent: Intent, outcome: Outcome, out: TextIO, *, as_json: bool) -> None:
     if as_json:
         line = OutcomeLine(
             intent=intent,
@@ -141,8 +144,7 @@ def _tell(intent: Intent, outcome: Outcome, out: TextIO, *, as_json: bool, is_qu
         out.write(line.model_dump_json(exclude_none=True) + "\n")
         return
     out.write(f"{count(outcome.changed, 'upload')} {_PAST[intent]}.\n")
-    if not is_quiet:  # with --all, those to which it does not apply are no news
-        sys.stderr.writelines(f"  {upload_id}: {visible(reason)}\n" for upload_id, reason in outcome.refused.items())
+    sys.stderr.writelines(f"  {upload_id}: {visible(reason)}\n" for upload_id, reason in outcome.refused.items())
     sys.stderr.writelines(
         f"  {upload_id}: only the record: {visible(why)}\n" for upload_id, why in outcome.kept.items()
     )

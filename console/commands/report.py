@@ -18,7 +18,7 @@ from console.commands.json_lines import json_line
 from console.formatting import count, visible
 from console.models import Upload, UploadStatus
 
-_THEY_GO_ON: Final = "They continue with the next console, `watch` or `resume` on this host."
+_GO_ON: Final = "with the next console, `watch` or `resume` on this host."
 
 
 Happening = Literal["added", "progress", "completed", "failed", "cancelled", "paused", "refused", "deleted"]
@@ -165,6 +165,7 @@ def ended_words(ids: Sequence[ObjectId], number: signal.Signals, *, is_paused: b
         why = f"Ended by {number.name}"
         if number is signal.SIGINT:
             why = "Interrupted; MongoDB does not answer, so nothing is paused"
-        return f"{why}; {count(len(ids), 'upload')} not done. {_THEY_GO_ON}\n"
+        they_go_on = "It continues" if len(ids) == 1 else "They continue"
+        return f"{why}; {count(len(ids), 'upload')} not done. {they_go_on} {_GO_ON}\n"
     which = str(ids[0]) if len(ids) == 1 else "--status paused"
     return f"Interrupted; {count(len(ids), 'upload')} paused. To go on: upload-console resume {which}\n"

@@ -44,6 +44,7 @@ class TerminalReport:
             console=self._console,
             refresh_per_second=5,
             expand=True,
+            transient=True,
         )
         self._total = self._progress.add_task("", name="all", total=0, amount="", rate=0.0)
         self._bars: dict[ObjectId, TaskID] = {}
@@ -107,7 +108,6 @@ class TerminalReport:
     def ended(self, uploads: Sequence[Upload]) -> None:
         """A sentence that says what came of it."""
         self.tick()
-        self._progress.remove_task(self._total)
         self.close()
         by_status = {status: sum(upload.status is status for upload in uploads) for status in UploadStatus}
         words = [f"{number:,} {status.value}" for status, number in by_status.items() if number]

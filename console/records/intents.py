@@ -88,5 +88,5 @@ def _reason(document: Mapping[str, Any] | None) -> str:
     if document is None:
         return "no such upload"
     if document.get("status") in OPEN and document.get("requested") == Requested.CANCEL:
-        return "is being cancelled"
-    return f"is {visible(str(document.get('status')))}"
+        return "being cancelled"
+    return visible(str(document.get("status")))

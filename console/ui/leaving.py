@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import Enum
-from typing import Final
 
 from console.formatting import count
 from console.models import Upload
@@ -24,14 +23,6 @@ class Answer(Enum):
     CANCEL = "cancel"
 
 
-CHOICES: Final = (
-    Choice("s", "Stay here", Answer.STAY),
-    Choice("p", "Pause them and leave: they continue later", Answer.PAUSE),
-    Choice("f", "Finish them first, then leave", Answer.FINISH),
-    Choice("c", "Cancel them and leave: what arrived is removed from S3", Answer.CANCEL),
-)
-
-
 def running_here(uploading: Iterable[Upload], runner: str) -> list[Upload]:
     """The uploads that this process is sending."""
     return [upload for upload in uploading if upload.lease is not None and runner and upload.lease.runner == runner]
@@ -39,5 +30,11 @@ def running_here(uploading: Iterable[Upload], runner: str) -> list[Upload]:
 
 def question(number: int) -> ChoiceDialog[Answer]:
     """Asks what to do with so many uploads."""
-    verb = "runs" if number == 1 else "run"
-    return ChoiceDialog("Leave?", f"{count(number, 'upload')} still {verb} in this console.", CHOICES)
+    verb, them, go_on = ("runs", "it", "it continues") if number == 1 else ("run", "them", "they continue")
+    choices = (
+        Choice("s", "Stay here", Answer.STAY),
+        Choice("p", f"Pause {them} and leave: {go_on} later", Answer.PAUSE),
+        Choice("f", f"Finish {them} first, then leave", Answer.FINISH),
+        Choice("c", f"Cancel {them} and leave: what arrived is removed from S3", Answer.CANCEL),
+    )
+    return ChoiceDialog("Leave?", f"{count(number, 'upload')} still {verb} in this console.", choices)

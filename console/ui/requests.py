@@ -15,7 +15,7 @@ from textual.screen import Screen
 from console.formatting import byte_size, count, duration, visible
 from console.models import Upload, UploadStatus
 from console.ui.backend import Added, Backend, Orphan, Refusal, Verification
-from console.ui.blocking import ask
+from console.ui.blocking import ask, words
 from console.ui.dialogs import Choice, ChoiceDialog, FormDialog
 from console.ui.forms import lifetime_fields, limit_fields, read_limits
 from console.ui.intents import (
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 SHOWN_REFUSALS: Final = 6
 NOTICE_SECONDS: Final = 8.0
 _VERIFIED: Final = {True: ("Same", "information"), False: ("Differs", "error"), None: ("Unknown", "warning")}
+_SLOW_SECONDS: Final = 2.0
+_OVER: Final = (UploadStatus.COMPLETED, UploadStatus.CANCELLED)
 _KEEPS_PARTS: Final = (UploadStatus.UPLOADING, UploadStatus.PAUSED, UploadStatus.FAILED)
 
 
@@ -84,8 +86,11 @@ class Requests:
 
     def _ask_cancel(self, ids: tuple[ObjectId, ...]) -> None:
         if len(ids) > 1:
-            text, yes = "What arrived is removed from S3.", "Cancel them"
-            self._sure(f"Cancel {count(len(ids), 'upload')}?", text, yes, Intent.CANCEL, ids)
+            rows = [self._uploads.row(upload_id) for upload_id in ids]
+            over = sum(isinstance(row, Upload) and row.status in _OVER for row in rows)
+            others = f" {over:,} more are over and stay as they are." if over else ""
+            text, yes = f"What arrived is removed from S3.{others}", "Cancel it" if len(ids) - over == 1 else "Cancel them"
+            self._sure(f"Cancel {count(len(ids) - over, 'upload')}?", text, yes, Intent.CANCEL, ids)
         else:
             text = f"{byte_size(self._arrived(ids[0]))} arrived; they are removed from S3."
             self._sure(f"Cancel {self._name(ids[0])}?", text, "Cancel it", Intent.CANCEL, ids)
@@ -114,14 +119,30 @@ class Requests:
         self._screen.app.push_screen(ChoiceDialog(title, text, choices), answered)
 
     def _carry_out(self, intent: Intent, ids: tuple[ObjectId, ...]) -> None:
-        ask(self._screen.app, partial(carry_out, self._backend, intent, ids), partial(self._carried_out, intent))
+        which = self._name(ids[0]) if len(ids) == 1 else count(len(ids), "upload")
+        waiting = self._screen.set_timer(
+            _SLOW_SECONDS, lambda: self._say(f"{which}: waiting for MongoDB", str(intent).capitalize())
+        )
+
+        def done(outcome: Outcome) -> None:
+            waiting.stop()
+            self._carried_out(intent, outcome)
+
+        def failed(error: Exception) -> None:
+            waiting.stop()
+            title, text = words(error)
+            self._say(f"{which}\n{title}: {text}", f"{str(intent).capitalize()}: not done", severity="error")
+
+        ask(self._screen.app, partial(carry_out, self._backend, intent, ids), done, failed)
 
     def _carried_out(self, intent: Intent, outcome: Outcome) -> None:
         """What obeys is seen in the table at once; only what does not needs words."""
         gone = deletion_words(outcome) if intent is Intent.DELETE and outcome.changed else ""
         if outcome.refused:
-            words = "\n".join(filter(None, (refusal_words(outcome, self._name), gone and f"deleted: {gone}")))
-            self._say(words, f"{str(intent).capitalize()} refused", severity="warning")
+            text = "\n".join(filter(None, (refusal_words(outcome, self._name), gone and f"deleted: {gone}")))
+            all_of_them = outcome.changed + len(outcome.refused)
+            done = f": {outcome.changed:,} of {all_of_them:,}" if outcome.changed else " refused"
+            self._say(text, f"{str(intent).capitalize()}{done}", severity="warning")
         elif gone:
             self._say(gone, "Deleted")
 

@@ -67,11 +67,12 @@ def record_lines(row: Row, now: datetime) -> Iterator[tuple[str, str]]:
 def _error_lines(row: Upload) -> Iterator[tuple[str, str]]:
     if row.error is None:
         return
-    yield "error", f"{visible(row.error.code)}  {_time(row.error.at)}"
+    is_past = row.status is not UploadStatus.FAILED and not is_retrying(row)
+    yield "earlier" if is_past else "error", f"{visible(row.error.code)}  {_time(row.error.at)}"
     yield "", visible(row.error.message)
     meaning = explain(row.error.code)
     if row.status is not UploadStatus.FAILED:
-        words = "it is being tried again" if is_retrying(row) else "an earlier failure, since tried again"
+        words = "a failure that it got over" if is_past else "it is being tried again"
         yield "", f"{words}: {meaning.words}"
         return
     yield "meaning", f"{meaning.words}: {_VERDICTS[meaning.verdict]}"

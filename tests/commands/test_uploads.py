@@ -138,7 +138,7 @@ def test_pause_resume_cancel_retry(command: Command, records: Records, tmp_path:
     assert status() == "cancelled"
     refused = command("pause", str(upload_id), "--json")
     assert refused.code == 1
-    assert lines(refused.out) == [{"intent": "pause", "changed": 0, "refused": {str(upload_id): "is cancelled"}}]
+    assert lines(refused.out) == [{"intent": "pause", "changed": 0, "refused": {str(upload_id): "cancelled"}}]
     assert command("retry", str(upload_id), "--detach").code == 0
     assert status() == "pending"
 

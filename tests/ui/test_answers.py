@@ -9,7 +9,9 @@ from bson import ObjectId
 
 from console.errors import UsageError
 from console.records.intents import Outcome
+from console.ui import requests
 from console.ui.backend import Verification
+from console.ui.leaving import question
 from console.ui.watches import WatchesScreen
 
 from .conftest import Opener
@@ -45,7 +47,7 @@ async def test_many_are_compared_one_after_the_other_and_told_together(
         await console.press("2", "asterisk", "v")
         await console.until(lambda: "18 of 20 objects the same" in console.text)
         assert "photo-0007.jpg: size and CRC32 differ" in console.text
-        assert "photo-0003.jpg: it is not completed any more" in console.text
+        assert "photo-0003.jpg: cannot be compared: it is not completed" in console.text
         assert "Differs" in console.text
         assert most == [True] * 20  # never two at once
 
@@ -77,3 +79,38 @@ async def test_an_outage_is_told_once_by_the_watches(opened: Opener, monkeypatch
             screen._ask()
         await console.until(lambda: len(asked) >= 4 and not screen._is_asking)
         assert len(console.app._notifications) == 1
+
+
+async def test_a_wish_that_mongodb_lets_wait_is_said_to_wait_and_then_not_to_be_done(
+    opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requests, "_SLOW_SECONDS", 0.05)
+    async with opened(documents=[document(1, status="uploading")]) as console:
+        answers = threading.Event()
+
+        def hang(*_: object) -> None:
+            answers.wait(60)
+            raise unreachable()
+
+        monkeypatch.setattr(console.backend, "request", hang)
+        await console.press("2", "p")
+        await console.until(lambda: "photo-0001.jpg: waiting for MongoDB" in console.text)
+        assert "not done" not in console.text
+        answers.set()
+        await console.until(lambda: "Pause: not done" in console.text)
+        assert "Server out of reach" in console.text
+
+
+async def test_what_is_over_is_not_counted_among_those_to_be_cancelled(opened: Opener) -> None:
+    documents = [document(n, status="uploading" if n < 3 else "completed") for n in range(1, 6)]
+    async with opened(documents=documents) as console:
+        await console.press("2", "asterisk", "c")
+        await console.until(lambda: "Cancel 2 uploads?" in console.text)
+        assert "3 more are over" in console.text
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(1, "Pause it and leave: it continues later"), (2, "Pause them and leave")]
+)
+def test_one_upload_is_it(number: int, words: str) -> None:
+    assert any(words in choice.words for choice in question(number)._choices)

@@ -108,9 +108,9 @@ async def test_cancelling_what_has_arrived_asks_first_and_says_how_much_goes(ope
 async def test_a_refused_intent_names_the_upload_or_says_how_many(opened: Opener) -> None:
     async with opened(documents=[document(n, status="completed") for n in (1, 2)]) as console:
         await console.press("2", "end", "R")
-        await console.until(lambda: "photo-0002.jpg: it is completed" in console.text, "one")
+        await console.until(lambda: "photo-0002.jpg: completed" in console.text, "one")
         await console.press("asterisk", "R")
-        await console.until(lambda: "2 uploads: it is completed" in console.text, "two")
+        await console.until(lambda: "2 uploads: completed" in console.text, "two")
 
 
 async def test_with_few_lines_the_log_takes_half_of_them_while_it_is_read(opened: Opener) -> None:
