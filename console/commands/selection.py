@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bson import ObjectId, json_util
+from bson import ObjectId, encode, json_util
 from bson.errors import BSONError
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import OperationFailure
 
 from console.errors import UsageError
 from console.formatting import visible
@@ -77,6 +77,10 @@ def read_match(text: str) -> dict[str, Any]:
         raise UsageError(f"--match: not extended JSON: {visible(str(error) or type(error).__name__)}") from None
     if not isinstance(expression, dict):
         raise UsageError(f'--match: expected an object such as {{"size": {{"$gt": 0}}}}, got {visible(text)}')
+    try:
+        encode(expression)
+    except (OverflowError, RecursionError, BSONError) as error:  # numbers of more than 64 bits, say
+        raise UsageError(f"--match: not BSON: {visible(str(error))}") from None
     return expression
 
 
@@ -84,10 +88,10 @@ def _checked(uploads: Uploads, expression: dict[str, Any]) -> dict[str, Any]:
     """The expression, which the server has looked at, but no documents yet."""
     try:
         uploads.collection.find_one({"$and": [{"_id": {"$in": []}}, expression]})
-    except (OperationFailure, BSONError) as error:
-        if isinstance(error, OperationFailure) and error.code == UNAUTHORIZED:
+    except OperationFailure as error:
+        if error.code == UNAUTHORIZED:
             raise
-        raise UsageError(f"--match: {words(error) if isinstance(error, PyMongoError) else error}") from None
+        raise UsageError(f"--match: {words(error)}") from None
     return expression
 
 

@@ -205,6 +205,7 @@ def test_what_is_selected(command: Command, records: Records, tmp_path: Path, bu
         ("{", "not extended JSON"),
         ('{"_id": {"$oid": "x"}}', "not extended JSON"),
         ('{"size": {"$numberDecimal": "x"}}', "not extended JSON"),
+        ('{"size": 99999999999999999999}', "not BSON"),
         ('{"$foo": 1}', "unknown top level operator: $foo"),
         ('{"filename": {"$regex": "("}}', "Regular expression is invalid"),
     ]:
