@@ -205,7 +205,7 @@ def with_flags(function: Callable[..., int]) -> Callable[..., None]:
 
 
 class Commands(TyperGroup):
-    """The commands of a program, whose help says no type beside options that take no value; typer writes `<bool>`."""
+    """The commands of a program, whose help says no type of Python; typer writes `<bool>` and `<list[Path]>`."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Those of the program itself."""
@@ -223,4 +223,10 @@ def _without_types(params: list[Any]) -> list[Any]:
     for param in params:
         if getattr(param, "is_flag", False):
             param.metavar = ""
+        elif param.param_type_name == "argument":
+            param.display_type_rich = _no_type
     return params
+
+
+def _no_type(*_: Any, **__: Any) -> None:
+    return None
