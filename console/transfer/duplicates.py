@@ -42,7 +42,7 @@ def settle_duplicate(job: Job) -> GoAhead | Confirmation:
             if policy == "new_name":
                 return _under_another_name(job)
             job.control.wait(_LOOK_AGAIN_SECONDS)  # what becomes of it decides what becomes of this one
-    stored = job.head()
+    stored = job.head_if_allowed()
     if stored is None:
         return GoAhead(if_absent=policy != "overwrite")
     if policy == "skip_identical" or job.begun_before:

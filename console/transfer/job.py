@@ -18,7 +18,7 @@ from console.transfer.body import Body
 from console.transfer.checksums import Digests
 from console.transfer.control import Control, Journal
 from console.transfer.engine import Answer, ObjectSettings
-from console.transfer.errors import Stopped
+from console.transfer.errors import Stopped, TransferError
 from console.transfer.objects import StoredObject, head_object
 from console.transfer.plan import Part, plan_parts
 from console.transfer.pool import wait_for
@@ -30,6 +30,7 @@ from console.transfer.verify import Comparison, compare
 T = TypeVar("T")
 
 _GRACE_SECONDS: Final = 0.5
+_NOT_TO_BE_SEEN: Final = frozenset({"403", "AccessDenied"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +145,16 @@ class Job:
     def head(self) -> StoredObject | None:
         """The object that is under the key now."""
         return self.ask(lambda: head_object(self.transport.s3, self.bucket, self.key))
+
+    def head_if_allowed(self) -> StoredObject | None:
+        """The same; under `overwrite` None also where we may not see it: whoever replaces what is there may do without
+        the right to read it, and without a look the file is just sent once more."""
+        try:
+            return self.head()
+        except TransferError as error:
+            if error.code in _NOT_TO_BE_SEEN and self.options.duplicates == "overwrite":
+                return None
+            raise
 
     def compare(self, stored: StoredObject, part_size: int | None = None) -> Comparison:
         """That object and the file."""

@@ -6,11 +6,12 @@ import os
 
 import pytest
 
+from console.models import Multipart
 from console.transfer.errors import TransferError
 from tests.faults.proxy import Answer, CutAnswer, Do, DropAnswer
 
 from .conftest import Connect
-from .doubles import LARGE, SMALL, Notes, an_upload, sent
+from .doubles import LARGE, MIB, SMALL, Notes, an_upload, sent
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])
@@ -127,3 +128,25 @@ def test_a_run_killed_after_its_put_finds_its_object(connect: Connect, make_file
         done = sent(again, transport, duplicates=policy)
         assert (done.key, done.sent_bytes, done.skipped) == ("file.bin", 0, False)
     assert list(strict.objects) == ["file.bin"]
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+def test_a_second_attempt_to_overwrite_needs_no_right_to_read(connect: Connect, make_file, size: int) -> None:
+    strict, proxy, transport = connect()
+    path = make_file(size)
+    upload = an_upload(path, "bucket", attempts=2)
+    proxy.plan("HeadObject", Answer(403, "AccessDenied"), times=99)
+    sent(upload, transport)
+    assert strict.objects["file.bin"].data == path.read_bytes()
+    with pytest.raises(TransferError, match=r"^403: "):
+        sent(upload, transport, duplicates="fail")
+
+
+def test_a_lost_multipart_upload_starts_anew_without_the_right_to_read(connect: Connect, make_file) -> None:
+    strict, proxy, transport = connect()
+    path = make_file(LARGE)
+    proxy.plan("HeadObject", Answer(403, "AccessDenied"), times=99)
+    notes = Notes()
+    sent(an_upload(path, "bucket", multipart=Multipart(upload_id="lost", part_size=5 * MIB)), transport, notes)
+    assert strict.objects["file.bin"].data == path.read_bytes()
+    assert notes.codes == ["NoSuchUpload"]
