@@ -148,8 +148,8 @@ def _open(job: Job) -> Multipart:
 
 def _list_parts(job: Job, multipart: Multipart) -> dict[int, ListedPart]:
     """What S3 holds of the multipart upload, by part number."""
-
-    ours = job.transport.server.algorithm
+    server = job.transport.server
+    ours = server.algorithm
 
     def list_all() -> dict[int, ListedPart]:
         pages = job.transport.s3.get_paginator("list_parts").paginate(
@@ -163,7 +163,12 @@ def _list_parts(job: Job, multipart: Multipart) -> dict[int, ListedPart]:
                 listed[part["PartNumber"]] = ListedPart(part["Size"], read_answer(part))
         return listed
 
-    return job.ask(list_all)
+    listed = job.ask(list_all)
+    # Where all parts are there no answer to one comes any more, but how to complete them must be known: S3 refuses a
+    # completion without the checksums of parts that were sent with some.
+    if any(ours in part.answer.checksums for part in listed.values()):
+        server.learn(returns_checksums=True)
+    return listed
 
 
 def _complete(job: Job, upload_id: str, parts: list[SentPart], *, if_absent: bool) -> Answer | Confirmation:
@@ -267,7 +272,7 @@ def _is_gone(job: Job, error: TransferError) -> bool:
 
 def _completed_before(job: Job) -> Confirmation | None:
     """The multipart upload is gone, or the key taken: was it completed, and only the answer or its record lost?"""
-    stored = job.head()
+    stored = job.head_if_allowed()
     if stored is None or job.multipart is None or stored.size != job.source.state.size:
         return None
     comparison = job.compare(stored, job.multipart.part_size)

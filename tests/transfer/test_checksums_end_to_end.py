@@ -128,6 +128,25 @@ def test_a_resumed_upload_keeps_the_checksum_it_began_with(connect: Connect, mak
     assert (done.checksum.algorithm, done.checksum.kind) == ("CRC32C", "FULL_OBJECT")
 
 
+@pytest.mark.parametrize("policy", ["auto", "sha256"])
+def test_an_upload_whose_parts_are_all_there_is_completed_with_their_checksums(
+    connect: Connect, make_file, policy: str
+) -> None:
+    """Another process, which sends no part, hears nothing of the server but the list of parts."""
+    strict, proxy, transport = connect(policy)
+    path = make_file(THREE_PARTS)
+    notes = Notes()
+    proxy.plan("CompleteMultipartUpload", Answer(403, "ExpiredToken"))
+    with pytest.raises(TransferError, match="ExpiredToken"):
+        sent(an_upload(path, "bucket"), transport, notes)
+    another_run = dataclasses.replace(transport, server=ServerTraits(is_aws=False, policy=policy))
+    done = sent(an_upload(path, "bucket", multipart=notes.opened[0]), another_run)
+    assert strict.objects["file.bin"].data == path.read_bytes()
+    assert (done.sent_bytes, done.checksum.confirmed) == (0, "checksum")
+    _, _, headers = next(request for request in reversed(strict.requests) if request[0] == "POST")
+    assert another_run.server.algorithm.header in headers
+
+
 def test_another_checksum_than_the_upload_began_with_starts_anew(connect: Connect, make_file) -> None:
     strict, proxy, transport = connect("crc32c")
     path = make_file(THREE_PARTS)
