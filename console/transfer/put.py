@@ -43,6 +43,8 @@ def _put_once(job: Job, *, if_absent: bool) -> Confirmation:
     server, size = job.transport.server, job.source.state.size
     conditional = if_absent and server.takes_conditions
     request = PutRequest(job.bucket, job.key, job.content_type, job.options.settings, conditional)
+    if not size:
+        job.source.check_unchanged()  # an empty body is never read, and so takes no look of its own
     body = job.body(Part(1, 0, size), job.control)
     answer = None
     try:

@@ -26,6 +26,7 @@ from console.transfer.source import SourceFile, file_state
 from console.transfer.transport import Transport
 from console.transfer.verdicts import Verdict
 from console.transfer.verify import compare
+from tests.faults import proxy as faults
 from tests.faults.proxy import Do, FaultProxy
 
 from .doubles import MIB, Commands, MakeFile, Notes, an_upload, options
@@ -179,6 +180,21 @@ def test_a_file_that_changed_before_completion_makes_no_object(
         send(an_upload(path, bucket), transport=faulty, options=options(), journal=Notes(), control=Commands())
     assert s3.list_objects_v2(Bucket=bucket).get("KeyCount", 0) == 0
     assert list(open_multiparts(s3, bucket)) == []
+
+
+@pytest.mark.parametrize("change", [grow, rewrite, replace, Path.unlink], ids=lambda change: change.__name__)
+def test_an_empty_file_that_changes_before_it_is_stored_makes_no_object(
+    faulty: Transport, proxy: FaultProxy, s3, bucket: str, make_file: MakeFile, change: Change
+) -> None:
+    path = make_file(0)
+    upload = an_upload(path, bucket)
+    proxy.plan("PutObject", faults.Answer(503, "SlowDown"))
+    notes = Notes()
+    notes.noted = lambda *_: change(path)  # type: ignore[method-assign]
+    with pytest.raises(TransferError) as caught:
+        send(upload, transport=faulty, options=options(), journal=notes, control=Commands())
+    assert caught.value.code == CHANGES_AND_LOSS[change]
+    assert s3.list_objects_v2(Bucket=bucket).get("KeyCount", 0) == 0
 
 
 @pytest.mark.parametrize("change", [shrink, grow, rewrite])
