@@ -64,50 +64,70 @@ def _select_one(path: str, keep: Keep) -> Iterator[Candidate | Refusal]:
         yield _file(absolute, os.path.basename(absolute), status)  # noqa: PTH119
         return
     name = "" if path.endswith("/") else os.path.basename(absolute)  # noqa: PTH119
-    yield from _Walk(absolute, keep).folder(absolute, name, "", ())
+    yield from _Walk(absolute, keep).files(name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """One being walked. `shown` is its path in keys, `inner` the one below the chosen folder."""
+
+    shown: str
+    inner: str
+    identity: tuple[int, int]
+    entries: Iterator[os.DirEntry[str]]
 
 
 class _Walk:
-    """The walk below one chosen folder."""
+    """The walk below one chosen folder. Folders within folders lie on a stack of its own: as calls within calls they
+    would come to Python's limit at some hundreds."""
 
     def __init__(self, top: str, keep: Keep) -> None:
+        self._path = top
         self._top = os.path.realpath(top)
         self._keep = keep
+        self._open: list[_Folder] = []
 
-    def folder(
-        self, path: str, shown: str, inner: str, above: tuple[tuple[int, int], ...]
-    ) -> Iterator[Candidate | Refusal]:
-        """`shown` is the path in keys, `inner` the one below the chosen folder, `above` the folders that hold it."""
+    def files(self, name: str) -> Iterator[Candidate | Refusal]:
+        """All that is below; `name` is the chosen folder's in keys."""
+        if (refusal := self._enter(self._path, name, "")) is not None:
+            yield refusal
+        while self._open:
+            folder = self._open[-1]
+            entry = next(folder.entries, None)
+            if entry is None:
+                self._open.pop()
+            elif (found := self._look_at(entry, folder)) is not None:
+                yield found
+
+    def _enter(self, path: str, shown: str, inner: str) -> Refusal | None:
+        """Go on with what is in that folder."""
         try:
             status = os.stat(path)  # noqa: PTH116
             identity = (status.st_dev, status.st_ino)
             with os.scandir(path) as entries:
                 found = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
-            yield Refusal(path, error_words(error))
-            return
-        if identity in above:  # a bind mount of a folder into itself
-            yield Refusal(path, CONTAINS_ITSELF)
-            return
-        for entry in found:
-            yield from self._entry(entry, _join(shown, entry.name), _join(inner, entry.name), (*above, identity))
+            return Refusal(path, error_words(error))
+        if any(folder.identity == identity for folder in self._open):  # a bind mount of a folder into itself
+            return Refusal(path, CONTAINS_ITSELF)
+        self._open.append(_Folder(shown, inner, identity, iter(found)))
+        return None
 
-    def _entry(
-        self, entry: os.DirEntry[str], shown: str, inner: str, above: tuple[tuple[int, int], ...]
-    ) -> Iterator[Candidate | Refusal]:
+    def _look_at(self, entry: os.DirEntry[str], folder: _Folder) -> Candidate | Refusal | None:
+        """What it is; None for what is left out, and for a folder: its files come next."""
+        shown, inner = _join(folder.shown, entry.name), _join(folder.inner, entry.name)
         try:
             is_folder = entry.is_dir(follow_symlinks=False)
             if not self._keep(inner, is_folder):
-                return
+                return None
             if is_folder:
-                yield from self.folder(entry.path, shown, inner, above)
-            elif entry.is_symlink():
+                return self._enter(entry.path, shown, inner)
+            if entry.is_symlink():
                 target = link_target(entry.path, self._top)
-                yield Refusal(entry.path, target) if isinstance(target, str) else _file(entry.path, shown, target)
-            else:
-                yield _file(entry.path, shown, entry.stat(follow_symlinks=False))
+                return Refusal(entry.path, target) if isinstance(target, str) else _file(entry.path, shown, target)
+            return _file(entry.path, shown, entry.stat(follow_symlinks=False))
         except OSError as error:
-            yield Refusal(entry.path, error_words(error))
+            return Refusal(entry.path, error_words(error))
 
 
 def _file(path: str, shown: str, status: os.stat_result) -> Candidate | Refusal:

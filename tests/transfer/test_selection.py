@@ -129,6 +129,23 @@ def test_a_deep_tree_is_walked_piece_by_piece(tmp_path: Path) -> None:
     assert sum(isinstance(item, Candidate) for item in found) == 20 * 20 - 2
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="paths end sooner elsewhere")
+def test_folders_may_lie_deeper_than_calls(tmp_path: Path) -> None:
+    top = tmp_path / "top"
+    top.mkdir()
+    (top / "z").write_text("x")
+    folders = [f"{top}{'/a' * depth}" for depth in range(1, 1001)]
+    try:
+        for folder in folders:
+            os.mkdir(folder)
+        Path(f"{folders[-1]}/file").touch()
+        assert names(list(select([f"{top}/"]))) == ["a/" * len(folders) + "file", "z"]
+    finally:  # what removes temporary folders is made of calls within calls
+        Path(f"{folders[-1]}/file").unlink(missing_ok=True)
+        for folder in reversed(folders):
+            os.rmdir(folder)
+
+
 # --- content types
 
 
