@@ -35,9 +35,15 @@ def _read_in_order(directory: str, sort: Sort, stopped: Callable[[], bool]) -> t
 class FileList(PaneRows):
     """The list; enter acts at once, for the keys that follow, which a message would come behind."""
 
-    def __init__(self, source: RowSource, activated: Callable[[], None]) -> None:
+    def __init__(self, source: RowSource, activated: Callable[[], None], is_marked: Callable[[], bool]) -> None:
         super().__init__(source)
         self._activated = activated
+        self._is_marked = is_marked
+
+    @property
+    def enter_word(self) -> str:
+        """What the pane does."""
+        return "Mark" if self._is_marked() else super().enter_word
 
     def action_activate(self) -> None:
         """As the pane says."""
@@ -79,7 +85,7 @@ class FileBrowser(Pane):
 
     def make_rows(self, source: RowSource, follow: bool) -> RowsView:
         """Enter goes into a directory, and marks a file."""
-        return FileList(source, self.action_activate)
+        return FileList(source, self.action_activate, self._enter_marks)
 
     def on_mount(self) -> None:
         """Read the first directory, and look now and then whether it is still the same."""
@@ -194,10 +200,13 @@ class FileBrowser(Pane):
         place = self.rows.source.index_of(key) if key is not None else None
         return self._shown_entries()[place] if place is not None else None
 
+    def _enter_marks(self) -> bool:
+        entry = self._entry(self.rows.cursor_key)
+        return entry is not None and entry.kind is Kind.FILE
+
     def action_activate(self) -> None:
         """Mark the file under the cursor, or go into the directory."""
-        entry = self._entry(self.rows.cursor_key)
-        if entry is not None and entry.kind is Kind.FILE and isinstance(self.rows, PaneRows):
+        if self._enter_marks() and isinstance(self.rows, PaneRows):
             self.rows.action_mark()
         else:
             self.action_enter()
@@ -245,12 +254,11 @@ class FileBrowser(Pane):
         paths = tuple(self._marked)
         if not paths:
             entry = self._entry(self.rows.cursor_key)
-            if entry is None or entry.kind is Kind.PARENT:
+            if entry is None:
                 return
-            if entry.problem:
-                self.notify(
-                    f"{visible(entry.name)}: {entry.problem}", title="Not uploaded", severity="warning", markup=False
-                )
+            problem = "the parent folder cannot be uploaded from here" if entry.kind is Kind.PARENT else entry.problem
+            if problem:
+                self.notify(f"{visible(entry.name)}: {problem}", title="Not uploaded", severity="warning", markup=False)
                 return
             paths = (entry.path,)
         self.post_message(self.UploadAsked(paths))

@@ -38,6 +38,7 @@ from console.ui.pane import Pane
 from console.ui.polls import Polls
 from console.ui.requests import Requests
 from console.ui.row_source import Key
+from console.ui.rows import RowsView
 from console.ui.status_bar import StatusBar
 from console.ui.text_screen import TextScreen
 from console.ui.upload_cells import is_stalled
@@ -89,6 +90,7 @@ class ConsoleScreen(FullScreen):
         self.files = FileBrowser(directory, show_hidden=show_hidden, id="files")
         self.table = UploadsPane(self.uploads, now, id="uploads")
         self.log_pane = EventLog(now, capacity=event_capacity, id="events")
+        self._keys = KeyBar()
         self.requests = Requests(self, backend, self.uploads)
         self._pump = FeedPump(backend, self, self._feed_failed)
         self._pace = Pace(self, self._draw, DRAW_SECONDS)
@@ -103,7 +105,7 @@ class ConsoleScreen(FullScreen):
             yield self.files
             yield self.table
         yield self.log_pane
-        yield KeyBar()
+        yield self._keys
 
     def on_mount(self) -> None:
         """Begin to read the feed, and to ask the servers how they are."""
@@ -184,6 +186,12 @@ class ConsoleScreen(FullScreen):
         show_event(self, event.number, self.log_pane.log_rows.buffer, self.now, images)
 
     # ---- keys
+
+    @on(RowsView.CursorMoved)
+    def _cursor_moved(self, event: RowsView.CursorMoved) -> None:
+        event.stop()
+        if event.rows is self.files.rows:
+            self._keys.redraw()  # enter goes into a folder and marks a file
 
     @property
     def focused_pane(self) -> Pane | None:

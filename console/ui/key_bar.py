@@ -5,6 +5,7 @@ Owns choosing as many as fit, from the live bindings; `?` and `q` are always the
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar, Final
 
 from rich.cells import cell_len
@@ -61,7 +62,14 @@ def shown_bindings(screen: Screen[object]) -> list[Binding]:
         if active.binding.show and active.enabled and not is_typed:
             seen.setdefault(active.binding.action, active)
     # What a pane can do, before what every list can.
-    return [active.binding for active in sorted(seen.values(), key=lambda active: isinstance(active.node, RowsView))]
+    return [_in_words(active) for active in sorted(seen.values(), key=lambda active: isinstance(active.node, RowsView))]
+
+
+def _in_words(active: ActiveBinding) -> Binding:
+    """Enter does not the same with every row."""
+    if active.binding.action == "activate" and isinstance(active.node, RowsView):
+        return replace(active.binding, description=active.node.enter_word)
+    return active.binding
 
 
 def _length(entry: tuple[str, str]) -> int:

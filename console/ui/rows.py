@@ -95,6 +95,11 @@ class RowsView(LinesWidget, can_focus=True):
         return self._cursor_key
 
     @property
+    def enter_word(self) -> str:
+        """What enter does with the row under the cursor, for the line of keys."""
+        return "Open"
+
+    @property
     def page_rows(self) -> int:
         """How many rows are visible at once."""
         return max(1, self.size.height - 1)

@@ -225,6 +225,23 @@ async def test_what_cannot_be_uploaded_is_refused_with_the_reason(opened: Opener
         assert console.backend.asked == []
 
 
+async def test_the_parent_folder_is_not_uploaded_from_below_and_that_is_said(opened: Opener) -> None:
+    async with opened() as console:
+        await console.press("home", "u")
+        await console.until(lambda: "the parent folder cannot be uploaded from here" in console.text)
+        assert console.backend.asked == []
+
+
+async def test_the_line_of_keys_says_what_enter_does_with_the_row(opened: Opener) -> None:
+    async with opened(size=(200, 50)) as console:
+        await console.press("home")
+        await console.until(lambda: "⏎ Open" in console.lines[-1])
+        await console.press("end")
+        await console.until(lambda: "⏎ Mark" in console.lines[-1])
+        await console.press("2")
+        await console.until(lambda: "⏎ Open" in console.lines[-1])
+
+
 async def test_fifty_thousand_entries_are_listed_filtered_and_walked(
     opened: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

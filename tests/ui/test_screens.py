@@ -103,6 +103,19 @@ def test_few_colours_mean_the_terminals_own(
     assert themes.suitable(theme, environment, colours) == expected
 
 
+async def test_a_notice_is_seen_once_also_where_a_question_comes_before_it(opened: Opener) -> None:
+    async with opened(documents=[document(1, status="completed")]) as console:
+        console.app.notify("the only one", timeout=600)
+        await console.until(lambda: console.text.count("the only one") == 1)
+        for question in ("d", "b", "enter"):
+            await console.press("2", question)
+            await console.until(lambda: console.app.screen is not console.screen)
+            await console.until(lambda: console.text.count("the only one") == 1)
+            await console.press("escape")
+            await console.until(lambda: console.app.screen is console.screen)
+        await console.until(lambda: console.text.count("the only one") == 1)
+
+
 @pytest.mark.parametrize("colours", [None, 16])
 def test_a_theme_that_does_not_exist_is_a_wrong_setting_that_names_those_that_do(colours: int | None) -> None:
     with pytest.raises(ConfigurationError, match=r"^ui\.theme: .*'console-ansi'") as raised:
