@@ -6,11 +6,11 @@ place. The answer holds for all keys of a bucket.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
-
-from botocore.utils import get_environ_proxies
+from urllib.request import getproxies
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -45,6 +45,11 @@ def is_plain_bucket(bucket: str) -> bool:
     return ":" not in bucket and not bucket.endswith("--x-s3")
 
 
-def has_proxy(address: Address) -> bool:
-    """Whether the environment (HTTPS_PROXY, NO_PROXY and the like) sends requests there through a proxy."""
-    return bool(get_environ_proxies(address.url))
+def names_proxy(scheme: str) -> bool:
+    """Whether the environment, or the system, names a proxy for `http` or `https`, whomever NO_PROXY excepts.
+
+    boto3 and the Common Runtime both read these variables, but by rules of their own: with `host:port` in NO_PROXY, or
+    with an empty https_proxy beside HTTPS_PROXY, one of them goes through the proxy and the other does not.
+    """
+    variable = f"{scheme}_proxy"
+    return scheme in getproxies() or any(value and name.lower() == variable for name, value in os.environ.items())

@@ -1,14 +1,16 @@
 """Request bodies through the AWS Common Runtime: sockets, TLS and signing in C, outside Python's lock.
 
 Owns the requests and the memory of the bodies under way: the runtime reads a body whole before it sends it, so their
-sum is bounded. Larger bodies, all bodies under a bandwidth limit (they would not flow evenly), and buckets that need
-more than a host and a signature go through the other engine.
+sum is bounded. Larger bodies, all bodies under a bandwidth limit (they would not flow evenly), buckets that need more
+than a host and a signature, and for a while all bodies to a server that is slower than the runtime waits, go through
+the other engine.
 """
 
 from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import TimeoutError as NotYet
 from contextlib import contextmanager
@@ -19,7 +21,7 @@ from awscrt.http import HttpHeaders, HttpRequest
 from awscrt.s3 import S3Client, S3Request, S3RequestType
 
 from console.formatting import visible
-from console.transfer.address import Address, address_of, has_proxy, is_plain_bucket
+from console.transfer.address import Address, address_of, is_plain_bucket
 from console.transfer.bandwidth import BandwidthLimit
 from console.transfer.body import Body
 from console.transfer.checksums import Digests
@@ -27,7 +29,7 @@ from console.transfer.crt_client import Signing, check_certificate
 from console.transfer.crt_errors import as_boto3_would
 from console.transfer.crt_messages import Response, name_checksums, part_message, put_message
 from console.transfer.engine import Answer, Engine, PartRequest, PutRequest
-from console.transfer.errors import Stopped, TransferError
+from console.transfer.errors import ServiceError, Stopped, TransferError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client as Boto3Client
@@ -38,8 +40,17 @@ _BODIES_IN_MEMORY: Final = 96 * 1024 * 1024
 """Of all bodies under way together, in bytes."""
 _LOOK_AGAIN_SECONDS: Final = 0.25
 _CANCEL_SECONDS: Final = 2.0
-_ELSEWHERE: Final = frozenset({"PermanentRedirect", "301", "307", "AuthorizationHeaderMalformed"})
-"""The bucket is in another region: botocore knows how to follow."""
+_ELSEWHERE: Final = frozenset(
+    {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
+)
+_REDIRECTS: Final = frozenset({301, 302, 307})
+"""The bucket is in another region: by these codes, and any with such a status, botocore knows how to follow."""
+_RUNTIMES_PATIENCE_SECONDS: Final = 30.0
+"""How long the runtime waits for a server from which, and to which, nothing moves. It takes no setting for that: where
+fewer seconds are set it waits longer."""
+_DETOUR_SECONDS: Final = 600.0
+"""How long the other engine sends all bodies once the runtime has not waited long enough. An outage looks the same, and
+passes."""
 
 Done = Callable[[Answer | BaseException], None]
 
@@ -88,6 +99,7 @@ class CrtEngine:
         largest_body: int = LARGEST_BODY,
         ca_file: str | None = None,
         connect_timeout_seconds: float = 10.0,
+        read_timeout_seconds: float = _RUNTIMES_PATIENCE_SECONDS,
     ) -> None:
         self._s3 = s3
         self._client: S3Client | None = client
@@ -97,6 +109,8 @@ class CrtEngine:
         self._largest_body = largest_body
         self._ca_file = ca_file
         self._connect_timeout = connect_timeout_seconds
+        self._is_less_patient = read_timeout_seconds > _RUNTIMES_PATIENCE_SECONDS
+        self._detour_until = 0.0
         self._memory = _Memory(_BODIES_IN_MEMORY)
         self._lock = threading.Lock()
         self._addresses: dict[str, Address | None] = {}
@@ -125,7 +139,7 @@ class CrtEngine:
         """Whether `begin_put` may be used for this bucket now. Looks only at what earlier requests found out: threads
         that nobody may keep waiting ask for each upload."""
         with self._lock:
-            return not self._bandwidth.bytes_per_second and self._addresses.get(bucket) is not None
+            return not self._is_for_fallback() and self._addresses.get(bucket) is not None
 
     def begin_put(self, request: PutRequest, content: bytes, digests: Digests, done: Done) -> Callable[[], None]:
         """Begin to send a small object and return at once."""
@@ -138,7 +152,7 @@ class CrtEngine:
         def finished(*, error: BaseException | None, **_: Any) -> None:
             self._under_way.pop(number, None)
             try:
-                done(response.answer() if error is None else as_boto3_would(error))
+                done(response.answer() if error is None else self._translated(error))
             except TransferError as unreadable:
                 done(unreadable)
 
@@ -167,8 +181,6 @@ class CrtEngine:
             if bucket in self._addresses:
                 return self._addresses[bucket]
         address = address_of(self._s3, bucket) if is_plain_bucket(bucket) else None
-        if address is not None and has_proxy(address):
-            address = None
         if address is not None and address.is_tls:
             check_certificate(address, self._ca_file, self._connect_timeout)
         with self._lock:
@@ -190,7 +202,7 @@ class CrtEngine:
         self, operation: str, bucket: str, message: Callable[[Address], HttpRequest], body: Body
     ) -> Answer | None:
         """Send and wait. None where the other engine has to, and nothing was sent."""
-        if len(body) > self._largest_body or self._bandwidth.bytes_per_second:
+        if len(body) > self._largest_body or self._is_for_fallback():
             return None
         address = self._address(bucket)
         if address is None:
@@ -210,14 +222,26 @@ class CrtEngine:
         except Exception as error:
             if body.failure is not None:
                 raise body.failure from None
-            translated = as_boto3_would(error)
-            if getattr(translated, "code", None) not in _ELSEWHERE:
+            translated = self._translated(error)
+            if not _is_elsewhere(translated):
                 raise translated from error
             with self._lock:
                 self._addresses[bucket] = None
             body.seek(0)
             return None
         return response.answer()
+
+    def _is_for_fallback(self) -> bool:
+        """Whether the other engine has to send all bodies now."""
+        return bool(self._bandwidth.bytes_per_second) or time.monotonic() < self._detour_until
+
+    def _translated(self, error: BaseException) -> BaseException:
+        """The error as boto3 would raise it. After one of patience the next requests go to whom is told how long to
+        wait: the same body would come to nothing again and again."""
+        translated = as_boto3_would(error)
+        if self._is_less_patient and getattr(translated, "code", None) == "ReadTimeout":
+            self._detour_until = time.monotonic() + _DETOUR_SECONDS
+        return translated
 
 
 class _Memory:
@@ -240,6 +264,10 @@ class _Memory:
             with self._changed:
                 self._left += size
                 self._changed.notify_all()
+
+
+def _is_elsewhere(error: BaseException) -> bool:
+    return isinstance(error, ServiceError) and (error.code in _ELSEWHERE or error.status in _REDIRECTS)
 
 
 def _wait(request: S3Request, body: Body) -> None:

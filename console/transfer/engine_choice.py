@@ -6,13 +6,14 @@ Owns the reasons. Per bucket and per body `crt_engine` decides again.
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from botocore.httpsession import get_cert_path
-from botocore.utils import get_environ_proxies
 
 from console.choices import EngineChoice
+from console.transfer.address import names_proxy
 from console.transfer.bandwidth import BandwidthLimit
 from console.transfer.boto3_engine import Boto3Engine
 from console.transfer.client import ClientOptions
@@ -62,8 +63,8 @@ def _crt_engine(
     except ImportError as error:
         raise _Unfit(f"the Common Runtime does not load: {error}") from None
     endpoint = urlsplit(s3.meta.endpoint_url)
-    if get_environ_proxies(s3.meta.endpoint_url):
-        raise _Unfit("the environment names a proxy")
+    if names_proxy(endpoint.scheme):
+        raise _Unfit(f"a proxy is set for {endpoint.scheme}, and the Common Runtime reads NO_PROXY by other rules")
     ca_file = _ca_file(session, options) if endpoint.scheme == "https" else None
     region = s3.meta.region_name
     try:
@@ -85,12 +86,14 @@ def _crt_engine(
         largest_body=largest_body or LARGEST_BODY,
         ca_file=ca_file,
         connect_timeout_seconds=options.connect_timeout_seconds,
+        read_timeout_seconds=options.read_timeout_seconds,
     )
 
 
 def _ca_file(session: boto3.Session, options: ClientOptions) -> str:
-    """The certificates that boto3 trusts: those that are set, or AWS_CA_BUNDLE, or the bundle that it brings."""
+    """The certificates that boto3 trusts: those that are set, or AWS_CA_BUNDLE, or REQUESTS_CA_BUNDLE, or the bundle
+    that it brings."""
     if options.ca_bundle is not None:
         return str(options.ca_bundle)
     named: str | None = session._session.get_config_variable("ca_bundle")
-    return named or str(get_cert_path(True))
+    return named or os.environ.get("REQUESTS_CA_BUNDLE") or str(get_cert_path(True))

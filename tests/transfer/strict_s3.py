@@ -4,16 +4,18 @@ Neither rclone nor moto verifies the newer checksums or combines them. This one 
 the bytes it got, refuses what does not match (`BadDigest`), returns what it stored, and honours `If-None-Match: *`.
 No signatures. `brief` makes it forget the newer checksums, `opaque_etags` the MD5 in ETags, as some stores do;
 `key_first` makes a completion look at the condition before it looks for the multipart upload, as MinIO does. After
-`vain_aborts` aborts the parts are there still, as S3's are while one is under way.
+`vain_aborts` aborts the parts are there still, as S3's are while one is under way. With `tls` it has a certificate.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import ssl
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.etree import ElementTree
@@ -21,6 +23,8 @@ from xml.sax.saxutils import escape
 
 from console.transfer.checksums import Algorithm, digest_bytes
 
+CERTIFICATE = Path(__file__).with_name("localhost.pem")
+AUTHORITY = Path(__file__).with_name("authority.pem")
 NEWER = [algorithm for algorithm in Algorithm if algorithm is not Algorithm.MD5]
 
 
@@ -61,7 +65,13 @@ class StrictS3:
     """The server; a context manager. `objects` and `multiparts` are what it holds, of one bucket of any name."""
 
     def __init__(
-        self, *, brief: bool = False, opaque_etags: bool = False, key_first: bool = False, vain_aborts: int = 0
+        self,
+        *,
+        brief: bool = False,
+        opaque_etags: bool = False,
+        key_first: bool = False,
+        vain_aborts: int = 0,
+        tls: bool = False,
     ) -> None:
         self.brief = brief
         self.opaque_etags = opaque_etags
@@ -87,6 +97,11 @@ class StrictS3:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(CERTIFICATE)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+            self.url = f"https://localhost:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
     def __enter__(self) -> Self:
