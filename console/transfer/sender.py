@@ -52,6 +52,12 @@ def client_options(s3: S3Settings, transfer: TransferSettings) -> ClientOptions:
     )
 
 
+def _listed_prefix(prefix: str, key_template: str) -> str:
+    """What all our keys begin with: `team/` where templates make it a folder, for `team-b/…` is a neighbour's."""
+    prefix = prefix.strip("/")
+    return f"{prefix}/" if prefix and key_template.lstrip("/").startswith("{prefix}/") else prefix
+
+
 class S3Sender:
     """Everything that is done to S3. Thread-safe; a context manager."""
 
@@ -62,7 +68,7 @@ class S3Sender:
             ConfigurationError: no credentials or region, or a wrong endpoint.
         """
         self._bucket = s3.bucket
-        self._prefix = s3.prefix.strip("/")
+        self._prefix = _listed_prefix(s3.prefix, transfer.key_template)
         self._transport = open_transport(
             client_options(s3, transfer),
             parts=transfer.parallel_parts,

@@ -101,3 +101,19 @@ def test_only_what_lies_under_the_prefix_is_listed(world: World) -> None:
     assert [orphan.multipart.key for orphan in found] == ["ours/file"]
     assert abort_orphans(world.s3, world.records.uploads, world.bucket, found) == found
     assert [multipart.upload_id for multipart in world.open_multiparts()] == [other]
+
+
+@pytest.mark.parametrize(
+    ("template", "ours"),
+    [
+        ("{prefix}/{relative_path}", ["team/file"]),
+        ("{prefix}-{relative_path}", ["team-b/file", "team/file", "teamwork.iso"]),
+    ],
+)
+def test_a_neighbour_whose_prefix_begins_like_ours_is_let_be(world: World, template: str, ours: list[str]) -> None:
+    for key in ("team/file", "team-b/file", "teamwork.iso"):
+        open_one(world, key)
+    world.s3_settings = world.s3_settings.model_copy(update={"prefix": "/team/"})
+    with world.open_sender(key_template=template) as sender:
+        found = sender.orphans(world.records.uploads, youngest_seconds=0)
+    assert sorted(orphan.multipart.key for orphan in found) == ours
