@@ -19,10 +19,12 @@ from textual.message import Message
 from console.formatting import byte_size, count, visible
 from console.ui.blocking import ask, tell
 from console.ui.file_rows import FileRows
+from console.ui.hidden_marks import ask_which, marks_sign, marks_words
 from console.ui.listing import Entry, Kind, Listing, Sort, changed_at, chosen, in_order, natural, read_directory
 from console.ui.pane import Pane, PaneRows
 from console.ui.row_source import Key, RowSource
 from console.ui.rows import RowsView
+from console.ui.title_line import count_forms
 
 LOOK_SECONDS: Final = 2.0
 
@@ -162,15 +164,22 @@ class FileBrowser(Pane):
 
     def _tell(self) -> None:
         shown = sum(entry.kind is not Kind.PARENT for entry in self._shown_entries())
-        parts = [] if self._listing.problem else [f"{shown:,}"]
+        parts = [] if self._listing.problem else [(0, f"{shown:,}")]
         if self.sort is not Sort.NAME:
-            parts.append(f"by {self.sort}")
+            parts.append((1, f"by {self.sort}"))
+        counts = count_forms(parts)
         if self._marked:
             total = sum(entry.size for entry in self._marked.values())
             folders = sum(entry.kind is Kind.DIRECTORY for entry in self._marked.values())
             size = byte_size(total) + (f" + {count(folders, 'folder')}" if folders else "")
-            parts = [f"{len(self._marked):,} marked {size}"]
-        self.title_line.show(self.NAME, " · ".join(parts), _home_as_tilde(visible(self.directory)))
+            marks = len(self._marked), len(self._hidden())
+            words = marks_words(*marks)
+            counts = [f"{words}{' ·' if marks[1] else ''} {size}", words, marks_sign(*marks)]
+        self.title_line.show(self.NAME, counts, _home_as_tilde(visible(self.directory)), keeps_where=True)
+
+    def _hidden(self) -> list[Entry]:
+        """What is marked and not shown."""
+        return [entry for path, entry in self._marked.items() if self.rows.source.index_of(path) is None]
 
     def _shown_entries(self) -> Sequence[Entry]:
         source = self.rows.source
@@ -261,9 +270,24 @@ class FileBrowser(Pane):
                 self.notify(f"{visible(entry.name)}: {problem}", title="Not uploaded", severity="warning", markup=False)
                 return
             paths = (entry.path,)
+        elif hidden := self._hidden():
+            self._ask_which(paths, hidden)
+            return
+        self._ask_for(paths)
+
+    def _ask_which(self, paths: tuple[str, ...], hidden: Sequence[Entry]) -> None:
+        """Marks of another folder are easily forgotten."""
+        are_elsewhere = all(str(Path(path).parent) != self.directory for path in paths)
+        where = f" of {'another folder' if len(paths) == 1 else 'other folders'}" if are_elsewhere else ""
+        are_folders = {entry.kind is Kind.DIRECTORY for entry in self._marked.values()}
+        noun = "row" if len(are_folders) > 1 else "folder" if are_folders == {True} else "file"
+        names = {entry.path: _home_as_tilde(entry.path) for entry in hidden}
+        ask_which(self.app, f"Upload {count(len(paths), f'marked {noun}')}{where}?", paths, names, self._ask_for)
+
+    def _ask_for(self, paths: tuple[str, ...]) -> None:
         self.post_message(self.UploadAsked(paths))
         if isinstance(self.rows, PaneRows):
-            self.rows.clear_marks()
+            self.rows.unmark(paths)
 
 
 def _home_as_tilde(path: str) -> str:

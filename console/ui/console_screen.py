@@ -145,6 +145,7 @@ class ConsoleScreen(FullScreen):
         if not self.is_current:
             return
         now = self.now()
+        self.uploads.counted = sum(self.status.counts.values())
         self.table.changed()
         self.status.rate = sum(row.rate for row in self.uploads.uploading() if not is_stalled(row, now))
         self.status.redraw()

@@ -6,7 +6,7 @@ Not here: what is listed and what its own keys do (`browser`, `uploads`, `event_
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,7 +18,7 @@ from textual.message import Message
 from textual.widgets import Input
 
 from console.ui.filter_line import FilterLine
-from console.ui.row_source import RowSource
+from console.ui.row_source import Key, RowSource
 from console.ui.rows import RowsView
 from console.ui.title_line import TitleLine
 
@@ -59,8 +59,12 @@ class PaneRows(RowsView):
 
     def clear_marks(self) -> None:
         """Mark nothing."""
-        if self.marks:
-            self.marks.clear()
+        self.unmark(set(self.marks))
+
+    def unmark(self, keys: Iterable[Key]) -> None:
+        """Mark those rows no longer."""
+        if gone := self.marks.intersection(keys):
+            self.marks -= gone
             self.post_message(self.MarksChanged(self))
             self.redraw()
 

@@ -89,7 +89,8 @@ class Requests:
             rows = [self._uploads.row(upload_id) for upload_id in ids]
             over = sum(isinstance(row, Upload) and row.status in _OVER for row in rows)
             others = f" {over:,} more are over and stay as they are." if over else ""
-            text, yes = f"What arrived is removed from S3.{others}", "Cancel it" if len(ids) - over == 1 else "Cancel them"
+            text = f"What arrived is removed from S3.{others}"
+            yes = "Cancel it" if len(ids) - over == 1 else "Cancel them"
             self._sure(f"Cancel {count(len(ids) - over, 'upload')}?", text, yes, Intent.CANCEL, ids)
         else:
             text = f"{byte_size(self._arrived(ids[0]))} arrived; they are removed from S3."
@@ -108,7 +109,10 @@ class Requests:
             self._sure(f"Delete {visible(row.filename)}?", text, "Delete it", Intent.DELETE, ids)
         else:
             text = "Their objects in S3 and their records. The files stay."
-            self._sure(f"Delete {count(len(ids), 'upload')}?", text, "Delete them", Intent.DELETE, ids)
+            held, total = self._uploads.held, self._uploads.total
+            # Whoever marked all rows marked those that are loaded.
+            many = f"{len(ids):,} of {total:,} uploads" if held < total else count(len(ids), "upload")
+            self._sure(f"Delete {many}?", text, "Delete them", Intent.DELETE, ids)
 
     def _sure(self, title: str, text: str, yes: str, intent: Intent, ids: tuple[ObjectId, ...]) -> None:
         def answered(sure: bool | None) -> None:

@@ -42,6 +42,9 @@ class UploadRows(HeldUploads):
         super().__init__()
         self.capacity = capacity
         self.is_cut = False  # more follows what is seen, and there is no room for it
+        self.counted = 0  # how many the collection has, as far as somebody counted them
+        # What the feed brought since the table was last looked at from its beginning.
+        self.fresh: set[Hashable] = set()
         self._frontiers: Frontiers = {}
         # What matches the filter is held up to these, and behind the frontiers only because it does.
         self._matching: Frontiers = {}
@@ -51,6 +54,16 @@ class UploadRows(HeldUploads):
         self._missed: dict[Hashable, Document | None] | None = None
         self._looked_at: int | None = None
         self._least = 0
+
+    @property
+    def total(self) -> int:
+        """How many uploads there are: those held, or where these are not all, as many as were counted."""
+        return max(len(self._rows), self.counted) if self._frontiers else len(self._rows)
+
+    def news_above(self, place: int) -> int:
+        """How many of the rows before that place run, or are fresh."""
+        self._sorted()
+        return sum(self._places.get(key, place) < place for key in self.fresh | self._uploading.keys())
 
     def filter(self, text: str, marked: AbstractSet[Hashable] = frozenset()) -> None:
         """Show only rows that have every word of `text` in name, destination, host, status or error.
@@ -149,8 +162,10 @@ class UploadRows(HeldUploads):
         return sum(order[0] == rank for order in self._orders.values())
 
     def _replace(self, documents: Sequence[Document]) -> None:
-        for held in (self._documents, self._rows, self._orders, self._frontiers, self._found, self._uploading):
+        for held in (self._documents, self._rows, self._orders, self._uploading):
             held.clear()
+        for told in (self._frontiers, self._found, self.fresh):
+            told.clear()
         self._missed = None
         for document in documents:
             self._put(document)
@@ -173,7 +188,11 @@ class UploadRows(HeldUploads):
             self._forget(row_key(event.document_id))
             self._miss(row_key(event.document_id), None)
         elif event.after is not None:
+            key = row_key(event.document_id)
+            is_new = key not in self._rows
             self._put(event.after)
+            if is_new and key in self._rows:
+                self.fresh.add(key)
         elif event.operation == "update":
             document = self._documents.get(row_key(event.document_id))
             if document is not None and event.update is not None:
@@ -194,6 +213,7 @@ class UploadRows(HeldUploads):
     def _forget(self, key: Hashable) -> None:
         super()._forget(key)
         self._found.discard(key)
+        self.fresh.discard(key)
 
     def _miss(self, key: Hashable, document: Document | None) -> None:
         if self._missed is not None:

@@ -6,9 +6,10 @@ becomes of an intent (the screen puts it to the backend).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import ClassVar, Final
 
 from bson import ObjectId
@@ -16,19 +17,26 @@ from textual import on
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from console.formatting import visible
+from console.formatting import count, visible
 from console.models import Upload
 from console.ui.cells import Span
+from console.ui.hidden_marks import ask_which, marks_words
 from console.ui.intents import Intent
 from console.ui.pane import Pane, PaneRows
 from console.ui.row_source import Key
 from console.ui.rows import RowsView
+from console.ui.title_line import count_forms
 from console.ui.upload_cells import COLUMNS, upload_cell, upload_version
 from console.ui.upload_rows import UploadRows
 
 NOTICE_SECONDS: Final = 8.0
 # These name the upload before they do anything to it.
 _NAMES_FIRST: Final = (Intent.DELETE, Intent.LINK, Intent.VERIFY)
+_ASKED: Final[Mapping[Intent, str]] = {
+    Intent.LINK: "Make a link to",
+    Intent.SOONER: "Raise the priority of",
+    Intent.LATER: "Lower the priority of",
+}
 
 
 class UploadSource:
@@ -143,17 +151,25 @@ class UploadsPane(Pane):
         self.tell()
 
     def tell(self) -> None:
-        """Say in the title how many there are."""
-        parts = [f"{len(self.uploads):,}"]
-        if self.uploads.text:
-            parts = [f"{len(self.uploads):,} of {self.uploads.held:,}"]
-        if self.rows.marks:
-            parts.append(f"{len(self.rows.marks):,} marked")
+        """Say in the title how many there are, and what keys would act on that is not seen."""
+        uploads, rows = self.uploads, self.rows
+        if rows.top == 0:
+            uploads.fresh.clear()
+        parts: list[tuple[int, str]] = []
+        if above := uploads.news_above(rows.top):
+            parts.append((1, f"↑ {above:,} above"))
+        shown, total = len(uploads), uploads.total
+        parts.append((2, f"{shown:,} of {total:,}" if uploads.text or shown < total else f"{shown:,}"))
+        if rows.marks:
+            parts.append((0, marks_words(len(rows.marks), len(self._hidden(rows.marks)))))
         elif self._marks_are_gone:
-            parts.append("marked gone")
-        if self.uploads.is_cut:
-            parts.append("more by a filter (/)")
-        self.title_line.show(self.NAME, " · ".join(parts))
+            parts.append((0, "marked gone"))
+        if uploads.is_cut:
+            parts.append((3, "more by a filter (/)"))
+        self.title_line.show(self.NAME, count_forms(parts))
+
+    def _hidden(self, keys: Iterable[Key]) -> set[Key]:
+        return {key for key in keys if self.source.index_of(key) is None}
 
     def filter_changed(self, text: str) -> None:
         """Show what matches among those held, and ask for those that are not."""
@@ -172,6 +188,7 @@ class UploadsPane(Pane):
     def _cursor_moved(self) -> None:
         if self.rows.cursor_key != self._came_to:
             self._cursor_row_is_gone = False
+        self.tell()
 
     def action_back(self) -> None:
         """Undo the last narrowing; that marks are gone is known then."""
@@ -195,8 +212,20 @@ class UploadsPane(Pane):
         place = self.source.index_of(cursor) if cursor is not None else None
         if not self.rows.marks and place is not None:
             self.rows.move_to(place)  # from now on the cursor goes where this upload goes
-        if ids:
+        hidden = self._hidden(ids)
+        if hidden and self.rows.marks:
+            self._ask_which(Intent(intent), ids, hidden)
+        elif ids:
             self.post_message(self.Intended(Intent(intent), ids))
+
+    def _ask_which(self, intent: Intent, ids: tuple[ObjectId, ...], hidden: Set[Key]) -> None:
+        """Marks that a filter hides are easily forgotten."""
+        rows = sorted(
+            (row for key in hidden if isinstance(row := self.uploads.row(key), Upload)), key=attrgetter("filename")
+        )
+        title = f"{_ASKED.get(intent, str(intent).capitalize())} {count(len(ids), 'marked upload')}?"
+        names = {row.id: row.filename for row in rows}
+        ask_which(self.app, title, ids, names, lambda meant: self.post_message(self.Intended(intent, meant)))
 
     def _is_gone(self, intent: Intent) -> bool:
         """Whether what a key was meant for has left the table. It is said once; the next key is for the cursor."""

@@ -43,11 +43,11 @@ async def test_marks_stay_from_directory_to_directory_and_are_counted(opened: Op
         await console.press("end", "up", "space", "home", "down", "enter")
         await settled(console, photos / "2026")
         await console.press("down", "space")
-        await console.until(lambda: "2 marked 10 B" in console.text)
+        await console.until(lambda: "2 marked, 1 hidden · 10 B" in console.text)
         await console.press("h")
         await settled(console, photos)
         assert console.screen.files.rows.marks == {str(photos / "part-9.bin"), str(photos / "2026" / "inner.txt")}
-        await console.press("u")
+        await console.press("u", "a")
         await console.until(lambda: console.backend.asked)
         assert console.backend.asked[0][1] == (str(photos / "2026" / "inner.txt"), str(photos / "part-9.bin"))
 
@@ -230,6 +230,34 @@ async def test_the_parent_folder_is_not_uploaded_from_below_and_that_is_said(ope
         await console.press("home", "u")
         await console.until(lambda: "the parent folder cannot be uploaded from here" in console.text)
         assert console.backend.asked == []
+
+
+async def test_what_is_marked_elsewhere_is_told_and_uploaded_only_when_meant(opened: Opener, photos: Path) -> None:
+    async with opened(size=(100, 30)) as console:
+        await console.press("end", "space", "home", "down", "enter")
+        await settled(console, photos / "2026")
+        await console.press("down")
+        await console.until(lambda: "┏━ …hotos/2026 ━ ●1, 1 hidden ━┓" in console.text)
+        await console.press("u")
+        assert "Upload 1 marked file of another folder?" in console.text
+        assert "~/photos/part-10.bin" in console.text
+        await console.press("enter")
+        assert console.backend.asked == []
+        await console.press("space", "u")
+        assert "Upload 2 marked files?" in console.text
+        await console.press("s")
+        await console.until(lambda: console.backend.asked)
+        assert console.backend.asked == [("add_uploads", (str(photos / "2026" / "inner.txt"),))]
+        assert console.screen.files.rows.marks == {str(photos / "part-10.bin")}
+        await console.press("u", "y")
+        await console.until(lambda: console.backend.asked[1:] == [("add_uploads", (str(photos / "part-10.bin"),))])
+        assert not console.screen.files.rows.marks
+
+
+async def test_a_filter_hides_marks_as_another_folder_does(opened: Opener) -> None:
+    async with opened() as console:
+        await console.press("end", "space", "slash", *"a.jpg", "enter", "u")
+        assert "Upload 1 marked file?" in console.text
 
 
 async def test_the_line_of_keys_says_what_enter_does_with_the_row(opened: Opener) -> None:

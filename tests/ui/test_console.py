@@ -243,6 +243,18 @@ async def test_counts_of_a_pane_are_whole_while_there_is_room(opened: Opener) ->
         await console.until(lambda: "┏━ Files ━" in console.text and "… ━┓" in console.text)
 
 
+async def test_the_end_of_a_path_gives_way_to_no_count(opened: Opener) -> None:
+    async with opened(size=(100, 30)) as console:
+        line = console.screen.files.query_one(TitleLine)
+        line.show("Files", ("7 · by size", "7"), "/srv/pictures/nested", keeps_where=True)
+        await console.until(lambda: "┏━ Files …pictures/nested ━ 7 ━┓" in console.text)
+        marks = ("1 marked, 1 hidden · 10 B", "1 marked, 1 hidden", "●1, 1 hidden")
+        line.show("Files", marks, "/srv/pictures/nested", keeps_where=True)
+        await console.until(lambda: "┏━ …res/nested ━ ●1, 1 hidden ━┓" in console.text)
+        line.show("Files", marks, "/srv", keeps_where=True)
+        await console.until(lambda: "┏━ /srv ━━ 1 marked, 1 hidden ━┓" in console.text)
+
+
 async def test_a_server_that_vanishes_is_told_before_the_feed_has_noticed(opened: Opener) -> None:
     async with opened() as console:
         await console.until(lambda: "MongoDB connected" in console.text)

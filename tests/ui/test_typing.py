@@ -41,8 +41,10 @@ async def test_marking_and_going_elsewhere_and_uploading(opened: Opener, photos:
     async with opened(documents=[], directory=str(photos / "2026")) as console:
         bunch(console, "j \b")
         await console.until(lambda: len(console.screen.files.rows.source) > 2)
-        assert "1 marked 5 B" in console.screen.files.title_line.counts
+        assert "1 marked, 1 hidden · 5 B" in console.screen.files.title_line.counts
         bunch(console, "u")
+        await console.until(lambda: "Upload 1 marked file of another folder?" in console.text)
+        bunch(console, "y")
         await console.until(lambda: console.backend.asked)
         assert console.backend.asked[0] == ("add_uploads", (str(photos / "2026" / "inner.txt"),))
 
@@ -50,6 +52,8 @@ async def test_marking_and_going_elsewhere_and_uploading(opened: Opener, photos:
 async def test_marking_and_narrowing_and_uploading(opened: Opener, photos: Path) -> None:
     async with opened(documents=[]) as console:
         bunch(console, "jj /9\ru")
+        await console.until(lambda: "Upload 1 marked file?" in console.text)
+        bunch(console, "y")
         await console.until(lambda: console.backend.asked)
         assert console.backend.asked[0] == ("add_uploads", (str(photos / "a.jpg"),))
 

@@ -182,3 +182,64 @@ async def test_counts_are_asked_again_when_the_feed_is_connected_again(opened: O
         console.backend.documents[key(9)] = document(9)  # nobody tells of it
         console.backend.bring(FeedState(False, "away"), FeedState(True))
         await console.until(lambda: sum(console.screen.status.counts.values()) == 4)
+
+
+async def test_keys_that_would_act_on_marks_that_are_hidden_ask_first(opened: Opener) -> None:
+    async with opened(documents=waiting(4)) as console:
+        await console.press("2", "space", "slash", *"0003", "enter")
+        await console.until(lambda: "1 of 4 · 1 marked, 1 hidden" in console.text)
+        for name, title in (("p", "Pause"), ("d", "Delete"), ("plus", "Raise the priority of"), ("v", "Verify")):
+            await console.press(name)
+            await console.until(lambda title=title: f"{title} 1 marked upload?" in console.text)  # type: ignore[misc]
+            assert "photo-0001.jpg" in console.text
+            await console.press("enter")
+        assert console.backend.asked == []
+        await console.press("space", "p")
+        await console.until(lambda: "1 of them is not shown here" in console.text)
+        await console.press("s")
+        await console.until(lambda: asked(console, "request") == [[3]])
+        await console.until(lambda: console.app.screen is console.screen)
+        await console.press("p", "a")
+        await console.until(lambda: asked(console, "request") == [[3], [1, 3]])
+
+
+async def test_the_title_counts_all_uploads_and_not_only_those_loaded(opened: Opener) -> None:
+    documents = [document(n, status="completed") for n in range(1, 941)]
+    async with opened(documents=documents) as console:
+        await hold_the_first(console)
+        await console.until(lambda: f"{SNAPSHOT_WINDOW:,} of 940 ─╮" in console.text)
+        await console.press("2", "asterisk", "d")
+        await console.until(lambda: f"Delete {SNAPSHOT_WINDOW:,} of 940 uploads?" in console.text)
+        await console.press("n", "asterisk", "slash", *"0003", "enter")
+        await console.until(lambda: " 1 of 940 ━┓" in console.text)
+        await console.press("escape", "end")
+        await console.until(lambda: console.screen.uploads.held == 940)
+        await console.until(lambda: " 940 ━┓" in console.text and "of 940" not in console.text)
+
+
+async def test_what_is_new_or_runs_above_the_view_is_told(opened: Opener) -> None:
+    documents = [document(n, status="completed") for n in range(1, 200)]
+    async with opened(documents=documents) as console:
+        await console.press("2")
+        console.backend.insert(document(500))
+        await console.until(lambda: "photo-0500.jpg" in console.text)
+        await console.press("end")
+        await console.until(lambda: "━ 200 ━┓" in console.text)  # what was seen at the top is not new
+        console.backend.insert(document(501))
+        await console.until(lambda: "↑ 1 above · 201" in console.text)
+        console.backend.change(key(500), status="uploading", started_at=NOW)
+        await console.until(lambda: "↑ 2 above" in console.text)
+        console.backend.remove(key(501))
+        await console.until(lambda: "↑ 1 above · 200" in console.text)
+        await console.press("home")
+        await console.until(lambda: "━ 200 ━┓" in console.text)
+
+
+async def test_a_page_that_was_fetched_is_not_new(opened: Opener) -> None:
+    documents = [document(n, status="completed") for n in range(1, 941)]
+    async with opened(documents=documents) as console:
+        await hold_the_first(console)
+        await console.press("2", "end")
+        await console.until(lambda: console.screen.uploads.held == 940)
+        await console.press("end")
+        await console.until(lambda: "━ 940 ━┓" in console.text)
