@@ -12,6 +12,8 @@ from typing import Final, NamedTuple
 from console.ui.cells import Cut
 
 GAP: Final = 1
+# Columns up to this rank go only where the others are as narrow as they get.
+ESSENTIAL: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,7 @@ class Column:
 
     `rank` says which columns go first when room is short: the highest rank is dropped first, rank 0 never is.
     `share` is the part a column takes of the room that is left when all have their minimum; 0 keeps it there.
+    `least` is how narrow it gets before a column that says much (`ESSENTIAL`) would go for its sake; 0 is its minimum.
     `short` is the title where the whole one has no room.
     """
 
@@ -32,6 +35,12 @@ class Column:
     right: bool = False
     cut: Cut = Cut.END
     short: str = ""
+    least: int = 0
+
+    @property
+    def narrowest(self) -> int:
+        """The width that it cannot do with less of."""
+        return min(self.least or self.minimum, self.minimum)
 
     def heading(self, width: int) -> str:
         """The title that suits a width."""
@@ -53,7 +62,10 @@ def fit_columns(columns: Sequence[Column], width: int) -> list[Fitted]:
         droppable = [column for column in shown if column.rank > 0]
         if not droppable:
             break
-        shown.remove(max(reversed(droppable), key=lambda column: column.rank))
+        first = max(reversed(droppable), key=lambda column: column.rank)
+        if first.rank <= ESSENTIAL and _needed_at_least(shown) <= width:
+            break
+        shown.remove(first)
     return _place(shown, _widths(shown, width), width)
 
 
@@ -61,9 +73,14 @@ def _needed(columns: Sequence[Column]) -> int:
     return sum(column.minimum for column in columns) + GAP * (len(columns) - 1)
 
 
+def _needed_at_least(columns: Sequence[Column]) -> int:
+    return sum(column.narrowest for column in columns) + GAP * (len(columns) - 1)
+
+
 def _widths(columns: Sequence[Column], width: int) -> list[int]:
-    widths = [column.minimum for column in columns]
-    left = width - _needed(columns)
+    fits = _needed(columns) <= width
+    widths = [column.minimum if fits else column.narrowest for column in columns]
+    left = width - (_needed(columns) if fits else _needed_at_least(columns))
     while left > 0:
         growing = [i for i, c in enumerate(columns) if c.share > 0 and widths[i] < c.maximum]
         if not growing:

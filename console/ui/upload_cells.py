@@ -19,16 +19,16 @@ from console.ui.upload_order import Row
 
 COLUMNS: Final = (
     Column("sign", "", 1, 1, rank=0),
-    Column("name", "Name", 12, 48, rank=0, share=4, cut=Cut.MIDDLE),
-    Column("destination", "Destination", 14, 72, rank=4, share=3, cut=Cut.MIDDLE),
-    Column("status", "Status", 12, 24, rank=1, share=2),
+    Column("name", "Name", 12, 48, rank=0, share=4, cut=Cut.MIDDLE, least=8),
+    Column("destination", "Destination", 14, 72, rank=5, share=3, cut=Cut.MIDDLE),
+    Column("status", "Status", 12, 24, rank=2, share=2, least=9),
     Column("percent", "%", 4, 4, rank=1, right=True),
-    Column("size", "Size", 8, 8, rank=6, right=True),
-    Column("rate", "Rate", 10, 10, rank=3, right=True),
-    Column("left", "Left", 7, 7, rank=2, right=True),
-    Column("source", "From", 7, 7, rank=8),
-    Column("host", "Host", 8, 20, rank=7, share=1),
-    Column("age", "Age", 4, 4, rank=5, right=True),
+    Column("size", "Size", 8, 8, rank=7, right=True),
+    Column("rate", "Rate", 10, 10, rank=4, right=True),
+    Column("left", "Left", 7, 7, rank=3, right=True),
+    Column("source", "From", 7, 7, rank=9),
+    Column("host", "Host", 8, 20, rank=8, share=1),
+    Column("age", "Age", 4, 4, rank=6, right=True),
 )
 
 SIGNS: Final[Mapping[UploadStatus, tuple[str, Tone]]] = {

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.ui import browser, compare_rows, event_cells, upload_cells
+from console.ui import compare_rows, event_cells, file_rows, upload_cells
 from console.ui.columns import GAP, Column, fit_columns
 
 
@@ -24,6 +24,7 @@ def columns(draw: st.DrawFn) -> list[Column]:
                 minimum + draw(st.integers(0, 30)),
                 rank=0 if index == 0 else draw(st.integers(0, 5)),
                 share=draw(st.integers(0, 4)),
+                least=draw(st.integers(0, minimum)),
             )
         )
     return made
@@ -45,7 +46,7 @@ def test_columns_stay_in_the_width_in_order_and_in_their_bounds(declared: list[C
 @given(columns(), st.integers(0, 200))
 def test_a_column_goes_only_when_all_of_higher_rank_have_gone(declared: list[Column], width: int) -> None:
     kept = {column.key for column, _, _ in fit_columns(declared, width)}
-    essential = sum(column.minimum for column in declared if column.rank == 0)
+    essential = sum(column.narrowest for column in declared if column.rank == 0)
     essential += GAP * (sum(column.rank == 0 for column in declared) - 1)
     if essential > width:
         return
@@ -74,7 +75,7 @@ def test_room_is_used_while_a_column_could_grow(declared: list[Column], width: i
 @pytest.mark.parametrize(
     "declared",
     [
-        browser.COLUMNS,
+        file_rows.COLUMNS,
         upload_cells.COLUMNS,
         event_cells.ONE_NAMESPACE,
         event_cells.SEVERAL_NAMESPACES,
@@ -83,6 +84,13 @@ def test_room_is_used_while_a_column_could_grow(declared: list[Column], width: i
     ],
 )
 def test_every_table_keeps_its_essential_columns_where_a_pane_of_80_columns_is(declared: tuple[Column, ...]) -> None:
-    narrowest = {browser.COLUMNS: 24, upload_cells.COLUMNS: 44}.get(declared, 74)
+    narrowest = {file_rows.COLUMNS: 24, upload_cells.COLUMNS: 44}.get(declared, 74)
     kept = {column.key for column, _, _ in fit_columns(declared, narrowest)}
     assert {column.key for column in declared if column.rank == 0} <= kept
+
+
+@pytest.mark.parametrize(("width", "kept"), [(15, "sign name percent"), (25, "sign name status percent")])
+def test_status_and_percent_come_before_wide_names(width: int, kept: str) -> None:
+    fitted = fit_columns(upload_cells.COLUMNS, width)
+    assert [column.key for column, _, _ in fitted] == kept.split()
+    assert fitted[-1].width == 4
