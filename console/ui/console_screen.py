@@ -19,8 +19,7 @@ from textual.dom import DOMNode
 from textual.widgets import Input
 
 from console.events.buffer import CAPACITY
-from console.events.event import ChangeEvent
-from console.events.feed_items import FeedItem, FeedState, Snapshot
+from console.events.feed_items import FeedState, Snapshot
 from console.events.text import json_text
 from console.formatting import count
 from console.ui import leaving
@@ -35,8 +34,9 @@ from console.ui.key_bar import KeyBar
 from console.ui.leaving import Answer
 from console.ui.pace import Pace
 from console.ui.pane import Pane
-from console.ui.polls import Polls
+from console.ui.polls import Polls, changes_status
 from console.ui.requests import Requests
+from console.ui.room import has_room
 from console.ui.row_source import Key
 from console.ui.rows import RowsView
 from console.ui.status_bar import StatusBar
@@ -95,7 +95,8 @@ class ConsoleScreen(FullScreen):
         self._pump = FeedPump(backend, self, self._feed_failed)
         self._pace = Pace(self, self._draw, DRAW_SECONDS)
         self._polls = Polls(self, backend, self.status, self.uploads, self._pace.mark)
-        self._zoomed: Pane | None = None
+        self._is_zoomed = False
+        self._alone: Pane | None = None
         self._finishing = False
 
     def compose(self) -> ComposeResult:
@@ -127,7 +128,7 @@ class ConsoleScreen(FullScreen):
         for item in event.items:
             if isinstance(item, FeedState):
                 self._polls.feed_changed(item)
-            elif isinstance(item, Snapshot) or _changes_status(item):
+            elif isinstance(item, Snapshot) or changes_status(item):
                 self.table.source.arrived = True
                 self._polls.count_soon()
         self.log_pane.add(event.items)
@@ -209,8 +210,7 @@ class ConsoleScreen(FullScreen):
     def action_pane(self, name: str) -> None:
         """Go to a pane; a zoomed one gives way to it."""
         pane = self.query_one(f"#{name}", Pane)
-        if self._zoomed is not None:
-            self._zoom(pane)
+        self._arrange(pane)
         pane.focus_list()
 
     def action_next_pane(self, steps: int) -> None:
@@ -221,14 +221,29 @@ class ConsoleScreen(FullScreen):
 
     def action_zoom(self) -> None:
         """Give the pane the whole screen, or put it back."""
-        self._zoom(self.focused_pane if self._zoomed is None else None)
+        self._is_zoomed = not self._is_zoomed
+        self._arrange(self.focused_pane)
 
-    def _zoom(self, zoomed: Pane | None) -> None:
-        self._zoomed = zoomed
+    def on_resize(self, event: events.Resize) -> None:
+        """There may be room for one pane only, or for all again."""
+        self._arrange(self.focused_pane)
+
+    def on_descendant_focus(self) -> None:
+        """Another pane may have too little room."""
+        self._arrange(self.focused_pane)
+
+    def _arrange(self, focused: Pane | None) -> None:
+        """Show all panes, or the one with the focus alone: keys act on its rows, and so these have to be seen."""
+        if focused is None:
+            return
+        alone = focused if self._is_zoomed or not has_room(str(focused.id), self.app.size) else None
+        if alone is self._alone:
+            return
+        self._alone = alone
         for pane in self.query(Pane):
-            pane.display = zoomed is None or pane is zoomed
-            pane.set_class(pane is zoomed, "-zoomed")
-        self.query_one("#upper").display = zoomed is not self.log_pane
+            pane.display = alone is None or pane is alone
+            pane.set_class(pane is alone, "-zoomed")
+        self.query_one("#upper").display = alone is not self.log_pane
 
     def action_limits(self) -> None:
         """Change the limits."""
@@ -275,12 +290,3 @@ class ConsoleScreen(FullScreen):
             self.app.exit(Leave.NOW)
         self.status.notice = f"leaving after {count(len(running), 'upload')}"
         self.status.redraw()
-
-
-def _changes_status(item: FeedItem) -> bool:
-    """Whether an event moves an upload from one total to another."""
-    if not isinstance(item, ChangeEvent):
-        return False
-    before = item.before.get("status") if item.before is not None else None
-    after = item.after.get("status") if item.after is not None else None
-    return before != after or before is None

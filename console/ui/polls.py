@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from textual.screen import Screen
 
-from console.events.feed_items import FeedState
+from console.events.event import ChangeEvent
+from console.events.feed_items import FeedItem, FeedState
 from console.models import UploadStatus
 from console.ui.backend import Backend, Document, Link, PageQuery, ServerHealth, Servers
 from console.ui.blocking import ask
@@ -142,3 +143,12 @@ class Polls:
     def ask_matches(self) -> None:
         """The filter is another one: ask for rows that match it and are not held, at once."""
         self.ask_page(0)
+
+
+def changes_status(item: FeedItem) -> bool:
+    """Whether an event moves an upload from one total to another."""
+    if not isinstance(item, ChangeEvent):
+        return False
+    before = item.before.get("status") if item.before is not None else None
+    after = item.after.get("status") if item.after is not None else None
+    return before != after or before is None

@@ -159,7 +159,7 @@ def painted(console: Console) -> list[Strip]:
 
 
 def drawn(console: Console) -> bool:
-    return "MiB/s" in console.lines[1] and " 41 ─╮" in console.text and "41 documents" in console.text
+    return "21.6 MiB/s" in console.lines[1] and " 41 ─╮" in console.text and "41 documents" in console.text
 
 
 async def test_every_theme_can_be_chosen_while_the_console_runs(opened: Opener) -> None:
