@@ -20,7 +20,7 @@ from textual.message import Message
 from console.formatting import count, visible
 from console.models import Upload
 from console.ui.cells import Span
-from console.ui.hidden_marks import ask_which, marks_words
+from console.ui.hidden_marks import ask_which, marks_sign, marks_words
 from console.ui.intents import Intent
 from console.ui.pane import Pane, PaneRows
 from console.ui.row_source import Key
@@ -160,13 +160,16 @@ class UploadsPane(Pane):
             parts.append((1, f"↑ {above:,} above"))
         shown, total = len(uploads), uploads.total
         parts.append((2, f"{shown:,} of {total:,}" if uploads.text or shown < total else f"{shown:,}"))
+        shortest = []
         if rows.marks:
-            parts.append((0, marks_words(len(rows.marks), len(self._hidden(rows.marks)))))
+            marks = len(rows.marks), len(self._hidden(rows.marks))
+            parts.append((0, marks_words(*marks)))
+            shortest.append(marks_sign(*marks))
         elif self._marks_are_gone:
             parts.append((0, "marked gone"))
         if uploads.is_cut:
             parts.append((3, "more by a filter (/)"))
-        self.title_line.show(self.NAME, count_forms(parts))
+        self.title_line.show(self.NAME, [*count_forms(parts), *shortest])
 
     def _hidden(self, keys: Iterable[Key]) -> set[Key]:
         return {key for key in keys if self.source.index_of(key) is None}

@@ -203,6 +203,12 @@ async def test_keys_that_would_act_on_marks_that_are_hidden_ask_first(opened: Op
         await console.until(lambda: asked(console, "request") == [[3], [1, 3]])
 
 
+async def test_hidden_marks_are_counted_also_where_there_is_little_room(opened: Opener) -> None:
+    async with opened(documents=waiting(4), size=(60, 15)) as console:
+        await console.press("2", "space", "slash", *"0003", "enter")
+        await console.until(lambda: "●1, 1 hidden ━┓" in console.text)
+
+
 async def test_the_title_counts_all_uploads_and_not_only_those_loaded(opened: Opener) -> None:
     documents = [document(n, status="completed") for n in range(1, 941)]
     async with opened(documents=documents) as console:
