@@ -15,7 +15,7 @@ from console.commands.carry import Carrier, Wanted
 from console.commands.report import JsonReport
 from console.commands.terminal_report import TerminalReport
 from console.events.event import ChangeEvent
-from console.events.feed_items import FeedItem, FeedState
+from console.events.feed_items import FeedItem, FeedState, Gap
 from console.models import Upload, read_upload
 from tests.ui.fake_backend import document
 
@@ -83,6 +83,14 @@ def test_one_that_had_completed_before_is(feed: type[Feed]) -> None:
     done = document(1, status="completed")
     feed.coming = [*feed.coming, [change("replace", found)], [change("delete", found)]]
     assert carrier(JsonReport(), [done]).run(iter([[found]])) == 0
+
+
+def test_what_a_runner_left_paused_is_waited_for_and_its_end_is_seen_behind_a_gap(feed: type[Feed]) -> None:
+    """Nobody asked for that pause: the next runner of the host goes on with it."""
+    feed.coming = [*feed.coming, [], [Gap("the oplog has let go of it")]]
+    feed.fails = OperationFailure("nothing more comes")
+    done = document(1, status="completed")
+    assert carrier(JsonReport(), [done]).run(iter([[upload(status="paused", requested="run")]])) == 0
 
 
 def test_an_error_gives_the_terminal_back(feed: type[Feed], monkeypatch: pytest.MonkeyPatch) -> None:

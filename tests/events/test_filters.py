@@ -375,6 +375,8 @@ def test_what_the_server_can_do() -> None:
     ]
     assert rest.text == "words"
     assert Filter().server_part() == ([], Filter())
+    for line in ("ns:größe", "-ns:größe", "ns:a,größe"):  # it folds the case of other letters in its own way
+        assert parse_filter(line).server_part() == ([], parse_filter(line))
 
 
 @given(documents, st.sampled_from(["field:a", "text", "*", "a", "{}", '{"fullDocument.a": {"$gt": 0}}', "key:1"]))

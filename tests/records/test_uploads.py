@@ -9,7 +9,7 @@ import pytest
 from bson import ObjectId
 
 from console.models import Multipart, Requested, Upload, UploadStatus, read_upload
-from console.records.transitions import multipart_opened
+from console.records.transitions import completed, multipart_opened
 from console.ui.held_uploads import matches
 from tests.records.documents import HOST, add, claim_all, expire, new_upload, put, the
 
@@ -213,6 +213,22 @@ def test_what_is_requested_of_a_runners_uploads(uploads):
     pause = put(uploads, UPLOADING, Requested.PAUSE, runner="a")
     cancel = put(uploads, UPLOADING, Requested.CANCEL, runner="a")
     assert uploads.requested_of("a") == {pause: Requested.PAUSE, cancel: Requested.CANCEL}
+
+
+@pytest.mark.parametrize(
+    ("status", "attempts", "is_told"),
+    [
+        *((PENDING, 3, True), (PAUSED, 3, True), (CANCELLED, 3, True)),
+        *((UPLOADING, 3, False), (FAILED, 3, False), (PENDING, 4, False)),
+    ],
+)
+def test_a_late_completion_is_told_unless_another_claim_came_between(uploads, status, attempts, is_told):
+    """What a later claim opened in the bucket is known by the record alone."""
+    upload_id = put(uploads, status, attempts=attempts, multipart=MULTIPART.model_dump())
+    fields = completed(key="chosen", checksum=None, etag=None, version_id=None)
+    assert uploads.complete_late(upload_id, 3, fields) is is_told
+    upload = the(uploads, upload_id)
+    assert (upload.status, upload.multipart) == ((COMPLETED, None) if is_told else (status, MULTIPART))
 
 
 def test_parts_of_cancelled_uploads_are_tidied_by_one_runner(uploads):

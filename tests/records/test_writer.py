@@ -486,3 +486,16 @@ def test_a_closed_writer_cancels_what_comes_too_late(uploads, writers):
     assert writer.write(upload_id, DONE, lets_go=True).cancelled()
     assert writer.close(PATIENCE) is True
     assert the(uploads, upload_id).status is UploadStatus.UPLOADING
+
+
+def test_what_is_learned_of_an_earlier_claim_leaves_the_present_one_held(uploads, writers):
+    """The same runner may have claimed it anew while the server was asked."""
+    lost: list[Any] = []
+    writer = writers(uploads, lost=lambda *which: lost.append(which), tick=SLOW)
+    upload_id, progress = claimed(uploads, writer)
+    before = dict(writer._held)
+    uploads.collection.update_one({"_id": upload_id}, {"$inc": {"attempts": 1}})
+    writer.hold(upload_id, progress, the(uploads, upload_id).attempts)
+    writer._tell_lost(before)
+    assert lost == []
+    assert writer.write(upload_id, DONE, lets_go=True).result(PATIENCE)

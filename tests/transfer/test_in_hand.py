@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from console.models import Multipart
 from console.records.uploads import Uploads
 from console.records.writer import RecordWriter
-from console.transfer.in_hand import InHand
-from console.transfer.transfer_control import TransferControl
+from console.transfer.in_hand import InHand, Room
+from console.transfer.transfer_control import StopReason, TransferControl
 
 from .doubles import an_upload
 
@@ -22,13 +23,19 @@ class Sends:
 
     def __init__(self) -> None:
         self.controls: list[TransferControl] = []
+        self.begun = threading.Semaphore(0)
+        self.aborted: list[str] = []
 
     def takes(self, _: object) -> bool:
         return False
 
     def send(self, _upload: object, _journal: object, control: TransferControl) -> None:
         self.controls.append(control)
+        self.begun.release()
         control.wait(60)
+
+    def abort(self, _upload: object, multipart: Multipart) -> None:
+        self.aborted.append(multipart.upload_id)
 
 
 @pytest.fixture
@@ -37,10 +44,18 @@ def sender() -> Sends:
 
 
 @pytest.fixture
-def in_hand(sender: Sends, database: Any) -> Iterator[InHand]:
+def wants_more() -> threading.Semaphore:
+    """Released each time that more is wanted."""
+    return threading.Semaphore(0)
+
+
+@pytest.fixture
+def in_hand(sender: Sends, wants_more: threading.Semaphore, database: Any) -> Iterator[InHand]:
     writer = RecordWriter(database["uploads"], "r", on_lost=lambda upload_id, attempt: None)
     any_sender: Any = sender
-    held = InHand(Uploads(database["uploads"]), any_sender, writer, leaving=threading.Event(), wants_more=lambda: None)
+    held = InHand(
+        Uploads(database["uploads"]), any_sender, writer, leaving=threading.Event(), wants_more=wants_more.release
+    )
     held.change_limit(1)
     yield held
     held.leave()
@@ -60,3 +75,54 @@ def test_the_loss_of_an_earlier_claim_leaves_the_present_one_alone(
     assert upload.id in in_hand.ids()
     assert in_hand.lose(upload.id, 3)
     assert in_hand.wait_idle(60)
+
+
+def test_the_end_of_an_earlier_claim_leaves_the_present_one_alone(
+    in_hand: InHand, sender: Sends, wants_more: threading.Semaphore, tmp_path: Path
+) -> None:
+    """What was lost is claimed again by the same runner before the thread that sent it has noticed."""
+    path = tmp_path / "file.bin"
+    path.write_bytes(b"bytes")
+    upload = an_upload(path, "bucket")
+    in_hand.change_limit(2)
+    for attempt in (1, 2):
+        in_hand.take([upload.model_copy(update={"attempts": attempt})], claimed=True)
+        assert sender.begun.acquire(timeout=60)
+    while wants_more.acquire(blocking=False):
+        pass
+    sender.controls[0].stop(StopReason.LOST)
+    assert wants_more.acquire(timeout=60)  # the first has ended
+    assert in_hand.ids() == {upload.id}
+    assert in_hand.lose(upload.id, 2)
+    assert in_hand.wait_idle(60)
+
+
+def test_what_is_let_go_of_while_it_waits_makes_room_again(in_hand: InHand, tmp_path: Path) -> None:
+    path = tmp_path / "file.bin"
+    path.write_bytes(bytes(1000))
+    upload = an_upload(path, "bucket")
+    in_hand.change_limit(0)
+    before = in_hand.room()
+    assert before is not None
+    in_hand.take([upload], claimed=False)
+    assert in_hand.room() == Room(0, before.bytes_ahead - 1000)
+    in_hand.obey(upload.id)
+    assert in_hand.wait_idle(60)
+    assert in_hand.room() == before
+
+
+@pytest.mark.parametrize("is_deleted", [False, True])
+def test_the_parts_of_what_was_lost_are_those_of_its_new_runner(
+    in_hand: InHand, sender: Sends, database: Any, tmp_path: Path, is_deleted: bool
+) -> None:
+    """Only without a document nobody would ever know of them."""
+    path = tmp_path / "file.bin"
+    path.write_bytes(b"bytes")
+    upload = an_upload(path, "bucket", multipart=Multipart(upload_id="begun", part_size=8))
+    if not is_deleted:
+        database["uploads"].insert_one({"_id": upload.id})
+    in_hand.take([upload], claimed=True)
+    assert sender.begun.acquire(timeout=60)
+    assert in_hand.lose(upload.id, upload.attempts)
+    assert in_hand.wait_idle(60)
+    assert sender.aborted == (["begun"] if is_deleted else [])

@@ -72,6 +72,16 @@ def test_a_changed_limit_holds_for_those_who_wait() -> None:
     assert time.now == 0.25
 
 
+def test_what_was_queued_does_not_count_any_more_once_the_limit_was_lifted() -> None:
+    time = FakeTime()
+    limit = BandwidthLimit(1000, clock=time)
+    limit.take(100_000, time)
+    limit.change(0)
+    limit.change(1000)
+    limit.take(1, time)
+    assert time.now == 0.0
+
+
 def test_waiting_for_bandwidth_can_be_stopped() -> None:
     limit = BandwidthLimit(1)
     commands = Commands()

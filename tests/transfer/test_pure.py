@@ -240,6 +240,7 @@ def client_error(code: str, status: int) -> aws.ClientError:
         (client_error("Odd", 403), "Odd", Verdict.PERSON),
         (client_error("Odd", 400), "Odd", Verdict.PERSON),
         (client_error("NotImplemented", 501), "NotImplemented", Verdict.FINAL),
+        (client_error("Odd", 501), "Odd", Verdict.PERSON),
         (aws.EndpointConnectionError(endpoint_url="http://x", error=OSError()), "ConnectionFailed", Verdict.RETRY),
         (aws.ConnectTimeoutError(endpoint_url="http://x", error=OSError()), "ConnectTimeout", Verdict.RETRY),
         (aws.ReadTimeoutError(endpoint_url="http://x", error=OSError()), "ReadTimeout", Verdict.RETRY),

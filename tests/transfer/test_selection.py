@@ -83,6 +83,16 @@ def test_a_named_link_that_leads_nowhere_is_called_that(tmp_path: Path, target: 
     assert refusals(list(select([f"{link}.txt"]))) == {"link.txt": "does not exist"}
 
 
+def test_a_link_into_a_folder_whose_name_only_begins_alike_leads_out(tmp_path: Path) -> None:
+    for name in ("top", "top-secret"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "top-secret" / "file").write_text("x")
+    (tmp_path / "top" / "link").symlink_to("../top-secret/file")
+    found = list(select([str(tmp_path / "top")]))
+    assert names(found) == []
+    assert refusals(found) == {"link": "a symbolic link that leads out of the folder"}
+
+
 def test_a_named_link_is_followed(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "real/file").write_text("x")

@@ -111,11 +111,13 @@ def test_what_runs_is_on_top_then_paused_then_waiting_then_the_newest_finished()
                 document(5, filename="urgent", priority=1, created_at=NOW),
                 document(6, status="paused", filename="paused"),
                 document(7, status="uploading", filename="runs"),
+                document(8, status="completed", filename="as new, later id", finished_at=NOW - MINUTE),
                 {"_id": {"odd": [1]}, "status": 7},
             ]
         )
     )
-    assert names(rows) == ["runs", "paused", "urgent", "waits longer", "waits", "newer", "older", "?"]
+    waiting = ["urgent", "waits longer", "waits"]
+    assert names(rows) == ["runs", "paused", *waiting, "as new, later id", "newer", "older", "?"]
 
 
 def test_documents_that_others_wrote_are_rows_that_say_what_is_wrong() -> None:
@@ -132,7 +134,8 @@ def test_an_update_without_its_image_is_applied_to_what_is_held() -> None:
     multipart = {"upload_id": "u", "part_size": 5}
     doc = document(1, status="uploading", current=1, multipart=multipart)
     rows.apply(Snapshot([doc]))
-    update = {"updatedFields": {"current": 9, "multipart.part_size": 8}, "removedFields": ["etag"]}
+    too_deep = {"multipart.upload_id.x": 1}  # is left to the next image
+    update = {"updatedFields": {"current": 9, "multipart.part_size": 8, **too_deep}, "removedFields": ["etag"]}
     rows.apply(backend.event("update", doc["_id"], None, None, update))
     row = rows.row(doc["_id"])
     assert isinstance(row, Upload)
@@ -237,6 +240,21 @@ def test_the_window_stays_bounded_and_lets_go_of_the_oldest_finished() -> None:
     assert rows.is_cut
 
 
+def test_a_page_leaves_what_is_held_as_it_is_and_is_the_last_if_it_brings_nothing_new() -> None:
+    """It was read before the event came, and is late."""
+    documents = [document(n, created_at=NOW + n * MINUTE) for n in range(1, SNAPSHOT_WINDOW + 1)]
+    rows = UploadRows()
+    rows.apply(Snapshot(list(documents)))
+    query = rows.wanted_page(len(rows) - 1)
+    assert query is not None
+    rows.apply(FakeBackend(documents).event("update", documents[0]["_id"], None, documents[0] | {"priority": 7}))
+    rows.extend(query, list(documents[: query.limit]))
+    row = rows.row(documents[0]["_id"])
+    assert isinstance(row, Upload)
+    assert row.priority == 7
+    assert rows.wanted_page(len(rows) - 1) is None
+
+
 @given(steps)
 @settings(max_examples=60)
 def test_the_newest_of_a_batch_give_the_same_rows_as_all_of_it(made: list[tuple[int, str, str]]) -> None:
@@ -247,9 +265,9 @@ def test_the_newest_of_a_batch_give_the_same_rows_as_all_of_it(made: list[tuple[
     for item in events:
         one_by_one.apply(item)
     assert [at_once.row(key) for key in shown(at_once)] == [one_by_one.row(key) for key in shown(one_by_one)]
-    assert list(at_once.uploading()) == [
-        row for row in at_once.rows() if isinstance(row, Upload) and row.status is UploadStatus.UPLOADING
-    ]
+    for rows in (at_once, one_by_one):
+        running = {row.id for row in rows.rows() if isinstance(row, Upload) and row.status is UploadStatus.UPLOADING}
+        assert {row.id for row in rows.uploading()} == running
 
 
 def test_an_update_without_its_image_is_kept_beside_later_ones() -> None:

@@ -94,6 +94,7 @@ def test_environment_texts_become_what_the_setting_is():
         ("[mongodb]\ntimeout_seconds = nan", "mongodb.timeout_seconds: expected more than 0 (got nan)"),
         ('[mongodb]\ndatabase = ""', "mongodb.database: must not be empty"),
         ('[mongodb]\ndatabase = "a.b"', "mongodb.database: expected a database name"),
+        (f'[mongodb]\ndatabase = "{"x" * 64}"', "mongodb.database: expected a database name: at most 63 bytes"),
         ('[mongodb]\ncollection = "system.x"', "mongodb.collection: expected a collection name"),
         ('[mongodb]\ncollection = "a..b"', "mongodb.collection: expected a collection name"),
         ("[mongodb]\nuri = 5", "mongodb.uri: expected text"),

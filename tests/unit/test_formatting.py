@@ -63,6 +63,7 @@ def test_what_is_not_shown_is_escaped(text, shown):
         (1000, "0.98 KiB"),
         (1024, "1.00 KiB"),
         (10 * 1024 - 1, "10.0 KiB"),
+        (1_023_693, "0.98 MiB"),  # 999.7 KiB would be rounded to four digits
         (1023 * 1024, "1.00 MiB"),
         (200 * 2**20, "200 MiB"),
         (5 * 2**40, "5.00 TiB"),

@@ -6,12 +6,18 @@ import errno
 import os
 import threading
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from bson import ObjectId
 
 from console.models import Upload
+from console.transfer.verify import Comparison
 from console.watch import aftercare
 from console.watch.notes import Kind
+from console.watch.rules import WatchRule
+from tests.transfer.doubles import an_upload
 from tests.watch.conftest import World
 from tests.watch.waiting import until
 
@@ -186,3 +192,28 @@ def test_a_file_that_somebody_has_open_for_writing_stays(world: World) -> None:
         assert path.exists()
     service.watchers()[0].look_again()
     until(lambda: not path.exists())
+
+
+@pytest.mark.parametrize(
+    ("same", "is_newest", "stays"), [(True, True, False), (None, True, True), (False, True, True), (True, False, True)]
+)
+def test_only_what_is_surely_in_s3_and_has_no_later_upload_is_deleted(
+    tmp_path: Path, same: bool | None, is_newest: bool, stays: bool
+) -> None:
+    """Where only the size can be compared, nobody knows."""
+    path = tmp_path / "a.txt"
+    path.write_text("content")
+    upload = an_upload(
+        path,
+        "bucket",
+        status="completed",
+        checksum={"algorithm": "CRC32", "value": "x", "kind": "FULL_OBJECT", "confirmed": "checksum"},
+        watch={"rule": "in", "scope": "here", "digest": "d"},
+    )
+    newest = SimpleNamespace(id=upload.id if is_newest else ObjectId())
+    sent: Any = SimpleNamespace(upload=lambda upload_id: upload, newest=lambda paths: {str(path): newest})
+    verifier: Any = SimpleNamespace(verify=lambda upload: Comparison(same, "compared"))
+    rule, nothing = WatchRule.model_validate({"folder": str(tmp_path), "after": "delete"}), cast(Any, None)
+    care = aftercare.Aftercare(rule, nothing, sent, verifier, tell=lambda note: None, trouble=lambda problem: None)
+    care._care_for(upload.id)
+    assert path.exists() is stays

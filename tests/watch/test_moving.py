@@ -132,3 +132,21 @@ def test_a_file_that_took_its_place_meanwhile_is_not_moved(
         move(str(file), str(target), size=7, mtime_ns=1)
     assert file.read_bytes() == b"content"
     assert not target.exists()
+
+
+def test_a_file_that_comes_while_the_wrong_one_is_put_back_is_not_overwritten(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.lstat
+
+    def lstat(path: str) -> os.stat_result:
+        file.write_bytes(b"came meanwhile")
+        return real(path)
+
+    monkeypatch.setattr(os, "lstat", lstat)
+    with pytest.raises(OSError, match="another file is in its place"):
+        move(str(file), str(tmp_path / "sent" / file.name), size=7, mtime_ns=1)
+    monkeypatch.undo()
+    assert file.read_bytes() == b"came meanwhile"
+    assert (file.parent / "name-2.tar.gz").read_bytes() == b"content"
+    assert list((tmp_path / "sent").iterdir()) == []

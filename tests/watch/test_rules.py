@@ -43,6 +43,10 @@ def test_a_rule_with_everything(tmp_path: Path) -> None:
         ('after = "move"\nmove_to = "/in"', "watch[0].move_to: is the watched folder itself"),
         ('after = "burn"', "watch[0].after: expected 'keep', 'move' or 'delete' (got 'burn')"),
         ('after = "delete"\nfollow_symlinks = true', "watch[0].after: with follow_symlinks files are only kept"),
+        (
+            'after = "move"\nmove_to = "/y"\nfollow_symlinks = true',
+            "watch[0].after: with follow_symlinks files are only",
+        ),
         ('key_template = "{nope}"', "watch[0].key_template: unknown field {nope}"),
         ('include = ["!"]', "watch[0].include[0]: expected a pattern as in .gitignore (got '!')"),
         ('exclude = ["# no"]', "watch[0].exclude[0]: expected a pattern as in .gitignore, not an empty line"),

@@ -1,0 +1,77 @@
+"""What is to happen to a file, by its rule and its newest record: no server, no disk."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from bson import ObjectId
+
+from console.models import UploadStatus
+from console.transfer.control import Unattended
+from console.watch.at_rest import Found
+from console.watch.judging import Decision, Judge, Step
+from console.watch.rules import WatchRule
+from console.watch.sent import Record
+
+NOW = datetime.now(UTC)
+FILE = Found("/in/a", "a", 5, 1_000, 1_000, (1, 1))
+PENDING, PAUSED, FAILED = UploadStatus.PENDING, UploadStatus.PAUSED, UploadStatus.FAILED
+CANCELLED, COMPLETED = UploadStatus.CANCELLED, UploadStatus.COMPLETED
+
+
+def record(status: UploadStatus, *, size: int = 5, wanted: bool = True, host: str = "here", error: str = "") -> Record:
+    times = (NOW - timedelta(days=2), NOW - timedelta(days=1))
+    return Record(
+        ObjectId(), "/in/a", None, host, "digest", size, 1_000, "print", status, wanted, False, error, "", *times
+    )
+
+
+def decided(newest: Record, *, alive: str = "", **settings: Any) -> Decision:
+    """About a file of five bytes, whose key is `plain` and that of a version `versioned`."""
+    key = SimpleNamespace(size=5, mtime_ns=1_000, key="plain")
+    destination: Any = SimpleNamespace(
+        upload=lambda file: key,
+        claimed=lambda upload, after: upload,
+        versioned=lambda upload: SimpleNamespace(key="versioned"),
+    )
+    sent: Any = SimpleNamespace(newest=lambda paths: {"/in/a": newest}, upload=lambda upload_id: None)
+    rule = WatchRule.model_validate({"folder": "/in", **settings})
+    judge = Judge(
+        rule,
+        destination,
+        sent,
+        host="here",
+        part_size=None,
+        control=Unattended(),
+        is_host_alive=alive.split().__contains__,
+    )
+    [decision] = judge.decide([FILE])
+    return decision
+
+
+def test_only_what_another_host_was_to_send_is_taken_over_and_only_where_that_is_away() -> None:
+    """This host's own runner may not have begun yet."""
+    assert decided(record(PENDING)).step is Step.QUEUED
+    assert decided(record(PENDING, host="there"), alive="there").step is Step.QUEUED
+    assert decided(record(PENDING, host="there"), alive="here").step is Step.ARM
+
+
+@pytest.mark.parametrize(
+    ("status", "wanted", "step"),
+    [(PENDING, True, Step.ARM), (PAUSED, False, Step.LEAVE), (PENDING, False, Step.LEAVE), (FAILED, False, Step.ARM)],
+)
+def test_a_changed_file_whose_upload_somebody_paused_waits_but_not_after_a_failure(
+    status: UploadStatus, wanted: bool, step: Step
+) -> None:
+    assert decided(record(status, size=4, wanted=wanted)).step is step
+
+
+@pytest.mark.parametrize(("status", "key"), [(COMPLETED, "versioned"), (CANCELLED, "plain")])
+def test_only_what_was_sent_has_versions(status: UploadStatus, key: str) -> None:
+    decision = decided(record(status, size=4), changed="version")
+    assert decision.step is Step.UPLOAD
+    assert decision.upload is not None
+    assert decision.upload.key == key
