@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -217,6 +218,18 @@ def test_what_is_selected(command: Command, records: Records, tmp_path: Path, bu
     assert unknown.code == 1
     assert "no such upload" in unknown.err
     assert len(ids) == 3
+
+
+def test_an_end_that_several_ids_have_names_none(
+    command: Command, records: Records, tmp_path: Path, bucket: str
+) -> None:
+    first, second = ObjectId("6b0a00000000000000abcdef"), ObjectId("6b0b00000000000000abcdef")
+    for upload_id in (first, second):
+        document = new_upload(tmp_path / str(upload_id), bucket).document(datetime.now(UTC))
+        records.uploads.collection.insert_one({**document, "_id": upload_id})
+    assert "more than one upload id ends in abcdef" in str(command("pause", "abcdef").error)
+    assert command("pause", str(first)[-22:]).out == "1 upload told to pause.\n"
+    assert {d["_id"]: d["status"] for d in records.uploads.find({})} == {first: "paused", second: "pending"}
 
 
 def test_delete_leaves_the_object_of_a_later_upload(

@@ -251,3 +251,16 @@ def test_an_object_just_like_it_leaves_no_multipart_upload_open(faulty, proxy, s
     sent(an_upload(path, bucket, multipart=multipart), faulty)
     assert proxy.body_bytes == before
     assert list(open_multiparts(s3, bucket)) == []
+
+
+def test_a_conflict_while_the_object_is_made_begins_a_new_multipart_upload(
+    faulty, proxy, s3, bucket, make_file: MakeFile
+) -> None:
+    """Somebody else wrote to the key at that moment: S3 takes this multipart upload no more."""
+    path = make_file(6 * MIB)
+    proxy.plan("CompleteMultipartUpload", Answer(409, "ConditionalRequestConflict"))
+    notes = Notes()
+    sent(an_upload(path, bucket), faulty, notes, duplicates="fail")
+    assert len(notes.opened) == 2
+    assert stored(s3, bucket) == path.read_bytes()
+    assert list(open_multiparts(s3, bucket)) == []

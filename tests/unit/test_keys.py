@@ -101,3 +101,9 @@ def test_a_destination(url: str, destination: tuple[str, str]) -> None:
 def test_what_is_no_destination(url: str) -> None:
     with pytest.raises(ValueError, match="expected s3://bucket or s3://bucket/prefix"):
         parse_destination(url)
+
+
+def test_a_key_may_have_1024_bytes_and_no_more() -> None:
+    assert clean_key("é" * 512) == "é" * 512
+    with pytest.raises(KeyRefused):
+        clean_key("é" * 512 + "x")
