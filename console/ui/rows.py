@@ -31,12 +31,7 @@ _KEPT: Final = 500
 class RowsView(LinesWidget, can_focus=True):
     """A list of rows with a cursor."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "rows--head",
-        "rows--cursor",
-        "rows--blurred",
-        "rows--marked",
-    }
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"rows--head", "rows--cursor", "rows--blurred", "rows--marked"}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down,j", "move(1)", "Down", show=False, tooltip="Move down one row."),
         Binding("up,k", "move(-1)", "Up", show=False, tooltip="Move up one row."),
