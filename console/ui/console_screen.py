@@ -23,7 +23,7 @@ from console.events.feed_items import FeedState, Snapshot
 from console.events.text import json_text
 from console.formatting import count
 from console.ui import leaving
-from console.ui.backend import Backend, ImageSource, Leave
+from console.ui.backend import Backend, ImageSource, Leave, Link
 from console.ui.blocking import ask, tell
 from console.ui.browser import FileBrowser
 from console.ui.event_detail import show_event
@@ -85,10 +85,11 @@ class ConsoleScreen(FullScreen):
         super().__init__()
         self.backend = backend
         self.now = now
+        self._heard_at = now()
         self.uploads = UploadRows()
         self.status = StatusBar(host, id="status")
         self.files = FileBrowser(directory, show_hidden=show_hidden, id="files")
-        self.table = UploadsPane(self.uploads, now, id="uploads")
+        self.table = UploadsPane(self.uploads, self._known_at, id="uploads")
         self.log_pane = EventLog(now, capacity=event_capacity, id="events")
         self._keys = KeyBar()
         self.requests = Requests(self, backend, self.uploads)
@@ -135,6 +136,12 @@ class ConsoleScreen(FullScreen):
         event.applied()
         self._pace.mark()
 
+    def _known_at(self) -> datetime:
+        """Of when the table tells: while MongoDB is away leases run out whose runners are at work."""
+        if self.status.mongodb.link is Link.CONNECTED:
+            self._heard_at = self.now()
+        return self._heard_at
+
     def _feed_failed(self, error: Exception) -> None:
         tell(self.app, error)
 
@@ -145,7 +152,7 @@ class ConsoleScreen(FullScreen):
             self._finish_if_done()
         if not self.is_current:
             return
-        now = self.now()
+        now = self._known_at()
         self.uploads.counted = sum(self.status.counts.values())
         self.table.changed()
         self.status.rate = sum(row.rate for row in self.uploads.uploading() if not is_stalled(row, now))
@@ -177,7 +184,7 @@ class ConsoleScreen(FullScreen):
 
     def _record(self, key: Key) -> list[tuple[str, str]]:
         row = self.uploads.row(key)
-        return list(record_lines(row, self.now())) if row is not None else [("", "deleted")]
+        return list(record_lines(row, self._known_at())) if row is not None else [("", "deleted")]
 
     def _json(self, key: Key) -> str:
         return json_text(self.uploads.document(key), relaxed=True)

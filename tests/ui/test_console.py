@@ -215,6 +215,22 @@ async def test_what_was_refused_is_named(opened: Opener) -> None:
         await console.until(lambda: "/srv/socket: a socket cannot be uploaded" in console.text.replace("\n", ""))
 
 
+async def test_while_mongodb_is_away_nobody_is_called_stalled(opened: Opener) -> None:
+    """Leases run out that cannot be renewed; what is sent here goes on."""
+    moment = [NOW]
+    lease = {"runner": "alpha:1", "expires_at": NOW + timedelta(seconds=30)}
+    documents = [document(1, status="uploading", lease=lease, rate=1_000_000.0)]
+    async with opened(documents=documents, now=lambda: moment[0]) as console:
+        console.backend.bring(FeedState(False, "primary stepped down"))
+        await console.until(lambda: "MongoDB reconnecting" in console.text)
+        moment[0] += timedelta(minutes=2)
+        console.screen._draw()
+        await console.until(lambda: "photo-0001.jpg" in console.text)
+        assert "stalled" not in console.text
+        console.backend.bring(FeedState(True))
+        await console.until(lambda: "stalled" in console.text)
+
+
 async def test_the_header_says_how_the_servers_are_in_words(opened: Opener) -> None:
     async with opened() as console:
         assert "● MongoDB connected" in console.text
