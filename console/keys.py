@@ -38,8 +38,9 @@ _FIELDS: Final = {
 _TIMES: Final = frozenset({"date", "mtime"})
 _PLAIN_TIME: Final = "%Y-%m-%d"
 
-# What boto3 takes for a bucket's name (botocore.handlers.VALID_BUCKET).
-_DESTINATION: Final = re.compile(r"s3://([A-Za-z0-9._-]{1,255})(?:/(.*))?", re.DOTALL)
+# What boto3 takes for a bucket (botocore.handlers.VALID_BUCKET), or the ARN of an access point with its name after a
+# colon; with a slash before the name nobody could tell where the prefix begins.
+_DESTINATION: Final = re.compile(r"s3://([A-Za-z0-9._-]{1,255}|arn:[^/\s]+)(?:/(.*))?", re.DOTALL | re.IGNORECASE)
 
 # Control characters, surrogates (bytes that are no UTF-8, PEP 383) and non-characters: XML 1.0, section 2.2.
 _NOT_IN_XML: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]")

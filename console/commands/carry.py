@@ -99,6 +99,13 @@ class Carrier:
         Gives the exit code: 0 if all completed, 1 if not, 128 + number if ended by a signal.
         """
         tell_in_lines()
+        try:
+            return self._run(batches)
+        finally:
+            with suppress(OSError):
+                self._report.close()
+
+    def _run(self, batches: Batches) -> int:
         feed = ChangeFeed(self._records.uploads.collection, pipeline=self._wanted.pipeline, images=False)
         feed.start()
         try:
@@ -107,10 +114,6 @@ class Carrier:
                 self._follow(feed, batches)
                 if self._interruption.number is not None:
                     self._interruption.leave(self._interruption.number, list(self._open))
-        except BaseException:
-            with suppress(OSError):
-                self._report.close()
-            raise
         finally:
             is_written = self._stop_runner()
             feed.close(timeout=0)
@@ -118,10 +121,8 @@ class Carrier:
             if self._open and is_written:  # else MongoDB may not answer for long, and this is the end
                 self._changed.update(self._open)
                 self._look()
-            if self._interruption.number is None:
+            if self._interruption.number is None:  # else what it means for them has been said
                 self._report.ended([*self._ended.values(), *self._open.values()])
-            else:  # what it means for them has been said
-                self._report.close()
         if self._interruption.number is not None:
             return exit_code(self._interruption.number)
         is_left = self._open or self._deleted

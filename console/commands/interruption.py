@@ -21,6 +21,7 @@ from pymongo.errors import PyMongoError
 
 from console.commands.report import Report
 from console.commands.signals import TERMINATION, exit_code, handling
+from console.commands.terminal_echo import show_control_keys
 from console.models import Requested
 from console.records.connection import words
 from console.records.intents import request_all
@@ -89,6 +90,7 @@ class Interruption:
             self._stop_runner()
         time.sleep(max(0.0, end_at - time.monotonic()))
         _give_back_cursor()
+        show_control_keys()
         os._exit(exit_code(number))
 
 

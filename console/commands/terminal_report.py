@@ -5,12 +5,8 @@ Owns the looks. Not here: what is told, and JSON lines (`report`).
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
-import termios
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from typing import Final
 
 from bson import ObjectId
@@ -19,6 +15,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.text import Text
 
 from console.commands.report import ended_words
+from console.commands.terminal_echo import hide_control_keys, show_control_keys
 from console.formatting import byte_rate, byte_size, count, duration, visible
 from console.models import Upload, UploadStatus
 
@@ -32,29 +29,6 @@ class _Moving(ProgressColumn):
         rate = float(task.fields.get("rate", 0.0))
         left = (float(task.total or 0) - task.completed) / rate if rate > 0 else None
         return Text(f"{byte_rate(rate):>12} {duration(left):>8}")
-
-
-def _no_echo_of_keys() -> Callable[[], None]:
-    """Let the terminal write no `^C` behind the bars, which fill their lines: it would push them down by one, and the
-    first of them would stay. Gives what undoes it."""
-    try:
-        terminal = sys.stdin.fileno()
-        if os.tcgetpgrp(terminal) != os.getpgrp():  # in the background: it would be stopped for this
-            return _nothing
-        before = termios.tcgetattr(terminal)
-        termios.tcsetattr(terminal, termios.TCSANOW, [*before[:3], before[3] & ~termios.ECHOCTL, *before[4:]])
-    except (OSError, ValueError, termios.error):
-        return _nothing
-
-    def echo_again() -> None:
-        with suppress(OSError, termios.error):
-            termios.tcsetattr(terminal, termios.TCSANOW, before)
-
-    return echo_again
-
-
-def _nothing() -> None:
-    pass
 
 
 class TerminalReport:
@@ -81,7 +55,7 @@ class TerminalReport:
         self._count = 0
         self._refused = 0
         self._deleted = 0
-        self._echo_again = _no_echo_of_keys()
+        hide_control_keys()
         self._progress.start()
 
     def refused(self, path: str, reason: str) -> None:
@@ -147,7 +121,7 @@ class TerminalReport:
     def close(self) -> None:
         """No bars any more; the cursor is seen again."""
         self._progress.stop()
-        self._echo_again()
+        show_control_keys()
 
     def _end_bar(self, upload: Upload) -> None:
         self._running.pop(upload.id, None)

@@ -76,6 +76,8 @@ class Records:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # Before the client is closed, which knows no more then why it found no server.
+        reason = explain(error, self.connection) if isinstance(error, PyMongoError) else None
         self.close()
-        if isinstance(error, PyMongoError):
-            raise explain(error, self.connection) from error
+        if reason is not None:
+            raise reason from error

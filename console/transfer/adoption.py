@@ -73,11 +73,7 @@ class Adoption:
         Looks only now and then: many claims follow each other closely.
         With `own` the runner itself is among them: it may hold uploads beside those `at_work` without knowing of it.
         """
-        if time.monotonic() >= self._next_look:
-            self._next_look = time.monotonic() + min(_LOOK_SECONDS, self._grace_seconds)
-            self._dead = self.dead()
-            overdue = set(self._uploads.expired(self._identity.host)) - set(at_work)
-            self._long_overdue = self._ripe(overdue, self._overdue)
+        self.look(at_work)
         idle = [*self._dead, self._identity.name] if own else self._dead
         return idle, {
             "$or": [
@@ -86,6 +82,16 @@ class Adoption:
                 {"_id": {"$in": self._long_overdue}},
             ]
         }
+
+    def look(self, at_work: Collection[ObjectId]) -> None:
+        """See which runners of this host are gone, and what is long overdue, if that was not looked at just now. Also
+        for a runner without room: what is found overdue for the first time once there is room could not be taken."""
+        begun = time.monotonic()
+        if begun >= self._next_look:
+            self._next_look = begun + min(_LOOK_SECONDS, self._grace_seconds)
+            self._dead = self.dead()
+            overdue = set(self._uploads.expired(self._identity.host)) - set(at_work)
+            self._long_overdue = self._ripe(overdue, self._overdue, begun)
 
     def takeable_elsewhere(self, at_work: Collection[ObjectId]) -> list[ObjectId]:
         """Long overdue uploads of other hosts whose files are seen here, as found since they were asked for last,
@@ -107,11 +113,12 @@ class Adoption:
 
     def _look_elsewhere(self, at_work: set[ObjectId]) -> None:
         """At those whose files were here before, and at some more: there may be many whose files never are."""
+        begun = time.monotonic()
         try:
             known = self._stalled({"_id": {"$in": list(self._overdue_elsewhere)}})
             more = self._stalled_next()
             here = {found.id: found for found in (*known, *more) if found.id not in at_work and self._is_here(found)}
-            self._ripe_elsewhere = self._ripe(here, self._overdue_elsewhere)
+            self._ripe_elsewhere = self._ripe(here, self._overdue_elsewhere, begun)
             self._looked_elsewhere = time.monotonic()
         except PyMongoError as error:
             _log.info("looking for uploads of other hosts waits for MongoDB: %s", words(error))
@@ -128,13 +135,13 @@ class Adoption:
         found = self._uploads.stalled(self._identity.host, which)
         return [upload for upload in found if isinstance(upload, Upload)]
 
-    def _ripe(self, overdue: Iterable[ObjectId], before: dict[ObjectId, _Seen]) -> list[ObjectId]:
-        """Those that were found overdue at every look for the length of the grace."""
+    def _ripe(self, overdue: Iterable[ObjectId], before: dict[ObjectId, _Seen], begun: float) -> list[ObjectId]:
+        """Those that were found overdue at every look for the length of the grace, this one having `begun` then."""
         now = time.monotonic()
         seen: dict[ObjectId, _Seen] = {}
         for upload_id in overdue:
             earlier = before.get(upload_id)
-            goes_on = earlier is not None and now - earlier.last <= _LOOKS_APART_SECONDS
+            goes_on = earlier is not None and begun - earlier.last <= _LOOKS_APART_SECONDS
             seen[upload_id] = _Seen(earlier.first if earlier and goes_on else now, now)
         before.clear()
         before.update(seen)

@@ -12,6 +12,7 @@ import logging
 import os
 import secrets
 import socket
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +22,7 @@ from urllib.parse import quote
 import platformdirs
 
 _SUFFIX: Final = ".lock"
+_FORGOTTEN_SECONDS: Final = 7 * 86_400
 
 _log = logging.getLogger(__name__)
 
@@ -78,8 +80,12 @@ class RunnerIdentity:
         named = {self._path_of(runner) for runner in runners}
         with suppress(OSError):  # somebody else may have tidied them meanwhile, or be the only one who may
             for path in self._directory.glob(f"*{_SUFFIX}"):
-                if path not in named and path.read_text() == self._deployment and _is_free(path):
+                if path not in named and self._may_forget(path) and _is_free(path):
                     path.unlink(missing_ok=True)
+
+    def _may_forget(self, path: Path) -> bool:
+        """One of this deployment, or of one that has not come back for long."""
+        return path.read_text() == self._deployment or time.time() - path.stat().st_mtime > _FORGOTTEN_SECONDS
 
     def release(self) -> None:
         """The runner has ended and holds nothing any more."""

@@ -191,6 +191,7 @@ class Runner:
                 if has_intent or time.monotonic() >= next_look:
                     self._may_find_more = True
                     self._obey()
+                    self._adoption.look(self._in_hand.ids())
                     has_intent, next_look = False, time.monotonic() + _LOOK_ANYWAY_SECONDS
                 self._claim()
             except PyMongoError as error:
@@ -233,6 +234,7 @@ class Runner:
         with self._becoming_held:  # what is just being inserted as held is not lost
             self._claim_into(room, own=True)
             # Where there was little room, or others were older, some may be left.
+            self._claim_may_be_lost = True  # also where this look fails
             is_left = self._records.uploads.holds_beside(self.name, self._in_hand.ids())
             self._claim_may_be_lost = self._insert_may_be_lost = is_left
 

@@ -106,14 +106,16 @@ class UploadRows(HeldUploads):
         # (No page is awaited where a snapshot came meanwhile.)
         if missed is None or frontier is None or query.after != frontier.after or query.text not in ("", self.text):
             return  # the table has become another one since it asked
-        rows = {row_key(document.get("_id")): read_upload(document) for document in documents}
+        # One may come twice, where its place in the order changed while the page was read.
+        found = {row_key(document.get("_id")): document for document in documents}
+        rows = {key: read_upload(document) for key, document in found.items()}
         following = last_frontier(rows.values(), rank) if len(documents) >= query.limit else None
         del frontiers[rank]
         if following is not None and following.order > frontier.order:
             frontiers[rank] = following
-        for document, (key, row) in zip(documents, rows.items(), strict=True):
+        for key, row in rows.items():
             if key not in self._rows:
-                self._hold(key, row, document)
+                self._hold(key, row, found[key])
                 if query.text:
                     self._found.add(key)
         if query.text:

@@ -11,7 +11,9 @@ import secrets
 import shutil
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
+
+from console.formatting import visible
 
 _MOST_NAMES: Final = 10_000
 _COPY_CHUNK: Final = 1024 * 1024
@@ -32,22 +34,41 @@ def move(source: str, target: str, *, size: int, mtime_ns: int) -> str:
     Path(target).parent.mkdir(parents=True, exist_ok=True)
     place = _reserved(target)
     wanted = (size, mtime_ns)
+    is_moved = False
     try:
         try:
             os.replace(source, place)  # noqa: PTH105 - over the empty file that was reserved
+            is_moved = True
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
             _copy_over(source, place, wanted)
-        else:
-            if _size_and_time(os.lstat(place)) != wanted:
-                os.replace(place, _reserved(source))  # noqa: PTH105
-                raise OSError(errno.EBUSY, _REPLACED, source)
     except BaseException:
         with suppress(OSError):
             os.unlink(place)  # noqa: PTH108
         raise
+    if is_moved and _size_and_time(os.lstat(place)) != wanted:
+        _put_back(place, source)
     return place
+
+
+def _put_back(place: str, source: str) -> NoReturn:
+    """What was moved is another file than was meant, and the only one of its kind: whatever happens, it is not removed.
+
+    Raises:
+        OSError: always; it says where the file is.
+    """
+    try:
+        back = _reserved(source)
+        try:
+            os.replace(place, back)  # noqa: PTH105
+        except BaseException:
+            os.unlink(back)  # noqa: PTH108
+            raise
+    except OSError as error:
+        where = f"{_REPLACED}, and was moved to {visible(place)}: {error.strerror or error}"
+        raise OSError(errno.EBUSY, where, source) from error
+    raise OSError(errno.EBUSY, _REPLACED, source)
 
 
 def _reserved(target: str) -> str:

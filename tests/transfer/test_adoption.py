@@ -77,3 +77,26 @@ def test_what_was_found_long_ago_is_not_offered(tmp_path: Path, monkeypatch: pyt
         assert adoption.takeable_elsewhere(set()) == offered, now
         wait_looked(adoption)
     identity.release()
+
+
+def test_looks_that_take_long_ripen_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files in a slow share: each look takes longer than looks may be apart."""
+    path = tmp_path / "file.bin"
+    path.write_bytes(b"bytes")
+    upload = an_upload(path, "bucket")
+    uploads: Any = Stalled(upload)
+    now = [1000.0]
+    monkeypatch.setattr(adoption_module.time, "monotonic", lambda: now[0])
+
+    def is_here(_: Upload) -> bool:
+        now[0] += 40
+        return True
+
+    identity = RunnerIdentity("here", tmp_path / "locks")
+    adoption = Adoption(uploads, identity, is_here, lease_seconds=60)
+    offered = []
+    for _ in range(3):
+        offered += adoption.takeable_elsewhere(set())
+        wait_looked(adoption)
+    assert offered == [upload.id]
+    identity.release()

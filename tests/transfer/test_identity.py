@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 from console.transfer.identity import RunnerIdentity
@@ -39,3 +41,15 @@ def test_runners_of_another_deployment_leave_it(tmp_path: Path) -> None:
     assert same.dead_among([gone]) == [gone]
     for identity in (other, same):
         identity.release()
+
+
+def test_what_a_deployment_left_that_never_comes_back_is_tidied_after_a_week(tmp_path: Path) -> None:
+    died(tmp_path, "a demo of long ago")
+    [left] = tmp_path.iterdir()
+    identity = RunnerIdentity("here", tmp_path, deployment="a")
+    identity.forget([])
+    assert left.exists()
+    os.utime(left, (time.time() - 8 * 86_400, time.time() - 8 * 86_400))
+    identity.forget([])
+    assert not left.exists()
+    identity.release()

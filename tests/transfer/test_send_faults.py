@@ -264,3 +264,17 @@ def test_a_conflict_while_the_object_is_made_begins_a_new_multipart_upload(
     assert len(notes.opened) == 2
     assert stored(s3, bucket) == path.read_bytes()
     assert list(open_multiparts(s3, bucket)) == []
+
+
+def test_an_object_that_is_there_is_confirmed_though_the_abort_is_refused(
+    faulty, proxy, s3, bucket, make_file: MakeFile
+) -> None:
+    path = make_file(11 * MIB)
+    sent(an_upload(path, bucket), faulty)
+    upload_id = s3.create_multipart_upload(Bucket=bucket, Key="file.bin")["UploadId"]
+    proxy.plan("ListParts", Answer(400, "InvalidPart"))
+    proxy.plan("AbortMultipartUpload", Answer(403, "AccessDenied"), times=100)
+    notes = Notes()
+    multipart = Multipart(upload_id=upload_id, part_size=5 * MIB)
+    assert sent(an_upload(path, bucket, multipart=multipart), faulty, notes).etag
+    assert notes.codes == ["AccessDenied"]

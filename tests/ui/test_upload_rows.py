@@ -255,6 +255,19 @@ def test_a_page_leaves_what_is_held_as_it_is_and_is_the_last_if_it_brings_nothin
     assert rows.wanted_page(len(rows) - 1) is None
 
 
+def test_a_document_that_a_page_holds_twice_is_held_once_and_the_others_as_they_are() -> None:
+    """Its place in the order changed while the page was read."""
+    documents = [document(n, created_at=NOW + n * MINUTE) for n in range(1, SNAPSHOT_WINDOW + 51)]
+    rows = UploadRows()
+    rows.apply(Snapshot(list(documents[:SNAPSHOT_WINDOW])))
+    query = rows.wanted_page(len(rows) - 1)
+    assert query is not None
+    page = documents[SNAPSHOT_WINDOW:]
+    rows.extend(query, [page[0], *page])
+    assert len(rows) == len(documents)
+    assert all(rows.document(found["_id"]) == found for found in documents)
+
+
 @given(steps)
 @settings(max_examples=60)
 def test_the_newest_of_a_batch_give_the_same_rows_as_all_of_it(made: list[tuple[int, str, str]]) -> None:

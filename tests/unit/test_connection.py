@@ -16,6 +16,7 @@ from pymongo.errors import ConfigurationError as TooOldForPyMongo
 
 from console.config import MongoSettings
 from console.errors import ConfigurationError, MongoUnsuitable, ServerUnreachable
+from console.records import database
 from console.records.connection import Connection, check, connect, explain, words
 from console.records.database import Records
 from console.records.stream_options import image_options
@@ -147,3 +148,19 @@ def test_what_ends_work_with_the_records_is_said_as_people_can_act_on_it(error: 
     records = Records(connection_that_says({}), nothing, nothing, ())
     with pytest.raises(ServerUnreachable, match=words), records:
         raise error
+    records.connection.client.close.assert_called_once_with()  # type: ignore[attr-defined]
+
+
+def test_why_no_server_is_found_is_asked_before_the_client_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A closed one has forgotten all members."""
+    nothing: Any = None
+    connection = connection_that_says({})
+    records = Records(connection, nothing, nothing, ())
+
+    def reason(error: PyMongoError, _: Connection) -> ServerUnreachable:
+        assert not connection.client.close.called  # type: ignore[attr-defined]
+        return ServerUnreachable(f"asked: {error}")
+
+    monkeypatch.setattr(database, "explain", reason)
+    with pytest.raises(ServerUnreachable, match="asked: no primary"), records:
+        raise ServerSelectionTimeoutError("no primary")

@@ -89,6 +89,8 @@ def test_numbered_names(key: str, next_key: str) -> None:
     [
         ("s3://bucket", ("bucket", "")),
         ("s3://bucket/", ("bucket", "")),
+        ("S3://bucket/x", ("bucket", "x")),
+        ("s3://arn:aws:s3:eu-central-1:1:accesspoint:a/x/y", ("arn:aws:s3:eu-central-1:1:accesspoint:a", "x/y")),
         ("s3://my.bucket-1/by hand/2026/", ("my.bucket-1", "by hand/2026")),
         ("s3://bucket/what?#not a fragment", ("bucket", "what?#not a fragment")),
     ],

@@ -150,3 +150,21 @@ def test_a_file_that_comes_while_the_wrong_one_is_put_back_is_not_overwritten(
     assert file.read_bytes() == b"came meanwhile"
     assert (file.parent / "name-2.tar.gz").read_bytes() == b"content"
     assert list((tmp_path / "sent").iterdir()) == []
+
+
+def test_another_file_that_cannot_be_put_back_is_not_lost(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its folder was removed meanwhile, say: it is the only one of its kind."""
+    target = tmp_path / "sent" / file.name
+    reserved = moving._reserved
+
+    def is_gone(path: str) -> str:
+        if path == str(file):
+            raise FileNotFoundError(errno.ENOENT, "its folder is gone")
+        return reserved(path)
+
+    monkeypatch.setattr(moving, "_reserved", is_gone)
+    with pytest.raises(OSError, match=r"another file is in its place by now, and was moved to .*: its folder is gone"):
+        move(str(file), str(target), size=7, mtime_ns=1)
+    assert target.read_bytes() == b"content"
