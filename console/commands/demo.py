@@ -56,8 +56,10 @@ def _settings(environment: Mapping[str, str], files: Path) -> Settings:
 
 
 def _write_environment(path: Path, environment: Mapping[str, str]) -> str:
-    """A file for other shells; it holds the access key, so it is the person's alone."""
+    """A file for other shells, and what to do with it; it holds the access key, so it is the person's alone."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.writelines(f"export {name}={shlex.quote(value)}\n" for name, value in environment.items())
-    return f"From another shell:  . {shlex.quote(str(path))} && upload-console upload FILE"
+        programs = shlex.quote(str(Path(sys.executable).parent))  # an environment that is not active there, say
+        file.write(f'export PATH={programs}:"$PATH"\n')
+    return f"In another shell:\n. {shlex.quote(str(path))}\nupload-console upload FILE"
