@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from enum import StrEnum
-from typing import TextIO
+from typing import Final, TextIO
 
 from bson import ObjectId
 from pydantic import BaseModel
@@ -49,7 +49,7 @@ class OutcomeLine(BaseModel):
     kept: dict[str, str] | None = None
 
 
-_PAST = {
+_PAST: Final = {
     Intent.PAUSE: "told to pause",
     Intent.RESUME: "resumed",
     Intent.CANCEL: "told to cancel",
@@ -57,7 +57,7 @@ _PAST = {
     Intent.PRIORITY: "given another priority",
     Intent.DELETE: "deleted",
 }
-_REQUESTED = {Intent.PAUSE: Requested.PAUSE, Intent.RESUME: Requested.RUN, Intent.CANCEL: Requested.CANCEL}
+_REQUESTED: Final = {Intent.PAUSE: Requested.PAUSE, Intent.RESUME: Requested.RUN, Intent.CANCEL: Requested.CANCEL}
 
 
 def run(

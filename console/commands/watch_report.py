@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from typing import Final
 
 from pydantic import BaseModel
 
@@ -17,7 +18,7 @@ from console.commands.json_lines import json_line
 from console.formatting import byte_size, visible
 from console.watch.notes import Kind, Note
 
-_LOUD = frozenset({Kind.TROUBLE, Kind.MISSING, Kind.FAILED, Kind.REFUSED, Kind.OVERFLOW})
+_LOUD: Final = frozenset({Kind.TROUBLE, Kind.MISSING, Kind.FAILED, Kind.REFUSED, Kind.OVERFLOW})
 
 
 class WatchLine(BaseModel):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from console.models import Checksum, Multipart
 from console.transfer.boto3_engine import read_answer, require, require_etag
@@ -26,8 +26,8 @@ from console.transfer.verdicts import Verdict
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
-_MOST_FRESH_STARTS = 3
-_GONE = frozenset({"NoSuchUpload", "NoSuchBucket", "NoSuchKey", "404"})
+_MOST_FRESH_STARTS: Final = 3
+_GONE: Final = frozenset({"NoSuchUpload", "NoSuchBucket", "NoSuchKey", "404"})
 
 
 def send_multipart(job: Job, *, if_absent: bool) -> Confirmation:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from console.formatting import visible
 from console.transfer.boto3_engine import read_answer, require
@@ -18,7 +18,7 @@ from console.transfer.retrying import ask, ask_patiently
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
-_ABSENT = frozenset({"404", "NoSuchKey", "NotFound", "NoSuchVersion", "405"})
+_ABSENT: Final = frozenset({"404", "NoSuchKey", "NotFound", "NoSuchVersion", "405"})
 
 
 class ObjectReplaced(TransferError):

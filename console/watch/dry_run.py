@@ -6,6 +6,7 @@ Owns no decisions: those are `judging`'s.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from console.formatting import visible
 from console.transfer.control import Unattended
@@ -18,8 +19,8 @@ from console.watch.rule_parts import RuleParts, Surroundings
 from console.watch.rules import WatchRule
 from console.watch.scanning import Scanner, in_order, marker_time
 
-_BATCH = 500
-_KINDS = {
+_BATCH: Final = 500
+_KINDS: Final = {
     Step.UPLOAD: Kind.WOULD_SEND,
     Step.ARM: Kind.WOULD_SEND,
     Step.FOLLOW: Kind.RECOGNISED,

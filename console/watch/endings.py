@@ -5,13 +5,13 @@ Owns which endings are told. Not here: who listens (`service`), who asks (`once`
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from console.formatting import visible
 from console.models import TERMINAL, Upload, UploadStatus
 from console.watch.notes import Kind, Note
 
-_KINDS = {UploadStatus.COMPLETED: Kind.COMPLETED, UploadStatus.FAILED: Kind.FAILED}
+_KINDS: Final = {UploadStatus.COMPLETED: Kind.COMPLETED, UploadStatus.FAILED: Kind.FAILED}
 TOLD = sorted(status.value for status in _KINDS)
 """What becomes a note: who cancels an upload knows of it."""
 
