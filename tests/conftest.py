@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
@@ -52,14 +53,29 @@ def _shut_out_the_persons_own_world(home: Path) -> None:
     }
 
 
+def _ports_of_this_process() -> tuple[range, socket.socket]:
+    """500 ports that no other test process uses, so that a server that comes back finds its own port free, whatever the
+    others start meanwhile. The first of them is held for as long as the socket is open: that is what the others see.
+    """
+    for first in range(10_000, 32_000, 500):
+        reservation = socket.socket()
+        try:
+            reservation.bind(("127.0.0.1", first))
+        except OSError:
+            reservation.close()
+        else:
+            return range(first + 1, first + 500), reservation
+    raise RuntimeError("All 44 ranges of ports for tests are in use: are other test runs still there?")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Before any test module is imported: boto3 and platformdirs may be asked at import time."""
     from console.embedded import lifetime
     from console.embedded.lifetime import ServiceFolder
 
-    # Ports of this process alone: a server that comes back finds its own free, whatever the others start meanwhile.
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
-    lifetime._PORTS = range(10_000 + 1_000 * worker, 11_000 + 1_000 * worker)
+    ports, reservation = _ports_of_this_process()
+    lifetime._PORTS = ports
+    config.add_cleanup(reservation.close)
     # Goes with this process however that ends: xdist and `timeout` kill it without a word.
     home = ServiceFolder()
     config.add_cleanup(home.close)
