@@ -1,8 +1,10 @@
 /* An S3 server that reads request bodies and drops them, so that a benchmark measures the client.
  *
  *     cc -O2 -pthread [-DWITH_TLS] null_sink.c -o null_sink [-lssl -lcrypto]
- *     null_sink [CERTIFICATE.pem KEY.pem]
+ *     null_sink [--delay-ms N] [--mbit N] [--answers checksums|md5|nothing] [CERTIFICATE.pem KEY.pem]
  *
+ * It waits so long before each answer, takes so much a second from all connections together (as a link would), and
+ * confirms by the checksum that the request named, by the MD5 of the body as ETag (built with TLS), or by neither.
  * Prints the port of 127.0.0.1 that it listens on, and ends with its standard input. Answers what the AWS CLI, s5cmd,
  * rclone and upload-console ask for an upload; remembers of every object its name, size and checksum, so that
  * HeadObject and listings find it. Signatures and bodies are not checked: a checksum of the request comes back in the
@@ -25,11 +27,16 @@
 #include <time.h>
 #include <unistd.h>
 #ifdef WITH_TLS
+#include <openssl/evp.h>
 #include <openssl/ssl.h>
 static SSL_CTX *tls;
 #else
 typedef void SSL;
 #endif
+
+static enum { CHECKSUMS, MD5, NOTHING } answers;
+static long delay_us;
+static double bytes_per_second; /* of the link; 0: as fast as it goes */
 
 enum { HEAD = 32 * 1024, SCRATCH = 256 * 1024, BUCKETS = 1 << 16, TAIL = 512, MOST_LISTED = 1000 };
 
@@ -50,6 +57,7 @@ struct connection {
     int fd;
     SSL *ssl;
     char *scratch;
+    void *md5; /* of the body that is being read, where that is the answer */
     size_t have; /* bytes in `head` that were read */
     size_t used; /* of those, how many the parser is through with */
     char head[HEAD + 1];
@@ -64,11 +72,39 @@ struct request {
 
 /* ---- bytes ---- */
 
+/* Wait until the link has carried so many bytes more. */
+static void carry(ssize_t count) {
+    static pthread_mutex_t link = PTHREAD_MUTEX_INITIALIZER;
+    static double is_free_at;
+    if (count <= 0 || bytes_per_second <= 0) return;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    double at = (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+    pthread_mutex_lock(&link);
+    is_free_at = (is_free_at > at ? is_free_at : at) + (double)count / bytes_per_second;
+    double seconds = is_free_at - at;
+    pthread_mutex_unlock(&link);
+    struct timespec wait = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)};
+    nanosleep(&wait, NULL);
+}
+
+static void sum(struct connection *c, const void *data, size_t length) {
+#ifdef WITH_TLS
+    if (c->md5) EVP_DigestUpdate(c->md5, data, length);
+#endif
+}
+
 static ssize_t receive(struct connection *c, void *buffer, size_t length) {
 #ifdef WITH_TLS
-    if (c->ssl) return SSL_read(c->ssl, buffer, (int)length);
+    if (c->ssl) {
+        int got = SSL_read(c->ssl, buffer, (int)length);
+        carry(got);
+        return got;
+    }
 #endif
-    return recv(c->fd, buffer, length, 0);
+    ssize_t got = recv(c->fd, buffer, length, 0);
+    carry(got);
+    return got;
 }
 
 static bool reply(struct connection *c, const char *data, size_t length) {
@@ -92,6 +128,7 @@ static bool drop(struct connection *c, uint64_t length, char *tail) {
         size_t held = c->have - c->used;
         if (held) {
             size_t take = held < length ? held : (size_t)length;
+            sum(c, c->head + c->used, take);
             if (tail) {
                 size_t keep = take < TAIL ? take : TAIL;
                 memcpy(tail, c->head + c->used + take - keep, keep);
@@ -101,16 +138,18 @@ static bool drop(struct connection *c, uint64_t length, char *tail) {
             length -= take;
             continue;
         }
-        if (!c->ssl && (!tail || length > TAIL)) {
-            size_t most = tail ? (size_t)(length - TAIL) : (size_t)length;
-            ssize_t got = recv(c->fd, c->scratch, most > (1u << 30) ? 1u << 30 : most, MSG_TRUNC);
+        if (!c->ssl && !c->md5 && (!tail || length > TAIL)) {
+            size_t most = tail ? (size_t)(length - TAIL) : (size_t)length, piece = bytes_per_second > 0 ? SCRATCH : 1u << 30;
+            ssize_t got = recv(c->fd, c->scratch, most > piece ? piece : most, MSG_TRUNC);
             if (got <= 0) return false;
+            carry(got);
             length -= (uint64_t)got;
             kept = 0;
             continue;
         }
         ssize_t got = receive(c, c->scratch, length < SCRATCH ? (size_t)length : SCRATCH);
         if (got <= 0) return false;
+        sum(c, c->scratch, (size_t)got);
         length -= (uint64_t)got;
         if (tail) { /* the new bytes behind those kept, then the last TAIL of both */
             size_t keep = (size_t)got < TAIL ? (size_t)got : TAIL, old = kept < TAIL - keep ? kept : TAIL - keep;
@@ -196,7 +235,7 @@ static bool read_request(struct connection *c, struct request *r) {
     return false;
 }
 
-static bool read_body(struct connection *c, struct request *r) {
+static bool read_content(struct connection *c, struct request *r) {
     char tail[TAIL + 1] = "";
     if (r->expects && !reply(c, "HTTP/1.1 100 Continue\r\n\r\n", 25)) return false;
     if (!r->chunked) {
@@ -216,6 +255,28 @@ static bool read_body(struct connection *c, struct request *r) {
     }
     if (r->has_trailer) read_trailer(r, tail);
     return true;
+}
+
+static bool read_body(struct connection *c, struct request *r) {
+#ifdef WITH_TLS
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    if (answers == MD5 && !strcmp(r->method, "PUT")) {
+        c->md5 = EVP_MD_CTX_new();
+        EVP_DigestInit(c->md5, EVP_md5());
+    }
+#endif
+    bool is_whole = read_content(c, r);
+#ifdef WITH_TLS
+    if (c->md5) {
+        EVP_DigestFinal(c->md5, digest, NULL);
+        EVP_MD_CTX_free(c->md5);
+        c->md5 = NULL;
+        EVP_EncodeBlock((unsigned char *)r->md5, digest, 16);
+    }
+#endif
+    if (answers != CHECKSUMS) r->checksum[0] = 0;
+    if (answers == NOTHING) r->md5[0] = 0;
+    return is_whole;
 }
 
 /* ---- objects ---- */
@@ -266,6 +327,7 @@ static void make_etag(char etag[64], const char *md5, uint64_t number) {
 static bool answer(struct connection *c, const char *status, const char *headers, const char *body) {
     char out[4096];
     size_t size = strlen(body);
+    usleep((useconds_t)delay_us);
     int length = snprintf(out, sizeof out, "HTTP/1.1 %s\r\nServer: null-sink\r\nx-amz-request-id: 1\r\n%sContent-Length: %zu\r\n\r\n%s",
                           status, headers, size, size < 1024 ? body : "");
     return reply(c, out, (size_t)length) && (size < 1024 || reply(c, body, size));
@@ -399,6 +461,7 @@ static bool look(struct connection *c, const struct request *r) {
                               "Thu, 01 Jan 2026 00:00:00 GMT\r\nContent-Type: application/octet-stream\r\n\r\n",
                               (unsigned long long)e->size, e->etag, e->checksum) : 0;
     pthread_mutex_unlock(&lock);
+    if (e) usleep((useconds_t)delay_us);
     return e ? reply(c, head, (size_t)length) : fail(c, "404 Not Found", "NotFound", true);
 }
 
@@ -479,6 +542,12 @@ static void *end_with_input(void *unused) {
 
 int main(int count, char **arguments) {
     signal(SIGPIPE, SIG_IGN);
+    for (; count > 2 && !strncmp(arguments[1], "--", 2); arguments += 2, count -= 2) {
+        const char *name = arguments[1], *value = arguments[2];
+        if (!strcmp(name, "--delay-ms")) delay_us = atol(value) * 1000;
+        else if (!strcmp(name, "--mbit")) bytes_per_second = atof(value) * 125000;
+        else if (!strcmp(name, "--answers")) answers = !strcmp(value, "md5") ? MD5 : !strcmp(value, "nothing") ? NOTHING : CHECKSUMS;
+    }
     if (count == 3) {
 #ifdef WITH_TLS
         tls = SSL_CTX_new(TLS_server_method());
@@ -492,6 +561,8 @@ int main(int count, char **arguments) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof address;
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int window = 64 * 1024; /* a slow link holds little on its way */
+    if (bytes_per_second > 0) setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &window, sizeof window);
     if (bind(listener, (void *)&address, size) || listen(listener, 1024) || getsockname(listener, (void *)&address, &size))
         return perror("null_sink"), 1;
     printf("%d\n", ntohs(address.sin_port));

@@ -10,6 +10,7 @@ import http.client
 import shutil
 import ssl
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -63,12 +64,15 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
 
 
 class NullSink:
-    """A running sink. A context manager; the process ends with it, however this program ends."""
+    """A running sink. A context manager; the process ends with it, however this program ends. `options` are those that
+    `null_sink.c` explains."""
 
-    def __init__(self, program: Path, certificate: tuple[Path, Path] | None = None) -> None:
+    def __init__(
+        self, program: Path, certificate: tuple[Path, Path] | None = None, options: Sequence[str] = ()
+    ) -> None:
         files = [str(path) for path in certificate or ()]
         self._process = subprocess.Popen(
-            [str(program), *files], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [str(program), *options, *files], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         assert self._process.stdout is not None
         self._port = int(self._process.stdout.readline())

@@ -2,10 +2,10 @@
 
     python -m tests.benchmarks.transfer [--quick] [--cases large,small] [--rounds 5] [--json FILE]
 
-Every round runs all clients in turn (A B C A B C) against a null-sink S3 server; ratios are of the same round. Ours is
-`upload-console upload` with its records in a real mongod, as a person gets it; `untracked` is the same without records.
-Loopback only. Installs the peers once, into an environment of their own in the cache folder; files are made in
-/dev/shm (or TMPDIR) and removed at the end.
+Every round runs ours and s5cmd in turn (A B A B), all with `--clients all`, against a null-sink S3 server; ratios are
+of the same round. Ours is `upload-console upload` with its records in a real mongod, as a person gets it; `untracked`
+is the same without records. Loopback only. Installs the peers once, into an environment of their own in the cache
+folder; files are made in /dev/shm (or TMPDIR) and removed at the end.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ import platformdirs
 from console.embedded.services import EmbeddedServices
 from tests.benchmarks.clients import OURS, Command, Target, commands, peers
 from tests.benchmarks.measuring import MEBIBYTE, Failed, Sample, Spread, cpu_seconds, run
-from tests.benchmarks.samples import Files, Make, mixed_tree, one_file, small_files
+from tests.benchmarks.samples import KIBIBYTE, Files, Make, mixed_tree, one_file, small_files
 from tests.benchmarks.sink import NullSink, Unbuildable, build, make_certificate
 
 GIBIBYTE: Final = 1024 * MEBIBYTE
@@ -40,9 +40,22 @@ _SECONDS_PER_RUN: Final = 600.0
 _BUCKET: Final = "bench"
 
 
+_SINKS: Final[Mapping[str, Sequence[str]]] = {
+    "plain": (),
+    "tls": (),
+    "20ms": ("--delay-ms", "20"),
+    "80ms": ("--delay-ms", "80"),
+    "slow": ("--mbit", "100"),
+    "md5": ("--answers", "md5"),
+    "nothing": ("--answers", "nothing"),
+}
+"""The null sinks: loopback as it is, over TLS, with a delay before each answer, behind a slow link, and those that
+confirm less."""
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One row of the benchmark. `server`: plain and tls are the null sink, demo is the demo's rclone server."""
+    """One row of the benchmark. `server`: one of the null sinks, or demo, the demo's rclone server."""
 
     name: str
     make: Make
@@ -55,13 +68,25 @@ def cases(*, quick: bool) -> list[Case]:
     large = one_file((256 if quick else 2048) * MEBIBYTE)
     small = small_files(300 if quick else 2000)
     mixed = mixed_tree(60 if quick else 500)
+    far_medium = small_files(60 if quick else 400, 300 * KIBIBYTE)
+    far_small = small_files(300 if quick else 2000, 4 * KIBIBYTE)
+    far_large = one_file((64 if quick else 256) * MEBIBYTE)
     return [
         Case("large", large),
         Case("small", small),
         Case("mixed", mixed),
+        Case("one", small_files(1, 4 * KIBIBYTE)),
         Case("large-tls", large, "tls"),
         Case("small-tls", small, "tls"),
         Case("mixed-tls", mixed, "tls"),
+        *[
+            Case(f"{name}-{delay}", make, delay)
+            for delay in ("20ms", "80ms")
+            for name, make in (("medium", far_medium), ("small", far_small), ("large", far_large))
+        ],
+        Case("slow-link", small_files(4 if quick else 40, 5 * MEBIBYTE), "slow", rounds=None if quick else 2),
+        Case("small-md5", small, "md5"),
+        Case("small-nothing", small, "nothing"),
         Case("many", small_files(2000 if quick else 20_000)),
         Case("demo-large", one_file((64 if quick else 512) * MEBIBYTE), "demo", rounds=1),
         Case("demo-small", small_files(50 if quick else 500), "demo", rounds=1),
@@ -77,10 +102,13 @@ class Result:
     samples: dict[str, list[Sample]] = field(default_factory=lambda: defaultdict(list))
     mongod_cpu: list[float] = field(default_factory=list)
     sink_cpu: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    requests: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
 
     def plain(self) -> dict[str, Any]:
         """For JSON: `asdict` of Python 3.11 cannot copy a `defaultdict`."""
-        return asdict(replace(self, samples=dict(self.samples), sink_cpu=dict(self.sink_cpu)))
+        return asdict(
+            replace(self, samples=dict(self.samples), sink_cpu=dict(self.sink_cpu), requests=dict(self.requests))
+        )
 
     def ratio(self, client: str) -> Spread:
         """How many times as long as ours a client took, round by round."""
@@ -94,17 +122,12 @@ class Bench:
     def __init__(self, stack: ExitStack, folder: Path, cache: Path, chosen: Sequence[str] | None) -> None:
         self._folder = folder
         self._files: dict[int, Files] = {}
+        self._stack = stack
+        self._cache = cache
         self._services = stack.enter_context(EmbeddedServices.start(folder / "services"))
-        self._plain = stack.enter_context(NullSink(build(cache, tls=False)))
         self._errors = stack.enter_context((folder / "errors.txt").open("w+b"))
-        self._tls: NullSink | None = None
-        self._certificate: Path | None = None
-        try:
-            certificate, key = make_certificate(folder)
-            self._tls = stack.enter_context(NullSink(build(cache, tls=True), (certificate, key)))
-            self._certificate = certificate
-        except Unbuildable as problem:
-            print(f"No TLS cases: {problem}", file=sys.stderr)
+        self._sinks: dict[str, NullSink | None] = {}
+        self._certificate: tuple[Path, Path] | None = None
         every = commands(peers(cache))
         self._clients: Mapping[str, Command] = {
             name: command for name, command in every.items() if not chosen or name in chosen or name == OURS
@@ -131,7 +154,7 @@ class Bench:
         return result
 
     def _run(self, result: Result, case: Case, client: str, command: list[str], environment: Mapping[str, str]) -> None:
-        sink = {"plain": self._plain, "tls": self._tls}.get(case.server)
+        sink = self._sinks.get(case.server)
         mongod = self._services.replica_set.members[0].process.pid
         if sink is not None:
             sink.take_stats()
@@ -143,7 +166,9 @@ class Bench:
         if sink is not None:
             result.sink_cpu[client].append(sink.cpu_seconds - before[1])
             arrived = sink.take_stats()
-            if (arrived.objects, arrived.bytes) != (result.files.count, result.files.size):
+            result.requests[client].append(arrived.requests)
+            # Bytes that were sent twice are seen in the requests; objects that are missing are no measurement.
+            if arrived.objects < result.files.count or arrived.bytes < result.files.size:
                 raise Failed(f"{client} sent {arrived}, not {result.files.count} objects, {result.files.size} bytes")
         print(f"  {client:<15} {sample.wall:7.2f} s", file=sys.stderr)
 
@@ -152,10 +177,25 @@ class Bench:
         if server == "demo":
             own = self._services
             return Target(own.s3_endpoint, own.bucket, own.access_key, own.secret_key, mongodb_uri=uri)
-        sink = self._tls if server == "tls" else self._plain
+        sink = self._sink(server)
         if sink is None:
             return None
-        return Target(sink.endpoint, _BUCKET, "anybody", "any-secret", self._certificate, mongodb_uri=uri)
+        trusted = self._certificate[0] if self._certificate is not None and server == "tls" else None
+        return Target(sink.endpoint, _BUCKET, "anybody", "any-secret", trusted, mongodb_uri=uri)
+
+    def _sink(self, server: str) -> NullSink | None:
+        """The sink, started when it is first asked for; None where it cannot be built here."""
+        if server not in self._sinks:
+            self._sinks[server] = None
+            try:
+                if server == "tls":
+                    self._certificate = make_certificate(self._folder)
+                program = build(self._cache, tls=server in ("tls", "md5"))
+                certificate = self._certificate if server == "tls" else None
+                self._sinks[server] = self._stack.enter_context(NullSink(program, certificate, _SINKS[server]))
+            except Unbuildable as problem:
+                print(f"No {server} cases: {problem}", file=sys.stderr)
+        return self._sinks[server]
 
 
 def table(result: Result) -> Iterator[str]:
@@ -177,8 +217,14 @@ def table(result: Result) -> Iterator[str]:
             f"| {cpu.median / files.size * GIBIBYTE:.2f} | {peak:.0f} | {_spread(ratio)} | {sink:.2f} |"
         )
     yield ""
-    yield f"mongod used {statistics.median(result.mongod_cpu):.2f} CPU s for ours."
+    amount = statistics.median(result.mongod_cpu)
+    yield f"mongod used {amount:.2f} CPU s for ours; {_requests(result)}."
     yield ""
+
+
+def _requests(result: Result) -> str:
+    counts = ", ".join(f"{client} {statistics.median(counted):,.0f}" for client, counted in result.requests.items())
+    return f"requests to S3: {counts or 'not counted'}; load afterwards {os.getloadavg()[0]:.1f}"
 
 
 def _spread(values: Spread) -> str:
@@ -206,7 +252,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="less data, 2 rounds: shows that everything works")
     parser.add_argument("--cases", help="some cases only: " + ",".join(case.name for case in cases(quick=False)))
-    parser.add_argument("--clients", help="ours and some others only, separated by commas")
+    parser.add_argument("--clients", default="s5cmd", help="whom to compare with, by commas (s5cmd), or all")
     parser.add_argument("--rounds", type=int, help="rounds of each case (5; quick: 2)")
     parser.add_argument("--json", type=Path, help="write all samples to this file")
     options = parser.parse_args()
@@ -220,7 +266,7 @@ def main() -> int:
     try:
         with _working_folder((2 if options.quick else 6) * GIBIBYTE) as folder, ExitStack() as stack:
             cache = platformdirs.user_cache_path("upload-console-bench")
-            bench = Bench(stack, folder, cache, options.clients.split(",") if options.clients else None)
+            bench = Bench(stack, folder, cache, None if options.clients == "all" else options.clients.split(","))
             for case in chosen:
                 print(case.name, file=sys.stderr)
                 if (result := bench.measure(case, rounds)) is not None:
