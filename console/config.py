@@ -96,7 +96,8 @@ class MongoSettings(_Section):
 
 
 class S3Settings(_Section):
-    """Where the objects go, and how they are kept there."""
+    """Where the objects go, and how they are kept there. `endpoint_names`: addresses that lead to one S3 service have
+    one name there, under which records know it; any other address is a name by itself."""
 
     bucket: str = ""
     prefix: str = ""
@@ -110,6 +111,7 @@ class S3Settings(_Section):
     kms_key_id: str | None = None
     metadata: dict[str, str] = Field(default_factory=dict)
     tags: dict[str, str] = Field(default_factory=dict)
+    endpoint_names: dict[str, str] = Field(default_factory=dict)
 
 
 class TransferSettings(_Section):

@@ -130,6 +130,25 @@ class Storage(_Part):
     tags: dict[str, str] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """The S3 service that this process works for, by the names under which records know it.
+
+    The first one is written into new records: its normalised address, unless people gave it another name.
+    """
+
+    names: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """What new records call it."""
+        return self.names[0]
+
+    def holds(self, upload: Upload) -> bool:
+        """Whether the upload's object belongs there. Older versions knew one service, and named none."""
+        return upload.endpoint is None or upload.endpoint in self.names
+
+
 class Upload(BaseModel):
     """One document of the collection. Sizes in bytes, `rate` in bytes per second, times in UTC."""
 
@@ -144,6 +163,7 @@ class Upload(BaseModel):
     mtime_ns: int
     fingerprint: str
     content_type: str
+    endpoint: str | None = None
     bucket: str
     key: str
     source: Source

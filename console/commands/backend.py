@@ -74,7 +74,7 @@ class ConsoleBackend:
         mongodb = port.ServerHealth(
             port.Link.CONNECTED if connection.is_connected else port.Link.RECONNECTING, connection.address
         )
-        address = visible(self._sender.endpoint)
+        address = visible(self._sender.address)
         try:
             self._sender.check_bucket()
         except TransferError as error:
@@ -96,7 +96,13 @@ class ConsoleBackend:
 
     def add_uploads(self, paths: Sequence[str]) -> port.Added:
         """Insert a pending document for each file."""
-        intake = Intake(self._settings.s3, self._settings.transfer, host=self._runner.host, source=Source.BROWSER)
+        intake = Intake(
+            self._settings.s3,
+            self._settings.transfer,
+            host=self._runner.host,
+            source=Source.BROWSER,
+            endpoint=self._sender.endpoint.name,
+        )
         added, total = 0, 0
         for batch in intake.batches(paths):
             self._asked(lambda batch=batch: self._records.uploads.add(batch))  # type: ignore[misc]

@@ -43,11 +43,17 @@ def run(
     if to is not None:
         settings = _redirected(settings, to)
     batch = ObjectId()
-    intake = Intake(
-        settings.s3, settings.transfer, host=this_host(), source=Source.COMMAND, batch=batch, duplicates=duplicates
-    )
     # Made before anything is recorded: without credentials nothing could be carried out.
     with S3Sender(settings.s3, settings.transfer) as sender, Records.open(settings.mongodb) as records:
+        intake = Intake(
+            settings.s3,
+            settings.transfer,
+            host=this_host(),
+            source=Source.COMMAND,
+            endpoint=sender.endpoint.name,
+            batch=batch,
+            duplicates=duplicates,
+        )
         typed = [os.fspath(path) for path in paths]
         if detach:
             added = sum(map(len, _recorded(records, intake.batches(typed), records.uploads.insert)))

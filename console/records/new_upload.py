@@ -20,7 +20,8 @@ from console.records.connection import Document
 class NewUpload:
     """A file that is to be uploaded, as it goes into a document. `path_bytes` only where the name is no UTF-8.
 
-    `batch` is common to the uploads of one command. `duplicates` only where it is not as the settings have it.
+    `endpoint` is the name of the S3 service whose bucket is meant. `batch` is common to the uploads of one command.
+    `duplicates` only where it is not as the settings have it.
     """
 
     filename: str
@@ -39,6 +40,7 @@ class NewUpload:
     watch: Watched | None = None
     storage: Storage | None = None
     duplicates: DuplicatePolicy | None = None
+    endpoint: str | None = None
 
     def document(self, now: datetime, status: UploadStatus = UploadStatus.PENDING) -> Document:
         """The document that is inserted for it."""
@@ -56,6 +58,7 @@ class NewUpload:
             "mtime_ns": Int64(self.mtime_ns),
             "fingerprint": self.fingerprint,
             "content_type": self.content_type,
+            **({"endpoint": self.endpoint} if self.endpoint is not None else {}),
             "bucket": self.bucket,
             "key": self.key,
             "source": self.source.value,

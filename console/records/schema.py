@@ -59,6 +59,7 @@ VALIDATOR: Final[Document] = {
             **dict.fromkeys(("started_at", "finished_at"), _optional(_MOMENT)),
             **dict.fromkeys(("etag", "version_id"), _optional(_TEXT)),
             "path_bytes": _optional({"bsonType": "binData"}),
+            "endpoint": _optional(_TEXT),
             "source": _words(Source),
             "status": _words(UploadStatus),
             "requested": _words(Requested),

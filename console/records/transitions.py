@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from bson import Int64, ObjectId
 
-from console.models import Checksum, Multipart, Requested, UploadStatus
+from console.models import Checksum, Endpoint, Multipart, Requested, UploadStatus
 
 Filter = dict[str, Any]
 Fields = dict[str, Any]
@@ -53,6 +53,11 @@ def free(dead: Sequence[str] = ()) -> Filter:
     """Nobody holds a live lease; `dead` are runners that are known to have ended before their leases do."""
     ran_out: Filter = {"$expr": {"$not": [LEASE_LIVE]}}
     return {"$or": [ran_out, {"lease.runner": {"$in": list(dead)}}]} if dead else ran_out
+
+
+def at_endpoint(endpoint: Endpoint) -> Filter:
+    """The object belongs to this S3 service. Older versions knew one service, and named none."""
+    return {"endpoint": {"$in": [*endpoint.names, None]}}
 
 
 def held_by(runner: str, attempt: int | None = None) -> Filter:

@@ -1,19 +1,61 @@
-"""Where an object is put over HTTP: host, and the path to a bucket's keys.
+"""Where an object is: the service that records name, and the host and path to which it is put over HTTP.
 
-Owns asking botocore for it, so that regions, dual-stack, FIPS and path or virtual-hosted style are decided in one
-place. The answer holds for all keys of a bucket.
+Owns what a service is called (`endpoint_name`), and asking botocore for the place of a bucket's keys, so that regions,
+dual-stack, FIPS and path or virtual-hosted style are decided in one place. The answer holds for all keys of a bucket.
 """
 
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit
 from urllib.request import getproxies
 
+from console.models import Endpoint
+
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
+
+
+_PORTS: Final = {"http": 80, "https": 443}
+# Bucket names are unique within a partition of AWS, whatever region or kind of endpoint they are reached by:
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+_S3_OF_AWS: Final = re.compile(
+    r"(?:^|\.)s3(?:express)?(?:-[a-z0-9-]+)?\.(?:[a-z0-9-]+\.)*?(amazonaws\.com(?:\.cn)?|api\.aws)$"
+)
+_PARTITIONS: Final = (
+    (re.compile(r"\.us-gov-[a-z]+-\d\."), "https://s3.us-gov-west-1.amazonaws.com"),
+    (re.compile(r"\.cn-[a-z]+-\d\."), "https://s3.cn-north-1.amazonaws.com.cn"),
+)
+_AWS: Final = "https://s3.amazonaws.com"
+_LOOPBACK: Final = re.compile(r"localhost|127(?:\.\d+){3}")
+
+
+def endpoint_name(url: str) -> str:
+    """What the service at an address is called in records: one name for all ways to write the address, and for all
+    addresses of AWS that lead to the same buckets. No user, password or query is in it.
+    """
+    parts = urlsplit(url)
+    scheme, host = parts.scheme.lower(), (parts.hostname or "").rstrip(".")
+    if _S3_OF_AWS.search(host):
+        return next((name for pattern, name in _PARTITIONS if pattern.search(host)), _AWS)
+    if _LOOPBACK.fullmatch(host):
+        host = "127.0.0.1"
+    elif ":" in host:
+        host = f"[{host}]"
+    port = "" if parts.port in (None, _PORTS.get(scheme)) else f":{parts.port}"
+    return f"{scheme}://{host}{port}{parts.path.rstrip('/')}"
+
+
+def endpoint_of(url: str, names: Mapping[str, str]) -> Endpoint:
+    """The service at an address, where people gave `names` to some addresses."""
+    named = {endpoint_name(address): name for address, name in names.items()}
+    address = endpoint_name(url)
+    name = named.get(address, address)
+    return Endpoint((name, *(other for other in named if named[other] == name and other != name)))
 
 
 @dataclass(frozen=True, slots=True)

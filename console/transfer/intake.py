@@ -1,7 +1,7 @@
 """From paths to documents: what is uploaded, under which key, and what is refused.
 
     from console.transfer.intake import Intake
-    intake = Intake(settings.s3, settings.transfer, host="me", source=Source.COMMAND)
+    intake = Intake(settings.s3, settings.transfer, host="me", source=Source.COMMAND, endpoint=sender.endpoint.name)
     for batch in intake.batches(["photos"]): records.uploads.add(batch)
 
 Owns putting together selection, fingerprint, content type and key. Nothing is sent or written here.
@@ -44,11 +44,12 @@ class Intake:
         *,
         host: str,
         source: Source,
+        endpoint: str,
         batch: ObjectId | None = None,
         duplicates: DuplicatePolicy | None = None,
     ) -> None:
-        """`batch` marks the uploads of one command; `duplicates` is for this destination, None as the settings of
-        whoever carries them out have it.
+        """`endpoint` is the name of the S3 service whose bucket is meant; `batch` marks the uploads of one command;
+        `duplicates` is for this destination, None as the settings of whoever carries them out have it.
 
         Raises:
             ConfigurationError: no bucket is set, or the key template is wrong.
@@ -60,6 +61,7 @@ class Intake:
         self._template = KeyTemplate.parse(transfer.key_template)
         self._host = host
         self._source = source
+        self._endpoint = endpoint
         self._batch = batch
         self._duplicates = duplicates
         self.refusals: list[Refusal] = []
@@ -109,6 +111,7 @@ class Intake:
             source=self._source,
             batch=self._batch,
             duplicates=self._duplicates,
+            endpoint=self._endpoint,
         )
 
 

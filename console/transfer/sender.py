@@ -15,10 +15,11 @@ from types import TracebackType
 from typing import Final, Self
 
 from console.config import S3Settings, TransferSettings
-from console.models import Multipart, Upload
+from console.models import Endpoint, Multipart, Upload
 from console.records.new_upload import NewUpload
 from console.records.runners import Limits
 from console.records.uploads import Uploads
+from console.transfer.address import endpoint_of
 from console.transfer.client import ClientOptions
 from console.transfer.control import Control, Journal, Unattended
 from console.transfer.engine import ObjectSettings
@@ -68,6 +69,7 @@ class S3Sender:
             ConfigurationError: no credentials or region, or a wrong endpoint.
         """
         self._bucket = s3.bucket
+        self._endpoint_names = s3.endpoint_names
         self._prefix = _listed_prefix(s3.prefix, transfer.key_template)
         self._transport = open_transport(
             client_options(s3, transfer),
@@ -92,9 +94,14 @@ class S3Sender:
         self._small_files = SmallFiles(self._transport, self._options)
 
     @property
-    def endpoint(self) -> str:
+    def address(self) -> str:
         """Where S3 is."""
         return self._transport.s3.meta.endpoint_url
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """What records call it."""
+        return endpoint_of(self.address, self._endpoint_names)
 
     def send(self, upload: Upload, journal: Journal, control: Control) -> Confirmation:
         """Send one upload, start to confirmed end. Raises `TransferError` or `Stopped`."""

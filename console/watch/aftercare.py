@@ -20,7 +20,7 @@ from pymongo.errors import PyMongoError
 
 from console.errors import ConsoleError
 from console.formatting import visible
-from console.models import Upload, UploadStatus
+from console.models import Endpoint, Upload, UploadStatus
 from console.records.connection import words
 from console.transfer.errors import TransferError
 from console.transfer.refusal import Refusal
@@ -40,6 +40,11 @@ _log = logging.getLogger(__name__)
 
 class Verifier(Protocol):
     """What deleting asks of S3; `transfer.sender.S3Sender` is one."""
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Which S3 service that is."""
+        ...
 
     def verify(self, upload: Upload) -> Comparison:
         """Compare file and object as both are now. Raises `TransferError`."""

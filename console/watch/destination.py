@@ -40,6 +40,7 @@ class Destination:
         transfer: TransferSettings,
         *,
         host: str,
+        endpoint: str,
         batch: ObjectId | None = None,
     ) -> None:
         """Raises ConfigurationError where neither rule nor settings name a bucket."""
@@ -47,7 +48,16 @@ class Destination:
             s3 = s3.model_copy(update={"bucket": named[0], "prefix": named[1]})
         if rule.key_template is not None:
             transfer = transfer.model_copy(update={"key_template": rule.key_template})
-        self._intake = Intake(s3, transfer, host=host, source=Source.WATCH, batch=batch, duplicates=rule.duplicates)
+        self._intake = Intake(
+            s3,
+            transfer,
+            host=host,
+            source=Source.WATCH,
+            endpoint=endpoint,
+            batch=batch,
+            duplicates=rule.duplicates,
+        )
+        self.endpoint = endpoint
         self.bucket = s3.bucket
         self.scope = rule.shared_as or host
         self.words = visible(f"s3://{s3.bucket}/{s3.prefix.strip('/')}".rstrip("/"))
@@ -69,7 +79,7 @@ class Destination:
         Without the predecessor a file that is changed back to an earlier state could not be sent again.
         """
         path = upload.path_bytes if upload.path_bytes is not None else os.fsencode(upload.path)
-        parts = (self.scope, self.bucket, upload.size, upload.mtime_ns, upload.fingerprint, predecessor)
+        parts = (self.scope, self.endpoint, self.bucket, upload.size, upload.mtime_ns, upload.fingerprint, predecessor)
         text = b"\0".join([path, *(str(part).encode("utf-8", "surrogateescape") for part in parts)])
         digest = hashlib.blake2b(text, digest_size=_DIGEST_BYTES).hexdigest()
         return replace(upload, watch=Watched(rule=self._rule, scope=self.scope, digest=digest))

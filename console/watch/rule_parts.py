@@ -62,8 +62,11 @@ class RuleParts:
         trouble: Callable[[str], None],
     ) -> Self:
         """Raises ConfigurationError where neither rule nor settings name a bucket."""
-        destination = Destination(rule, around.s3, around.transfer, host=around.host, batch=around.batch)
-        sent = SentFiles(around.uploads, destination.scope, destination.bucket)
+        endpoint = around.verifier.endpoint
+        destination = Destination(
+            rule, around.s3, around.transfer, host=around.host, endpoint=endpoint.name, batch=around.batch
+        )
+        sent = SentFiles(around.uploads, destination.scope, endpoint, destination.bucket)
         judge = Judge(
             rule,
             destination,

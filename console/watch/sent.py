@@ -17,10 +17,10 @@ from bson import Int64, ObjectId
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from console.errors import MongoUnsuitable
-from console.models import Requested, Upload, UploadStatus, read_upload
+from console.models import Endpoint, Requested, Upload, UploadStatus, read_upload
 from console.records.connection import Document
 from console.records.new_upload import NewUpload
-from console.records.transitions import NOW, OPEN, Fields, Filter, free, literal
+from console.records.transitions import NOW, OPEN, Fields, Filter, at_endpoint, free, literal
 from console.records.uploads import Uploads
 from console.transfer.intake import as_text
 from console.watch.at_rest import Found
@@ -111,12 +111,13 @@ class Record:
 
 
 class SentFiles:
-    """The uploads of watches within one scope (a host, or several that share a folder) to one bucket. Thread-safe."""
+    """The uploads of watches within one scope (a host, or several that share a folder) to one bucket of an endpoint.
+    Thread-safe."""
 
-    def __init__(self, uploads: Uploads, scope: str, bucket: str) -> None:
+    def __init__(self, uploads: Uploads, scope: str, endpoint: Endpoint, bucket: str) -> None:
         self._uploads = uploads
         self._collection = uploads.collection
-        self._here: Filter = {"watch.scope": scope, "bucket": bucket}
+        self._here: Filter = {"watch.scope": scope, "bucket": bucket, **at_endpoint(endpoint)}
 
     def newest(self, paths: Sequence[str]) -> dict[str, Record]:
         """The newest record of each path (as `open()` takes it) that has one."""

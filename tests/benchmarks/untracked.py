@@ -66,11 +66,13 @@ def main() -> int:
     """Send what is under the path; gives the exit code."""
     path, to = sys.argv[1:]
     settings = _redirected(load(None, os.environ, {}), to)
-    intake = Intake(settings.s3, settings.transfer, host="benchmark", source=Source.COMMAND)
     with (
         S3Sender(settings.s3, settings.transfer) as sender,
         ThreadPoolExecutor(settings.transfer.parallel_uploads) as threads,
     ):
+        intake = Intake(
+            settings.s3, settings.transfer, host="benchmark", source=Source.COMMAND, endpoint=sender.endpoint.name
+        )
         sending = _Sending(sender)
         for batch in intake.batches([path]):
             for _ in threads.map(lambda new: sending.send(_upload(new)), batch):

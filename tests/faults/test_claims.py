@@ -66,7 +66,9 @@ def test_what_a_lost_answer_hides_is_found_once_there_is_room(
     world.let(1)
     older = world.add(*(world.file(6 * MIB, f"older-{number}.bin") for number in range(6)))
     wait_for(lambda: "uploading" in world.statuses(older), "the first of them is at work")
-    intake = Intake(world.s3_settings, world.transfer, host=runner.host, source=Source.COMMAND)
+    intake = Intake(
+        world.s3_settings, world.transfer, host=runner.host, source=Source.COMMAND, endpoint=world.proxy.url
+    )
     paths = [world.file(1000, f"{number}.bin") for number in range(3)]
     [batch] = intake.batches([os.fspath(path) for path in paths])
     uploads.loses_answer = True
@@ -141,7 +143,9 @@ def test_what_is_just_being_inserted_is_not_taken_for_a_lost_claim(world: World)
     first = world.add(world.file(1000, "first"))
     runner = world.start_runner(records=replace(world.records, uploads=uploads), lease_seconds=600)
     world.wait_completed(first)  # now it is known what the server returns, and small files are inserted as held
-    intake = Intake(world.s3_settings, world.transfer, host=runner.host, source=Source.COMMAND)
+    intake = Intake(
+        world.s3_settings, world.transfer, host=runner.host, source=Source.COMMAND, endpoint=world.proxy.url
+    )
     paths = [world.file(1000, f"{number}.bin") for number in range(3)]
     [batch] = intake.batches([os.fspath(path) for path in paths])
     uploads.is_slow = True

@@ -28,6 +28,7 @@ from console.records.feed import ChangeFeed
 from console.records.intents import request_all, retry_all
 from console.records.runners import Limits
 from console.records.writer import LEASE_SECONDS
+from console.transfer.address import endpoint_name
 from console.transfer.identity import RunnerIdentity
 from console.transfer.intake import Intake
 from console.transfer.open_multiparts import OpenMultipart, open_multiparts
@@ -203,7 +204,14 @@ class World:
     ) -> list[ObjectId]:
         """Pending documents for the files, as `upload --detach` makes them."""
         settings = self.s3_settings.model_copy(update={"bucket": bucket or self.bucket})
-        intake = Intake(settings, self.transfer, host=host, source=Source.COMMAND, duplicates=duplicates)
+        intake = Intake(
+            settings,
+            self.transfer,
+            host=host,
+            source=Source.COMMAND,
+            endpoint=endpoint_name(self.proxy.url),
+            duplicates=duplicates,
+        )
         ids: list[ObjectId] = []
         for batch in intake.batches([os.fspath(path) for path in paths]):
             added = self.records.uploads.add(batch)

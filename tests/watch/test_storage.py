@@ -59,7 +59,7 @@ def settings_of(endpoint: str) -> Settings:
 
 def found_by(rule: WatchRule, settings: Settings) -> dict[str, Upload]:
     """The documents of the files in the rule's folder, by their names."""
-    destination = Destination(rule, settings.s3, settings.transfer, host="h")
+    destination = Destination(rule, settings.s3, settings.transfer, host="h", endpoint="http://s3")
     made = [destination.upload(found) for found in Scanner(rule).files()]
     return {new.filename: Upload.model_validate(new.document(datetime.now(UTC))) for new in made}
 
