@@ -13,6 +13,7 @@ from console.commands.fullscreen import run as run_console
 from console.config import ENVIRONMENT_PREFIX, Settings, load
 from console.embedded.samples import make_samples
 from console.embedded.services import EmbeddedServices
+from console.private_files import open_private
 
 BANDWIDTH: Final = "12 MiB"
 PART_SIZE: Final = "5 MiB"  # the least: at this bandwidth the bars move once a second or so
@@ -56,9 +57,8 @@ def _settings(environment: Mapping[str, str], files: Path) -> Settings:
 
 
 def _write_environment(path: Path, environment: Mapping[str, str]) -> str:
-    """A file for other shells, and what to do with it; it holds the access key, so it is the person's alone."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+    """A file for other shells, and what to do with it; it holds secrets, so it is the person's alone."""
+    with os.fdopen(open_private(path), "w", encoding="utf-8") as file:
         file.writelines(f"export {name}={shlex.quote(value)}\n" for name, value in environment.items())
         programs = shlex.quote(str(Path(sys.executable).parent))  # an environment that is not active there, say
         file.write(f'export PATH={programs}:"$PATH"\n')

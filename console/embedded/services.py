@@ -1,16 +1,17 @@
 """Both embedded servers as one thing: started together, told about in one place, ended together.
 
-Owns the folder's layout and what is remembered between runs (ports, access key). Not here: the command `services`
-(`console.commands.services`), sample files (`samples`).
+Owns the folder's layout and what is remembered between runs (ports, password, access key). Not here: the command
+`services` (`console.commands.services`), sample files (`samples`).
 
-    DIR/services.json   ports and access key, where the folder is kept
+    DIR/services.json   ports, password and access key, where the folder is kept
     DIR/lock            held while servers run on the folder
-    DIR/mongodb/        mongod's data; its log is mongodb.log
+    DIR/mongodb/        mongod's data; its log is mongodb.log, its key mongodb.key
     DIR/s3/BUCKET/      the objects; the server's log is s3.log
 """
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
@@ -24,6 +25,7 @@ from console.embedded.replica_set import ReplicaSet
 from console.embedded.s3 import AccessKey, S3Server
 from console.errors import EmbeddedServerFailed
 from console.formatting import visible
+from console.private_files import open_private
 
 BUCKET: Final = "uploads"
 
@@ -35,6 +37,7 @@ class _Kept(BaseModel):
 
     mongodb_port: int
     s3_port: int
+    mongodb_password: str = ""  # those of before had none
     access_key: str
     secret_key: str
 
@@ -42,7 +45,7 @@ class _Kept(BaseModel):
 class EmbeddedServices:
     """A running mongod (one member, primary) and S3 server (one bucket). A context manager that ends both.
 
-    Loopback only. MongoDB asks for no password: whoever can log in to this machine can reach it.
+    Loopback only, where other users of the machine are too: both ask for a password.
     """
 
     def __init__(self, folder: ServiceFolder, replica_set: ReplicaSet, s3_server: S3Server) -> None:
@@ -63,7 +66,11 @@ class EmbeddedServices:
         folder = ServiceFolder(directory)
         try:
             kept = _read(folder)
-            replica_set = ReplicaSet(folder, ports=[kept.mongodb_port] if kept else ())
+            replica_set = ReplicaSet(
+                folder,
+                ports=[kept.mongodb_port] if kept else (),
+                password=kept.mongodb_password if kept else None,
+            )
             s3_server = S3Server(
                 folder,
                 bucket=BUCKET,
@@ -146,13 +153,14 @@ class EmbeddedServices:
         kept = _Kept(
             mongodb_port=self.replica_set.members[0].port,
             s3_port=self.s3_server.port,
+            mongodb_password=self.replica_set.password,
             access_key=self.access_key,
             secret_key=self.secret_key,
         )
         file = self._folder.path / "services.json"
         draft = file.with_suffix(".new")
-        draft.touch(mode=0o600)
-        draft.write_text(kept.model_dump_json(indent=2) + "\n")
+        with os.fdopen(open_private(draft), "w") as stream:
+            stream.write(kept.model_dump_json(indent=2) + "\n")
         draft.replace(file)
 
 
@@ -165,5 +173,5 @@ def _read(folder: ServiceFolder) -> _Kept | None:
     except (OSError, ValidationError) as error:
         raise EmbeddedServerFailed(
             f"{visible(str(file))} cannot be read: {error}",
-            advice="Remove that file: ports and access key are then made anew.",
+            advice="Remove that file: ports, password and access key are then made anew.",
         ) from None

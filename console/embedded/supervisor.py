@@ -96,6 +96,7 @@ def main() -> int:
     parser.add_argument("command", nargs="*")
     arguments = parser.parse_args()
 
+    os.umask(0o077)  # the server's files are for this user alone
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
     signal.set_wakeup_fd(wake_write)

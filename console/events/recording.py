@@ -26,6 +26,7 @@ from console.events.event import ChangeEvent
 from console.events.feed_items import Gap
 from console.events.text import CANONICAL, json_line
 from console.formatting import visible
+from console.private_files import open_private
 
 MAX_BYTES: Final = 256 * 1024 * 1024
 _DIGITS: Final = 6
@@ -83,7 +84,7 @@ class Recorder:
 
     def _open(self) -> int:
         try:
-            file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            file = open_private(self.path, os.O_RDWR | os.O_APPEND)
         except OSError as error:
             raise UsageError(f"recording {visible(str(self.path))}: {_words(error)}") from error
         try:

@@ -21,6 +21,8 @@ from urllib.parse import quote
 
 import platformdirs
 
+from console.private_files import make_private_folder, open_private
+
 _SUFFIX: Final = ".lock"
 _FORGOTTEN_SECONDS: Final = 7 * 86_400
 
@@ -56,8 +58,8 @@ class RunnerIdentity:
         """Made under another name, so that nobody finds it before it is locked; None where none can be made."""
         draft = self._path.with_suffix(".new")
         try:
-            self._directory.mkdir(parents=True, exist_ok=True)
-            file = draft.open("w")
+            make_private_folder(self._directory)
+            file = os.fdopen(open_private(draft), "w")
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             file.write(self._deployment)
             file.flush()

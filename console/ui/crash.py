@@ -5,6 +5,7 @@ Owns the file and the sentence that names it. The report has no values of variab
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 import traceback
@@ -14,6 +15,7 @@ import platformdirs
 
 import console
 from console.formatting import visible
+from console.private_files import make_private_folder, open_private
 
 
 def report() -> str:
@@ -24,8 +26,9 @@ def report() -> str:
     now = datetime.now(UTC)
     path = platformdirs.user_state_path("upload-console") / f"fault-{now:%Y%m%d-%H%M%S}.txt"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(_text(error, now), encoding="utf-8", errors="backslashreplace")
+        make_private_folder(path.parent)
+        with os.fdopen(open_private(path), "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(_text(error, now))
     except OSError as failure:
         return f"{words}\n{uploads}\nNo report could be written to {path}: {failure.strerror}."
     return f"{words}\n{uploads}\nPlease send the report, and say what you did last: {path}"

@@ -6,6 +6,7 @@ differs (`console.events.rows`), how it is drawn (`compare_rows`), which events 
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -25,6 +26,7 @@ from console.events.buffer import EventBuffer
 from console.events.event import ChangeEvent
 from console.events.text import json_line, json_text
 from console.formatting import visible
+from console.private_files import open_private
 from console.ui.backend import ImageSource
 from console.ui.blocking import ask
 from console.ui.clipboard import copy
@@ -292,7 +294,9 @@ def write_new(path: Path, text: str) -> None:
         UsageError: it is there, or cannot be written.
     """
     try:
-        with path.expanduser().open("x", encoding="utf-8") as file:
+        with os.fdopen(open_private(path.expanduser(), os.O_WRONLY | os.O_EXCL), "w", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}", advice="Nothing was written; choose another name.") from None
+        raise UsageError(
+            f"{visible(str(path))}: {error.strerror}", advice="Nothing was written; choose another name."
+        ) from None

@@ -22,14 +22,6 @@ def client(replica_set):
         yield client
 
 
-def test_a_mongod_on_the_path_wins(tmp_path, monkeypatch):
-    own = tmp_path / "mongod"
-    own.write_text("#!/bin/sh\n")
-    own.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert find_mongod() == own
-
-
 def test_no_mongod_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(mongod.importlib.util, "find_spec", lambda _: None)

@@ -15,14 +15,6 @@ def test_rclone_of_this_environment_is_found_without_a_path(tmp_path, monkeypatc
     assert str(find_rclone().parent) == sysconfig.get_path("scripts")
 
 
-def test_an_rclone_on_the_path_wins(tmp_path, monkeypatch):
-    own = tmp_path / "rclone"
-    own.write_text("#!/bin/sh\n")
-    own.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert find_rclone() == own
-
-
 def test_no_rclone_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import signal
 import socketserver
@@ -16,6 +17,7 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 from pymongo import MongoClient
+from pymongo.errors import OperationFailure
 
 from console.commands.services import ServicesLine
 from console.embedded.lifetime import LOOPBACK
@@ -212,6 +214,53 @@ def test_the_secret_key_is_checked_and_not_seen_by_other_users(running_services)
         assert running_services.line["secret_key"] not in " ".join(process.cmdline())
     with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
         running_services.s3(aws_secret_access_key="wrong").list_buckets()
+
+
+def test_mongodb_answers_nobody_without_the_password(running_services):
+    line = running_services.line
+    parts = urlsplit(line["mongodb_uri"])
+    for process in running_services.descendants:
+        assert parts.password not in " ".join(process.cmdline())
+    for user in ("", f"{parts.username}:wrong@"):
+        uri = f"mongodb://{user}{LOOPBACK}:{parts.port}/?directConnection=true"
+        with MongoClient(uri, serverSelectionTimeoutMS=60_000) as client:
+            with pytest.raises(OperationFailure):
+                client.test.things.find_one()
+            with pytest.raises(OperationFailure):  # not even the first one to come may make himself a user
+                client.admin.command("createUser", "me", pwd="mine", roles=["root"])
+
+
+def test_all_that_it_keeps_is_for_its_user_alone(start_services, tmp_path):
+    before = os.umask(0)
+    try:
+        services = start_services(tmp_path / "new" / "data")
+        services.s3().put_object(Bucket=services.line["bucket"], Key="a/b", Body=b"x")
+        entries = [tmp_path / "new", *(tmp_path / "new").rglob("*")]
+        assert {str(entry): oct(mode) for entry in entries if (mode := entry.lstat().st_mode) & 0o077} == {}
+    finally:
+        os.umask(before)
+
+
+def test_a_kept_folder_from_before_passwords_gets_one(start_services, tmp_path):
+    first = start_services(tmp_path)
+    insert(first.line, {"_id": "kept"})
+    first.end(signal.SIGTERM)
+    file = tmp_path / "services.json"
+    kept = json.loads(file.read_text())
+    del kept["mongodb_password"]
+    file.write_text(json.dumps(kept))
+    tmp_path.chmod(0o755)
+    second = start_services(tmp_path)
+    assert documents(second.line) == [{"_id": "kept"}]
+    assert urlsplit(second.line["mongodb_uri"]).password != urlsplit(first.line["mongodb_uri"]).password
+    assert tmp_path.stat().st_mode & 0o077 == 0
+
+
+def test_a_folder_that_others_may_change_is_refused(tmp_path):
+    (tmp_path / "something").write_text("of mine")
+    tmp_path.chmod(0o777)
+    assert "other users may change what is in it" in refusal(tmp_path).message
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["something"]
 
 
 def test_the_persons_own_rclone_configuration_has_no_say(start_services, tmp_path, monkeypatch):

@@ -1,6 +1,6 @@
 """A TCP connection to a real server that can be cut, closed to newcomers, or frozen.
 
-    with Gate("127.0.0.1:27017") as gate:
+    with Gate("mongodb://user:password@127.0.0.1:27017/?replicaSet=rs0") as gate:
         gate.cut()     # connections break, new ones are refused
         gate.freeze()  # connections stay, nothing passes: a network that swallows packets
         gate.mend()
@@ -16,24 +16,27 @@ import struct
 import threading
 from contextlib import suppress
 from typing import Final, Self
+from urllib.parse import urlsplit
 
 _LOOK_AGAIN_SECONDS: Final = 0.05
 _PIECE: Final = 256 * 1024
 
 
 class Gate:
-    """A port before `server` ("host:port"). A context manager; `address` is where clients go."""
+    """A port before the server of a connection string. A context manager; `uri` is where clients go."""
 
     def __init__(self, server: str) -> None:
-        host, _, port = server.rpartition(":")
-        self._server = (host, int(port))
+        parts = urlsplit(server)
+        self._server = (parts.hostname, parts.port)
         self._closing = threading.Event()
         self._open = threading.Event()
         self._open.set()
         self._lock = threading.Lock()
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
         self._listener: socket.socket | None = self._listen(0)
-        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self._port = self._listener.getsockname()[1]
+        user, _, _ = parts.netloc.rpartition("@")
+        self.uri = f"mongodb://{user}@127.0.0.1:{self._port}/?directConnection=true"
 
     def __enter__(self) -> Self:
         return self
@@ -63,7 +66,7 @@ class Gate:
     def mend(self) -> None:
         """All is well again."""
         if self._listener is None:
-            self._listener = self._listen(int(self.address.rpartition(":")[2]))
+            self._listener = self._listen(self._port)
         self._open.set()
 
     def _listen(self, port: int) -> socket.socket:

@@ -185,12 +185,11 @@ def test_a_signal_while_mongodb_says_nothing(
     make_world: MakeWorld, services: Any, number: signal.Signals, words: str
 ) -> None:
     """The pause cannot be written; the program ends all the same, and the next runner adopts the upload at once."""
-    with Gate(services.replica_set.members[0].address) as gate:
+    with Gate(services.mongodb_uri) as gate:
         world = make_world()
         world.file(SIZE)
         world.let(1)
-        uri = f"mongodb://{gate.address}/?directConnection=true"
-        with upload_command(world, MONGODB__URI=uri) as process:
+        with upload_command(world, MONGODB__URI=gate.uri) as process:
             upload_id = at_work(world)
             gate.freeze()
             begun = time.monotonic()

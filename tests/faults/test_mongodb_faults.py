@@ -62,12 +62,8 @@ def alone() -> Iterator[ReplicaSet]:
 @pytest.fixture
 def gate(services: EmbeddedServices) -> Iterator[Gate]:
     """A connection to the tests' mongod that can break."""
-    with Gate(services.replica_set.members[0].address) as gate:
+    with Gate(services.mongodb_uri) as gate:
         yield gate
-
-
-def through(gate: Gate) -> str:
-    return f"mongodb://{gate.address}/?directConnection=true"
 
 
 @pytest.mark.parametrize("fault", ["step_down", "kill_primary"])
@@ -127,7 +123,7 @@ def test_the_only_server_says_nothing_for_longer_than_a_lease(alone: ReplicaSet,
 
 @pytest.mark.parametrize("fault", ["cut", "freeze"])
 def test_the_connection_is_lost_for_longer_than_a_lease(gate: Gate, make_world: MakeWorld, fault: str) -> None:
-    world = make_world(mongodb_uri=through(gate))
+    world = make_world(mongodb_uri=gate.uri)
     ids = start_work(world)
     world.let(1)
     world.start_runner(lease_seconds=LEASE)
@@ -143,7 +139,7 @@ def test_the_connection_is_lost_for_longer_than_a_lease(gate: Gate, make_world: 
 
 
 def test_a_failure_during_an_outage_is_told_after_it(gate: Gate, make_world: MakeWorld) -> None:
-    world = make_world(mongodb_uri=through(gate))
+    world = make_world(mongodb_uri=gate.uri)
     [upload_id] = world.add(world.file(LARGE))
     world.proxy.plan("UploadPart", Answer(403, "ExpiredToken"), times=1000, skip=1)
     world.let(1)
@@ -164,7 +160,7 @@ def test_an_intent_from_elsewhere_during_the_outage_is_obeyed_after_it(
     gate: Gate, make_world: MakeWorld, mongodb_uri: str
 ) -> None:
     """The lease has run out by then, so whoever asks settles it, and the runner finds that it is no longer its own."""
-    world = make_world(mongodb_uri=through(gate), parallel_parts=8)  # as many as both have
+    world = make_world(mongodb_uri=gate.uri, parallel_parts=8)  # as many as both have
     paused, cancelled = world.add(world.file(16 * MIB, "paused"), world.file(16 * MIB, "cancelled"))
     outside = world.open_records(uri=SecretStr(mongodb_uri))
     world.let(1)
@@ -191,7 +187,7 @@ def test_an_object_that_is_complete_before_the_intent_is_known_is_told_as_comple
     gate: Gate, make_world: MakeWorld, mongodb_uri: str, requested: Requested, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(record_journal, "_PATIENCE_SECONDS", 0.1)  # nobody will answer
-    world = make_world(mongodb_uri=through(gate))
+    world = make_world(mongodb_uri=gate.uri)
     [upload_id] = world.add(world.file(21 * MIB))
     outside = world.open_records(uri=SecretStr(mongodb_uri))
     world.let(1)
@@ -215,7 +211,7 @@ def test_a_runner_that_is_cut_off_gives_way_to_the_one_that_adopted(
     sizes = (21 * MIB, 11 * MIB)
     ids = world.add(*(world.file(size, f"{size}.bin") for size in sizes))
     world.let(1)
-    cut_off = world.start_runner(records=world.open_records(uri=SecretStr(through(gate))), lease_seconds=LEASE)
+    cut_off = world.start_runner(records=world.open_records(uri=SecretStr(gate.uri)), lease_seconds=LEASE)
     world.wait_parts(ids[0], 1)
     gate.cut()
     other = world.start_runner(lease_seconds=LEASE)
@@ -233,7 +229,7 @@ def test_leaving_while_mongodb_is_away_takes_no_longer(gate: Gate, make_world: M
     world = make_world()
     [upload_id] = world.add(world.file(LARGE))
     world.let(1)
-    runner = world.start_runner(records=world.open_records(uri=SecretStr(through(gate))))
+    runner = world.start_runner(records=world.open_records(uri=SecretStr(gate.uri)))
     world.wait_parts(upload_id, 1)
     gate.cut()
     with suppress(PyMongoError):

@@ -1,0 +1,76 @@
+"""What is written is for this user alone, whatever the umask and whoever was there before."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from console.private_files import make_private_folder, open_private
+
+
+@pytest.fixture(params=[0o000, 0o022, 0o077, 0o777])
+def _umask(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = os.umask(request.param)
+    yield
+    os.umask(before)
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+@pytest.mark.usefixtures("_umask")
+def test_under_any_umask(tmp_path: Path) -> None:
+    folder = tmp_path / "state" / "program"
+    make_private_folder(folder)
+    os.close(open_private(folder / "file"))
+    assert [mode(tmp_path / "state"), mode(folder), mode(folder / "file")] == [0o700, 0o700, 0o600]
+
+
+def test_a_folder_that_others_could_enter_is_closed_to_them(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    make_private_folder(tmp_path)
+    assert mode(tmp_path) == 0o700
+
+
+def test_a_file_in_the_folders_place_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("")
+    with pytest.raises(FileExistsError):
+        make_private_folder(tmp_path / "state")
+
+
+def test_a_file_that_is_there_keeps_its_mode_and_is_emptied(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("before")
+    file.chmod(0o640)
+    os.close(open_private(file, os.O_WRONLY | os.O_APPEND))
+    assert file.read_text() == "before"
+    os.close(open_private(file))
+    assert file.read_text() == ""
+    assert mode(file) == 0o640
+
+
+def test_one_that_must_be_new_is(tmp_path: Path) -> None:
+    os.close(open_private(tmp_path / "file", os.O_WRONLY | os.O_EXCL))
+    with pytest.raises(FileExistsError):
+        open_private(tmp_path / "file", os.O_WRONLY | os.O_EXCL)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_another_user_has_put_there_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("theirs")
+    for name in ("folder", "file"):
+        os.chown(tmp_path / name, 65534, 65534)
+    with pytest.raises(PermissionError, match="belongs to another user"):
+        make_private_folder(tmp_path / "folder")
+    with pytest.raises(PermissionError, match="belongs to another user"):
+        open_private(tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "theirs"
+
+
+def test_a_device_is_taken_as_it_is() -> None:
+    os.close(open_private(Path(os.devnull)))
