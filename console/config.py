@@ -86,6 +86,9 @@ Seconds = Annotated[Number, Field(gt=0, le=_LONGEST_SECONDS)]
 PartSize = Annotated[Size, Field(ge=5 * MEBIBYTE, le=5 * GIBIBYTE)]
 
 
+Parallel = Annotated[Count, Field(ge=1, le=MOST_PARALLEL)]
+
+
 class MongoSettings(_Section):
     """Where the records are. `uri` as PyMongo takes it, TLS and authentication included."""
 
@@ -116,11 +119,11 @@ class S3Settings(_Section):
 
 class TransferSettings(_Section):
     """How bytes are sent. Sizes in bytes or as `8 MiB`; `bandwidth_limit` a second, 0 for none; `part_size` None as the
-    file's size suggests."""
+    file's size suggests; `parallel_…` None as turns out best."""
 
     key_template: str = "{prefix}/{relative_path}"
-    parallel_uploads: Count = Field(4, ge=1, le=MOST_PARALLEL)
-    parallel_parts: Count = Field(8, ge=1, le=MOST_PARALLEL)
+    parallel_uploads: Annotated[Parallel | None, BeforeValidator(_none_if_auto)] = None
+    parallel_parts: Annotated[Parallel | None, BeforeValidator(_none_if_auto)] = None
     part_size: Annotated[PartSize | None, BeforeValidator(_none_if_auto)] = None
     multipart_threshold: Size = Field(ByteSize(16 * MEBIBYTE), ge=0, le=5 * GIBIBYTE)
     bandwidth_limit: Size = Field(ByteSize(0), ge=0)

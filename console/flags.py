@@ -95,8 +95,10 @@ Runners = Annotated[
 Bandwidth = Annotated[
     str | None, typer.Option(help="Bytes a second for all uploads of a runner; 0 for no limit.", metavar="SIZE")
 ]
-ParallelUploads = Annotated[int | None, typer.Option(min=1, max=MOST_PARALLEL, help="Parallel uploads.", metavar="N")]
-ParallelParts = Annotated[int | None, typer.Option(min=1, max=MOST_PARALLEL, help="Parallel parts.", metavar="N")]
+ParallelUploads = Annotated[
+    str | None, typer.Option(help=f"Parallel uploads: 1 to {MOST_PARALLEL}, or auto.", metavar="N")
+]
+ParallelParts = Annotated[str | None, typer.Option(help=f"Parallel parts: 1 to {MOST_PARALLEL}, or auto.", metavar="N")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 Folders = Annotated[
     list[Path] | None,

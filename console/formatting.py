@@ -77,6 +77,11 @@ def age(moment: datetime | None, now: datetime) -> str:
     return f"{total}s"
 
 
+def count_at_once(number: int | None, singular: str) -> str:
+    """`4 parts`; `parts: auto` where the number is found."""
+    return f"{singular}s: auto" if number is None else count(number, singular)
+
+
 def count(number: int, noun: str, plural: str = "") -> str:
     """`1 upload`, `12,400 uploads`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

@@ -8,41 +8,46 @@ from dataclasses import dataclass, replace
 
 from pydantic import BaseModel, ByteSize, TypeAdapter, ValidationError
 
+from console.choices import MOST_PARALLEL
 from console.config import Settings
 from console.errors import UsageError
-from console.formatting import byte_rate, count, visible
+from console.formatting import byte_rate, count_at_once, visible
 from console.records.database import Records
-from console.records.runners import Limits, RunnerState
+from console.records.runners import AUTO, Limits, RunnerState
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What shall be another; None stays. `bandwidth` as it was typed, a second, 0 for no limit."""
+    """What shall be another, as it was typed; None stays. `bandwidth` a second, 0 for no limit."""
 
     bandwidth: str | None = None
-    uploads: int | None = None
-    parts: int | None = None
+    uploads: str | None = None
+    parts: str | None = None
 
     def of(self, limits: Limits) -> Limits:
         """The limits with the change.
 
         Raises:
-            UsageError: the bandwidth is no size.
+            UsageError: the bandwidth is no size, or a number makes no sense.
         """
         if self.bandwidth is not None:
             limits = replace(limits, bandwidth=_size(self.bandwidth))
-        return replace(limits, uploads=self.uploads or limits.uploads, parts=self.parts or limits.parts)
+        if self.uploads is not None:
+            limits = replace(limits, uploads=_at_once("--uploads", self.uploads))
+        if self.parts is not None:
+            limits = replace(limits, parts=_at_once("--parts", self.parts))
+        return limits
 
 
 class LimitsLine(BaseModel):
-    """One line of `limits --json`. `bandwidth` in bytes a second, 0 for none."""
+    """One line of `limits --json`. `bandwidth` in bytes a second, 0 for none; `uploads`, `parts`: a number or auto."""
 
     runner: str
     host: str
     kind: str
     bandwidth: int
-    uploads: int
-    parts: int
+    uploads: int | str
+    parts: int | str
 
 
 def run(settings: Settings, runners: Sequence[str], change: Change, *, as_json: bool) -> int:
@@ -65,6 +70,14 @@ def run(settings: Settings, runners: Sequence[str], change: Change, *, as_json: 
     return 0 if changed else 1
 
 
+def _at_once(flag: str, text: str) -> int | None:
+    if text.strip().lower() == AUTO:
+        return None
+    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text) <= MOST_PARALLEL:
+        raise UsageError(f"{flag}: expected auto, or a number from 1 to {MOST_PARALLEL}, got {visible(text)}")
+    return int(text)
+
+
 def _size(text: str) -> int:
     try:
         size = TypeAdapter(ByteSize).validate_python(text)
@@ -81,5 +94,5 @@ def _line(state: RunnerState, *, as_json: bool) -> str:
         line = LimitsLine(runner=state.runner, host=state.host, kind=state.kind, **limits.document())
         return line.model_dump_json() + "\n"
     rate = byte_rate(limits.bandwidth) or "no limit"
-    at_once = f"{count(limits.uploads, 'upload')}  {count(limits.parts, 'part')}"
+    at_once = f"{count_at_once(limits.uploads, 'upload')}  {count_at_once(limits.parts, 'part')}"
     return f"{visible(state.runner)}  {visible(state.kind)}  {rate}  {at_once}\n"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pymongo import ReturnDocument
 from pymongo.collection import Collection
@@ -20,21 +20,26 @@ from console.config import TransferSettings
 from console.records.connection import Document
 from console.records.transitions import NOW, literal
 
+T = TypeVar("T")
+
 HEARTBEAT_SECONDS: Final = 2.0
 LIVE_SECONDS: Final = 15.0
 LEAVING: Final = "leaving"
 """The kind of a runner that begins nothing more: nobody may count on it for new uploads."""
 _FORGOTTEN_SECONDS: Final = 7 * 86_400
+AUTO: Final = "auto"
+"""In place of a number: as many as turn out best."""
 _AT_ONCE: Final = range(1, MOST_PARALLEL + 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What all uploads of a runner share. `bandwidth` in bytes per second, 0 for none."""
+    """What all uploads of a runner share. `bandwidth` in bytes a second, 0 for none; `uploads` and `parts` at once,
+    None as turns out best."""
 
     bandwidth: int
-    uploads: int
-    parts: int
+    uploads: int | None
+    parts: int | None
 
     @classmethod
     def of(cls, settings: TransferSettings) -> Limits:
@@ -46,19 +51,22 @@ class Limits:
         """Limits of a document; what is missing or makes no sense stays as it was."""
         document = stored if isinstance(stored, Mapping) else {}
 
-        def whole(name: str, sensible: range, current: int) -> int:
+        def at_once(name: str, current: int | None) -> int | None:
+            return None if document.get(name) == AUTO else whole(name, _AT_ONCE, current)
+
+        def whole(name: str, sensible: range, current: T) -> int | T:
             value = document.get(name)
             return value if isinstance(value, int) and not isinstance(value, bool) and value in sensible else current
 
         return cls(
             whole("bandwidth", range(2**63), otherwise.bandwidth),
-            whole("uploads", _AT_ONCE, otherwise.uploads),
-            whole("parts", _AT_ONCE, otherwise.parts),
+            at_once("uploads", otherwise.uploads),
+            at_once("parts", otherwise.parts),
         )
 
     def document(self) -> Document:
         """As it is kept."""
-        return {"bandwidth": self.bandwidth, "uploads": self.uploads, "parts": self.parts}
+        return {"bandwidth": self.bandwidth, "uploads": self.uploads or AUTO, "parts": self.parts or AUTO}
 
 
 @dataclass(frozen=True, slots=True)

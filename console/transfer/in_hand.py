@@ -76,7 +76,6 @@ class InHand:
         self._keeps_begun = False
         self._beginning = 0
         self._workers = 0
-        self._limit = 0
 
     def __len__(self) -> int:
         return len(self._active)
@@ -93,7 +92,7 @@ class InHand:
             if waiting > _FEW_WAITING or self._waiting_bytes > self._pace.bytes_ahead // 2:
                 return None
             busy = self._workers + len(self._waiting)
-            return Room(max(0, self._limit - busy), self._pace.bytes_ahead - self._waiting_bytes)
+            return Room(max(0, self._sender.uploads_at_once - busy), self._pace.bytes_ahead - self._waiting_bytes)
 
     def take(self, uploads: Sequence[Upload], *, claimed: bool) -> None:
         """Carry out uploads of the runner, which were `claimed` for it, or else inserted as its own."""
@@ -119,10 +118,8 @@ class InHand:
                 self._settling.let_go(active, leaving=self._leaving.is_set())
         self._start_workers()
 
-    def change_limit(self, uploads: int) -> None:
-        """So many threads from now on; those that are too many end with what they are at."""
-        with self._lock:
-            self._limit = uploads
+    def limits_changed(self) -> None:
+        """More or fewer threads from now on; those that are too many end with what they are at."""
         self._start_workers()
 
     def obey(self, upload_id: ObjectId) -> None:
@@ -180,7 +177,7 @@ class InHand:
 
     def _start_workers(self) -> None:
         with self._lock:
-            missing = min(self._limit - self._workers, len(self._waiting))
+            missing = min(self._sender.uploads_at_once - self._workers, len(self._waiting))
             self._workers += max(0, missing)
             begins = min(_BEGINNERS - self._beginning, len(self._small))
             self._beginning += max(0, begins)
@@ -196,10 +193,14 @@ class InHand:
     def _next(self) -> Active | None:
         active, is_time = None, True
         with self._lock:
-            if self._workers > self._limit or not self._waiting:
+            allowed = self._sender.uploads_at_once
+            if self._workers > allowed or not self._waiting:
                 self._workers -= 1
             else:
                 active, is_time = self._take_from(self._waiting)
+                is_time = is_time or allowed > self._workers
+        if active is not None:
+            self._start_workers()  # there may be room for more by now
         if is_time:
             self._wants_more()
         return active

@@ -22,7 +22,7 @@ from console.transfer.errors import Stopped, TransferError
 from console.transfer.objects import StoredObject, head_object
 from console.transfer.plan import Part, plan_parts
 from console.transfer.pool import wait_for
-from console.transfer.retrying import RetryPolicy, with_retries
+from console.transfer.retrying import RetryPolicy, ask, with_retries
 from console.transfer.source import SourceFile
 from console.transfer.transport import Transport
 from console.transfer.verify import Comparison, compare
@@ -93,6 +93,10 @@ class Job:
     def ask(self, operation: Callable[[], T]) -> T:
         """One request, with retries."""
         return with_retries(operation, self.options.retry, self.control, self.journal)
+
+    def send(self, operation: Callable[[], T], size: int) -> T:
+        """One request with a body of `size` bytes, once; how many more go at once follows from it."""
+        return self.transport.pool.slots.send(lambda: ask(operation), size)
 
     def in_thread(self, work: Callable[[], T]) -> T:
         """Run `work` in a thread of the pool. Where `control` says stop it is left behind after a moment."""

@@ -20,7 +20,7 @@ from console.transfer.errors import Stopped, TransferError
 from console.transfer.job import Job
 from console.transfer.plan import Part, PartPlan
 from console.transfer.pool import wait_for
-from console.transfer.retrying import ask, with_retries
+from console.transfer.retrying import with_retries
 from console.transfer.verdicts import Verdict
 
 _GRACE_SECONDS: Final = 1.0
@@ -141,7 +141,7 @@ class _Sending:
         request = PartRequest(job.bucket, job.key, self._upload_id, part.number)
         body = job.body(part, self.control, known)
         try:
-            answer = ask(lambda: job.transport.engine.upload_part(request, body))
+            answer = job.send(lambda: job.transport.engine.upload_part(request, body), part.length)
             if server.algorithm in body.algorithms:
                 server.learn(server.algorithm in answer.checksums)
             confirm_body(answer, body.digests())

@@ -23,10 +23,10 @@ _LOOK_AGAIN_SECONDS: Final = 0.1
 
 
 class WorkerPool:
-    """Threads on demand. At most `parts` tasks of `submit` run at once."""
+    """Threads on demand. Tasks of `submit` run as many at once as there are slots."""
 
-    def __init__(self, parts: int) -> None:
-        self.slots = Slots(parts)
+    def __init__(self, slots: Slots) -> None:
+        self.slots = slots
         self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._idle = 0

@@ -11,7 +11,6 @@ from console.transfer.engine import PutRequest
 from console.transfer.errors import TransferError
 from console.transfer.job import Confirmation, Job
 from console.transfer.plan import Part
-from console.transfer.retrying import ask
 from console.transfer.verdicts import Verdict
 
 
@@ -48,7 +47,7 @@ def _put_once(job: Job, *, if_absent: bool) -> Confirmation:
     body = job.body(Part(1, 0, size), job.control)
     answer = None
     try:
-        answer = job.in_thread(lambda: ask(lambda: job.transport.engine.put_object(request, body)))
+        answer = job.in_thread(lambda: job.send(lambda: job.transport.engine.put_object(request, body), size))
         if server.algorithm in body.algorithms:
             server.learn(server.algorithm in answer.checksums)
         checksum = confirm_body(answer, body.digests()) or _confirm_size(job)

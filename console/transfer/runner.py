@@ -74,7 +74,6 @@ class Runner:
         self._in_hand = InHand(
             records.uploads, sender, self._writer, leaving=self._leaving, wants_more=self._wake_for_more
         )
-        self._in_hand.change_limit(limits.uploads)
         self._draining = False
         self._may_find_more = True
         self._claim_may_be_lost = False  # it took place, but the answer did not come
@@ -213,7 +212,7 @@ class Runner:
         if limits != self._limits:
             self._limits = limits
             self._sender.set_limits(limits)
-            self._in_hand.change_limit(limits.uploads)
+            self._in_hand.limits_changed()
 
     def _obey(self) -> None:
         """Stop what shall pause or be cancelled, and what is no longer ours."""

@@ -91,6 +91,7 @@ class S3Sender:
             ),
             retry=retry or RetryPolicy(retries=transfer.retries, outage_seconds=transfer.outage_seconds),
         )
+        self._uploads = transfer.parallel_uploads
         self._small_files = SmallFiles(self._transport, self._options)
 
     @property
@@ -164,7 +165,16 @@ class S3Sender:
         """
         self._transport.bandwidth.change(limits.bandwidth)
         useful = max(2, math.ceil(limits.bandwidth * _PART_SECONDS / (self._options.part_size or USUAL_PART_SIZE)))
-        self._transport.pool.slots.resize(min(limits.parts, useful) if limits.bandwidth else limits.parts)
+        parts = limits.parts
+        if limits.bandwidth:
+            parts = useful if parts is None else min(parts, useful)
+        self._transport.pool.slots.resize(parts)
+        self._uploads = limits.uploads
+
+    @property
+    def uploads_at_once(self) -> int:
+        """How many files may be sent at once now, each by a thread."""
+        return self._transport.pool.slots.limit if self._uploads is None else self._uploads
 
     def is_here(self, upload: Upload) -> bool:
         """Whether the upload's file is seen at the same path, unchanged."""

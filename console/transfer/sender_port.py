@@ -52,6 +52,11 @@ class Sender(Protocol):
         """Bandwidth and parallel parts from now on."""
         ...
 
+    @property
+    def uploads_at_once(self) -> int:
+        """How many files may be sent at once now, each by a thread."""
+        ...
+
     def is_here(self, upload: Upload) -> bool:
         """Whether the upload's file is seen at the same path, unchanged."""
         ...

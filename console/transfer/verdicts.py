@@ -164,7 +164,21 @@ _UNKNOWN: Final = _person("the upload failed", "The message says why.")
 _UNKNOWN_KMS: Final = _person("the KMS key cannot be used", _KMS)
 _UNKNOWN_SERVER_ERROR: Final = _retry("error inside S3")
 
+_ASK_FOR_LESS: Final = frozenset(
+    {
+        *("SlowDown", "SlowDownRead", "SlowDownWrite", "Throttling", "ThrottlingException", "TooManyRequests", "429"),
+        *("RequestLimitExceeded", "BandwidthLimitExceeded", "ServiceUnavailable", "ServiceUnavailableException", "503"),
+        *("RequestTimeout", "ConnectTimeout", "ReadTimeout", "WriteTimeout"),
+    }
+)
+"""S3 says that it gets more than it can take, or the way there and back does."""
+
 KNOWN_CODES: Final = frozenset(_EXPLANATIONS)
+
+
+def asks_for_less(code: str) -> bool:
+    """Whether fewer requests at once would help."""
+    return code in _ASK_FOR_LESS
 
 
 def explain(code: str, status: int | None = None) -> Explanation:

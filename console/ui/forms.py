@@ -51,11 +51,13 @@ def read_seconds(text: str) -> int:
     return seconds
 
 
-def read_parallel(text: str) -> int:
-    """How many at once: 1 to 256."""
+def read_parallel(text: str) -> int | None:
+    """How many at once: 1 to 256; None for `auto`."""
     words = text.strip()
+    if words.casefold() == "auto":
+        return None
     if not (words.isascii() and words.isdecimal()) or not 1 <= int(words) <= MOST_PARALLEL:
-        raise UsageError(f"expected a number from 1 to {MOST_PARALLEL}: {text}")
+        raise UsageError(f"expected auto, or a number from 1 to {MOST_PARALLEL}: {text}")
     return int(words)
 
 
@@ -64,9 +66,13 @@ def limit_fields(limits: Limits) -> list[Field]:
     rate = f"{byte_size(limits.bandwidth)}/s" if limits.bandwidth else "none"
     return [
         Field("bandwidth", "Bandwidth of this console, all uploads together", rate, read_rate),
-        Field("uploads", "Uploads at the same time", str(limits.uploads), read_parallel),
-        Field("parts", "Parts at the same time", str(limits.parts), read_parallel),
+        Field("uploads", "Uploads at the same time", _parallel(limits.uploads), read_parallel),
+        Field("parts", "Parts at the same time", _parallel(limits.parts), read_parallel),
     ]
+
+
+def _parallel(number: int | None) -> str:
+    return "auto" if number is None else str(number)
 
 
 def read_limits(values: Mapping[str, Any]) -> Limits:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bson import ObjectId
 from textual.screen import Screen
 
-from console.formatting import byte_size, count, duration, visible
+from console.formatting import byte_size, count, count_at_once, duration, visible
 from console.models import Upload, UploadStatus
 from console.ui.backend import Added, Backend, Orphan, Refusal, Verification
 from console.ui.blocking import ask, words
@@ -199,7 +199,10 @@ class Requests:
 
     def _limits_set(self, limits: Limits) -> None:
         rate = f"{byte_size(limits.bandwidth)}/s" if limits.bandwidth else "no bandwidth limit"
-        self._say(f"{rate}, {count(limits.uploads, 'upload')} and {count(limits.parts, 'part')} at once", "Limits")
+        self._say(
+            f"{rate}, {count_at_once(limits.uploads, 'upload')}, {count_at_once(limits.parts, 'part')} at once",
+            "Limits",
+        )
 
     def sweep(self) -> None:
         """Look for multipart uploads that no record owns, and abort them if the person says so."""

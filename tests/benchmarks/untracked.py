@@ -68,7 +68,7 @@ def main() -> int:
     settings = _redirected(load(None, os.environ, {}), to)
     with (
         S3Sender(settings.s3, settings.transfer) as sender,
-        ThreadPoolExecutor(settings.transfer.parallel_uploads) as threads,
+        ThreadPoolExecutor(settings.transfer.parallel_uploads or 8) as threads,
     ):
         intake = Intake(
             settings.s3, settings.transfer, host="benchmark", source=Source.COMMAND, endpoint=sender.endpoint.name

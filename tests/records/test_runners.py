@@ -56,7 +56,7 @@ def test_limits_that_make_no_sense_change_nothing(runners, database, nonsense):
 
 
 def test_the_limits_of_the_settings():
-    assert Limits.of(TransferSettings(parallel_uploads=2)) == Limits(bandwidth=0, uploads=2, parts=8)
+    assert Limits.of(TransferSettings(parallel_uploads=2)) == Limits(bandwidth=0, uploads=2, parts=None)
 
 
 def test_who_lives(runners, database):

@@ -21,6 +21,8 @@ from .doubles import an_upload
 class Sends:
     """A sender that sends until it is told to stop."""
 
+    uploads_at_once = 1
+
     def __init__(self) -> None:
         self.controls: list[TransferControl] = []
         self.begun = threading.Semaphore(0)
@@ -56,7 +58,6 @@ def in_hand(sender: Sends, wants_more: threading.Semaphore, database: Any) -> It
     held = InHand(
         Uploads(database["uploads"]), any_sender, writer, leaving=threading.Event(), wants_more=wants_more.release
     )
-    held.change_limit(1)
     yield held
     held.leave()
     assert held.wait_idle(60)
@@ -84,7 +85,7 @@ def test_the_end_of_an_earlier_claim_leaves_the_present_one_alone(
     path = tmp_path / "file.bin"
     path.write_bytes(b"bytes")
     upload = an_upload(path, "bucket")
-    in_hand.change_limit(2)
+    sender.uploads_at_once = 2
     for attempt in (1, 2):
         in_hand.take([upload.model_copy(update={"attempts": attempt})], claimed=True)
         assert sender.begun.acquire(timeout=60)
@@ -97,11 +98,11 @@ def test_the_end_of_an_earlier_claim_leaves_the_present_one_alone(
     assert in_hand.wait_idle(60)
 
 
-def test_what_is_let_go_of_while_it_waits_makes_room_again(in_hand: InHand, tmp_path: Path) -> None:
+def test_what_is_let_go_of_while_it_waits_makes_room_again(in_hand: InHand, sender: Sends, tmp_path: Path) -> None:
     path = tmp_path / "file.bin"
     path.write_bytes(bytes(1000))
     upload = an_upload(path, "bucket")
-    in_hand.change_limit(0)
+    sender.uploads_at_once = 0
     before = in_hand.room()
     assert before is not None
     in_hand.take([upload], claimed=False)

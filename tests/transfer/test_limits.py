@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from console.transfer.bandwidth import BandwidthLimit
-from console.transfer.errors import Stopped
+from console.transfer.errors import Stopped, TransferError
 from console.transfer.slots import Slots
 
 from .doubles import Commands
@@ -149,3 +150,61 @@ def test_a_wait_for_a_slot_that_was_stopped_has_taken_none() -> None:
     assert not takes_one(slots)
     slots.release()
     assert takes_one(slots)
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Answers:
+    """A request that takes a while, and comes to that end."""
+
+    clock: Clock
+    seconds: float
+    code: str = ""
+
+    def __call__(self) -> None:
+        self.clock.now += self.seconds
+        if self.code:
+            raise TransferError(self.code, "too many")
+
+
+@pytest.mark.parametrize("code", ["SlowDown", "503", "ReadTimeout", "ServiceUnavailable"])
+def test_an_answer_that_asks_for_less_leaves_fewer_slots(code: str) -> None:
+    clock = Clock()
+    slots = Slots(8, clock=clock)
+    with pytest.raises(TransferError):
+        slots.send(Answers(clock, 0.1, code), 100)
+    assert slots.limit == 4
+
+
+def test_other_errors_leave_the_slots_as_they_are() -> None:
+    clock = Clock()
+    slots = Slots(8, clock=clock)
+    with pytest.raises(TransferError):
+        slots.send(Answers(clock, 0.1, "AccessDenied"), 100)
+    assert slots.limit == 8
+
+
+def test_a_lack_on_this_machine_leaves_fewer_slots() -> None:
+    clock = Clock()
+    clock.now = 1.0
+    slots = Slots(8, clock=clock)
+    for _ in range(6):
+        assert takes_one(slots)
+    slots.ran_short()
+    assert slots.limit == 3
+
+
+def test_slots_grow_while_more_at_once_carry_more() -> None:
+    clock = Clock()
+    slots = Slots(1, 64, clock=clock)
+    for _ in range(200):
+        slots.send(Answers(clock, 0.1), 100)
+    assert slots.limit > 1
+    slots.resize(2)
+    assert slots.limit == 2

@@ -9,13 +9,14 @@ from functools import partial
 import pytest
 
 from console.transfer.pool import WorkerPool, wait_for
+from console.transfer.slots import Slots
 
 from .doubles import Commands
 
 
 @pytest.fixture
 def pool() -> Iterator[WorkerPool]:
-    pool = WorkerPool(parts=1)
+    pool = WorkerPool(Slots(1))
     yield pool
     pool.close()
 
