@@ -216,7 +216,7 @@ class Carrier:
         self._look_for_runner_at = time.monotonic() + _LOOK_FOR_RUNNER_SECONDS
         host = this_host()
         try:
-            if self._records.runners.live(host, ["console", "watch"]):
+            if self._records.runners.live(host, ["console", "watch"], self._sender.endpoint):
                 return
         except PyMongoError:
             return

@@ -100,10 +100,25 @@ def run(
         followers = [upload_id for upload_id in ids if upload_id not in outcome.refused]
         if stays and followers:
             with S3Sender(settings.s3, settings.transfer) as sender:
-                carrier = Carrier(records, sender, settings, Wanted.ids(followers), make_report(as_json=as_json))
-                carried = carrier.run(_uploads(records, followers))
-            return carried or code
+                here = _without_other_endpoints(records, sender, followers)
+                if len(here) < len(followers):
+                    code = 1
+                if here:
+                    carrier = Carrier(records, sender, settings, Wanted.ids(here), make_report(as_json=as_json))
+                    code = carrier.run(_uploads(records, here)) or code
         return code
+
+
+def _without_other_endpoints(records: Records, sender: S3Sender, ids: list[ObjectId]) -> list[ObjectId]:
+    """Those that can be carried out here; why the others cannot be is told. A runner for their endpoint finds them."""
+    here: list[ObjectId] = []
+    for document in records.uploads.get(ids):
+        upload = read_upload(document)
+        if isinstance(upload, Upload) and (words := sender.refusal(upload)) is not None:
+            sys.stderr.write(f"  {upload.id}: not carried out here: {words}\n")
+        else:
+            here.append(document["_id"])
+    return here
 
 
 def _uploads(records: Records, ids: list[ObjectId]) -> Iterator[list[Upload]]:
@@ -121,6 +136,11 @@ def _settle_abandoned(settings: Settings, records: Records) -> None:
         if records.uploads.has_untidy():
             with S3Sender(settings.s3, settings.transfer) as sender:
                 tidy(records, sender, identity.name, dead=dead)
+                elsewhere = set(records.uploads.untidy_endpoints()) - set(sender.endpoint.names)
+            sys.stderr.writelines(
+                f"Parts stay in S3 until a console or `watch` runs with --s3-endpoint {visible(str(endpoint))}\n"
+                for endpoint in elsewhere
+            )
     except (ConfigurationError, PyMongoError) as error:
         sys.stderr.write(f"Parts may stay in S3 until a console or `watch` runs: {visible(str(error))}\n")
     finally:

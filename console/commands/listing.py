@@ -12,11 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from console.commands.selection import SHORT_ID, Selection
-from console.config import Settings
+from console.config import S3Settings, Settings
 from console.formatting import age, byte_size, visible
 from console.models import UnreadableUpload, Upload, UploadStatus, read_upload
 from console.records.connection import Document
 from console.records.database import Records
+from console.transfer.address import endpoint_of
 
 _UNBOUND: Final = 10_000  # columns; in a pipe nothing is wrapped
 
@@ -36,13 +37,14 @@ def run(settings: Settings, selection: Selection, *, limit: int, as_json: bool) 
         sys.stdout.write("No uploads.\n")
         return code
     width = None if sys.stdout.isatty() else _UNBOUND
-    Console(width=width, highlight=False).print(_table(documents))
+    Console(width=width, highlight=False).print(_table(documents, settings.s3))
     return code
 
 
-def _table(documents: list[Document]) -> Table:
+def _table(documents: list[Document], s3: S3Settings) -> Table:
     now = datetime.now(UTC)
-    rows = [_cells(read_upload(document), now) for document in documents]
+    uploads = [read_upload(document) for document in documents]
+    rows = [_cells(upload, now) for upload in uploads]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("ID", "STATUS"):
         table.add_column(heading, no_wrap=True)
@@ -52,9 +54,23 @@ def _table(documents: list[Document]) -> Table:
         table.add_column(heading, overflow="fold")
     if not any(row[-1] for row in rows):
         table.columns.pop()
+    elsewhere = _endpoints(uploads, s3)
+    if any(elsewhere):
+        table.add_column("ENDPOINT", overflow="fold")
+        rows = [(*row[: len(table.columns) - 1], name) for row, name in zip(rows, elsewhere, strict=True)]
     for row in rows:
         table.add_row(*(Text(cell) for cell in row[: len(table.columns)]))
     return table
+
+
+def _endpoints(uploads: list[Upload | UnreadableUpload], s3: S3Settings) -> list[str]:
+    """The S3 service of each upload, where it is not the one that the settings name; without one, where there are
+    several."""
+    names = [str(upload.endpoint or "") if isinstance(upload, Upload) else "" for upload in uploads]
+    if s3.endpoint_url is not None:
+        here = endpoint_of(s3.endpoint_url, s3.endpoint_names).names
+        return ["" if name in here else visible(name) for name in names]
+    return [visible(name) for name in names] if len(set(names)) > 1 else [""] * len(names)
 
 
 def _cells(upload: Upload | UnreadableUpload, now: datetime) -> tuple[str, ...]:

@@ -17,8 +17,9 @@ from pymongo.database import Database
 
 from console.choices import MOST_PARALLEL
 from console.config import TransferSettings
+from console.models import Endpoint
 from console.records.connection import Document
-from console.records.transitions import NOW, literal
+from console.records.transitions import NOW, at_endpoint, literal
 
 T = TypeVar("T")
 
@@ -87,8 +88,17 @@ class Runners:
     def __init__(self, database: Database[Document], uploads_name: str) -> None:
         self.collection: Collection[Document] = database[f"{uploads_name}_runners"]
 
-    def beat(self, runner: str, host: str, kind: str, limits: Limits, details: Mapping[str, Any]) -> Limits:
-        """Say that the runner lives; gives the limits that it should keep from now on."""
+    def beat(
+        self,
+        runner: str,
+        host: str,
+        kind: str,
+        limits: Limits,
+        details: Mapping[str, Any],
+        *,
+        endpoint: Endpoint | None = None,
+    ) -> Limits:
+        """Say that the runner lives, and for which S3 service; gives the limits that it should keep from now on."""
         document: Document | None = self.collection.find_one_and_update(
             {"_id": runner},
             [
@@ -96,6 +106,7 @@ class Runners:
                     "$set": {
                         "host": literal(host),
                         "kind": literal(kind),
+                        "endpoint": literal(endpoint.name if endpoint is not None else None),
                         "seen_at": NOW,
                         "limits": {"$ifNull": ["$limits", limits.document()]},
                         "details": literal(dict(details)),
@@ -116,10 +127,17 @@ class Runners:
         """The runner ends in order."""
         self.collection.delete_one({"_id": runner})
 
-    def live(self, host: str | None = None, kinds: Sequence[str] | None = None) -> list[RunnerState]:
-        """Runners seen within the last `LIVE_SECONDS`; of one host and of some kinds, or of all."""
+    def live(
+        self, host: str | None = None, kinds: Sequence[str] | None = None, endpoint: Endpoint | None = None
+    ) -> list[RunnerState]:
+        """Runners seen within the last `LIVE_SECONDS`; of one host, of some kinds, for one S3 service, or all."""
         recent = {"$expr": {"$gt": ["$seen_at", {"$subtract": [NOW, int(LIVE_SECONDS * 1000)]}]}}
-        return self._find({**recent, **({"host": host} if host else {}), **({"kind": {"$in": kinds}} if kinds else {})})
+        of = {
+            **({"host": host} if host else {}),
+            **({"kind": {"$in": kinds}} if kinds else {}),
+            **(at_endpoint(endpoint) if endpoint is not None else {}),
+        }
+        return self._find({**recent, **of})
 
     def known(self) -> list[RunnerState]:
         """All that are remembered, also those that went silent; the long silent ones are forgotten."""

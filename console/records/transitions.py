@@ -99,10 +99,14 @@ def untidy() -> Filter:
     return {"status": UploadStatus.CANCELLED.value, "multipart.upload_id": {"$exists": True}, **free()}
 
 
-def claim(runner: str, lease_seconds: float, *, to_host: str | None = None) -> Fields:
-    """The runner takes it. `to_host` makes it that host's: else only a host that has gone could go on with it later."""
+def claim(runner: str, lease_seconds: float, *, endpoint: Endpoint | None = None, to_host: str | None = None) -> Fields:
+    """The runner takes it. `to_host` makes it that host's: else only a host that has gone could go on with it later.
+
+    Where the record names no endpoint, it is `endpoint`'s from now on.
+    """
     return {
         **({"host": literal(to_host)} if to_host is not None else {}),
+        **({"endpoint": {"$ifNull": ["$endpoint", literal(endpoint.name)]}} if endpoint is not None else {}),
         "status": UploadStatus.UPLOADING.value,
         "lease": lease_until(runner, lease_seconds),
         "attempts": {"$add": [number("attempts"), 1]},

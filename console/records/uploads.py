@@ -21,6 +21,7 @@ from pymongo.read_concern import ReadConcern
 from console.events.feed_items import SNAPSHOT_WINDOW
 from console.models import (
     TERMINAL,
+    Endpoint,
     Requested,
     UnreadableUpload,
     Upload,
@@ -32,6 +33,7 @@ from console.records.new_upload import NewUpload
 from console.records.transitions import (
     Fields,
     Filter,
+    at_endpoint,
     claim,
     claimable,
     claimable_elsewhere,
@@ -105,14 +107,16 @@ class Uploads:
         dead: Sequence[str] = (),
         only: Filter | None = None,
         at_work: AnyOf[ObjectId] = (),
+        endpoint: Endpoint | None = None,
     ) -> list[Upload]:
         """Take what may be taken, in order of priority and age: `slots` uploads, and further small ones.
 
         Further ones are taken while they have at most `most_bytes_ahead` bytes together, so that many small files cost
         few round trips and a large one is not kept from another runner. `at_work` are uploads that the
-        runner has not let go of: they are not taken again, also when their lease ran out.
+        runner has not let go of: they are not taken again, also when their lease ran out. Nothing is taken of another
+        S3 service than `endpoint`.
         """
-        wanted: Filter = {"$and": [claimable(host, dead), *([only] if only is not None else [])]}
+        wanted: Filter = {"$and": [claimable(host, dead), _of(endpoint), *([only] if only is not None else [])]}
         if at_work:
             wanted["_id"] = {"$nin": list(at_work)}
         candidates: list[ObjectId] = []
@@ -124,12 +128,21 @@ class Uploads:
                 if ahead > most_bytes_ahead:
                     break
             candidates.append(document["_id"])
-        return self._take(runner, candidates, wanted, claim(runner, lease_seconds))
+        return self._take(runner, candidates, wanted, claim(runner, lease_seconds, endpoint=endpoint))
 
-    def claim_elsewhere(self, runner: str, host: str, ids: Sequence[ObjectId], *, lease_seconds: float) -> list[Upload]:
+    def claim_elsewhere(
+        self,
+        runner: str,
+        host: str,
+        ids: Sequence[ObjectId],
+        *,
+        lease_seconds: float,
+        endpoint: Endpoint | None = None,
+    ) -> list[Upload]:
         """Take uploads of another host whose runner has gone, and make them this host's; the caller has seen that their
         files are here too."""
-        return self._take(runner, list(ids), claimable_elsewhere(), claim(runner, lease_seconds, to_host=host))
+        wanted: Filter = {"$and": [claimable_elsewhere(), _of(endpoint)]}
+        return self._take(runner, list(ids), wanted, claim(runner, lease_seconds, endpoint=endpoint, to_host=host))
 
     def _take(self, runner: str, ids: list[ObjectId], wanted: Filter, change: Fields) -> list[Upload]:
         if not ids:
@@ -188,13 +201,21 @@ class Uploads:
         """Whether a cancelled upload has an open multipart upload that nobody is aborting right now."""
         return self.collection.find_one(untidy(), {"_id": 1}) is not None
 
-    def to_tidy(self, runner: str, *, lease_seconds: float, limit: int = 10) -> list[Upload]:
+    def untidy_endpoints(self) -> list[Any]:
+        """Which S3 services hold such multipart uploads."""
+        by_endpoint = self.collection.aggregate([{"$match": untidy()}, {"$group": {"_id": "$endpoint"}}])
+        return [row["_id"] for row in by_endpoint]
+
+    def to_tidy(
+        self, runner: str, *, lease_seconds: float, limit: int = 10, endpoint: Endpoint | None = None
+    ) -> list[Upload]:
         """Take cancelled uploads that still have an open multipart upload, to abort those."""
-        ids = [document["_id"] for document in self.collection.find(untidy(), {"_id": 1}).limit(limit)]
+        wanted = {**untidy(), **_of(endpoint)}
+        ids = [document["_id"] for document in self.collection.find(wanted, {"_id": 1}).limit(limit)]
         if not ids:
             return []
         lease = [{"$set": {"lease": lease_until(runner, lease_seconds)}}]
-        self.collection.update_many({**untidy(), "_id": {"$in": ids}}, lease)
+        self.collection.update_many({**wanted, "_id": {"$in": ids}}, lease)
         taken = self.collection.find({"_id": {"$in": ids}, **_tidied_by(runner)})
         return [found for document in taken if isinstance(found := read_upload(document), Upload)]
 
@@ -202,9 +223,9 @@ class Uploads:
         """The multipart upload of a cancelled document is gone. (Else it is tried again once the lease ran out.)"""
         self.collection.update_one({"_id": upload_id, **_tidied_by(runner)}, [{"$set": tidied()}])
 
-    def multipart_ids(self, bucket: str) -> set[str]:
+    def multipart_ids(self, bucket: str, endpoint: Endpoint | None = None) -> set[str]:
         """Upload ids in the bucket that documents know of."""
-        wanted: Filter = {"bucket": bucket, "multipart.upload_id": {"$exists": True}}
+        wanted: Filter = {"bucket": bucket, "multipart.upload_id": {"$exists": True}, **_of(endpoint)}
         return {
             str(multipart.get("upload_id"))
             for document in self.collection.find(wanted, {"multipart.upload_id": 1})
@@ -260,6 +281,11 @@ class Uploads:
                 earlier += [{"finished_at": {"$lt": finished_at}}, {"finished_at": None}]
             wanted["$or"] = earlier
         return list(self.collection.find(wanted).sort(_FINISHED_ORDER).limit(limit))
+
+
+def _of(endpoint: Endpoint | None) -> Filter:
+    """That S3 service's uploads, or those of all."""
+    return at_endpoint(endpoint) if endpoint is not None else {}
 
 
 def _containing(text: str) -> Filter:

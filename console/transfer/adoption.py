@@ -15,9 +15,9 @@ from typing import Final, NamedTuple
 from bson import ObjectId
 from pymongo.errors import PyMongoError
 
-from console.models import Upload, UploadStatus
+from console.models import Endpoint, Upload, UploadStatus
 from console.records.connection import words
-from console.records.transitions import Filter
+from console.records.transitions import Filter, at_endpoint
 from console.records.uploads import Uploads
 from console.transfer.identity import RunnerIdentity
 
@@ -41,11 +41,17 @@ class Adoption:
     """What a runner asks before it claims. For one thread, but for `dead`."""
 
     def __init__(
-        self, uploads: Uploads, identity: RunnerIdentity, is_here: Callable[[Upload], bool], lease_seconds: float
+        self,
+        uploads: Uploads,
+        identity: RunnerIdentity,
+        is_here: Callable[[Upload], bool],
+        lease_seconds: float,
+        endpoint: Endpoint,
     ) -> None:
         self._uploads = uploads
         self._identity = identity
         self._is_here = is_here
+        self._at_endpoint = at_endpoint(endpoint)
         # Leases of all runners run out during an outage of MongoDB; those that live renew them once it is over.
         self._grace_seconds = lease_seconds / 3
         self._overdue: dict[ObjectId, _Seen] = {}
@@ -127,7 +133,8 @@ class Adoption:
 
     def _stalled_next(self) -> list[Upload]:
         behind: Filter = {"_id": {"$gt": self._seen_elsewhere}} if self._seen_elsewhere is not None else {}
-        page = self._uploads.stalled(self._identity.host, behind, limit=_ELSEWHERE_AT_ONCE)
+        wanted = {**behind, **self._at_endpoint}
+        page = self._uploads.stalled(self._identity.host, wanted, limit=_ELSEWHERE_AT_ONCE)
         self._seen_elsewhere = page[-1].id if len(page) == _ELSEWHERE_AT_ONCE else None
         return [found for found in page if isinstance(found, Upload)]
 

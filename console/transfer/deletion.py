@@ -14,9 +14,10 @@ from typing import Final, NamedTuple
 from bson import ObjectId
 
 from console.formatting import visible
-from console.models import Requested, UnreadableUpload, Upload, UploadStatus, read_upload
+from console.models import Endpoint, Requested, UnreadableUpload, Upload, UploadStatus, read_upload
 from console.records.database import Records
 from console.records.intents import Outcome, remove, request_all
+from console.records.transitions import at_endpoint
 from console.records.uploads import Uploads
 from console.transfer.errors import TransferError
 from console.transfer.objects import ObjectReplaced
@@ -40,16 +41,18 @@ def delete_all(records: Records, sender: S3Sender, ids: Sequence[ObjectId]) -> O
     """Delete objects and records; those whose object could not be deleted keep their record, with the reason.
 
     An object that is another one by now, or that of an upload which completed later, stays: only the record goes.
+    Uploads to another S3 service than the sender's are left alone.
     """
+    refused = _at_other_endpoints(records, sender, ids)
+    ids = [upload_id for upload_id in ids if upload_id not in refused]
     _cancel(records, ids)
-    refused: dict[ObjectId, str] = {}
     kept: dict[ObjectId, str] = {}
     inherited: dict[ObjectId, _Heir] = {}
     cleared: set[ObjectId] = set()
     found = [read_upload(document) for document in records.uploads.get(ids)]
     for start in range(0, len(found), _AT_ONCE):
         some = found[start : start + _AT_ONCE]
-        heirs = _heirs(records.uploads, some)
+        heirs = _heirs(records.uploads, some, sender.endpoint)
         for upload in some:
             if isinstance(upload, Upload) and upload.status is UploadStatus.UPLOADING:
                 # Parts that it has, or an object that it may still become, are known by its record alone.
@@ -81,6 +84,12 @@ def delete_all(records: Records, sender: S3Sender, ids: Sequence[ObjectId]) -> O
     return Outcome(outcome.changed, {**missing, **refused, **outcome.refused}, kept)
 
 
+def _at_other_endpoints(records: Records, sender: S3Sender, ids: Sequence[ObjectId]) -> dict[ObjectId, str]:
+    found = (read_upload(document) for document in records.uploads.get(ids))
+    reasons = ((upload.id, sender.refusal(upload)) for upload in found if isinstance(upload, Upload))
+    return {upload_id: words for upload_id, words in reasons if words is not None}
+
+
 def _cancel(records: Records, ids: Sequence[ObjectId]) -> None:
     """Stop what runs, on whichever host, and wait a while until its runner has let go of it or its lease ran out."""
     request_all(records.uploads, ids, Requested.CANCEL)
@@ -91,7 +100,7 @@ def _cancel(records: Records, ids: Sequence[ObjectId]) -> None:
         records.uploads.settle()  # a lease that has run out meanwhile was that of a runner that died
 
 
-def _heirs(uploads: Uploads, some: Sequence[Upload | UnreadableUpload]) -> dict[ObjectId, _Heir]:
+def _heirs(uploads: Uploads, some: Sequence[Upload | UnreadableUpload], endpoint: Endpoint) -> dict[ObjectId, _Heir]:
     """For uploads whose object is that of another record by now: that record.
 
     With versions each upload has an object of its own. One without would be deleted as whatever is there now.
@@ -99,6 +108,7 @@ def _heirs(uploads: Uploads, some: Sequence[Upload | UnreadableUpload]) -> dict[
     completed = [upload for upload in some if isinstance(upload, Upload) and upload.status is UploadStatus.COMPLETED]
     wanted = {
         "status": UploadStatus.COMPLETED.value,
+        **at_endpoint(endpoint),
         "bucket": {"$in": list({upload.bucket for upload in completed})},
         "key": {"$in": list({upload.key for upload in completed})},
         "finished_at": {"$type": "date"},

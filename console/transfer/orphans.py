@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from console.models import Endpoint
 from console.records.uploads import Uploads
 from console.transfer.errors import TransferError
 from console.transfer.multipart import abort
@@ -31,12 +32,18 @@ class Orphan:
 
 
 def find_orphans(
-    s3: S3Client, uploads: Uploads, bucket: str, prefix: str, *, youngest_seconds: float = YOUNGEST_SECONDS
+    s3: S3Client,
+    uploads: Uploads,
+    bucket: str,
+    prefix: str,
+    *,
+    youngest_seconds: float = YOUNGEST_SECONDS,
+    endpoint: Endpoint | None = None,
 ) -> list[Orphan]:
     """Orphans under a prefix. Raises `TransferError`."""
     # The bucket is listed first: what is opened after the documents were read cannot be mistaken for an orphan.
     listed = list(open_multiparts(s3, bucket, prefix))
-    owned = uploads.multipart_ids(bucket)
+    owned = uploads.multipart_ids(bucket, endpoint)
     now = datetime.now(UTC)
     return [
         Orphan(multipart, _stored_bytes(s3, bucket, multipart))
@@ -45,13 +52,15 @@ def find_orphans(
     ]
 
 
-def abort_orphans(s3: S3Client, uploads: Uploads, bucket: str, orphans: Sequence[Orphan]) -> list[Orphan]:
+def abort_orphans(
+    s3: S3Client, uploads: Uploads, bucket: str, orphans: Sequence[Orphan], *, endpoint: Endpoint | None = None
+) -> list[Orphan]:
     """Abort them, but for those that a document owns by now; gives those that were.
 
     Raises:
         TransferError: some could not be aborted; all others were.
     """
-    owned = uploads.multipart_ids(bucket)
+    owned = uploads.multipart_ids(bucket, endpoint)
     wanted = [orphan for orphan in orphans if orphan.multipart.upload_id not in owned]
     refused: list[TransferError] = []
     for orphan in wanted:

@@ -82,7 +82,7 @@ class Runner:
         self._stopping = threading.Lock()
         self._stopped: bool | None = None
         self._next_beat = 0.0
-        self._adoption = Adoption(records.uploads, self._identity, sender.is_here, lease_seconds)
+        self._adoption = Adoption(records.uploads, self._identity, sender.is_here, lease_seconds, sender.endpoint)
         self._tidier = Tidier(records, sender, self.name, self._adoption.dead, lease_seconds)
         self._thread = threading.Thread(target=self._run, name="runner", daemon=True)
 
@@ -207,7 +207,9 @@ class Runner:
         if time.monotonic() < self._next_beat:
             return
         kind = LEAVING if self._draining else self._kind
-        limits = self._records.runners.beat(self.name, self.host, kind, self._limits, self._details())
+        limits = self._records.runners.beat(
+            self.name, self.host, kind, self._limits, self._details(), endpoint=self._sender.endpoint
+        )
         self._next_beat = time.monotonic() + HEARTBEAT_SECONDS
         if limits != self._limits:
             self._limits = limits
@@ -251,11 +253,16 @@ class Runner:
             dead=idle,
             only=takeable if self._only is None else {"$and": [self._only, takeable]},
             at_work=at_work,
+            endpoint=self._sender.endpoint,
         )
         if not claimed and room.slots and self._only is None:
             elsewhere = self._adoption.takeable_elsewhere(at_work)[: room.slots]
             claimed = self._records.uploads.claim_elsewhere(
-                self.name, self.host, elsewhere, lease_seconds=self._lease_seconds
+                self.name,
+                self.host,
+                elsewhere,
+                lease_seconds=self._lease_seconds,
+                endpoint=self._sender.endpoint,
             )
         # Where no slot was free, the next one may only have been too large to wait here.
         self._may_find_more = bool(claimed) or not room.slots

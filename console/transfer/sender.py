@@ -15,7 +15,8 @@ from types import TracebackType
 from typing import Final, Self
 
 from console.config import S3Settings, TransferSettings
-from console.models import Endpoint, Multipart, Upload
+from console.formatting import visible
+from console.models import Multipart, Upload
 from console.records.new_upload import NewUpload
 from console.records.runners import Limits
 from console.records.uploads import Uploads
@@ -69,7 +70,6 @@ class S3Sender:
             ConfigurationError: no credentials or region, or a wrong endpoint.
         """
         self._bucket = s3.bucket
-        self._endpoint_names = s3.endpoint_names
         self._prefix = _listed_prefix(s3.prefix, transfer.key_template)
         self._transport = open_transport(
             client_options(s3, transfer),
@@ -78,6 +78,7 @@ class S3Sender:
             checksum=transfer.checksum,
             engine=transfer.engine,
         )
+        self.endpoint = endpoint_of(self.address, s3.endpoint_names)
         self._options = SendOptions(
             part_size=transfer.part_size,
             multipart_threshold=int(transfer.multipart_threshold),
@@ -99,13 +100,24 @@ class S3Sender:
         """Where S3 is."""
         return self._transport.s3.meta.endpoint_url
 
-    @property
-    def endpoint(self) -> Endpoint:
-        """What records call it."""
-        return endpoint_of(self.address, self._endpoint_names)
+    def refusal(self, upload: Upload) -> str | None:
+        """Why nothing can be done here to the upload's object; None where it can: the object is at this endpoint."""
+        here = self.endpoint
+        if here.holds(upload):
+            return None
+        there = visible(str(upload.endpoint))
+        return (
+            f"its object is at {there}, and this works for {visible(here.name)}: use --s3-endpoint {there}, or where "
+            "both are addresses of one S3 service, say so in s3.endpoint_names"
+        )
+
+    def _require_here(self, upload: Upload) -> None:
+        if (words := self.refusal(upload)) is not None:
+            raise TransferError("OtherEndpoint", words)
 
     def send(self, upload: Upload, journal: Journal, control: Control) -> Confirmation:
         """Send one upload, start to confirmed end. Raises `TransferError` or `Stopped`."""
+        self._require_here(upload)
         return send(upload, transport=self._transport, options=self._options, journal=journal, control=control)
 
     def takes(self, upload: Upload) -> bool:
@@ -122,20 +134,24 @@ class S3Sender:
 
     def abort(self, upload: Upload, multipart: Multipart) -> None:
         """Drop the parts of an open multipart upload. Raises `TransferError`."""
+        self._require_here(upload)
         abort(self._transport.s3, upload.bucket, upload.key, multipart.upload_id)
 
     def delete(self, upload: Upload) -> bool:
         """Delete an upload's object, unless it was replaced since. Raises `TransferError`."""
+        self._require_here(upload)
         return delete_object(
             self._transport.s3, upload.bucket, upload.key, etag=upload.etag, version_id=upload.version_id
         )
 
     def verify(self, upload: Upload) -> Comparison:
         """Compare object and file again; reads the whole file. Raises `TransferError`."""
+        self._require_here(upload)
         return verify_upload(self._transport.s3, upload, Unattended(), preferred_part_size=self._options.part_size)
 
     def link(self, upload: Upload, lifetime_seconds: int) -> str:
         """A presigned download link; kept nowhere. Raises `TransferError`."""
+        self._require_here(upload)
         return presign_download(
             self._transport.s3,
             upload.bucket,
@@ -151,11 +167,18 @@ class S3Sender:
 
     def orphans(self, uploads: Uploads, *, youngest_seconds: float = YOUNGEST_SECONDS) -> list[Orphan]:
         """Multipart uploads under our prefix that no document owns. Raises `TransferError`."""
-        return find_orphans(self._transport.s3, uploads, self._bucket, self._prefix, youngest_seconds=youngest_seconds)
+        return find_orphans(
+            self._transport.s3,
+            uploads,
+            self._bucket,
+            self._prefix,
+            youngest_seconds=youngest_seconds,
+            endpoint=self.endpoint,
+        )
 
     def abort_orphans(self, uploads: Uploads, orphans: Sequence[Orphan]) -> list[Orphan]:
         """Abort them, but for those that have an owner by now; gives those that were. Raises `TransferError`."""
-        return abort_orphans(self._transport.s3, uploads, self._bucket, orphans)
+        return abort_orphans(self._transport.s3, uploads, self._bucket, orphans, endpoint=self.endpoint)
 
     def set_limits(self, limits: Limits) -> None:
         """Bandwidth and parallel parts from now on.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from console.models import Multipart, Upload
+from console.models import Endpoint, Multipart, Upload
 from console.records.new_upload import NewUpload
 from console.records.runners import Limits
 from console.transfer.job import Confirmation
@@ -18,6 +18,11 @@ from console.transfer.transfer_control import TransferControl
 
 class Sender(Protocol):
     """Sends bytes, and drops those that nobody wants. Thread-safe."""
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The S3 service to which it does so."""
+        ...
 
     def send(self, upload: Upload, journal: RecordJournal, control: TransferControl) -> Confirmation:
         """Send the file. Raises `TransferError` or `Stopped`, nothing else."""

@@ -116,6 +116,7 @@ _EXPLANATIONS: Final[dict[str, Explanation]] = {
     ),
     "InvalidDigest": _person("S3 refuses the checksum", "Choose another transfer.checksum, then retry."),
     "InvalidSecurity": _person("the credentials are not valid", _NEW_CREDENTIALS),
+    "OtherEndpoint": _person("its object is at another S3 service", "Use that one's --s3-endpoint."),
     "NoSuchBucket": _person("the bucket does not exist", "Create it or correct its name, then retry."),
     "InvalidBucketName": _person("not a valid bucket name", "Correct s3.bucket."),
     "PermanentRedirect": _person("the bucket is in another region", "Set s3.region to the bucket's region."),

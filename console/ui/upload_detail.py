@@ -43,6 +43,8 @@ def record_lines(row: Row, now: datetime) -> Iterator[tuple[str, str]]:
     yield "file", visible(row.path)
     yield "host", visible(row.host)
     yield "destination", visible(row.destination)
+    if row.endpoint is not None:
+        yield "endpoint", visible(row.endpoint)
     yield (
         "progress",
         f"{percent(row.percentage)}  {byte_size(row.current)} of {byte_size(row.size)} ({row.size:,} bytes)",

@@ -115,8 +115,8 @@ class SentFiles:
     Thread-safe."""
 
     def __init__(self, uploads: Uploads, scope: str, endpoint: Endpoint, bucket: str) -> None:
-        self._uploads = uploads
         self._collection = uploads.collection
+        self._endpoint = endpoint
         self._here: Filter = {"watch.scope": scope, "bucket": bucket, **at_endpoint(endpoint)}
 
     def newest(self, paths: Sequence[str]) -> dict[str, Record]:
@@ -188,9 +188,9 @@ class SentFiles:
         return self._update(mine, [{"$set": {**fields, "updated_at": NOW}}])
 
     def upload(self, upload_id: ObjectId) -> Upload | None:
-        """The whole document."""
-        found = self._uploads.get([upload_id])
-        upload = read_upload(found[0]) if found else None
+        """The whole document; None where it is of another S3 service."""
+        found = self._collection.find_one({"_id": upload_id, **at_endpoint(self._endpoint)})
+        upload = read_upload(found) if found else None
         return upload if isinstance(upload, Upload) else None
 
     def _update(self, wanted: Filter, pipeline: list[Document]) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from console.models import Upload
+from console.models import Endpoint, Upload
 from console.transfer import adoption as adoption_module
 from console.transfer.adoption import Adoption
 from console.transfer.identity import RunnerIdentity
@@ -38,7 +38,9 @@ def test_a_look_that_began_before_the_claim_offers_nothing_that_is_at_work(tmp_p
         return goes_on.acquire(timeout=60)
 
     identity = RunnerIdentity("here", tmp_path / "locks")
-    adoption = Adoption(uploads, identity, is_here, lease_seconds=0)  # overdue at once, and looked for at each question
+    adoption = Adoption(
+        uploads, identity, is_here, 0, Endpoint(("http://s3",))
+    )  # overdue at once, and looked for at each question
     assert adoption.takeable_elsewhere(set()) == []
     goes_on.release()
     wait_looked(adoption)
@@ -65,7 +67,7 @@ def test_what_was_found_long_ago_is_not_offered(tmp_path: Path, monkeypatch: pyt
     identity = RunnerIdentity("here", tmp_path / "locks")
     now = 1000.0
     monkeypatch.setattr(adoption_module.time, "monotonic", lambda: now)
-    adoption = Adoption(uploads, identity, lambda _: True, lease_seconds=60)  # a grace of 20 s
+    adoption = Adoption(uploads, identity, lambda _: True, 60, Endpoint(("http://s3",)))  # a grace of 20 s
     for now, offered in [
         (1000.0, []),
         (1002.5, []),  # found overdue at 1,000
@@ -93,7 +95,7 @@ def test_looks_that_take_long_ripen_too(tmp_path: Path, monkeypatch: pytest.Monk
         return True
 
     identity = RunnerIdentity("here", tmp_path / "locks")
-    adoption = Adoption(uploads, identity, is_here, lease_seconds=60)
+    adoption = Adoption(uploads, identity, is_here, 60, Endpoint(("http://s3",)))
     offered = []
     for _ in range(3):
         offered += adoption.takeable_elsewhere(set())
