@@ -16,7 +16,7 @@ from console.commands.report import JsonReport
 from console.commands.terminal_report import TerminalReport
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Gap
-from console.models import Upload, read_upload
+from console.models import Endpoint, Upload, read_upload
 from tests.ui.fake_backend import document
 
 
@@ -53,10 +53,11 @@ def feed(monkeypatch: pytest.MonkeyPatch) -> type[Feed]:
 def carrier(report: Any, documents: Sequence[dict[str, Any]] = ()) -> Carrier:
     records: Any = SimpleNamespace(
         uploads=SimpleNamespace(collection=None, get=lambda ids: [found for found in documents if found["_id"] in ids]),
-        runners=SimpleNamespace(live=lambda host, kinds: ["somebody"]),
+        runners=SimpleNamespace(live=lambda host, kinds, endpoint: ["somebody"]),
     )
+    sender: Any = SimpleNamespace(endpoint=Endpoint(("http://s3",)))
     nothing: Any = None
-    return Carrier(records, nothing, nothing, Wanted.ids([]), report)
+    return Carrier(records, sender, nothing, Wanted.ids([]), report)
 
 
 def upload(**fields: Any) -> Upload:
