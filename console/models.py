@@ -87,8 +87,9 @@ class Checksum(_Part):
 
     `algorithm` is one of CRC64NVME, CRC32C, CRC32, SHA256, MD5; `value` is base64 of the big-endian digest as in
     the `x-amz-checksum-*` headers (hexadecimal for MD5, as in an ETag); `kind` is FULL_OBJECT or COMPOSITE;
-    `confirmed` says what the server returned: `checksum` (this value), `etag` (MD5 of the body) or `size` (nothing else
-    that could be compared: the value was computed from the file alone).
+    `confirmed` says what the server returned: `checksum` (this value), `etag` (MD5 of the body), `parts` (a checksum or
+    MD5 of each part, and nothing of the whole but perhaps its size), `content` (the bytes themselves, read once) or
+    `size` (nothing else that could be compared: the value was computed from the file alone).
     """
 
     algorithm: str
@@ -99,7 +100,7 @@ class Checksum(_Part):
     @property
     def is_confirmed(self) -> bool:
         """Whether S3 returned what only these bytes give."""
-        return self.confirmed in ("checksum", "etag")
+        return self.confirmed in ("checksum", "etag", "parts", "content")
 
 
 class Lease(_Part):

@@ -87,7 +87,8 @@ def answer_of(
 ) -> Answer:
     """What these mean, as S3 writes them: in the headers of an answer, whoever read those."""
     return Answer(
-        etag=(etag or "").strip('"'),
+        # Proxies that compress make weak ones of them. S3 itself knows the strong one, and nothing else is compared.
+        etag=(etag or "").removeprefix("W/").strip('"'),
         checksums=checksums,
         version_id=version_id if version_id != _UNVERSIONED else None,
         etag_is_md5=not (encryption or "").startswith("aws:kms"),

@@ -22,26 +22,35 @@ _MULTIPART_ETAG: Final = re.compile(r"[0-9a-f]{32}-\d+", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class SentPart:
-    """A part as the file has it (`length` in bytes) and as S3 named it."""
+    """A part as the file has it (`length` in bytes) and as S3 named it. `is_confirmed`: S3 vouched for its bytes;
+    False where its ETag looks like an MD5 and is another one; None where there was nothing to compare."""
 
     number: int
     length: int
     digests: Digests
     etag: str
+    is_confirmed: bool | None = None
+
+
+class EtagMismatch(TransferError):
+    """An ETag looks like an MD5 and is not the file's: the object is damaged, or this server's ETags are no MD5s."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("ChecksumMismatch", message)
 
 
 def confirm_body(answer: Answer, digests: Digests) -> Checksum | None:
     """What the answer to a PutObject or UploadPart vouches for, or None.
 
     Raises:
-        TransferError: ChecksumMismatch.
+        TransferError: ChecksumMismatch; an `EtagMismatch` where only the ETag differs.
     """
     for algorithm, value in answer.checksums.items():
         if algorithm in digests and algorithm is not Algorithm.MD5:
             _compare(algorithm, to_base64(digests[algorithm]), value)
             return Checksum(algorithm=algorithm, value=value, confirmed="checksum")
-    if Algorithm.MD5 in digests and answer.etag_is_md5 and _MD5.fullmatch(answer.etag):
-        _compare("ETag", digests[Algorithm.MD5].hex(), answer.etag.lower())
+    if Algorithm.MD5 in digests and looks_like_md5(answer):
+        _compare_etags(digests[Algorithm.MD5].hex(), answer.etag.lower())
         return Checksum(algorithm=Algorithm.MD5, value=answer.etag.lower(), confirmed="etag")
     return None
 
@@ -50,7 +59,7 @@ def confirm_object(answer: Answer, parts: Sequence[SentPart]) -> Checksum | None
     """What the answer to a CompleteMultipartUpload (or a HeadObject after it) vouches for, or None.
 
     Raises:
-        TransferError: ChecksumMismatch.
+        TransferError: ChecksumMismatch; an `EtagMismatch` where only the ETag differs.
     """
     for algorithm, value in answer.checksums.items():
         expected = expected_checksum(algorithm, parts, composite_type="-" in value)
@@ -59,9 +68,14 @@ def confirm_object(answer: Answer, parts: Sequence[SentPart]) -> Checksum | None
             return expected.model_copy(update={"confirmed": "checksum"})
     md5 = digests_of(Algorithm.MD5, parts)
     if md5 is not None and answer.etag_is_md5 and _MULTIPART_ETAG.fullmatch(answer.etag):
-        _compare("ETag", multipart_etag(md5), answer.etag.lower())
+        _compare_etags(multipart_etag(md5), answer.etag.lower())
         return Checksum(algorithm=Algorithm.MD5, value=answer.etag.lower(), kind="COMPOSITE", confirmed="etag")
     return None
+
+
+def looks_like_md5(answer: Answer) -> bool:
+    """Whether the ETag may be the MD5 of one body."""
+    return answer.etag_is_md5 and _MD5.fullmatch(answer.etag) is not None
 
 
 def expected_checksum(algorithm: Algorithm, parts: Sequence[SentPart], *, composite_type: bool) -> Checksum | None:
@@ -80,6 +94,11 @@ def digests_of(algorithm: Algorithm, parts: Sequence[SentPart]) -> list[bytes] |
     """That digest of every part in order, or None where one lacks it."""
     digests = [part.digests[algorithm] for part in parts if algorithm in part.digests]
     return digests if len(digests) == len(parts) else None
+
+
+def _compare_etags(expected: str, found: str) -> None:
+    if expected != found:
+        raise EtagMismatch(f"ETag: the file has {expected}, S3 has {found}")
 
 
 def _compare(name: str, expected: str, found: str) -> None:

@@ -60,7 +60,8 @@ def delete_all(records: Records, sender: S3Sender, ids: Sequence[ObjectId]) -> O
                 refused[upload.id] = f"{visible(runner)} has not let go of it yet: delete it again in a minute"
                 continue
             try:
-                _clear(sender, upload, has_object=upload.id not in heirs)
+                if not _clear(sender, upload, has_object=upload.id not in heirs):
+                    kept[upload.id] = "the server cannot abort multipart uploads: the parts that arrived stay there"
             except ObjectReplaced as error:
                 kept[upload.id] = error.message
             except TransferError as error:
@@ -133,11 +134,12 @@ def _heirs(uploads: Uploads, some: Sequence[Upload | UnreadableUpload], endpoint
     return heirs
 
 
-def _clear(sender: S3Sender, upload: Upload | UnreadableUpload, *, has_object: bool) -> None:
-    """Remove what the upload has in the bucket. A record that is none of ours has nothing there that we know of."""
+def _clear(sender: S3Sender, upload: Upload | UnreadableUpload, *, has_object: bool) -> bool:
+    """Remove what the upload has in the bucket; whether nothing of it is left. A record that is none of ours has
+    nothing there that we know of."""
     if not isinstance(upload, Upload):
-        return
-    if upload.multipart is not None:
-        sender.abort(upload, upload.multipart)
+        return True
+    is_clear = upload.multipart is None or sender.abort(upload, upload.multipart)
     if upload.status is UploadStatus.COMPLETED and has_object:
         sender.delete(upload)
+    return is_clear

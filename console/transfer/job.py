@@ -15,11 +15,11 @@ from console.choices import MEBIBYTE, DuplicatePolicy
 from console.models import Checksum, Multipart, Upload
 from console.records.new_upload import NewUpload
 from console.transfer.body import Body
-from console.transfer.checksums import Digests
+from console.transfer.checksums import Algorithm, Digests
 from console.transfer.control import Control, Journal
 from console.transfer.engine import Answer, ObjectSettings
 from console.transfer.errors import Stopped, TransferError
-from console.transfer.objects import StoredObject, head_object
+from console.transfer.objects import StoredObject, head_object, stored_digest
 from console.transfer.plan import Part, plan_parts
 from console.transfer.pool import wait_for
 from console.transfer.retrying import RetryPolicy, ask, with_retries
@@ -30,7 +30,7 @@ from console.transfer.verify import Comparison, compare
 T = TypeVar("T")
 
 _GRACE_SECONDS: Final = 0.5
-_NOT_TO_BE_SEEN: Final = frozenset({"403", "AccessDenied"})
+NOT_TO_BE_SEEN: Final = frozenset({"403", "AccessDenied"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +128,12 @@ class Job:
             future.add_done_callback(one_less)
         one_less()
 
-    def body(self, part: Part, control: Control, known: Digests | None = None) -> Body:
+    def body(self, part: Part, control: Control, known: Digests | None = None, *, in_parts: bool = False) -> Body:
         """A body over a stretch of the file, with the checksums that the server is asked to compare; `known` are
         those that were computed before."""
-        algorithms = self.transport.server.algorithms()
+        algorithms = self.transport.server.algorithms(in_parts=in_parts)
+        if known is not None and not set(algorithms) <= known.keys():
+            known = None  # what is asked of the server has changed meanwhile
         return Body(
             self.source,
             part,
@@ -156,13 +158,32 @@ class Job:
         try:
             return self.head()
         except TransferError as error:
-            if error.code in _NOT_TO_BE_SEEN and self.options.duplicates == "overwrite":
+            if error.code in NOT_TO_BE_SEEN and self.options.duplicates == "overwrite":
                 return None
             raise
 
     def compare(self, stored: StoredObject, part_size: int | None = None) -> Comparison:
         """That object and the file."""
+        stored = replace(stored, answer=self.transport.server.without_md5(stored.answer))
         return compare(self.source, stored, part_size or self._usual_part_size(), self.control)
+
+    def stored_digest(
+        self, algorithm: Algorithm, version_id: str | None = None, *, offset: int = 0, length: int | None = None
+    ) -> bytes | None:
+        """The digest of the object that was just made, or of a stretch of it, by reading it. Where that is not allowed
+        nothing is known of it, neither good nor bad."""
+        length = self.source.state.size if length is None else length
+        return self.ask(
+            lambda: stored_digest(
+                self.transport.s3,
+                self.bucket,
+                self.key,
+                offset=offset,
+                length=length,
+                algorithm=algorithm,
+                version_id=version_id,
+            )
+        )
 
     def delete_damaged(self, answer: Answer) -> None:
         """Delete the object that was just made and is not the file, so that nobody takes it for that."""

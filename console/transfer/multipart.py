@@ -6,28 +6,33 @@ Owns the order of things, and which parts need not be sent again. What S3 knows 
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
+from console.formatting import visible
 from console.models import Checksum, Multipart
 from console.transfer.boto3_engine import read_answer, require, require_etag
 from console.transfer.checksums import Algorithm, to_base64
 from console.transfer.client import object_parameters
-from console.transfer.confirm import SentPart, confirm_object, expected_checksum
+from console.transfer.confirm import EtagMismatch, SentPart, confirm_object, expected_checksum
 from console.transfer.engine import Answer
 from console.transfer.errors import TransferError
-from console.transfer.job import Confirmation, Job
+from console.transfer.job import NOT_TO_BE_SEEN, Confirmation, Job
 from console.transfer.parts import ListedPart, send_parts
 from console.transfer.plan import USUAL_PART_SIZE, PartPlan, plan_parts
 from console.transfer.retrying import START_ANEW, ask, ask_patiently
-from console.transfer.verdicts import Verdict
+from console.transfer.verdicts import UNSUPPORTED, Verdict
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 _MOST_FRESH_STARTS: Final = 3
 _GONE: Final = frozenset({"NoSuchUpload", "NoSuchBucket", "NoSuchKey", "404"})
+
+_log = logging.getLogger(__name__)
 
 
 def send_multipart(job: Job, *, if_absent: bool) -> Confirmation:
@@ -60,14 +65,16 @@ def close_multipart(job: Job) -> None:
         return
     multipart = job.multipart
     job.journal.aborting()
-    abort(job.transport.s3, job.bucket, job.key, multipart.upload_id)
+    if not abort(job.transport.s3, job.bucket, job.key, multipart.upload_id):
+        job.journal.noted("NotImplemented", "the server cannot abort multipart uploads: the parts that arrived stay")
     job.multipart = None
     job.journal.multipart_closed()
     job.journal.confirmed(0)
 
 
-def abort(s3: S3Client, bucket: str, key: str, upload_id: str) -> None:
-    """Abort a multipart upload and see to it that no part stays behind. One that is gone already is fine.
+def abort(s3: S3Client, bucket: str, key: str, upload_id: str) -> bool:
+    """Abort a multipart upload and see to it that no part stays behind. One that is gone already is fine. False where
+    the server knows no such request: nobody can remove the parts, and to ask again is of no use.
 
     A part that was under way may be stored after the abort; S3 asks to abort again until `ListParts` finds nothing.
 
@@ -76,23 +83,27 @@ def abort(s3: S3Client, bucket: str, key: str, upload_id: str) -> None:
             and comes back. Others as `errors.classify` sorts them.
     """
 
-    def abort_once() -> None:
+    def abort_once() -> bool:
         try:
             ask(lambda: s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id))
         except TransferError as error:
+            if error.code in UNSUPPORTED:
+                _log.warning("the server cannot abort multipart uploads: the parts of %s stay", visible(key))
+                return False
             if error.code in _GONE:
-                return
+                return True
             raise
         try:
             left = ask(lambda: s3.list_parts(Bucket=bucket, Key=key, UploadId=upload_id, MaxParts=1))
         except TransferError as error:
-            if error.code in _GONE or error.verdict is Verdict.PERSON:
-                return  # gone, or not for us to see: S3 has taken the abort
+            if error.code in _GONE or error.code in UNSUPPORTED or error.verdict is Verdict.PERSON:
+                return True  # gone, or not for us to see: S3 has taken the abort
             raise
         if left.get("Parts"):
             raise TransferError("OperationAborted", "the multipart upload was aborted, but parts of it are there still")
+        return True
 
-    ask_patiently(abort_once)
+    return ask_patiently(abort_once)
 
 
 def _send_once(job: Job, *, if_absent: bool) -> Confirmation:
@@ -110,8 +121,8 @@ def _send_once(job: Job, *, if_absent: bool) -> Confirmation:
     answer = _complete(job, multipart.upload_id, parts, if_absent=if_absent)
     if isinstance(answer, Confirmation):
         return answer
-    checksum = _confirm(job, answer, parts)
-    return Confirmation(job.key, answer.etag, answer.version_id, checksum, job.sent_bytes)
+    checksum, etag = _confirm(job, answer, parts)
+    return Confirmation(job.key, etag, answer.version_id, checksum, job.sent_bytes)
 
 
 def _open(job: Job) -> Multipart:
@@ -119,21 +130,20 @@ def _open(job: Job) -> Multipart:
     preferred = job.options.part_size
     if preferred is None and job.transport.bandwidth.bytes_per_second:
         preferred = USUAL_PART_SIZE  # a larger one would take the limit for long before S3 has any of it
-    plan = plan_parts(job.source.state.size, preferred)
+    plan = plan_parts(job.source.state.size, preferred, server.most_parts)
 
     def create() -> str:
-        parameters = object_parameters(job.content_type, job.options.settings)
-        with_checksums = server.returns_checksums is not False
-        if with_checksums:
-            parameters["ChecksumAlgorithm"] = server.algorithm.value
-            parameters["ChecksumType"] = "FULL_OBJECT" if server.algorithm.is_crc else "COMPOSITE"
-        try:
-            answer = ask(lambda: job.transport.s3.create_multipart_upload(Bucket=job.bucket, Key=job.key, **parameters))
-            return str(require(answer, "UploadId"))
-        except TransferError as error:
-            if server.learn_from_refusal(error.code, conditional=False, had_checksums=with_checksums):
-                raise TransferError(error.code, error.message, Verdict.RETRY) from error
-            raise
+        while True:
+            parameters = object_parameters(job.content_type, job.options.settings)
+            checksum_type = server.checksum_type if server.returns_part_checksums is not False else None
+            if checksum_type is not None:
+                parameters |= {"ChecksumAlgorithm": server.algorithm.value, "ChecksumType": checksum_type}
+            try:
+                return str(require(ask(lambda: _create(job, parameters)), "UploadId"))  # noqa: B023 - called at once
+            except TransferError as error:
+                # Asked for less and less, so this ends.
+                if not server.learn_from_refused_creation(error.code, checksum_type=checksum_type):
+                    raise
 
     multipart = Multipart(upload_id=job.ask(create), part_size=plan.part_size)
     try:
@@ -146,8 +156,13 @@ def _open(job: Job) -> Multipart:
     return multipart
 
 
+def _create(job: Job, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+    return job.transport.s3.create_multipart_upload(Bucket=job.bucket, Key=job.key, **parameters)
+
+
 def _list_parts(job: Job, multipart: Multipart) -> dict[int, ListedPart]:
-    """What S3 holds of the multipart upload, by part number."""
+    """What S3 holds of the multipart upload, by part number; nothing where the server does not tell: then all parts are
+    sent again, each in place of the one that may be there."""
     server = job.transport.server
     ours = server.algorithm
 
@@ -163,11 +178,18 @@ def _list_parts(job: Job, multipart: Multipart) -> dict[int, ListedPart]:
                 listed[part["PartNumber"]] = ListedPart(part["Size"], read_answer(part))
         return listed
 
-    listed = job.ask(list_all)
+    try:
+        listed = job.ask(list_all)
+    except TransferError as error:
+        if error.code not in UNSUPPORTED:
+            raise
+        job.journal.noted(error.code, "the server does not tell which parts have arrived: all are sent again")
+        job.journal.confirmed(0)
+        return {}
     # Where all parts are there no answer to one comes any more, but how to complete them must be known: S3 refuses a
     # completion without the checksums of parts that were sent with some.
     if any(ours in part.answer.checksums for part in listed.values()):
-        server.learn(returns_checksums=True)
+        server.learn(returns_checksums=True, in_parts=True)
     return listed
 
 
@@ -181,19 +203,18 @@ def _complete_once(
     job: Job, upload_id: str, parts: list[SentPart], *, attempt: int, if_absent: bool
 ) -> Answer | Confirmation:
     job.journal.completing()
-    server, s3 = job.transport.server, job.transport.s3
+    server = job.transport.server
     conditional = if_absent and server.takes_conditions
-    with_checksums = bool(server.returns_checksums)
+    with_checksums = bool(server.returns_part_checksums)
     parameters: dict[str, Any] = {"IfNoneMatch": "*"} if conditional else {}
     parameters |= _completion(job, parts, with_checksums=with_checksums)
     try:
-        answer = ask(
-            lambda: s3.complete_multipart_upload(Bucket=job.bucket, Key=job.key, UploadId=upload_id, **parameters)
-        )
-        return require_etag(read_answer(answer))
+        return _ask_for_object(job, upload_id, parts, parameters)
     except TransferError as error:
-        if server.learn_from_refusal(error.code, conditional=conditional, had_checksums=with_checksums):
+        if server.learn_from_refusal(error.code, conditional=conditional, had_checksums=with_checksums, in_parts=True):
             raise TransferError(error.code, error.message, Verdict.RETRY) from error
+        if server.learn_part_limit(len(parts), error):
+            raise TransferError("TooManyParts", error.message) from error
         if error.code == "ConditionalRequestConflict":
             # S3 asks for a new multipart upload in this case: API reference of CompleteMultipartUpload.
             raise TransferError("NoSuchUpload", error.message) from error
@@ -203,16 +224,52 @@ def _complete_once(
         raise
 
 
+def _ask_for_object(job: Job, upload_id: str, parts: list[SentPart], parameters: dict[str, Any]) -> Answer:
+    """One completion; once more without the checksum of the whole where the server may have meant another one by it.
+    What it returns is compared all the same."""
+    server, s3 = job.transport.server, job.transport.s3
+
+    def complete(parameters: Mapping[str, Any]) -> Answer:
+        answer: Mapping[str, Any] = ask(
+            lambda: s3.complete_multipart_upload(Bucket=job.bucket, Key=job.key, UploadId=upload_id, **parameters)
+        )
+        # Ceph's has an ETag without a value. One that was cut has nothing at all.
+        return read_answer(answer) if "ETag" in answer or answer.get("Key") else require_etag(read_answer(answer))
+
+    try:
+        return complete(parameters)
+    except TransferError as error:
+        names_whole = server.algorithm.parameter in parameters
+        if not (names_whole and all(part.is_confirmed for part in parts)):
+            raise
+        if not server.learn_from_refused_completion(error.code):
+            raise
+        try:
+            return complete(_without_checksum_of_whole(parameters, server.algorithm))
+        except TransferError as again:
+            if again.code == error.code:
+                server.forget_checksum_type()
+                raise error from None
+            raise
+
+
 def _completion(job: Job, parts: list[SentPart], *, with_checksums: bool) -> dict[str, Any]:
     """Which parts make the object and, `with_checksums`, what S3 is to compare it with."""
-    algorithm = job.transport.server.algorithm
-    whole = expected_checksum(algorithm, parts, composite_type=not algorithm.is_crc) if with_checksums else None
+    server = job.transport.server
+    algorithm, is_composite = server.algorithm, server.checksum_type == "COMPOSITE"
+    whole = expected_checksum(algorithm, parts, composite_type=is_composite) if with_checksums else None
     completed = [_completed_part(part, algorithm if whole is not None else None) for part in parts]
     parameters: dict[str, Any] = {"MultipartUpload": {"Parts": completed}}
     if whole is not None:
         parameters |= {algorithm.parameter: whole.value, "ChecksumType": whole.kind}
         parameters["MpuObjectSize"] = job.source.state.size
+    if is_composite and algorithm.is_crc:  # learned of a server that may not remember which type was asked for
+        return _without_checksum_of_whole(parameters, algorithm)
     return parameters
+
+
+def _without_checksum_of_whole(parameters: Mapping[str, Any], algorithm: Algorithm) -> dict[str, Any]:
+    return {name: value for name, value in parameters.items() if name not in (algorithm.parameter, "ChecksumType")}
 
 
 def _completed_part(part: SentPart, algorithm: Algorithm | None) -> Any:
@@ -222,21 +279,29 @@ def _completed_part(part: SentPart, algorithm: Algorithm | None) -> Any:
     return completed
 
 
-def _confirm(job: Job, answer: Answer, parts: list[SentPart]) -> Checksum:
-    """Compare the object with the parts' digests.
+def _confirm(job: Job, answer: Answer, parts: list[SentPart]) -> tuple[Checksum, str]:
+    """Compare the object with the parts' digests; what vouches for it, and its ETag as far as S3 tells one.
 
     Raises:
         TransferError: ChecksumMismatch; the object is deleted then, so that nobody takes it for the file.
     """
+    has_all_parts = all(part.is_confirmed for part in parts)
+    etag = answer.etag
     try:
-        checksum = confirm_object(answer, parts)
+        checksum = _confirmed_by(job, answer, parts)
         if checksum is not None:
-            return checksum
-        stored = job.head()
+            return checksum, etag
+        try:
+            stored = job.head()
+        except TransferError as error:
+            if error.code not in NOT_TO_BE_SEEN or not has_all_parts:
+                raise
+            return _of_parts(job, parts, "parts"), etag  # for one who may write only there is no more to be had
         if stored is None or stored.size != job.source.state.size:
             found = f"{stored.size} bytes" if stored else "nothing"
             raise TransferError("ChecksumMismatch", f"{job.source.state.size} bytes were sent, S3 has {found}")
-        checksum = confirm_object(stored.answer, parts)
+        etag = etag or stored.answer.etag
+        checksum = _confirmed_by(job, stored.answer, parts)
     except TransferError as error:
         if error.code == "ChecksumMismatch":
             job.delete_damaged(answer)
@@ -244,14 +309,43 @@ def _confirm(job: Job, answer: Answer, parts: list[SentPart]) -> Checksum:
             job.journal.multipart_closed()
             job.journal.confirmed(0)
         raise
-    if checksum is not None:
-        return checksum
-    algorithm = job.transport.server.algorithm
-    known = expected_checksum(algorithm, parts, composite_type=not algorithm.is_crc)
+    return checksum or _of_parts(job, parts, "parts" if has_all_parts else "size"), etag
+
+
+def _confirmed_by(job: Job, answer: Answer, parts: list[SentPart]) -> Checksum | None:
+    """What the answer vouches for. An ETag alone condemns no object: where it is not made of the MD5s of parts that S3
+    confirmed one by one, this server makes it otherwise; and a part whose own ETag was no MD5 is read before the
+    object is called damaged."""
+    server = job.transport.server
+    doubted = next((part for part in parts if part.is_confirmed is False), None)
+    try:
+        checksum = confirm_object(server.without_md5(answer), parts)
+    except EtagMismatch:
+        checksum = None
+    if checksum is None and doubted is not None and server.etags_are_md5 is not False:
+        _learn_from_content(job, answer, parts, doubted)
+    return checksum
+
+
+def _learn_from_content(job: Job, answer: Answer, parts: list[SentPart], doubted: SentPart) -> None:
+    """Read one part of the object whose ETag is not its MD5: either it is damaged, or ETags here are something else."""
+    offset = sum(part.length for part in parts if part.number < doubted.number)
+    found = job.stored_digest(Algorithm.MD5, answer.version_id, offset=offset, length=doubted.length)
+    if found is None:
+        return
+    if found != doubted.digests[Algorithm.MD5]:
+        raise TransferError("ChecksumMismatch", f"MD5: S3 stored other bytes as part {doubted.number}")
+    job.transport.server.learn_etags(are_md5=False)
+
+
+def _of_parts(job: Job, parts: list[SentPart], confirmed: str) -> Checksum:
+    """The checksum that the object must have, and how far S3 confirmed it."""
+    server = job.transport.server
+    known = expected_checksum(server.algorithm, parts, composite_type=server.checksum_type == "COMPOSITE")
     known = known or expected_checksum(Algorithm.MD5, parts, composite_type=True)
     if known is None:
         raise TransferError("ChecksumMismatch", "S3 confirmed the parts by different checksums, the object by none")
-    return known
+    return known.model_copy(update={"confirmed": confirmed})
 
 
 def _is_gone(job: Job, error: TransferError) -> bool:

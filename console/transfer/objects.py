@@ -6,11 +6,13 @@ Owns HeadObject and DeleteObject. Not here: comparing an object with a file (`ve
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from console.formatting import visible
 from console.transfer.boto3_engine import read_answer, require
+from console.transfer.checksums import Algorithm, new_digest
 from console.transfer.engine import Answer
 from console.transfer.errors import TransferError
 from console.transfer.retrying import ask, ask_patiently
@@ -18,6 +20,8 @@ from console.transfer.retrying import ask, ask_patiently
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
+_WHOLE: Final = 200
+_READ_AT_ONCE: Final = 256 * 1024
 _ABSENT: Final = frozenset({"404", "NoSuchKey", "NotFound", "NoSuchVersion", "405"})
 
 
@@ -55,6 +59,41 @@ def head_object(s3: S3Client, bucket: str, key: str, version_id: str | None = No
     return StoredObject(require(found, "ContentLength"), read_answer(found))
 
 
+def stored_digest(
+    s3: S3Client,
+    bucket: str,
+    key: str,
+    *,
+    offset: int = 0,
+    length: int,
+    algorithm: Algorithm,
+    version_id: str | None = None,
+) -> bytes | None:
+    """The digest of bytes that S3 holds, by reading them; None where they are fewer.
+
+    Raises:
+        TransferError: as `errors.classify` sorts it.
+    """
+    version: dict[str, Any] = {"VersionId": version_id} if version_id else {}
+    if length:  # there is no range of no bytes
+        version["Range"] = f"bytes={offset}-{offset + length - 1}"
+
+    def read() -> bytes | None:
+        digest, left = new_digest(algorithm), length
+        answer = s3.get_object(Bucket=bucket, Key=key, **version)
+        with closing(answer["Body"]) as body:
+            if answer["ResponseMetadata"].get("HTTPStatusCode") == _WHOLE and offset:
+                return None  # a server that knows no ranges: nothing can be said of this one
+            for piece in body.iter_chunks(_READ_AT_ONCE):
+                digest.update(piece[:left])
+                left -= min(left, len(piece))
+                if not left:
+                    break
+        return None if left else digest.digest()
+
+    return ask_patiently(read)
+
+
 def first_part_size(s3: S3Client, bucket: str, key: str, version_id: str | None = None) -> int | None:
     """The size in bytes of an object's first part, or None where the server does not tell."""
     version: dict[str, Any] = {"VersionId": version_id} if version_id else {}
@@ -67,8 +106,11 @@ def first_part_size(s3: S3Client, bucket: str, key: str, version_id: str | None 
     return int(found["ContentLength"]) if found.get("PartsCount") else None
 
 
-def delete_object(s3: S3Client, bucket: str, key: str, *, etag: str | None, version_id: str | None = None) -> bool:
-    """Delete an object, unless it is another one by now than the one with that ETag. Whether one was deleted.
+def delete_object(
+    s3: S3Client, bucket: str, key: str, *, etag: str | None, version_id: str | None = None, size: int | None = None
+) -> bool:
+    """Delete an object, unless it is another one by now than the one with that ETag, or where the server tells none,
+    with that size in bytes. Whether one was deleted.
 
     Raises:
         ObjectReplaced: the object is another one. TransferError: as `errors.classify` sorts it.
@@ -79,8 +121,10 @@ def delete_object(s3: S3Client, bucket: str, key: str, *, etag: str | None, vers
         return False
     # Servers may give a multipart object another ETag on HEAD than on completion (rclone does): then only a
     # conditional delete could tell, which they do not know either.
-    comparable = etag is not None and ("-" in etag) == ("-" in found.answer.etag)
+    comparable = etag and found.answer.etag and ("-" in etag) == ("-" in found.answer.etag)
     if comparable and found.answer.etag != etag:
+        raise ObjectReplaced
+    if not comparable and size is not None and found.size != size:
         raise ObjectReplaced
     version: dict[str, Any] = {"VersionId": version_id} if version_id else {}
     ask_patiently(lambda: s3.delete_object(Bucket=bucket, Key=key, **version))

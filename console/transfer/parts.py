@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from console.transfer.checksums import Algorithm, Digests
-from console.transfer.confirm import SentPart, confirm_body
+from console.transfer.confirm import EtagMismatch, SentPart, confirm_body, looks_like_md5
 from console.transfer.control import Control
 from console.transfer.engine import Answer, PartRequest
 from console.transfer.errors import Stopped, TransferError
@@ -26,6 +26,8 @@ from console.transfer.verdicts import Verdict
 _GRACE_SECONDS: Final = 1.0
 """How long parts under way may take to notice that the upload stops, before they are left behind."""
 _LOOK_AGAIN_SECONDS: Final = 0.25
+_PARTS_EVERYWHERE: Final = 1_000
+"""As many as any server is known to take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +74,15 @@ def send_parts(job: Job, upload_id: str, plan: PartPlan, listed: Mapping[int, Li
     sending = _Sending(job, upload_id, listed)
     futures: list[Future[SentPart]] = []
     try:
-        for part in plan:
+        order = list(plan)
+        is_long = len(plan) > _PARTS_EVERYWHERE and not job.transport.server.is_aws
+        if is_long and len(plan) not in listed:
+            # Some servers take no more parts than that: better to hear of it before the others have been sent.
+            order.insert(0, order.pop())
+        for part in order:
             futures.append(sending.start(part))
-        return [wait_for(future, sending.control) for future in futures]
+        parts = [wait_for(future, sending.control) for future in futures]
+        return sorted(parts, key=lambda part: part.number)
     except _SiblingFailed:
         raise sending.first_failure() from None
     finally:
@@ -121,10 +129,10 @@ class _Sending:
         digests = None
         if listed is not None:
             ours = {a for a in listed.answer.checksums if a.is_available} or {Algorithm.MD5}
-            algorithms = ours | set(self._job.transport.server.algorithms())
+            algorithms = ours | set(self._job.transport.server.algorithms(in_parts=True))
             digests = self._job.source.digests(part.offset, part.length, algorithms, self.control)
             if listed.size == part.length and _holds(listed, digests):
-                return SentPart(part.number, part.length, digests, listed.answer.etag)
+                return SentPart(part.number, part.length, digests, listed.answer.etag, is_confirmed=True)
         try:
             return self._send(part, digests)
         except TransferError as error:
@@ -139,22 +147,55 @@ class _Sending:
     def _send(self, part: Part, known: Digests | None) -> SentPart:
         job, server = self._job, self._job.transport.server
         request = PartRequest(job.bucket, job.key, self._upload_id, part.number)
-        body = job.body(part, self.control, known)
+        body = job.body(part, self.control, known, in_parts=True)
+        had_checksums = server.algorithm in body.algorithms
+        answer = None
         try:
             answer = job.send(lambda: job.transport.engine.upload_part(request, body), part.length)
-            if server.algorithm in body.algorithms:
-                server.learn(server.algorithm in answer.checksums)
-            confirm_body(answer, body.digests())
+            if had_checksums:
+                server.learn(server.algorithm in answer.checksums, in_parts=True)
+            digests = {**(known or {}), **body.digests()}
+            is_confirmed = self._confirm(part, answer, digests)
         except TransferError as error:
             body.take_back()
-            had_checksums = server.algorithm in body.algorithms
-            if server.learn_from_refusal(error.code, conditional=False, had_checksums=had_checksums):
+            if answer is None and self._is_worth_another_try(part, error, had_checksums=had_checksums):
                 raise TransferError(error.code, error.message, Verdict.RETRY) from error
             raise
         finally:
             with self._lock:
                 job.sent_bytes += body.tell()
-        return SentPart(part.number, part.length, {**(known or {}), **body.digests()}, answer.etag)
+        return SentPart(part.number, part.length, digests, answer.etag, is_confirmed)
+
+    def _confirm(self, part: Part, answer: Answer, digests: dict[Algorithm, bytes]) -> bool | None:
+        """As `SentPart.is_confirmed`; `digests` get those that had to be computed for that."""
+        server = self._job.transport.server
+        answer = server.without_md5(answer)
+        if server.algorithm not in answer.checksums and Algorithm.MD5 not in digests and looks_like_md5(answer):
+            digests |= self._job.source.digests(part.offset, part.length, (Algorithm.MD5,), self.control)
+        try:
+            checksum = confirm_body(answer, digests)
+        except EtagMismatch:
+            if server.etags_are_md5:
+                raise
+            return False  # the ETags of this server may be something else: the object shows
+        if checksum is None:
+            return None
+        if checksum.confirmed == "etag":
+            server.learn_etags(are_md5=True)
+        return True
+
+    def _is_worth_another_try(self, part: Part, error: TransferError, *, had_checksums: bool) -> bool:
+        """Whether the refusal taught how to send this part.
+
+        Raises:
+            TransferError: TooManyParts where it taught that the upload has to start anew.
+        """
+        server = self._job.transport.server
+        if server.learn_from_refusal(error.code, conditional=False, had_checksums=had_checksums, in_parts=True):
+            return True
+        if server.learn_part_limit(part.number, error):
+            raise TransferError("TooManyParts", error.message) from error
+        return False
 
 
 def _holds(listed: ListedPart, digests: Mapping[Algorithm, bytes]) -> bool:

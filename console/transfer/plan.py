@@ -59,9 +59,9 @@ class PartPlan:
         return Part(number, offset, min(self.part_size, self.size - offset))
 
 
-def plan_parts(size: int, preferred_part_size: int | None) -> PartPlan:
-    """Parts of the preferred size, or of larger ones (in whole MiB) where those would be more than 10,000. Without a
-    preference: of 8 MiB up to 1 GiB, then of what makes 128 parts, up to 32 MiB.
+def plan_parts(size: int, preferred_part_size: int | None, most_parts: int | None = None) -> PartPlan:
+    """Parts of the preferred size, or of larger ones (in whole MiB) where those would be more than 10,000, or than
+    `most_parts`. Without a preference: of 8 MiB up to 1 GiB, then of what makes 128 parts, up to 32 MiB.
 
     Raises:
         TransferError: `EntityTooLarge`, no part size is large enough.
@@ -72,7 +72,10 @@ def plan_parts(size: int, preferred_part_size: int | None) -> PartPlan:
         part_size = min(max(USUAL_PART_SIZE, _part_size(size, _USUAL_PARTS)), _LARGEST_USUAL)
     else:
         part_size = min(max(preferred_part_size, MIN_PART_SIZE), MAX_PART_SIZE)
-    return PartPlan(size, max(part_size, _part_size(size, MAX_PARTS)))
+    part_size = max(part_size, _part_size(size, most_parts or MAX_PARTS))
+    if part_size > MAX_PART_SIZE:
+        raise TransferError("EntityTooLarge", f"the file has {size} bytes, the server takes at most {most_parts} parts")
+    return PartPlan(size, part_size)
 
 
 def _part_size(size: int, parts: int) -> int:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 
 from console.models import Checksum
-from console.transfer.checksums import Algorithm
-from console.transfer.confirm import confirm_body
-from console.transfer.engine import PutRequest
+from console.transfer.checksums import Algorithm, Digests
+from console.transfer.confirm import EtagMismatch, confirm_body
+from console.transfer.engine import Answer, PutRequest
 from console.transfer.errors import TransferError
-from console.transfer.job import Confirmation, Job
+from console.transfer.job import NOT_TO_BE_SEEN, Confirmation, Job
 from console.transfer.plan import Part
 from console.transfer.verdicts import Verdict
 
@@ -50,13 +52,14 @@ def _put_once(job: Job, *, if_absent: bool) -> Confirmation:
         answer = job.in_thread(lambda: job.send(lambda: job.transport.engine.put_object(request, body), size))
         if server.algorithm in body.algorithms:
             server.learn(server.algorithm in answer.checksums)
-        checksum = confirm_body(answer, body.digests()) or _confirm_size(job)
+        checksum = _confirm(job, answer, body.digests())
     except TransferError as error:
         body.take_back()
         if answer is not None and error.code == "ChecksumMismatch":
             job.delete_damaged(answer)
         had_checksums = server.algorithm in body.algorithms
-        if server.learn_from_refusal(error.code, conditional=conditional, had_checksums=had_checksums):
+        is_refused = answer is None
+        if is_refused and server.learn_from_refusal(error.code, conditional=conditional, had_checksums=had_checksums):
             raise TransferError(error.code, error.message, Verdict.RETRY) from error
         raise
     finally:
@@ -72,14 +75,62 @@ def _made_before(job: Job, error: TransferError) -> Confirmation:
     return job.done(stored, comparison.checksum)
 
 
-def _confirm_size(job: Job) -> Checksum:
-    """Where the answer holds nothing to compare: ask what is there, and at least compare the size."""
-    stored = job.head()
+def _confirm(job: Job, answer: Answer, digests: Digests) -> Checksum:
+    """What the answer vouches for; where it holds nothing to compare, what S3 shows of the object."""
+    server, size = job.transport.server, job.source.state.size
+    by_answer = True
+    try:
+        checksum = confirm_body(server.without_md5(answer), digests)
+        if checksum is None:
+            if Algorithm.MD5 not in digests:
+                digests = {**digests, **job.source.digests(0, size, (Algorithm.MD5,), job.control)}
+            checksum = confirm_body(server.without_md5(answer), digests)
+        if checksum is None:
+            by_answer = False
+            checksum = _confirm_by_head(job, digests)
+    except EtagMismatch:
+        by_answer = False
+        checksum = _confirm_content(job, answer, digests)
+    server.learn_confirmation(by_answer=by_answer)
+    if by_answer and checksum.confirmed == "etag":
+        server.learn_etags(are_md5=True)
+    return checksum
+
+
+def _confirm_by_head(job: Job, digests: Digests) -> Checksum:
+    """Ask what is there, and at least compare the size."""
     size = job.source.state.size
+    with _naming_the_right():
+        stored = job.head()
     if stored is None or stored.size != size:
         raise TransferError("ChecksumMismatch", f"{size} bytes were sent, S3 has {stored.size if stored else 'none'}")
-    comparison = job.compare(stored)
-    if comparison.same is False:
-        raise TransferError("ChecksumMismatch", comparison.words)
-    md5 = job.source.digests(0, size, (Algorithm.MD5,), job.control)[Algorithm.MD5]
-    return comparison.checksum or Checksum(algorithm=Algorithm.MD5, value=md5.hex(), confirmed="size")
+    checksum = confirm_body(job.transport.server.without_md5(stored.answer), digests)
+    if checksum is None and stored.answer.checksums:  # by an algorithm of its own
+        comparison = job.compare(stored)
+        if comparison.same is False:
+            raise TransferError("ChecksumMismatch", comparison.words)
+        checksum = comparison.checksum
+    return checksum or Checksum(algorithm=Algorithm.MD5, value=digests[Algorithm.MD5].hex(), confirmed="size")
+
+
+def _confirm_content(job: Job, answer: Answer, digests: Digests) -> Checksum:
+    """The ETag looks like an MD5 and is not the file's. Before an object is called damaged it is read, once: if it is
+    the file, this server's ETags are something else."""
+    expected = digests[Algorithm.MD5]
+    with _naming_the_right():
+        found = job.stored_digest(Algorithm.MD5, answer.version_id)
+    if found != expected:
+        raise TransferError("ChecksumMismatch", f"MD5: the file has {expected.hex()}, S3 stored other bytes")
+    job.transport.server.learn_etags(are_md5=False)
+    return Checksum(algorithm=Algorithm.MD5, value=expected.hex(), confirmed="content")
+
+
+@contextmanager
+def _naming_the_right() -> Iterator[None]:
+    try:
+        yield
+    except TransferError as error:
+        if error.code not in NOT_TO_BE_SEEN:
+            raise
+        words = "the file was sent, but S3's answer does not vouch for it, and the object may not be looked at"
+        raise TransferError("AccessDenied", f"{words} (s3:GetObject): {error.message}") from error

@@ -17,7 +17,7 @@ from console.transfer.verdicts import Verdict
 
 T = TypeVar("T")
 
-START_ANEW: Final = frozenset({"NoSuchUpload", "InvalidPart", "InvalidPartOrder"})
+START_ANEW: Final = frozenset({"NoSuchUpload", "InvalidPart", "InvalidPartOrder", "TooManyParts"})
 """The multipart upload is lost: sending the same request again is of no use."""
 
 _OUT_OF_REACH: Final = frozenset({"ConnectionFailed", "ConnectTimeout", "ProxyFailed", "ReadTimeout", "WriteTimeout"})

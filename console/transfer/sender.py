@@ -132,16 +132,21 @@ class S3Sender:
         """Begin to send a small file; see `SmallFiles.begin`."""
         return self._small_files.begin(upload, journal, control, ended)
 
-    def abort(self, upload: Upload, multipart: Multipart) -> None:
-        """Drop the parts of an open multipart upload. Raises `TransferError`."""
+    def abort(self, upload: Upload, multipart: Multipart) -> bool:
+        """Drop the parts of an open multipart upload; False where the server cannot. Raises `TransferError`."""
         self._require_here(upload)
-        abort(self._transport.s3, upload.bucket, upload.key, multipart.upload_id)
+        return abort(self._transport.s3, upload.bucket, upload.key, multipart.upload_id)
 
     def delete(self, upload: Upload) -> bool:
         """Delete an upload's object, unless it was replaced since. Raises `TransferError`."""
         self._require_here(upload)
         return delete_object(
-            self._transport.s3, upload.bucket, upload.key, etag=upload.etag, version_id=upload.version_id
+            self._transport.s3,
+            upload.bucket,
+            upload.key,
+            etag=upload.etag,
+            version_id=upload.version_id,
+            size=upload.size,
         )
 
     def verify(self, upload: Upload) -> Comparison:

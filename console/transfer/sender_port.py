@@ -49,8 +49,8 @@ class Sender(Protocol):
         """
         ...
 
-    def abort(self, upload: Upload, multipart: Multipart) -> None:
-        """Drop the parts that S3 holds. Raises `TransferError` where that failed."""
+    def abort(self, upload: Upload, multipart: Multipart) -> bool:
+        """Drop the parts that S3 holds; False where the server cannot. Raises `TransferError` where that failed."""
         ...
 
     def set_limits(self, limits: Limits) -> None:

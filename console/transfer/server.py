@@ -1,48 +1,143 @@
 """What is known of the S3 server at the other end, learned while talking to it.
 
-Owns which checksums requests carry. AWS is known to verify and return them. Of other servers nothing is known until
-the first answer: until then MD5 is sent as well, and compared with the ETag; for a server that returns no checksum it
-remains the only one. Shared by all threads; every change is one assignment, and late news do no harm: a refusal is
-judged by what its request carried, not by what is known when it arrives.
+Owns which checksums requests carry, and what else servers differ in. AWS is known to verify and return checksums. Of
+other servers nothing is known until the first answer: until then MD5 is sent as well, and compared with the ETag; for a
+server that returns no checksum it remains the only one. Shared by all threads; every change is one assignment, and late
+news do no harm: a refusal is judged by what its request carried, not by what is known when it arrives.
+
+What was learned can be wrong: a proxy had a bad moment, one node of several is older, a request was refused for another
+reason than it seemed. So each piece is believed for ten minutes only, and is dropped at once where an answer
+contradicts it, or where the simpler request was refused just so.
 """
 
 from __future__ import annotations
 
-from typing import Final
+import re
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final, Generic, Literal, TypeVar
 
 from console.choices import ChecksumPolicy
 from console.transfer.checksums import Algorithm
+from console.transfer.engine import Answer
+from console.transfer.errors import TransferError
 
+T = TypeVar("T")
+
+ChecksumType = Literal["FULL_OBJECT", "COMPOSITE"]
+
+_BELIEVED_SECONDS: Final = 600.0
 _REFUSALS: Final = frozenset({"NotImplemented", "InvalidArgument", "InvalidRequest"})
 """How servers that do not know a header of a request say so."""
+_PART_REFUSALS: Final = frozenset({"InvalidArgument", "InvalidRequest", "InvalidPartNumber", "TooManyParts", "400"})
+_MISMATCHES: Final = _REFUSALS | {"BadDigest", "XAmzContentChecksumMismatch", "InvalidChecksum", "InvalidDigest"}
+"""What a completion with a checksum of the whole is refused with where that is not the one the server computes."""
+_OF_PARTS: Final = re.compile(r"\bparts?\b|part ?number", re.IGNORECASE)
+_NUMBER: Final = re.compile(r"\d[\d,]*")
+_COMMON_LIMIT: Final = 1000
+
+
+class _Learned(Generic[T]):
+    """One thing that was seen of a server; None while nobody knows."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._held: tuple[T, float] | None = None
+
+    def get(self) -> T | None:
+        held = self._held
+        return held[0] if held is not None and self._clock() < held[1] else None
+
+    def set(self, value: T) -> None:
+        self._held = (value, self._clock() + _BELIEVED_SECONDS)
+
+    def forget(self) -> None:
+        self._held = None
 
 
 class ServerTraits:
     """The habits of one server."""
 
-    def __init__(self, *, is_aws: bool, policy: ChecksumPolicy = "auto") -> None:
+    def __init__(
+        self, *, is_aws: bool, policy: ChecksumPolicy = "auto", clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.is_aws: Final = is_aws
         self.algorithm: Final = _choose(policy, is_aws)
-        self.returns_checksums: bool | None = True if is_aws else None
-        """Whether answers carry the checksum that was sent; None while nobody knows."""
-        if self.algorithm is Algorithm.MD5:
-            self.returns_checksums = False
-        self.takes_conditions = True
-        """Whether `If-None-Match` may be sent at all; some servers refuse the header."""
+        # Some servers know checksums of objects and none of parts, or the other way round.
+        self._put_checksums = _Learned[bool](clock)
+        self._part_checksums = _Learned[bool](clock)
+        self._takes_conditions = _Learned[bool](clock)
+        self._checksum_type = _Learned[ChecksumType](clock)
+        self._etags_are_md5 = _Learned[bool](clock)
+        self._confirms_bodies = _Learned[bool](clock)
+        self._most_parts = _Learned[int](clock)
 
-    def algorithms(self) -> tuple[Algorithm, ...]:
+    @property
+    def returns_checksums(self) -> bool | None:
+        """Whether the answer to a PutObject carries the checksum that was sent; None while nobody knows."""
+        return self._returns(self._put_checksums, self._part_checksums)
+
+    @property
+    def returns_part_checksums(self) -> bool | None:
+        """The same of an UploadPart."""
+        return self._returns(self._part_checksums, self._put_checksums)
+
+    @property
+    def takes_conditions(self) -> bool:
+        """Whether `If-None-Match` may be sent at all; some servers refuse the header."""
+        return self._takes_conditions.get() is not False
+
+    @property
+    def checksum_type(self) -> ChecksumType:
+        """The type of a multipart object's checksum to ask for. Some know only that of the parts' checksums."""
+        if not self.algorithm.is_crc:
+            return "COMPOSITE"
+        return self._checksum_type.get() or "FULL_OBJECT"
+
+    @property
+    def etags_are_md5(self) -> bool | None:
+        """Whether an ETag that looks like an MD5 is one; None while nobody knows."""
+        return self._etags_are_md5.get()
+
+    @property
+    def confirms_bodies(self) -> bool:
+        """Whether the answer to a PutObject holds anything that can be compared, as far as is known."""
+        return self._confirms_bodies.get() is not False
+
+    @property
+    def most_parts(self) -> int | None:
+        """How many parts an object may have; None where no limit below S3's has shown."""
+        return self._most_parts.get()
+
+    def algorithms(self, *, in_parts: bool = False) -> tuple[Algorithm, ...]:
         """What has to be computed of the next body, and goes with its request."""
-        if self.returns_checksums:
+        known = self.returns_part_checksums if in_parts else self.returns_checksums
+        if known:
             return (self.algorithm,)
-        if self.returns_checksums is None:
+        if known is None:
             return (self.algorithm, Algorithm.MD5)
         return (Algorithm.MD5,)
 
-    def learn(self, returns_checksums: bool) -> None:
-        """An answer came to a request that carried a checksum."""
-        if self.returns_checksums is None:
-            self.returns_checksums = returns_checksums
+    def without_md5(self, answer: Answer) -> Answer:
+        """The answer as it is to be read, where this server's ETags only look like MD5s."""
+        return replace(answer, etag_is_md5=False) if self.etags_are_md5 is False else answer
 
-    def learn_from_refusal(self, code: str, *, conditional: bool, had_checksums: bool) -> bool:
+    def learn(self, returns_checksums: bool, *, in_parts: bool = False) -> None:
+        """An answer came to a request that carried a checksum."""
+        own = self._part_checksums if in_parts else self._put_checksums
+        if own.get() is None or not returns_checksums:
+            own.set(returns_checksums)
+
+    def learn_etags(self, *, are_md5: bool) -> None:
+        """An ETag was compared with the MD5 of what is known to be stored."""
+        self._etags_are_md5.set(are_md5)
+
+    def learn_confirmation(self, *, by_answer: bool) -> None:
+        """The answer to a PutObject did, or did not, hold what could be compared."""
+        self._confirms_bodies.set(by_answer)
+
+    def learn_from_refusal(self, code: str, *, conditional: bool, had_checksums: bool, in_parts: bool = False) -> bool:
         """A request that carried these was refused with `code`. Whether the next one will be a simpler one, so that
         trying pays; it is so too where others under way at the same time were refused first."""
         if code not in _REFUSALS:
@@ -50,12 +145,64 @@ class ServerTraits:
         if conditional and code == "NotImplemented":
             # S3's code for a header that it does not know. It says nothing of the checksums: should it have meant
             # those, the next request tells. (Backblaze refuses checksums as InvalidArgument, and takes conditions.)
-            self.takes_conditions = False
+            self._takes_conditions.set(False)
             return True
-        if not had_checksums or self.algorithm is Algorithm.MD5 or self.returns_checksums:
+        own = self._part_checksums if in_parts else self._put_checksums
+        known = self.returns_part_checksums if in_parts else self.returns_checksums
+        if had_checksums and self.algorithm is not Algorithm.MD5 and not known and not self.is_aws:
+            own.set(False)
+            return True
+        if not had_checksums and not conditional:
+            # The simplest request of all is refused as well: what was left out was not the reason.
+            self._takes_conditions.forget()
+            if own.get() is False:
+                own.forget()
+        return False
+
+    def learn_from_refused_creation(self, code: str, *, checksum_type: ChecksumType | None) -> bool:
+        """A CreateMultipartUpload that asked for that type of checksum was refused. Whether a simpler one pays."""
+        if code not in _REFUSALS or self.is_aws or self.algorithm is Algorithm.MD5:
             return False
-        self.returns_checksums = False
+        if checksum_type is None:
+            self._checksum_type.forget()
+            self._part_checksums.forget()
+            return False
+        if checksum_type == "FULL_OBJECT":
+            self._checksum_type.set("COMPOSITE")
+        else:
+            self._part_checksums.set(False)
         return True
+
+    def learn_from_refused_completion(self, code: str) -> bool:
+        """A CompleteMultipartUpload was refused that named the checksum of the whole, of parts that were all confirmed:
+        the server may compute another one. Whether a completion without it pays."""
+        if code not in _MISMATCHES or self.is_aws or self.checksum_type != "FULL_OBJECT":
+            return False
+        self._checksum_type.set("COMPOSITE")
+        return True
+
+    def forget_checksum_type(self) -> None:
+        """A completion without the checksum of the whole was refused just so: it was not the reason."""
+        self._checksum_type.forget()
+
+    def learn_part_limit(self, number: int, refusal: TransferError) -> bool:
+        """The part with that number, or a completion with so many, was refused. Whether larger parts pay."""
+        if self.is_aws or number < 2 or refusal.code not in _PART_REFUSALS:
+            return False
+        if not _OF_PARTS.search(refusal.code + " " + refusal.message) and "Part" not in refusal.code:
+            return False
+        named = [int(figure.replace(",", "")) for figure in _NUMBER.findall(refusal.message)]
+        limit = max((figure for figure in named if 1 < figure < number), default=0)
+        self._most_parts.set(limit or (_COMMON_LIMIT if number > _COMMON_LIMIT else number - 1))
+        return True
+
+    def _returns(self, own: _Learned[bool], other: _Learned[bool]) -> bool | None:
+        if self.algorithm is Algorithm.MD5:
+            return False
+        known = own.get()
+        if known is not None or self.is_aws:
+            return known is not False
+        return other.get()
 
 
 def _choose(policy: ChecksumPolicy, is_aws: bool) -> Algorithm:

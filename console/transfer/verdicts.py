@@ -91,6 +91,7 @@ _EXPLANATIONS: Final[dict[str, Explanation]] = {
     ),
     "NoSuchUpload": _retry("the multipart upload is gone", "It starts anew by itself."),
     "InvalidPart": _retry("a part is missing in S3", "It starts anew by itself."),
+    "TooManyParts": _person("the server takes fewer parts", "Raise transfer.part_size, then retry."),
     "InvalidPartOrder": _retry("the parts do not fit together", "It starts anew by itself."),
     # For a person
     "CredentialsMissing": _person(
@@ -173,6 +174,9 @@ _ASK_FOR_LESS: Final = frozenset(
     }
 )
 """S3 says that it gets more than it can take, or the way there and back does."""
+
+UNSUPPORTED: Final = frozenset({"NotImplemented", "MethodNotAllowed", "501", "405"})
+"""The server does not know the request at all; to ask again is of no use."""
 
 KNOWN_CODES: Final = frozenset(_EXPLANATIONS)
 

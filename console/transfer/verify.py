@@ -7,7 +7,7 @@ file once.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from console.formatting import visible
@@ -85,6 +85,9 @@ def verify_upload(
         if stored is None:
             require_bucket(s3, upload.bucket)
             return Comparison(False, f"{visible(upload.destination)} no longer exists")
+        if upload.checksum is not None and upload.checksum.confirmed != "etag" and stored.answer.etag == upload.etag:
+            # The same object still, whose ETag was not seen to be an MD5: it may only look like one.
+            stored = replace(stored, answer=replace(stored.answer, etag_is_md5=False))
         told = None
         if _part_count(_strongest(stored.answer)) is not None:
             told = first_part_size(s3, upload.bucket, upload.key, upload.version_id)

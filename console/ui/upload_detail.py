@@ -24,6 +24,8 @@ _VERDICTS: Final = {
 _CONFIRMED: Final = {
     "checksum": "confirmed by S3",
     "etag": "confirmed by S3's ETag",
+    "parts": "S3 confirmed each part",
+    "content": "read back from S3",
     "size": "of the file; S3 returned its size only",
 }
 
