@@ -1,12 +1,10 @@
 """The boto3 client that all transfers of a process share.
 
-Owns how it is set up. Credentials come from boto3's own chain alone: environment, profile, SSO, instance role.
+Owns how it is set up. Not here: where settings and credentials of AWS come from (`s3.credentials`).
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,12 +14,11 @@ import boto3
 import botocore.exceptions as aws
 from botocore import httpsession
 from botocore.config import Config
-from botocore.loaders import Loader
-from botocore.session import get_session
 
 from console.choices import AddressingStyle
 from console.errors import ConfigurationError
 from console.formatting import visible
+from console.s3.credentials import open_session, require_credentials
 from console.transfer.body import LARGEST_PIECE
 from console.transfer.engine import ObjectSettings
 
@@ -48,35 +45,19 @@ class ClientOptions:
     connections: int = 256
 
 
-def open_session(options: ClientOptions) -> boto3.Session:
-    """Where credentials and settings of AWS come from. Raises `ConfigurationError`: an unknown profile."""
-    underlying = get_session()
-    try:
-        if options.profile is not None:
-            underlying.set_config_variable("profile", options.profile)
-        named: str | None = underlying.get_config_variable("data_path")
-        underlying.register_component("data_loader", _Descriptions(named.split(os.pathsep) if named else []))
-        return boto3.Session(region_name=options.region, botocore_session=underlying)
-    except aws.ProfileNotFound:
-        raise ConfigurationError(
-            f"s3.profile: there is no AWS profile {visible(repr(options.profile))}",
-            advice=f"Known profiles: {_known_profiles()}. `aws configure --profile NAME` makes one.",
-        ) from None
-
-
 def make_client(options: ClientOptions, session: boto3.Session | None = None) -> S3Client:
     """A client without retries of its own (`retrying` does that, and can be interrupted).
 
     Raises:
         ConfigurationError: no region for AWS, no credentials, an unknown profile, a wrong endpoint.
     """
-    session = session or open_session(options)
+    session = session or open_session(options.profile, options.region)
     region = session.region_name or (_ENDPOINT_REGION if options.endpoint_url else None)
     if region is None:
         raise ConfigurationError(
             "s3.region: no AWS region is set", advice="Set s3.region, AWS_REGION, or the profile's region."
         )
-    _require_credentials(session)
+    require_credentials(session)
     # The most that urllib3 asks of a body at once. No setting of a client reaches it; with 128 KiB, as botocore has it,
     # 2 GiB took 5.1 s and 5.9 s of processor time, with this 3.3 and 3.9.
     if httpsession.BUFFER_SIZE is not None:  # else this urllib3 has no such parameter
@@ -112,20 +93,6 @@ def object_parameters(content_type: str, settings: ObjectSettings) -> dict[str, 
     return {name: value for name, value in parameters.items() if value}
 
 
-class _Descriptions(Loader):
-    """botocore's descriptions of services, without looking into each of its 450 folders, twice, to see whether S3's is
-    among them: half the time of making a client (24 ms)."""
-
-    def __init__(self, search_paths: Sequence[str]) -> None:
-        """`search_paths` as in AWS_DATA_PATH, beside botocore's own."""
-        super().__init__([os.path.expanduser(os.path.expandvars(path)) for path in search_paths])  # noqa: PTH111
-
-    def list_available_services(self, type_name: str) -> list[str]:
-        """All that have a folder; whether it holds that type of description is seen when it is read."""
-        found = {name for path in self.search_paths if os.path.isdir(path) for name in os.listdir(path)}  # noqa: PTH112, PTH208
-        return sorted(found)
-
-
 def _config(options: ClientOptions) -> Config:
     return Config(
         connect_timeout=options.connect_timeout_seconds,
@@ -152,17 +119,3 @@ def _addressing_style(options: ClientOptions) -> AddressingStyle:
     if options.addressing_style == "auto" and options.endpoint_url:
         return "path"
     return options.addressing_style
-
-
-def _require_credentials(session: boto3.Session) -> None:
-    advice = "Run `aws configure` or `aws sso login`, set s3.profile, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
-    try:
-        credentials = session.get_credentials()
-    except aws.BotoCoreError as error:
-        raise ConfigurationError(f"AWS credentials: {visible(str(error))}", advice=advice) from None
-    if credentials is None:
-        raise ConfigurationError("no AWS credentials were found", advice=advice)
-
-
-def _known_profiles() -> str:
-    return ", ".join(visible(name) for name in boto3.Session().available_profiles) or "none"

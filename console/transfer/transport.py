@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from console.choices import ChecksumPolicy, EngineChoice
+from console.s3.credentials import open_session
 from console.transfer.bandwidth import BandwidthLimit
-from console.transfer.client import ClientOptions, is_aws, make_client, open_session
+from console.transfer.client import ClientOptions, is_aws, make_client
 from console.transfer.engine import Engine
 from console.transfer.engine_choice import choose_engine
 from console.transfer.keys_in_use import KeysInUse
@@ -59,7 +60,7 @@ def open_transport(
     """
     slots = Slots(FIRST_BODIES, MOST_BODIES)
     slots.resize(parts)
-    session = open_session(options)
+    session = open_session(options.profile, options.region)
     s3 = make_client(options, session)
     bandwidth = BandwidthLimit(bytes_per_second)
     return Transport(
