@@ -31,7 +31,12 @@ _BELIEVED_SECONDS: Final = 600.0
 _REFUSALS: Final = frozenset({"NotImplemented", "InvalidArgument", "InvalidRequest"})
 """How servers that do not know a header of a request say so."""
 _PART_REFUSALS: Final = frozenset({"InvalidArgument", "InvalidRequest", "InvalidPartNumber", "TooManyParts", "400"})
-_MISMATCHES: Final = _REFUSALS | {"BadDigest", "XAmzContentChecksumMismatch", "InvalidChecksum", "InvalidDigest"}
+_MISMATCHES: Final = frozenset(
+    {
+        *("BadDigest", "XAmzContentChecksumMismatch", "InvalidChecksum", "InvalidDigest"),
+        *("InvalidArgument", "InvalidRequest"),
+    }
+)
 """What a completion with a checksum of the whole is refused with where that is not the one the server computes."""
 _OF_PARTS: Final = re.compile(r"\bparts?\b|part ?number", re.IGNORECASE)
 _NUMBER: Final = re.compile(r"\d[\d,]*")
