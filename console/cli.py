@@ -40,13 +40,14 @@ def root(
     mongodb_uri: flags.MongoUri = None,
     s3_endpoint: flags.S3Endpoint = None,
     bucket: flags.Bucket = None,
+    verbose: flags.Verbose = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     """Without a command: the full-screen console on the configured MongoDB and S3."""
     if context.invoked_subcommand is not None:
-        if any(value is not None for value in (config, mongodb_uri, s3_endpoint, bucket)):
+        if verbose or any(value is not None for value in (config, mongodb_uri, s3_endpoint, bucket)):
             command = context.invoked_subcommand
             raise typer.BadParameter(
                 f"put these options after the command: `upload-console {command} --bucket …`", param_hint="options"
@@ -54,7 +55,7 @@ def root(
         return
     from console.commands.fullscreen import run
 
-    raise typer.Exit(run(Shared(config, mongodb_uri, s3_endpoint, bucket).settings()))
+    raise typer.Exit(run(Shared(config, mongodb_uri, s3_endpoint, bucket, verbose).settings()))
 
 
 @app.command()

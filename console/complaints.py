@@ -22,7 +22,9 @@ Sections = Mapping[str, type[BaseModel]]
 _LONGEST_VALUE: Final = 80
 _SECRET: Final = ("mongodb", "uri")
 _ZEROS: Final = re.compile(r"\.0+(?= )")  # 5.00 MiB is meant exactly
-_CREDENTIALS: Final = re.compile(r"(?<=://)[^/]*@")
+# A URI with its password, a query with its token, whole or cut: an address is shown up to its port, all else is not.
+_SUSPICIOUS: Final = re.compile(r"[@?#=]|:/|^[\w.-]+:(?!\d{1,5}$)")
+_HARMLESS: Final = re.compile(r"(?:[a-z0-9+]+:/{1,2})?[\w.-]+(?::\d+)?(?=[/?#]|$)")
 
 # pydantic's error types (documentation, "Validation Errors") in the words of somebody who writes a TOML file.
 _EXPECTED: Final = (
@@ -84,7 +86,7 @@ def complaint(detail: ErrorDetails, layers: Sequence[Layer], sections: Sections)
 
 
 def _key(location: Location) -> str:
-    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
+    steps = (f"[{step}]" if isinstance(step, int) else f".{without_secrets(step) or '…'}" for step in location)
     return visible("".join(steps).removeprefix("."))
 
 
@@ -128,9 +130,25 @@ def _found(detail: ErrorDetails) -> str:
         return f" (got {'text' if isinstance(value, str) else 'a single value'})"
     if isinstance(value, bool):
         return f" (got {str(value).lower()})"
-    text = repr(_CREDENTIALS.sub("…@", value) if isinstance(value, str) else value)
-    shown = text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"
-    return f" (got {visible(shown)})"
+    if not isinstance(value, str):
+        return f" (got {visible(repr(value)[:_LONGEST_VALUE])})"
+    return repeated(value)
+
+
+def repeated(text: str) -> str:
+    """The end of a complaint about this text."""
+    shown = without_secrets(text)
+    return f" (got {visible(repr(shown))})" if shown else " (got text that is not repeated, as it may hold a secret)"
+
+
+def without_secrets(text: str) -> str:
+    """As much of a wrong value as can hold no password or token; empty where any of it might be part of one."""
+    if "@" in text:
+        return ""
+    if _SUSPICIOUS.search(text):
+        address = _HARMLESS.match(text)
+        return f"{address[0]}{'…' if address.end() < len(text) else ''}" if address is not None else ""
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"
 
 
 def _suggestion(location: Location, layer: Layer, sections: Sections) -> str:

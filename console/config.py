@@ -7,8 +7,10 @@ and the connections made from the settings.
 
 from __future__ import annotations
 
+import os
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
@@ -21,6 +23,7 @@ from pydantic import (
     ByteSize,
     ConfigDict,
     Field,
+    PrivateAttr,
     SecretStr,
     ValidationError,
 )
@@ -38,6 +41,7 @@ from console.choices import (
 from console.complaints import Layer, complaint
 from console.errors import ConfigurationError
 from console.formatting import visible
+from console.private_files import others_may_read, why_not_ours
 from console.setting_types import Count, Number, Size
 from console.watch.rules import WatchRule, WatchRules
 
@@ -45,6 +49,7 @@ ENVIRONMENT_PREFIX: Final = "UPLOAD_CONSOLE_"
 FILE_VARIABLE: Final = f"{ENVIRONMENT_PREFIX}CONFIG"
 FILE_NAME: Final = "config.toml"
 _LONGEST_SECONDS: Final = 3600.0
+_PASSWORD: Final = re.compile(r"://[^@]*:[^@]*@")
 _LONGEST_OUTAGE_SECONDS: Final = 7 * 24 * 3600.0
 
 
@@ -60,8 +65,10 @@ def _http_url(url: str) -> str:
         is_address = False
     if not is_address:
         raise ValueError("expected an address such as https://s3.example.com:9000")
-    if "@" in parts.netloc:
+    if "@" in url:
         raise ValueError("expected an address without user and password: boto3 finds credentials elsewhere")
+    if parts.query or parts.fragment:
+        raise ValueError("expected an address such as https://s3.example.com:9000, without ? and #")
     return url
 
 
@@ -90,9 +97,10 @@ Parallel = Annotated[Count, Field(ge=1, le=MOST_PARALLEL)]
 
 
 class MongoSettings(_Section):
-    """Where the records are. `uri` as PyMongo takes it, TLS and authentication included."""
+    """Where the records are. `uri` as PyMongo takes it, TLS and authentication included, or a file that holds it."""
 
     uri: SecretStr = SecretStr("mongodb://localhost:27017")
+    uri_file: Path | None = None
     database: Annotated[str, Field(min_length=1), AfterValidator(_database_name)] = "upload_console"
     collection: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_collection_name)] = "uploads"
     timeout_seconds: Seconds = 10.0
@@ -154,6 +162,24 @@ class Settings(_Section):
     ui: UiSettings = UiSettings()
     watch: WatchRules = ()
 
+    _file: Path | None = PrivateAttr(None)
+    _remarks: tuple[str, ...] = PrivateAttr(())
+
+    @property
+    def origin(self) -> str:
+        """Where they were read, as people are told."""
+        return visible(str(self._file)) if self._file is not None else "no file; environment, flags and defaults"
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What its owner should know about the files that were read."""
+        return self._remarks
+
+    @property
+    def facts(self) -> Sequence[tuple[str, str]]:
+        """What the list of keys says of them: titles and texts."""
+        return [("Configuration", "\n".join((self.origin, *self.remarks)))]
+
 
 _SECTIONS: Final[Mapping[str, type[BaseModel]]] = {
     "mongodb": MongoSettings,
@@ -190,28 +216,92 @@ def load(file: Path | str | None, environment: Mapping[str, str], flags: Mapping
         ConfigurationError: the file cannot be read, or a key is unknown or has a wrong value.
     """
     layers = [_environment_layer(environment), _flag_layer(flags)]
+    remarks: list[str] = []
+    path = None
     if file is not None:
-        layers.insert(0, Layer(visible(str(file)), _read(Path(file))))
+        path = Path(file).absolute()
+        values, status = _read(Path(file))
+        layers.insert(0, Layer(visible(str(file)), values))
+        if others_may_read(status) and _has_password(_section(values, "mongodb").get("uri")):
+            remarks.append(_readable(path))
     merged: dict[str, Any] = {}
     for layer in layers:
         _merge(merged, layer.values)
+    remarks.extend(_put_uri_of_file(merged, layers))
     try:
-        return Settings.model_validate(merged)
+        settings = Settings.model_validate(merged)
     except ValidationError as error:
         raise ConfigurationError(
             "\n".join(complaint(detail, layers, _SECTIONS) for detail in error.errors(include_url=False)),
             advice="config.example.toml explains every setting.",
         ) from None
+    settings._file = path
+    settings._remarks = tuple(remarks)
+    return settings
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Path) -> tuple[dict[str, Any], os.stat_result]:
+    content, status = _read_ours(file)
     try:
-        with file.open("rb") as stream:
-            return tomllib.load(stream)
-    except OSError as error:
-        raise ConfigurationError(f"{visible(str(file))}: {error.strerror}") from None
+        return tomllib.loads(content.decode()), status
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{visible(str(file))}: not TOML: {error}") from None
+
+
+def _read_ours(file: Path) -> tuple[bytes, os.stat_result]:
+    """What a file holds that nobody else can have written: it says which files go where, and which are deleted."""
+    try:
+        with file.open("rb") as stream:
+            status = os.fstat(stream.fileno())
+            reason = why_not_ours(file, status)
+            content = b"" if reason else stream.read()
+    except OSError as error:
+        raise ConfigurationError(f"{visible(str(file))}: {error.strerror}") from None
+    if reason:
+        raise ConfigurationError(
+            f"{visible(str(file))} {reason}, so it is not read.",
+            advice="Whoever can change it decides which files are sent and deleted. If it is meant, make it your own "
+            "(chown) and take from others the right to write (chmod go-w); or name another file with --config.",
+        )
+    return content, status
+
+
+def _put_uri_of_file(merged: dict[str, Any], layers: Sequence[Layer]) -> Iterator[str]:
+    """Where the strongest layer that says so names a file, `mongodb.uri` is what that holds. Yields remarks on it."""
+    for layer in reversed(layers):
+        section = _section(layer.values, "mongodb")
+        if not isinstance(named := section.get("uri_file"), str | Path):
+            if "uri" in section:
+                return
+            continue
+        where = f"{layer.called(('mongodb', 'uri_file'))}: mongodb.uri_file"
+        if "uri" in section:
+            raise ConfigurationError(f"{where}: mongodb.uri is set too", advice="Set one of them.")
+        if "://" in str(named):
+            raise ConfigurationError(f"{where}: expected the path of a file that holds the connection string")
+        path = Path(named).expanduser().absolute()
+        try:
+            content, status = _read_ours(path)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{where}: {error.message}", advice=error.advice) from None
+        uri = content.decode("utf-8", "surrogateescape").strip()
+        if others_may_read(status) and _has_password(uri):
+            yield _readable(path)
+        merged["mongodb"]["uri"] = uri
+        return
+
+
+def _section(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    section = values.get(name)
+    return section if isinstance(section, Mapping) else {}
+
+
+def _has_password(uri: object) -> bool:
+    return isinstance(uri, str) and _PASSWORD.search(uri) is not None
+
+
+def _readable(path: Path) -> str:
+    return f"{visible(str(path))} holds a password, and other users can read it: chmod 600 takes that right from them."
 
 
 def _environment_layer(environment: Mapping[str, str]) -> Layer:

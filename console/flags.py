@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,13 @@ ConfigFile = Annotated[
     ),
 ]
 MongoUri = Annotated[
-    str | None, typer.Option("--mongodb-uri", help="MongoDB connection string. Default: mongodb.uri.", metavar="URI")
+    str | None,
+    typer.Option(
+        "--mongodb-uri",
+        help="MongoDB connection string. A password in it is visible to all users of this host in `ps`: set "
+        "UPLOAD_CONSOLE_MONGODB__URI or mongodb.uri_file for that. Default: mongodb.uri.",
+        metavar="URI",
+    ),
 ]
 S3Endpoint = Annotated[
     str | None, typer.Option("--s3-endpoint", help="S3 endpoint. Default: s3.endpoint_url, else AWS.", metavar="URL")
@@ -41,6 +48,7 @@ S3Endpoint = Annotated[
 Bucket = Annotated[
     str | None, typer.Option("--bucket", help="Bucket to upload to. Default: s3.bucket.", metavar="NAME")
 ]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Say which configuration file is read, on standard error.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON lines instead of text.")]
 Ids = Annotated[list[str] | None, typer.Argument(help="Upload ids, or their last characters if unique.", metavar="ID")]
 All = Annotated[bool, typer.Option("--all", help="Every upload that the command applies to.")]
@@ -131,6 +139,7 @@ class Shared:
     mongodb_uri: str | None
     s3_endpoint: str | None
     bucket: str | None
+    verbose: bool = False
 
     def settings(self, **flags: Any) -> Settings:
         """Settings from file, environment and flags; `flags` as `section__key=value`."""
@@ -143,7 +152,12 @@ class Shared:
             "s3.endpoint_url": self.s3_endpoint,
             "s3.bucket": self.bucket,
         }
-        return load(find_file(named), os.environ, {**shared, **given})
+        settings = load(find_file(named), os.environ, {**shared, **given})
+        if self.verbose:
+            sys.stderr.write(f"Configuration: {settings.origin}\n")
+        for remark in settings.remarks:
+            sys.stderr.write(f"Configuration: {remark}\n")
+        return settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +185,7 @@ _GROUPS: Final[dict[str, tuple[type[Shared | Chosen], dict[str, tuple[Any, Any]]
             "mongodb_uri": (MongoUri, None),
             "s3_endpoint": (S3Endpoint, None),
             "bucket": (Bucket, None),
+            "verbose": (Verbose, False),
         },
     ),
     "chosen": (

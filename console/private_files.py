@@ -1,4 +1,4 @@
-"""Files and folders that are for this user alone, whatever the umask.
+"""Files and folders that are for this user alone, whatever the umask, and whose a file is that we are to believe.
 
 What the program keeps (state, reports, recordings, the data of embedded servers) holds other people's documents, or
 decides what is done with their files. Knows nothing of what is in them.
@@ -7,10 +7,14 @@ decides what is done with their files. Knows nothing of what is in them.
 from __future__ import annotations
 
 import errno
+import grp
 import os
+import pwd
 import stat
 from pathlib import Path
 from typing import Final
+
+from console.formatting import visible
 
 _FILE: Final = 0o600
 _FOLDER: Final = 0o700
@@ -71,3 +75,42 @@ def open_private(path: Path, flags: int = os.O_WRONLY | os.O_TRUNC) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def why_not_ours(path: Path, status: os.stat_result) -> str:
+    """Why somebody else may have written this file, whose `status` is that of its open descriptor, or have put a link
+    to it in this place; empty where that can only have been we or root."""
+    link = path.lstat()
+    for found in (link, status):
+        if found.st_uid not in (os.geteuid(), 0):
+            what = "is a link that belongs" if found is link and stat.S_ISLNK(link.st_mode) else "belongs"
+            return f"{what} to {_user(found.st_uid)}, neither to you nor to root"
+    if stat.S_ISREG(status.st_mode) and (
+        status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and not _is_group_of_one(status))
+    ):
+        return f"can be written by other users (mode {stat.S_IMODE(status.st_mode):04o})"
+    return ""
+
+
+def others_may_read(status: os.stat_result) -> bool:
+    """Whether users other than its owner can. A group is one that was chosen where the file is root's: a service's."""
+    if not stat.S_ISREG(status.st_mode):
+        return False
+    is_chosen = status.st_uid == 0 != os.geteuid() or _is_group_of_one(status)
+    return bool(status.st_mode & stat.S_IROTH or (status.st_mode & stat.S_IRGRP and not is_chosen))
+
+
+def _is_group_of_one(status: os.stat_result) -> bool:
+    """Many systems give each user a group of the same name and a umask of 002: writable by it is by nobody else."""
+    try:
+        owner, group = pwd.getpwuid(status.st_uid), grp.getgrgid(status.st_gid)
+    except KeyError:
+        return False
+    return owner.pw_gid == group.gr_gid and owner.pw_name == group.gr_name and set(group.gr_mem) <= {owner.pw_name}
+
+
+def _user(number: int) -> str:
+    try:
+        return f"the user {visible(pwd.getpwuid(number).pw_name)} (uid {number})"
+    except KeyError:
+        return f"the user of uid {number}"

@@ -94,7 +94,9 @@ def _print(settings: Settings, options: EventOptions) -> int:
 def _show(settings: Settings, source: Source, images: LiveSource | None) -> int:
     from console.ui.inspector import Inspector
 
-    app = Inspector(source, images, theme=settings.ui.theme, event_capacity=settings.ui.event_buffer)
+    app = Inspector(
+        source, images, theme=settings.ui.theme, event_capacity=settings.ui.event_buffer, facts=settings.facts
+    )
 
     def leave(number: signal.Signals) -> None:
         # A terminal that has gone can leave the screen hanging in a write, and there is nothing to be lost by ending.

@@ -58,6 +58,7 @@ def run(settings: Settings, *, hints: Sequence[str] = ()) -> int:
         show_hidden=settings.ui.show_hidden,
         event_capacity=settings.ui.event_buffer,
         notes=hints,
+        facts=settings.facts,
         drawn=opening.start,
     )
     left: Leave | None = None

@@ -14,6 +14,7 @@ from pymongo.errors import PyMongoError
 from console.choices import DuplicatePolicy
 from console.commands.carry import Carrier, Wanted
 from console.commands.report import Report, make_report
+from console.complaints import repeated
 from console.config import Settings
 from console.errors import UsageError
 from console.formatting import count, visible
@@ -93,6 +94,6 @@ def _redirected(settings: Settings, to: str) -> Settings:
     try:
         bucket, prefix = parse_destination(to)
     except ValueError as error:
-        raise UsageError(f"--to: {error}, got {visible(to)}") from None
+        raise UsageError(f"--to: {error}{repeated(to)}") from None
     s3 = settings.s3.model_copy(update={"bucket": bucket, "prefix": prefix})
     return settings.model_copy(update={"s3": s3})

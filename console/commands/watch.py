@@ -20,6 +20,7 @@ from pymongo.errors import PyMongoError
 from console.commands.line_output import OutputFailed
 from console.commands.signals import INTERRUPTED, TERMINATION, handling
 from console.commands.watch_report import WatchReport
+from console.complaints import repeated
 from console.config import Settings
 from console.errors import ConsoleError, UsageError
 from console.formatting import count, visible
@@ -121,7 +122,7 @@ def _typed_rule(folder: Path, to: str | None) -> WatchRule:
     try:
         return WatchRule(folder=folder, to=to)
     except ValueError:
-        raise UsageError(f"--to: expected s3://bucket or s3://bucket/prefix, got {visible(str(to))}") from None
+        raise UsageError(f"--to: expected s3://bucket or s3://bucket/prefix{repeated(str(to))}") from None
 
 
 def _surroundings(records: Records, sender: S3Sender, settings: Settings, tell: Listener) -> Surroundings:

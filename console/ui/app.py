@@ -38,10 +38,11 @@ class UploadConsole(BaseApp[Leave]):
         show_hidden: bool = False,
         event_capacity: int = CAPACITY,
         notes: Sequence[str] = (),
+        facts: Sequence[tuple[str, str]] = (),
         drawn: Callable[[], None] | None = None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        super().__init__(theme)
+        super().__init__(theme, facts)
         self._notes = notes
         self._drawn = drawn
         self._console_screen = ConsoleScreen(

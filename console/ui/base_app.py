@@ -7,7 +7,7 @@ itself ends: with a sentence and a report in a file, never with a traceback on t
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, ClassVar, Final, TypeVar
 
 from rich.text import Text
@@ -39,13 +39,14 @@ class BaseApp(App[Result]):
         Binding("ctrl+l", "redraw", "Redraw", show=False, tooltip="Draw everything again."),
     ]
 
-    def __init__(self, theme: str) -> None:
-        """Raises ConfigurationError where there is no such theme."""
+    def __init__(self, theme: str, facts: Sequence[tuple[str, str]] = ()) -> None:
+        """`facts` are said below the keys: titles and texts. Raises ConfigurationError where there is no such theme."""
         # With NO_COLOR Textual would turn the theme's colours into greys, and the terminal's own into black on black.
         super().__init__(
             driver_class=thrifty_driver(thrift := Thrift()), ansi_color=True if os.environ.get("NO_COLOR") else None
         )
         self._thrift = thrift
+        self._facts = facts
         self._has_size = False
         self._resized: Timer | None = None
         self.animation_level = "none"
@@ -89,7 +90,7 @@ class BaseApp(App[Result]):
 
     def action_keys(self) -> None:
         """Show all keys of the screen on top."""
-        self.push_screen(KeysScreen(self._key_sections(self.screen)))
+        self.push_screen(KeysScreen(self._key_sections(self.screen), self._facts))
 
     def _key_sections(self, screen: Screen[Any]) -> list[tuple[str, DOMNode]]:
         sections = screen.key_sections() if isinstance(screen, HasKeySections) else [("Here", screen)]

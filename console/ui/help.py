@@ -6,7 +6,7 @@ of date. Not here: the keys themselves, each is declared where its action is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar, Protocol, runtime_checkable
 
 from textual.app import ComposeResult
@@ -36,9 +36,11 @@ class KeysScreen(ModalScreen[None]):
         Binding("k", "scroll(-1)", show=False),
     ]
 
-    def __init__(self, sections: Iterable[tuple[str, DOMNode]]) -> None:
+    def __init__(self, sections: Iterable[tuple[str, DOMNode]], facts: Sequence[tuple[str, str]] = ()) -> None:
+        """`facts` are further sections: titles and texts."""
         super().__init__()
         self._sections = list(sections)
+        self._facts = facts
 
     def compose(self) -> ComposeResult:
         """A scrolling list."""
@@ -51,6 +53,9 @@ class KeysScreen(ModalScreen[None]):
                 if lines:
                     yield Static(Content(title), classes="keys--section")
                     yield Static(Content("\n").join(lines), classes="keys--lines")
+            for title, text in self._facts:
+                yield Static(Content(title), classes="keys--section")
+                yield Static(Content(text), classes="keys--lines")
 
     def _lines(self, node: DOMNode, told: set[tuple[str, str]]) -> Iterator[Content]:
         """A line for each key that was not told already: what several panes share is said once."""

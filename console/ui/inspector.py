@@ -6,7 +6,7 @@ the events come from (an `EventSource`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import ClassVar, Protocol, runtime_checkable
 
@@ -144,9 +144,10 @@ class Inspector(BaseApp[None]):
         *,
         theme: str = themes.DARK,
         event_capacity: int = CAPACITY,
+        facts: Sequence[tuple[str, str]] = (),
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        super().__init__(theme)
+        super().__init__(theme, facts)
         self._inspector_screen = InspectorScreen(source, images, capacity=event_capacity, now=now)
 
     def get_default_screen(self) -> InspectorScreen:

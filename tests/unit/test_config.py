@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def test_the_example_holds_every_setting_with_its_default(file):
         assert any(line.startswith((f"[{name}]", f"[[{name}]]")) for line in lines), name
         for key in section.model_fields:
             assert any(line.startswith(f"{key} = ") for line in lines), f"{name}.{key}"
-    assert load(EXAMPLE, {}, {}) == Settings()
+    assert load(EXAMPLE, {}, {}).model_dump() == Settings().model_dump()
 
 
 def test_environment_is_stronger_than_the_file_and_flags_than_both(file):
@@ -179,6 +180,7 @@ def test_keys_and_values_are_shown_escaped(file):
 
 
 SECRET = "s3cr3t-pass"
+CHMOD = "chmod 600 takes that right from them."
 URI = f"mongodb://user:{SECRET}@host:27017/?replicaSet=rs0"
 
 
@@ -196,6 +198,21 @@ URI = f"mongodb://user:{SECRET}@host:27017/?replicaSet=rs0"
         f'[ui]\ntheme = 1\nshow_hidden = "{URI}"',
         f's3 = ["{URI}"]',
         f'watch = "{URI}"',
+        f'[s3]\nendpoint_url = "user:{SECRET}@host:9000"',
+        f'[s3]\nendpoint_url = "http://user:{SECRET}/more@host:9000"',
+        f'[s3]\nendpoint_url = "http://user:x/{SECRET}@host:9000"',
+        f'[s3]\nendpoint_url = "http://user:{SECRET}/host"',
+        f'[s3]\nendpoint_url = "user:{SECRET}"',
+        f'[s3]\nendpoint_url = "https://host:9000/?token={SECRET}"',
+        f'[s3]\nendpoint_url = "host:9000?token={SECRET}"',
+        f'[s3]\nendpoint_url = "https://host#{SECRET}"',
+        f'[s3]\nregion = ["http://user:{SECRET}@host"]',
+        f'[transfer]\nchecksum = "http://user:{SECRET}@host"',
+        f'[[watch]]\nfolder = "x"\nto = "s3://key:{SECRET}@bucket"',
+        f'["{URI}"]',
+        f'[s3]\n"http://user:{SECRET}@host" = 1',
+        f'[mongodb]\nuri = "{URI}"\nuri_file = "/etc/uri"',
+        f'[mongodb]\nuri_file = "{URI}"',
     ],
 )
 def test_no_password_in_any_complaint(file, text):
@@ -204,6 +221,97 @@ def test_no_password_in_any_complaint(file, text):
         load(file, {}, {})
     assert SECRET not in caught.value.message
     assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("localhost:9000", "(got 'localhost:9000')"),
+        ("ftp://host:9000/path?a=b", "(got 'ftp://host:9000…')"),
+        ("http://", "(got text that is not repeated, as it may hold a secret)"),
+    ],
+)
+def test_what_can_be_no_secret_is_repeated(file, value, shown):
+    assert complaint(file, f'[s3]\nendpoint_url = "{value}"').endswith(shown)
+
+
+def test_the_uri_may_be_in_a_file_of_its_own(file, tmp_path):
+    uri = tmp_path / "uri"
+    uri.write_text(f"{URI}\n")
+    uri.chmod(0o600)
+    file.write_text(f'[mongodb]\nuri_file = "{uri}"\n')
+    settings = load(file, {}, {})
+    assert settings.mongodb.uri.get_secret_value() == URI
+    assert settings.remarks == ()
+    uri.chmod(0o644)
+    assert load(file, {}, {}).remarks == (f"{uri} holds a password, and other users can read it: {CHMOD}",)
+
+
+def test_of_uri_and_uri_file_the_stronger_layer_wins(file, tmp_path):
+    uri = tmp_path / "uri"
+    uri.write_text("mongodb://of-the-file")
+    file.write_text('[mongodb]\nuri = "mongodb://weaker"\n')
+    environment = {"UPLOAD_CONSOLE_MONGODB__URI_FILE": str(uri)}
+    assert load(file, environment, {}).mongodb.uri.get_secret_value() == "mongodb://of-the-file"
+    uri.unlink()
+    stronger = load(file, environment, {"mongodb.uri": "mongodb://stronger"})
+    assert stronger.mongodb.uri.get_secret_value() == "mongodb://stronger"
+    assert complaint(None, environment=environment) == (
+        f"UPLOAD_CONSOLE_MONGODB__URI_FILE: mongodb.uri_file: {uri}: No such file or directory"
+    )
+    file.write_text(f'[mongodb]\nuri = "mongodb://one"\nuri_file = "{uri}"\n')
+    assert "mongodb.uri is set too" in complaint(file, file.read_text())
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o646, 0o602])
+def test_a_file_that_others_can_write_is_refused_by_name(file, mode):
+    file.write_text("")
+    file.chmod(mode)
+    with pytest.raises(ConfigurationError) as caught:
+        load(file, {}, {})
+    assert caught.value.message == f"{file} can be written by other users (mode {mode:04o}), so it is not read."
+    assert "chmod go-w" in caught.value.advice
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("is_link", [False, True])
+def test_a_file_or_link_of_another_user_is_refused_by_name(file, tmp_path, is_link):
+    target = tmp_path / "target.toml" if is_link else file
+    target.write_text("")
+    if is_link:
+        file.symlink_to(target)
+    os.chown(file, 65534, 65534, follow_symlinks=False)
+    with pytest.raises(ConfigurationError) as caught:
+        load(file, {}, {})
+    assert str(file) in caught.value.message
+    assert "(uid 65534), neither to you nor to root" in caught.value.message
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_group_of_others_may_not_write_and_one_of_ones_own_may(file):
+    file.write_text("")
+    file.chmod(0o664)
+    assert load(file, {}, {}).mongodb.uri
+    os.chown(file, 0, 65534)
+    with pytest.raises(ConfigurationError, match="mode 0664"):
+        load(file, {}, {})
+
+
+def test_a_password_that_others_can_read_is_remarked_on(file):
+    file.write_text(f'[mongodb]\nuri = "{URI}"\n')
+    file.chmod(0o644)
+    assert load(file, {}, {}).remarks == (f"{file} holds a password, and other users can read it: {CHMOD}",)
+    file.chmod(0o600)
+    assert load(file, {}, {}).remarks == ()
+    file.write_text('[mongodb]\nuri = "mongodb://host/?authMechanism=MONGODB-X509"\n')
+    file.chmod(0o644)
+    assert load(file, {}, {}).remarks == ()
+
+
+def test_they_say_where_they_were_read(file):
+    file.write_text("")
+    assert load(file, {}, {}).origin == str(file)
+    assert load(None, {}, {}).origin == "no file; environment, flags and defaults"
 
 
 def test_no_password_in_what_settings_show():

@@ -18,7 +18,7 @@ NOWHERE = Path("/there/is/none")
     [
         (WatchOptions(), "there is nothing to watch"),
         (WatchOptions(to="s3://b"), "--to is for folders on the command line"),
-        (WatchOptions([Path("/in")], to="b/x"), "--to: expected s3://bucket or s3://bucket/prefix, got b/x"),
+        (WatchOptions([Path("/in")], to="b/x"), "--to: expected s3://bucket or s3://bucket/prefix (got 'b/x')"),
         (WatchOptions([NOWHERE], dry_run=True), "/there/is/none does not exist, or is not a folder"),
     ],
 )
