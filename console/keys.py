@@ -92,9 +92,11 @@ class KeyTemplate:
         """The key of a file.
 
         Raises:
-            KeyRefused: it would be empty, too long, or lead upwards.
+            KeyRefused: it would be empty, too long, or lead upwards; or the date of the file cannot be written.
         """
         values = _values(facts, now or datetime.now(UTC))
+        if any(field == "mtime" for _, field, _ in self._pieces):
+            values["mtime"] = _moment(facts.mtime_ns)
         return clean_key("".join(_rendered(self._pieces, values)))
 
 
@@ -164,8 +166,14 @@ def _values(facts: KeyFacts, now: datetime) -> dict[str, str | datetime]:
         "host": facts.host,
         "size": str(facts.size),
         "date": now.astimezone(UTC),
-        "mtime": datetime.fromtimestamp(facts.mtime_ns // 1_000_000_000, UTC),
     }
+
+
+def _moment(mtime_ns: int) -> datetime:
+    try:
+        return datetime.fromtimestamp(mtime_ns // 1_000_000_000, UTC)
+    except (ValueError, OverflowError, OSError):
+        raise KeyRefused("the file's date lies outside the years 1 to 9999, and its key is made from it") from None
 
 
 def _rendered(pieces: tuple[tuple[str, str | None, str], ...], values: dict[str, str | datetime]) -> Iterator[str]:

@@ -113,12 +113,15 @@ class Lease(_Part):
 class Watched(_Part):
     """Which watch asked for the upload. `scope` is the host, or what several hosts call a folder that they share.
 
-    `digest` stands for the file as it was found; it is unique, so that of several watchers only one adds it.
+    `digest` stands for the file as it was found; it is unique, so that of several watchers only one adds it. `ctime_ns`
+    tells the file that was found from one that looks like it; `found_as` is the path from which the watch has moved it.
     """
 
     rule: str
     scope: str
     digest: str
+    ctime_ns: int | None = None
+    found_as: bytes | None = None
 
 
 class Storage(_Part):
@@ -159,6 +162,7 @@ class Upload(BaseModel):
     filename: str
     path: str
     path_bytes: bytes | None = None
+    folder_length: int | None = None
     host: str
     size: int = Field(ge=0)
     mtime_ns: int
@@ -193,6 +197,18 @@ class Upload(BaseModel):
     def os_path(self) -> str:
         """The path as `open()` takes it, also where the name is no UTF-8."""
         return os.fsdecode(self.path_bytes) if self.path_bytes is not None else self.path
+
+    @property
+    def below(self) -> str | None:
+        """The folder that was chosen, below which no link is followed; None where the file itself was chosen.
+
+        `folder_length` is how many bytes of the path it has. One that is wrong gives the root folder.
+        """
+        if self.folder_length is None:
+            return None
+        path = self.path_bytes if self.path_bytes is not None else os.fsencode(self.path)
+        length = max(self.folder_length, 0)
+        return os.fsdecode(path[:length]) if path[length : length + 1] == b"/" and length else "/"
 
     @property
     def destination(self) -> str:
@@ -239,6 +255,11 @@ class UnreadableUpload:
     id: Any
     problem: str
     document: Mapping[str, Any]
+
+
+def stored_ns(moment: int) -> int:
+    """Nanoseconds since the epoch as BSON holds them, the nearest 64-bit number: some files are of the year 33658."""
+    return max(-(2**63), min(moment, 2**63 - 1))
 
 
 def read_upload(document: Mapping[str, Any]) -> Upload | UnreadableUpload:

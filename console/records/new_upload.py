@@ -12,13 +12,14 @@ from datetime import datetime, timedelta
 from bson import Int64, ObjectId
 
 from console.choices import DuplicatePolicy
-from console.models import Requested, Source, Storage, UploadStatus, Watched
+from console.models import Requested, Source, Storage, UploadStatus, Watched, stored_ns
 from console.records.connection import Document
 
 
 @dataclass(frozen=True, slots=True)
 class NewUpload:
-    """A file that is to be uploaded, as it goes into a document. `path_bytes` only where the name is no UTF-8.
+    """A file that is to be uploaded, as it goes into a document. `path_bytes` only where the name is no UTF-8;
+    `folder_length` as in `Upload.below`.
 
     `endpoint` is the name of the S3 service whose bucket is meant. `batch` is common to the uploads of one command.
     `duplicates` only where it is not as the settings have it.
@@ -41,6 +42,7 @@ class NewUpload:
     storage: Storage | None = None
     duplicates: DuplicatePolicy | None = None
     endpoint: str | None = None
+    folder_length: int | None = None
 
     def document(self, now: datetime, status: UploadStatus = UploadStatus.PENDING) -> Document:
         """The document that is inserted for it."""
@@ -49,13 +51,14 @@ class NewUpload:
             "filename": self.filename,
             "path": self.path,
             **({"path_bytes": self.path_bytes} if self.path_bytes is not None else {}),
+            **({"folder_length": self.folder_length} if self.folder_length is not None else {}),
             **({"batch": self.batch} if self.batch is not None else {}),
-            **({"watch": self.watch.model_dump()} if self.watch is not None else {}),
+            **({"watch": self.watch.model_dump(exclude_none=True)} if self.watch is not None else {}),
             **({"storage": self.storage.model_dump(exclude_none=True)} if self.storage is not None else {}),
             **({"duplicates": self.duplicates} if self.duplicates is not None else {}),
             "host": self.host,
             "size": Int64(self.size),
-            "mtime_ns": Int64(self.mtime_ns),
+            "mtime_ns": Int64(stored_ns(self.mtime_ns)),
             "fingerprint": self.fingerprint,
             "content_type": self.content_type,
             **({"endpoint": self.endpoint} if self.endpoint is not None else {}),

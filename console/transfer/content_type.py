@@ -7,6 +7,8 @@ import os
 from functools import cache
 from typing import Final
 
+from console.files.beneath import open_file
+
 UNKNOWN: Final = "application/octet-stream"
 
 _HEAD: Final = 4096
@@ -37,9 +39,9 @@ _MORE: Final = {
 }
 
 
-def content_type(path: str) -> str:
+def content_type(path: str, below: str | None = None) -> str:
     """The type of the file at `path`. A file that cannot be read is of unknown type, not an error."""
-    return by_name(os.path.basename(path)) or by_content(path) or UNKNOWN  # noqa: PTH119
+    return by_name(os.path.basename(path)) or by_content(path, below) or UNKNOWN  # noqa: PTH119
 
 
 def by_name(filename: str) -> str | None:
@@ -63,10 +65,10 @@ def _of_suffix(suffix: str) -> str | None:
     return _ENCODED.get(encoding, UNKNOWN) if encoding else kind
 
 
-def by_content(path: str) -> str | None:
-    """The type that the first 4 KiB tell, or None."""
+def by_content(path: str, below: str | None = None) -> str | None:
+    """The type that the first 4 KiB tell, or None. The file is reached as `files.beneath` does."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = open_file(path, below)
     except OSError:
         return None
     try:

@@ -16,6 +16,7 @@ from typing import Final
 import botocore.exceptions as aws
 
 from console.errors import ConsoleError
+from console.files.beneath import THROUGH_A_LINK
 from console.formatting import visible
 from console.transfer.verdicts import Verdict, explain
 
@@ -115,7 +116,7 @@ def classify(exception: Exception) -> TransferError:
 
 def classify_file_error(error: OSError, path: str) -> TransferError:
     """Sort an error of the file itself, with the file's name in the message."""
-    code = _FILE_CODES.get(error.errno or 0, "ReadFailed")
+    code = "NotARegularFile" if error.strerror == THROUGH_A_LINK else _FILE_CODES.get(error.errno or 0, "ReadFailed")
     return TransferError(code, f"{visible(path)}: {error.strerror or error}")
 
 

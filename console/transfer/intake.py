@@ -87,7 +87,7 @@ class Intake:
         where its status tells all."""
         try:
             known = state_by_status(candidate.size, candidate.mtime_ns) if is_fresh else None
-            state = known or file_state(candidate.path)
+            state = known or file_state(candidate.path, candidate.below)
             key = self._template.key(
                 KeyFacts(candidate.relative_path, state.size, state.mtime_ns, self._host, self._prefix)
             )
@@ -105,13 +105,14 @@ class Intake:
             size=state.size,
             mtime_ns=state.mtime_ns,
             fingerprint=state.fingerprint,
-            content_type=content_type(candidate.path),
+            content_type=content_type(candidate.path, candidate.below),
             bucket=self._bucket,
             key=key,
             source=self._source,
             batch=self._batch,
             duplicates=self._duplicates,
             endpoint=self._endpoint,
+            folder_length=None if candidate.below is None else len(os.fsencode(candidate.below.rstrip("/"))),
         )
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from bson import Int64
 
-from console.models import Multipart, Upload
+from console.models import Multipart, Upload, stored_ns
 from console.records.progress import Progress
 from console.records.transitions import NOW, Fields, failure, literal, multipart_closed, multipart_opened
 from console.records.writer import RecordWriter
@@ -92,7 +92,7 @@ class RecordJournal:
         self._write_durably(
             {
                 "size": Int64(state.size),
-                "mtime_ns": Int64(state.mtime_ns),
+                "mtime_ns": Int64(stored_ns(state.mtime_ns)),
                 "fingerprint": literal(state.fingerprint),
                 "updated_at": NOW,
             }

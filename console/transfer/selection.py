@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from console.files.beneath import absolute as absolute_path
 from console.transfer.refusal import (
     CONTAINS_ITSELF,
     LEADS_NOWHERE,
@@ -29,13 +30,14 @@ _EFFECTIVE: Final = os.access in os.supports_effective_ids
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A regular file that can be read. `path` is absolute and as `open()` takes it; `relative_path` has `/` and
-    begins with the chosen folder's name; size in bytes.
+    begins with the chosen folder's name; size in bytes. `below` is that folder: no link is followed below it.
     """
 
     path: str
     relative_path: str
     size: int
     mtime_ns: int
+    below: str | None = None
 
 
 Keep = Callable[[str, bool], bool]
@@ -53,7 +55,7 @@ def select(paths: Iterable[str], keep: Keep | None = None) -> Iterator[Candidate
 
 
 def _select_one(path: str, keep: Keep) -> Iterator[Candidate | Refusal]:
-    absolute = os.path.abspath(path)  # noqa: PTH100 - a Path would lose nothing, but names stay as the system has them
+    absolute = absolute_path(path)
     try:
         status = os.stat(absolute)  # noqa: PTH116
     except OSError as error:
@@ -61,7 +63,7 @@ def _select_one(path: str, keep: Keep) -> Iterator[Candidate | Refusal]:
         yield Refusal(absolute, LEADS_NOWHERE if is_dangling else error_words(error))
         return
     if not stat.S_ISDIR(status.st_mode):
-        yield _file(absolute, os.path.basename(absolute), status)  # noqa: PTH119
+        yield _file(absolute, os.path.basename(absolute), status, None)  # noqa: PTH119
         return
     name = "" if path.endswith("/") else os.path.basename(absolute)  # noqa: PTH119
     yield from _Walk(absolute, keep).files(name)
@@ -124,18 +126,21 @@ class _Walk:
                 return self._enter(entry.path, shown, inner)
             if entry.is_symlink():
                 target = link_target(entry.path, self._top)
-                return Refusal(entry.path, target) if isinstance(target, str) else _file(entry.path, shown, target)
-            return _file(entry.path, shown, entry.stat(follow_symlinks=False))
+                return Refusal(entry.path, target) if isinstance(target, str) else self._file(entry.path, shown, target)
+            return self._file(entry.path, shown, entry.stat(follow_symlinks=False))
         except OSError as error:
             return Refusal(entry.path, error_words(error))
 
+    def _file(self, path: str, shown: str, status: os.stat_result) -> Candidate | Refusal:
+        return _file(path, shown, status, self._path)
 
-def _file(path: str, shown: str, status: os.stat_result) -> Candidate | Refusal:
+
+def _file(path: str, shown: str, status: os.stat_result, below: str | None) -> Candidate | Refusal:
     if kind := kind_refused(status.st_mode):
         return Refusal(path, kind)
     if not os.access(path, os.R_OK, effective_ids=_EFFECTIVE):
         return Refusal(path, MAY_NOT_BE_READ)
-    return Candidate(path, shown, status.st_size, status.st_mtime_ns)
+    return Candidate(path, shown, status.st_size, status.st_mtime_ns, below)
 
 
 def _join(folder: str, name: str) -> str:

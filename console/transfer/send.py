@@ -36,7 +36,7 @@ def send(
         TransferError: sorted by `verdict`. Stopped: as raised by `control`.
     """
     job = Job(
-        source=SourceFile.open(upload.os_path),
+        source=SourceFile.open(upload.os_path, upload.below),
         bucket=upload.bucket,
         key=upload.key,
         content_type=upload.content_type,

@@ -149,10 +149,11 @@ class S3Sender:
             size=upload.size,
         )
 
-    def verify(self, upload: Upload) -> Comparison:
-        """Compare object and file again; reads the whole file. Raises `TransferError`."""
+    def verify(self, upload: Upload, control: Control | None = None) -> Comparison:
+        """Compare object and file again; reads the whole file. Raises `TransferError`, and as `control` does."""
         self._require_here(upload)
-        return verify_upload(self._transport.s3, upload, Unattended(), preferred_part_size=self._options.part_size)
+        asked = control or Unattended()
+        return verify_upload(self._transport.s3, upload, asked, preferred_part_size=self._options.part_size)
 
     def link(self, upload: Upload, lifetime_seconds: int) -> str:
         """A presigned download link; kept nowhere. Raises `TransferError`."""
@@ -207,7 +208,7 @@ class S3Sender:
     def is_here(self, upload: Upload) -> bool:
         """Whether the upload's file is seen at the same path, unchanged."""
         try:
-            with SourceFile.open(upload.os_path) as source:
+            with SourceFile.open(upload.os_path, upload.below) as source:
                 return source.state.fingerprint == upload.fingerprint
         except TransferError:
             return False

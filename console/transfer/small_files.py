@@ -126,7 +126,7 @@ def _takes_at_once(engine: PipeliningEngine, bucket: str) -> bool:
 
 def _read(upload: Upload) -> bytes | None:
     """The file's bytes, read as one; None where it is not the file that was added."""
-    with SourceFile.open(upload.os_path) as source:
+    with SourceFile.open(upload.os_path, upload.below) as source:
         if source.state.fingerprint != upload.fingerprint:
             return None
         content = source.read(0, source.state.size)

@@ -13,6 +13,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final, Self
 
+from console.files.beneath import open_file
 from console.formatting import visible
 from console.transfer.checksums import Algorithm, Digests, new_digest
 from console.transfer.control import Control
@@ -22,6 +23,7 @@ _HASHING_CHUNK: Final = 1024 * 1024
 _SAMPLED_FROM: Final = 1024 * 1024
 """Files from this size on have their ends in the fingerprint; smaller ones are sent anew rather than resumed."""
 _SAMPLE: Final = 4096
+_NO_SIZE: Final = "its file system does not tell how large it is (as below /proc and /sys), so it cannot be sent whole"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +40,23 @@ class FileState:
     fingerprint: str
 
 
-def file_state(path: str) -> FileState:
-    """The state of a file that is to be uploaded.
+def file_state(path: str, below: str | None = None) -> FileState:
+    """The state of a file that is to be uploaded, reached as `SourceFile.open` does.
 
     Raises:
         TransferError: it is gone, may not be read or is no regular file.
     """
-    with SourceFile.open(path) as source:
+    with SourceFile.open(path, below) as source:
         return source.state
 
 
 def state_by_status(size: int, mtime_ns: int) -> FileState | None:
     """The state of a file of which only the status is known; None where it takes a look into the file.
 
-    For many small files each system call counts: with several threads at work each may wait for Python's lock.
+    For many small files each system call counts: with several threads at work each may wait for Python's lock. Of one
+    that is empty by its status, only reading tells whether it is.
     """
-    return FileState(size, mtime_ns, _fingerprint(size, mtime_ns)) if size < _SAMPLED_FROM else None
+    return FileState(size, mtime_ns, _fingerprint(size, mtime_ns)) if 0 < size < _SAMPLED_FROM else None
 
 
 class SourceFile:
@@ -65,19 +68,20 @@ class SourceFile:
         self._identity = (status.st_dev, status.st_ino)
         self._size = status.st_size
         self._mtime_ns = status.st_mtime_ns
+        if not self._size:
+            self._check_empty()
         ends = b"" if self._size < _SAMPLED_FROM else self.read(0, _SAMPLE) + self.read(self._size - _SAMPLE, _SAMPLE)
         self.state = FileState(self._size, self._mtime_ns, _fingerprint(self._size, self._mtime_ns, ends))
 
     @classmethod
-    def open(cls, path: str) -> Self:
-        """Open a path as `open()` takes it.
+    def open(cls, path: str, below: str | None = None) -> Self:
+        """Open a path as `open()` takes it. Below the folder `below` no link is followed: see `files.beneath`.
 
         Raises:
             TransferError: FileNotFound, PermissionDenied, NotARegularFile, ReadFailed.
         """
         try:
-            # Without O_NONBLOCK, opening a FIFO would wait for a writer.
-            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            descriptor = open_file(path, below)
         except OSError as error:
             raise classify_file_error(error, path) from None
         try:
@@ -161,6 +165,11 @@ class SourceFile:
         if (there.st_dev, there.st_ino) != self._identity:
             raise TransferError("FileChanged", f"{visible(self.path)} was replaced while it was being sent")
 
+    def _check_empty(self) -> None:
+        """Files below /proc, and of some other file systems, say that they have 0 bytes and have more."""
+        if os.pread(self._descriptor, 1, 0) and os.fstat(self._descriptor).st_size == 0:
+            raise TransferError("NotARegularFile", f"{visible(self.path)} has bytes though its size is 0: {_NO_SIZE}")
+
     def _pread(self, offset: int, length: int) -> bytes:
         try:
             return os.pread(self._descriptor, length, offset)
@@ -168,6 +177,9 @@ class SourceFile:
             raise classify_file_error(error, self.path) from None
 
     def _shrunk(self, size: int) -> TransferError:
+        if os.fstat(self._descriptor).st_size == self._size:
+            words = f"{visible(self.path)} ends after {size} of {self._size} bytes: {_NO_SIZE}"
+            return TransferError("NotARegularFile", words)
         return TransferError("FileChanged", f"{visible(self.path)} had {self._size} bytes, now ends after {size}")
 
 

@@ -80,7 +80,7 @@ def verify_upload(
     Raises:
         TransferError: file or object cannot be looked at. Stopped: `control` said so.
     """
-    with SourceFile.open(upload.os_path) as source:
+    with SourceFile.open(upload.os_path, upload.below) as source:
         stored = ask_patiently(lambda: head_object(s3, upload.bucket, upload.key, upload.version_id))
         if stored is None:
             require_bucket(s3, upload.bucket)

@@ -24,6 +24,7 @@ class Acceptance:
     def __init__(self, rule: WatchRule) -> None:
         self._extensions = rule.extensions
         self._types = rule.content_types
+        self._below = rule.below
         self._max_size = int(rule.max_size) if rule.max_size is not None else None
 
     def refuses(self, path: str, size: int) -> str:
@@ -33,15 +34,16 @@ class Acceptance:
             return f"its extension is not allowed ({', '.join(self._extensions)})"
         if self._max_size is not None and size > self._max_size:
             return f"larger than allowed ({byte_size(size)}, at most {byte_size(self._max_size)})"
-        if self._types and not any(fnmatchcase(kind, wanted) for kind in types_of(path) for wanted in self._types):
-            found = next(iter(types_of(path)), "unknown")
+        found_types = types_of(path, self._below) if self._types else ()
+        if self._types and not any(fnmatchcase(kind, wanted) for kind in found_types for wanted in self._types):
+            found = next(iter(found_types), "unknown")
             return f"its type is not allowed ({visible(found)} by content, allowed: {', '.join(self._types)})"
         return ""
 
 
-def types_of(path: str) -> tuple[str, ...]:
+def types_of(path: str, below: str | None = None) -> tuple[str, ...]:
     """The MIME types that a file counts as: by content and, where content says little, by name."""
-    content = by_content(path)
+    content = by_content(path, below)
     named = by_name(path.rpartition("/")[2])
     if named is not None and content in _SAYS_LITTLE and not named.startswith(_BY_CONTENT_ALONE):
         return (named,) if content is None else (content, named)

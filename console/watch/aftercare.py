@@ -1,54 +1,43 @@
 """What becomes of a file once its upload is completed: kept, moved away, or deleted.
 
-Owns the conditions, and a thread of its own, since a move may copy and a deletion reads the whole file again. Nothing
-happens before the record says completed, with a checksum; a deletion compares file and object once more. What is to be
-done follows from records and files alone: whatever is interrupted or fails is found again by the next scan.
+Owns the conditions, and a thread of its own, since the whole file is read again, and a move may copy it. Nothing
+happens before the record says completed, with a checksum, and before file and object were compared once more; files
+are reached below the watched folder through no link. What is to be done follows from records and files alone: whatever
+is interrupted or fails is found again by the next scan.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import queue
+import stat
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, Protocol
+from typing import Final
 
 from bson import ObjectId
 from pymongo.errors import PyMongoError
 
 from console.errors import ConsoleError
+from console.files.beneath import is_below, parent_of, relative_to, status_of
 from console.formatting import visible
-from console.models import Endpoint, Upload, UploadStatus
+from console.models import Upload, UploadStatus
 from console.records.connection import words
 from console.transfer.errors import TransferError
-from console.transfer.refusal import Refusal
-from console.transfer.verify import Comparison
-from console.watch.at_rest import Found
 from console.watch.destination import Destination
-from console.watch.moving import move
+from console.watch.judging import Verifier
+from console.watch.moving import move, size_and_time
 from console.watch.notes import Kind, Listener, Note
 from console.watch.open_files import OpenFiles
 from console.watch.rules import WatchRule
-from console.watch.sent import Record, SentFiles
+from console.watch.sent import SentFiles
 
 _MOST_WAITING: Final = 10_000
 
 _log = logging.getLogger(__name__)
-
-
-class Verifier(Protocol):
-    """What deleting asks of S3; `transfer.sender.S3Sender` is one."""
-
-    @property
-    def endpoint(self) -> Endpoint:
-        """Which S3 service that is."""
-        ...
-
-    def verify(self, upload: Upload) -> Comparison:
-        """Compare file and object as both are now. Raises `TransferError`."""
-        ...
 
 
 class Aftercare:
@@ -70,7 +59,9 @@ class Aftercare:
         self._verifier = verifier
         self._tell = tell
         self._trouble = trouble
-        self._open_files = OpenFiles()
+        self._folder = str(rule.folder)
+        self._sent_folder = _folder_for_sent(rule)
+        self._open_files = OpenFiles(self._folder)
         self._waiting: queue.Queue[ObjectId | None] = queue.Queue(_MOST_WAITING)
         self._known: set[ObjectId] = set()
         self._idle = threading.Condition()
@@ -130,86 +121,115 @@ class Aftercare:
         upload = self._sent.upload(upload_id)
         if upload is None or upload.status is not UploadStatus.COMPLETED or upload.watch is None:
             return
-        if not is_as_sent(upload):
+        before = self._as_sent(upload)
+        if before is None:
             return
         if upload.checksum is None or not upload.checksum.is_confirmed:
             self._fail(upload, "stays where it is: S3 confirmed no checksum for it")
         elif self._open_files.is_open_for_writing(upload.os_path):
             self._fail(upload, "stays where it is for now: a process has it open for writing")
-        elif self._is_outdated(upload):
-            return
-        elif self._rule.after == "move":
-            self._move(upload)
-        else:
-            self._delete(upload)
+        elif not self._is_outdated(upload):
+            self._remove(upload, before)
+
+    def _as_sent(self, upload: Upload) -> os.stat_result | None:
+        """The status of the upload's file, if it is there below the watched folder, and the very one that was sent."""
+        try:
+            status = status_of(upload.os_path, self._folder)
+        except OSError as error:
+            if error.errno == errno.EXDEV:  # whoever wrote that record does not decide about files elsewhere
+                self._fail(upload, f"is left alone: it is not below {visible(self._folder)}")
+            elif error.errno == errno.ELOOP:
+                self._fail(upload, f"is left alone: it {error.strerror}")
+            return None
+        ctime_ns = upload.watch.ctime_ns if upload.watch is not None else None
+        is_same = size_and_time(status) == (upload.size, upload.mtime_ns) and stat.S_ISREG(status.st_mode)
+        return status if is_same and ctime_ns in (None, stored_ns(status.st_ctime_ns)) else None
 
     def _is_outdated(self, upload: Upload) -> bool:
         """There is a later upload of the file: that one decides."""
         newest = self._sent.newest([upload.os_path]).get(upload.os_path)
         return newest is None or newest.id != upload.id
 
-    def _move(self, upload: Upload) -> None:
-        target = os.path.join(str(self._rule.move_to), self._relative(upload.os_path))  # noqa: PTH118
+    def _remove(self, upload: Upload, before: os.stat_result) -> None:
+        """Move or delete the file, if its object is there, under the record's key, with the content of the file."""
+        how = "deleted" if self._rule.after == "delete" else "moved"
         try:
-            if not is_as_sent(upload):  # MongoDB was asked meanwhile, which may take seconds
-                return
-            place = move(upload.os_path, target, size=upload.size, mtime_ns=upload.mtime_ns)
-        except OSError as error:
-            self._fail(upload, f"cannot be moved to {visible(str(self._rule.move_to))}: {error.strerror or error}")
+            comparison = self._verifier.verify(upload)
+        except (TransferError, ConsoleError) as error:
+            self._fail(upload, f"is not {how}: {error.message}")
             return
+        # Where nothing but the size can be compared later, what S3 confirmed when it was sent is enough for a move.
+        if comparison.same is False or (comparison.same is None and how == "deleted"):
+            self._fail(upload, f"is not {how}: {comparison.words}")
+            return
+        try:
+            if how == "deleted":
+                self._delete(upload, before, comparison.words)
+            else:
+                self._move(upload, before)
+        except FileNotFoundError:  # somebody else was faster
+            return
+        except OSError as error:
+            where = f" to {visible(str(self._rule.move_to))}" if how == "moved" else ""
+            self._fail(upload, f"cannot be {how}{where}: {error.strerror or error}")
+
+    def _move(self, upload: Upload, before: os.stat_result) -> None:
+        inner = relative_to(upload.os_path, self._folder)
+        after = self._as_sent(upload)
+        if after is None or not _is_same_file(before, after):
+            return
+        name = move(
+            upload.os_path,
+            f"{self._sent_folder}/{inner}",
+            below=self._folder,
+            into="/",
+            size=upload.size,
+            mtime_ns=upload.mtime_ns,
+        )
+        place = os.path.join(str(self._rule.move_to), os.path.dirname(inner), name)  # noqa: PTH118, PTH120
         self._remove_marker(upload.os_path)
         self._tell(Note(Kind.MOVED, self._rule.title, upload.os_path, f"to {visible(place)}", upload_id=str(upload.id)))
         self._follow(upload, place)
 
     def _follow(self, upload: Upload, place: str) -> None:
         """The record names the file where it is now, so that a later one of the former name is a new one."""
-        status = os.stat(place)  # noqa: PTH116
-        identity = (status.st_dev, status.st_ino)
-        found = Found(place, self._relative(upload.os_path), status.st_size, status.st_mtime_ns, 0, identity)
-        moved = self._destination.upload(found)
-        record = _record(upload)
-        if not isinstance(moved, Refusal) and record is not None:
-            self._sent.follow(record, self._destination.claimed(moved, str(upload.id)))
+        with suppress(FileNotFoundError):  # somebody has taken it away already
+            self._sent.moved(upload, self._destination.moved(upload, place))
 
-    def _delete(self, upload: Upload) -> None:
-        try:
-            comparison = self._verifier.verify(upload)
-        except (TransferError, ConsoleError) as error:
-            self._fail(upload, f"is not deleted: {error.message}")
-            return
-        if comparison.same is not True:
-            self._fail(upload, f"is not deleted: {comparison.words}")
-            return
-        try:
-            if not is_as_sent(upload):
-                return
-            os.unlink(upload.os_path)  # noqa: PTH108
-        except OSError as error:
-            self._fail(upload, f"cannot be deleted: {error.strerror or error}")
-            return
+    def _delete(self, upload: Upload, before: os.stat_result, words: str) -> None:
+        with parent_of(upload.os_path, self._folder) as (folder, name):
+            after = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            if not _is_same_file(before, after):
+                return  # the next scan sees what it is now
+            os.unlink(name, dir_fd=folder)
         self._remove_marker(upload.os_path)
-        self._tell(Note(Kind.DELETED, self._rule.title, upload.os_path, comparison.words, upload_id=str(upload.id)))
-
-    def _relative(self, path: str) -> str:
-        return os.path.relpath(path, str(self._rule.folder))
+        self._tell(Note(Kind.DELETED, self._rule.title, upload.os_path, words, upload_id=str(upload.id)))
 
     def _remove_marker(self, path: str) -> None:
         if self._rule.complete_when == "marked":
-            with suppress(OSError):
-                os.unlink(path + self._rule.marker_suffix)  # noqa: PTH108
+            with suppress(OSError), parent_of(path + self._rule.marker_suffix, self._folder) as (folder, name):
+                os.unlink(name, dir_fd=folder)
 
     def _fail(self, upload: Upload, problem: str) -> None:
         self._trouble(f"{visible(upload.path)} {problem}")
 
 
-def is_as_sent(upload: Upload) -> bool:
-    """Whether the upload's file is there and as it was when it was sent, by size and time, and no link."""
-    try:
-        status = os.lstat(upload.os_path)
-    except OSError:
-        return False
-    return (status.st_size, status.st_mtime_ns) == (upload.size, upload.mtime_ns)
+def _is_same_file(one: os.stat_result, other: os.stat_result) -> bool:
+    """Whether nobody has touched or replaced it in between."""
+    return all(
+        getattr(one, name) == getattr(other, name)
+        for name in ("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
+    )
 
 
-def _record(upload: Upload) -> Record | None:
-    return Record.read(upload.model_dump(by_alias=True))
+def _folder_for_sent(rule: WatchRule) -> str:
+    """The path of `move_to` as it is reached from the root through no link. Links above it, and above the watched
+    folder, are those of whoever wrote the rule: they are resolved now, once.
+    """
+    if rule.move_to is None:
+        return ""
+    folder, target = str(rule.folder), str(rule.move_to)
+    if is_below(target, folder):
+        return f"{os.path.realpath(folder).rstrip('/')}/{relative_to(target, folder)}"
+    above, _, name = target.rpartition("/")
+    return f"{os.path.realpath(above or '/').rstrip('/')}/{name}"

@@ -18,9 +18,9 @@ from bson import ObjectId
 from console.config import S3Settings, TransferSettings
 from console.formatting import visible
 from console.keys import KeyRefused, clean_key
-from console.models import Source, Storage, Watched
+from console.models import Source, Storage, Upload, Watched, stored_ns
 from console.records.new_upload import NewUpload
-from console.transfer.intake import Intake
+from console.transfer.intake import Intake, as_text
 from console.transfer.refusal import Refusal
 from console.transfer.selection import Candidate
 from console.watch.at_rest import Found
@@ -62,27 +62,60 @@ class Destination:
         self.scope = rule.shared_as or host
         self.words = visible(f"s3://{s3.bucket}/{s3.prefix.strip('/')}".rstrip("/"))
         self._rule = rule.title
+        self._below = rule.below
+        self.duplicates = rule.duplicates or transfer.duplicates
         self._priority = rule.priority
         chosen = {name: value for name in _STORAGE if (value := getattr(rule, name)) is not None}
         self._storage = Storage(**chosen) if chosen else None
 
     def upload(self, file: Found) -> NewUpload | Refusal:
         """The upload of a file as it is now, or why there can be none."""
-        taken = self._intake.take(Candidate(file.path, file.relative, file.size, file.mtime_ns))
+        taken = self._intake.take(Candidate(file.path, file.relative, file.size, file.mtime_ns, self._below))
         if isinstance(taken, Refusal):
             return taken
-        return self.claimed(replace(taken, priority=self._priority, storage=self._storage), "")
+        return self.claimed(replace(taken, priority=self._priority, storage=self._storage), "", file.ctime_ns)
 
-    def claimed(self, upload: NewUpload, predecessor: str) -> NewUpload:
+    def claimed(self, upload: NewUpload, predecessor: str, ctime_ns: int | None = None) -> NewUpload:
         """The upload with the digest of its file in this state, coming after the record `predecessor` (its id).
 
         Without the predecessor a file that is changed back to an earlier state could not be sent again.
         """
+        if ctime_ns is None and upload.watch is not None:
+            ctime_ns = upload.watch.ctime_ns
         path = upload.path_bytes if upload.path_bytes is not None else os.fsencode(upload.path)
         parts = (self.scope, self.endpoint, self.bucket, upload.size, upload.mtime_ns, upload.fingerprint, predecessor)
         text = b"\0".join([path, *(str(part).encode("utf-8", "surrogateescape") for part in parts)])
         digest = hashlib.blake2b(text, digest_size=_DIGEST_BYTES).hexdigest()
-        return replace(upload, watch=Watched(rule=self._rule, scope=self.scope, digest=digest))
+        watched = Watched(
+            rule=self._rule,
+            scope=self.scope,
+            digest=digest,
+            ctime_ns=stored_ns(ctime_ns) if ctime_ns is not None else None,
+        )
+        return replace(upload, watch=watched)
+
+    def moved(self, upload: Upload, place: str) -> NewUpload:
+        """The completed upload of a file that a watch has moved to `place`. Raises OSError where it is gone."""
+        status = os.lstat(place)
+        text = as_text(place)
+        moved = NewUpload(
+            filename=as_text(os.path.basename(place)),  # noqa: PTH119
+            path=text,
+            path_bytes=None if text == place else os.fsencode(place),
+            host=upload.host,
+            size=status.st_size,
+            mtime_ns=status.st_mtime_ns,
+            fingerprint=upload.fingerprint,
+            content_type=upload.content_type,
+            bucket=upload.bucket,
+            key=upload.key,
+            source=upload.source,
+        )
+        claimed = self.claimed(moved, str(upload.id), status.st_ctime_ns)
+        before = upload.watch.found_as if upload.watch is not None else None
+        found_as = before if before is not None else os.fsencode(upload.os_path)
+        watched = claimed.watch.model_copy(update={"found_as": found_as}) if claimed.watch is not None else None
+        return replace(claimed, watch=watched)
 
     def versioned(self, upload: NewUpload) -> NewUpload | Refusal:
         """The upload under a key of its own: that of the file with the time of its change in it."""
@@ -97,6 +130,9 @@ def version_key(key: str, mtime_ns: int) -> str:
     folder, name = posixpath.split(key)
     stem, dot, suffixes = name.lstrip(".").partition(".")
     stem = name[: len(name) - len(name.lstrip("."))] + stem
-    moment = datetime.fromtimestamp(mtime_ns // 1_000_000_000, UTC)
-    stamp = f"{moment:%Y%m%dT%H%M%S}.{mtime_ns % 1_000_000_000:09d}Z"
-    return posixpath.join(folder, f"{stem}.{stamp}{dot}{suffixes}")
+    seconds, fraction = divmod(mtime_ns, 1_000_000_000)
+    try:
+        moment = f"{datetime.fromtimestamp(seconds, UTC):%Y%m%dT%H%M%S}"
+    except (ValueError, OverflowError, OSError):  # beyond the years 1 to 9999
+        moment = str(seconds)
+    return posixpath.join(folder, f"{stem}.{moment}.{fraction:09d}Z{dot}{suffixes}")

@@ -1,6 +1,7 @@
 """Moving a file that was sent out of the watched folder: nothing is ever overwritten, nor lost half-way.
 
-Owns the move, within a file system and across. Not here: whether it may be moved (`aftercare`).
+Owns the move, within a file system and across, by descriptors of the two folders: see `files.beneath`. Not here:
+whether it may be moved (`aftercare`).
 """
 
 from __future__ import annotations
@@ -10,105 +11,129 @@ import os
 import secrets
 import shutil
 from contextlib import suppress
-from pathlib import Path
 from typing import Final, NoReturn
 
+from console.files.beneath import parent_of
 from console.formatting import visible
+from console.models import stored_ns
 
 _MOST_NAMES: Final = 10_000
 _COPY_CHUNK: Final = 1024 * 1024
 _REPLACED: Final = "another file is in its place by now"
+_TO_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_TO_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def move(source: str, target: str, *, size: int, mtime_ns: int) -> str:
-    """Move a file to `target`, or to a numbered name where that is taken; gives the path where it is now.
+def move(source: str, target: str, *, below: str, into: str, size: int, mtime_ns: int) -> str:
+    """Move a file to `target`, or to a numbered name where that is taken; gives the name that it has now.
 
-    Its folders are created. Across file systems it is copied, forced to the disk and compared in size before the
+    No link is followed below the folder `below` on the one side and `into` on the other; what is missing of the
+    target's folders is created. Across file systems it is copied, forced to the disk and compared in size before the
     source goes; where the disk is full nothing is left at the target, and the source stays.
-    `size` in bytes and `mtime_ns` are those of the file that is meant: one that took its place meanwhile stays, or is
-    put back, under a numbered name if there is yet another.
+    `size` in bytes and `mtime_ns` (as a document has it) are those of the file that is meant: one that took its place
+    meanwhile stays, or is put back, under a numbered name if there is yet another.
 
     Raises:
         OSError: it could not be moved, or was written to or replaced meanwhile. The source is where it was.
     """
-    Path(target).parent.mkdir(parents=True, exist_ok=True)
-    place = _reserved(target)
-    wanted = (size, mtime_ns)
-    is_moved = False
-    try:
+    with parent_of(target, into, make=True) as there, parent_of(source, below) as here:
+        wanted = (size, mtime_ns)
+        place = (there[0], _reserved(*there))
+        is_moved = False
         try:
-            os.replace(source, place)  # noqa: PTH105 - over the empty file that was reserved
-            is_moved = True
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-            _copy_over(source, place, wanted)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(place)  # noqa: PTH108
-        raise
-    if is_moved and _size_and_time(os.lstat(place)) != wanted:
-        _put_back(place, source)
-    return place
+            try:
+                _replace(here, place)  # over the empty file that was reserved
+                is_moved = True
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                _copy_over(here, place, wanted)
+        except BaseException:
+            with suppress(OSError):
+                _unlink(place)
+            raise
+        if is_moved and size_and_time(_status(place)) != wanted:
+            _put_back(place, here, source, target)
+        return place[1]
 
 
-def _put_back(place: str, source: str) -> NoReturn:
+def size_and_time(status: os.stat_result) -> tuple[int, int]:
+    """Of a file, as its document has them."""
+    return status.st_size, stored_ns(status.st_mtime_ns)
+
+
+_Place = tuple[int, str]
+"""A folder's descriptor, and a name in it."""
+
+
+def _put_back(place: _Place, here: _Place, source: str, target: str) -> NoReturn:
     """What was moved is another file than was meant, and the only one of its kind: whatever happens, it is not removed.
 
     Raises:
         OSError: always; it says where the file is.
     """
     try:
-        back = _reserved(source)
+        back = (here[0], _reserved(*here))
         try:
-            os.replace(place, back)  # noqa: PTH105
+            _replace(place, back)
         except BaseException:
-            os.unlink(back)  # noqa: PTH108
+            _unlink(back)
             raise
     except OSError as error:
-        where = f"{_REPLACED}, and was moved to {visible(place)}: {error.strerror or error}"
+        moved = f"{target.rpartition('/')[0]}/{place[1]}"
+        where = f"{_REPLACED}, and was moved to {visible(moved)}: {error.strerror or error}"
         raise OSError(errno.EBUSY, where, source) from error
     raise OSError(errno.EBUSY, _REPLACED, source)
 
 
-def _reserved(target: str) -> str:
-    """An empty file of the wanted name, or of a numbered one, that is ours."""
-    folder, name = os.path.split(target)
+def _reserved(folder: int, name: str) -> str:
+    """The name, or a numbered one, of an empty file that is ours."""
     stem, dot, suffixes = name.lstrip(".").partition(".")
     hidden = name[: len(name) - len(name.lstrip("."))]
     for number in range(1, _MOST_NAMES + 1):
         numbered = name if number == 1 else f"{hidden}{stem}-{number}{dot}{suffixes}"
-        path = os.path.join(folder, numbered)  # noqa: PTH118 - names stay as the system has them
         with suppress(FileExistsError):
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-            return path
-    raise FileExistsError(errno.EEXIST, f"{_MOST_NAMES} files of that name are there already", target)
+            os.close(os.open(numbered, _TO_CREATE, 0o600, dir_fd=folder))
+            return numbered
+    raise FileExistsError(errno.EEXIST, f"{_MOST_NAMES} files of that name are there already", name)
 
 
-def _copy_over(source: str, place: str, wanted: tuple[int, int]) -> None:
-    temporary = f"{os.path.dirname(place)}/.{secrets.token_hex(6)}.part"  # noqa: PTH120
+def _copy_over(here: _Place, place: _Place, wanted: tuple[int, int]) -> None:
+    temporary = (place[0], f".{secrets.token_hex(6)}.part")
     try:
-        with open(source, "rb") as reader, open(temporary, "xb") as writer:  # noqa: PTH123
+        with (
+            open(os.open(here[1], _TO_READ, dir_fd=here[0]), "rb") as reader,  # noqa: PTH123
+            open(os.open(temporary[1], _TO_CREATE, 0o600, dir_fd=temporary[0]), "wb") as writer,  # noqa: PTH123
+        ):
             before = os.fstat(reader.fileno())
-            if _size_and_time(before) != wanted:
-                raise OSError(errno.EBUSY, _REPLACED, source)
+            if size_and_time(before) != wanted:
+                raise OSError(errno.EBUSY, _REPLACED, here[1])
             shutil.copyfileobj(reader, writer, _COPY_CHUNK)
             writer.flush()
             os.fsync(writer.fileno())
-            shutil.copystat(source, temporary)
-            after = os.stat(source)  # noqa: PTH116
+            # It takes descriptors, as all the functions do that it calls.
+            shutil.copystat(reader.fileno(), writer.fileno())  # type: ignore[arg-type]
+            after = _status(here)
             if _state(before) != _state(after) or os.fstat(writer.fileno()).st_size != before.st_size:
-                raise OSError(errno.EBUSY, "the file was written to while it was being moved", source)
-        os.replace(temporary, place)  # noqa: PTH105
-        os.unlink(source)  # noqa: PTH108
+                raise OSError(errno.EBUSY, "the file was written to while it was being moved", here[1])
+        _replace(temporary, place)
+        _unlink(here)
     except BaseException:
         with suppress(OSError):
-            os.unlink(temporary)  # noqa: PTH108
+            _unlink(temporary)
         raise
 
 
-def _size_and_time(status: os.stat_result) -> tuple[int, int]:
-    return status.st_size, status.st_mtime_ns
+def _replace(source: _Place, target: _Place) -> None:
+    os.replace(source[1], target[1], src_dir_fd=source[0], dst_dir_fd=target[0])
+
+
+def _unlink(place: _Place) -> None:
+    os.unlink(place[1], dir_fd=place[0])
+
+
+def _status(place: _Place) -> os.stat_result:
+    return os.stat(place[1], dir_fd=place[0], follow_symlinks=False)
 
 
 def _state(status: os.stat_result) -> tuple[int, int, int, int]:

@@ -18,21 +18,23 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 
+from console.files.beneath import open_file
+
 _HAS_LEASES: Final = sys.platform == "linux"
-_OPEN_TO_READ: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _SNAPSHOT_SECONDS: Final = 1.0
 
 
 class OpenFiles:
     """Answers for many files; `/proc` is read at most once a second. Not thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, below: str | None = None) -> None:
+        self._below = below
         self._by_name: dict[str, list[str]] = {}
         self._read_at = float("-inf")
 
     def is_open_for_writing(self, path: str) -> bool:
         """True if somebody has; False if nobody has, or nobody can tell."""
-        refused = _lease_is_refused(path)
+        refused = _lease_is_refused(path, self._below)
         return self._is_seen_open(path) if refused is None else refused
 
     def _is_seen_open(self, path: str) -> bool:
@@ -46,12 +48,12 @@ class OpenFiles:
         return any(_is_written(descriptor, path) for descriptor in same_name)
 
 
-def _lease_is_refused(path: str) -> bool | None:
+def _lease_is_refused(path: str, below: str | None) -> bool | None:
     """Whether a writer stands in the way of a read lease; None where that cannot be asked."""
     if not _HAS_LEASES:
         return None
     try:
-        descriptor = os.open(path, _OPEN_TO_READ)
+        descriptor = open_file(path, below)
     except OSError:
         return None
     try:

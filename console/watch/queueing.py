@@ -18,7 +18,7 @@ from console.watch.at_rest import Found
 from console.watch.judging import Decision, Judge, Step
 from console.watch.notes import Kind, Listener, Note
 from console.watch.refusals import Refusals
-from console.watch.sent import SentFiles
+from console.watch.sent import Added, SentFiles
 
 _MOST_LEFT: Final = 10_000
 
@@ -65,12 +65,16 @@ class Queue:
 
     def _record(self, decisions: Sequence[Decision]) -> int:
         uploads = [(decision.upload, decision.record) for decision in decisions if decision.upload is not None]
-        ours = self._sent.add(uploads)
-        for decision, (upload, _), is_ours in zip(decisions, uploads, ours, strict=True):
+        added = self._sent.add(uploads)
+        for decision, (upload, _), outcome in zip(decisions, uploads, added, strict=True):
             self._refusals.forget(decision.file.path)
-            if is_ours:
+            if outcome is Added.KEY_TAKEN:
+                self._again(decision.file)
+            elif outcome is Added.YES:
+                if decision.supersedes is not None:
+                    self._sent.supersede(decision.supersedes)
                 self._tell(self._queued(decision, upload))
-        return sum(ours)
+        return added.count(Added.YES)
 
     def _rewrite(self, decision: Decision) -> int:
         upload, record = decision.upload, decision.record

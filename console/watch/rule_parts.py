@@ -14,10 +14,10 @@ from bson import ObjectId
 from console.config import S3Settings, TransferSettings
 from console.records.uploads import Uploads
 from console.transfer.control import Control
-from console.watch.aftercare import Aftercare, Verifier
+from console.watch.aftercare import Aftercare
 from console.watch.at_rest import Found
 from console.watch.destination import Destination
-from console.watch.judging import Judge
+from console.watch.judging import Judge, Verifier
 from console.watch.notes import Listener
 from console.watch.queueing import Queue
 from console.watch.refusals import Refusals
@@ -72,7 +72,7 @@ class RuleParts:
             destination,
             sent,
             host=around.host,
-            part_size=around.transfer.part_size,
+            verifier=around.verifier,
             control=control,
             is_host_alive=around.is_host_alive,
         )

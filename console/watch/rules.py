@@ -23,6 +23,7 @@ from pydantic import (
 
 from console.choices import DuplicatePolicy, Encryption
 from console.errors import ConfigurationError
+from console.files.beneath import absolute
 from console.formatting import visible
 from console.keys import KeyTemplate, parse_destination
 from console.setting_types import Size
@@ -40,7 +41,7 @@ Mode = Literal["auto", "events", "polling"]
 
 def _absolute(path: Path) -> Path:
     """`~` is the home folder; what is relative is so to the folder in which the program was started."""
-    return Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 - resolve() would follow links: names stay as written
+    return Path(absolute(os.fspath(path.expanduser())))  # resolve() would follow links: names stay as written
 
 
 def _pattern(line: str) -> str:
@@ -171,6 +172,11 @@ class WatchRule(BaseModel):
     def title(self) -> str:
         """The rule's name as people see it, and by which other hosts pause it: unique on its host."""
         return self.name or visible(str(self.folder))
+
+    @property
+    def below(self) -> str | None:
+        """The folder below which no link is followed; None where they all are."""
+        return None if self.follow_symlinks else str(self.folder)
 
     @property
     def destination(self) -> tuple[str, str] | None:

@@ -7,6 +7,7 @@ is complete (`at_rest`) or was sent (`sent`).
 
 from __future__ import annotations
 
+import errno
 import heapq
 import os
 import stat
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from console.files.beneath import THROUGH_A_LINK, listed, status_of
 from console.transfer.refusal import CONTAINS_ITSELF, LEADS_NOWHERE, Refusal, error_words, kind_refused, link_target
 from console.watch.at_rest import Found
 from console.watch.patterns import Patterns
@@ -81,6 +83,7 @@ class Scanner:
         self._patterns = Patterns(rule)
         self._recursive = rule.recursive
         self._follows = rule.follow_symlinks
+        self._below = rule.below
         self._entering = entering
         self._refused = refused
         self._left_out = left_out
@@ -110,8 +113,10 @@ class Scanner:
         if not relative or ("/" in relative and not self._recursive) or self._is_left_out(relative, path):
             return None
         try:
-            status = os.lstat(path)
-        except OSError:
+            status = status_of(path, self._below)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                self._refused(Refusal(path, THROUGH_A_LINK))
             return None
         if stat.S_ISDIR(status.st_mode):
             return None
@@ -120,7 +125,7 @@ class Scanner:
     def is_folder(self, path: str) -> bool:
         """Whether the path is a folder now, not through a link."""
         try:
-            return stat.S_ISDIR(os.lstat(path).st_mode)
+            return stat.S_ISDIR(status_of(path, self._below).st_mode)
         except OSError:
             return False
 
@@ -157,35 +162,38 @@ class Scanner:
                 self._refused(Refusal(folder.path, error_words(error)))
 
     def _entries(self, folder: _Folder, above: _Above, waiting: list[_Folder]) -> Iterator[Found]:
-        with os.scandir(folder.path) as entries:
+        with listed(folder.path, self._below) as entries:
             for number, entry in enumerate(entries, 1):
                 if number % _PULSE_EVERY == 0:
                     self._pulse()
+                path = f"{folder.path.rstrip('/')}/{entry.name}"
                 relative = f"{folder.relative}/{entry.name}" if folder.relative else entry.name
                 try:
-                    found = self._entry(entry, relative, above, waiting)
+                    found = self._entry(entry, path, relative, above, waiting)
                 except OSError as error:
                     if not isinstance(error, FileNotFoundError):  # gone since it was listed
-                        self._refused(Refusal(entry.path, error_words(error)))
+                        self._refused(Refusal(path, error_words(error)))
                     continue
                 if found is not None:
                     self.progress.files += 1
                     yield found
 
-    def _entry(self, entry: os.DirEntry[str], relative: str, above: _Above, waiting: list[_Folder]) -> Found | None:
+    def _entry(
+        self, entry: os.DirEntry[str], path: str, relative: str, above: _Above, waiting: list[_Folder]
+    ) -> Found | None:
         is_folder = entry.is_dir(follow_symlinks=False)
         if words := self._patterns.leaves_out(relative, is_folder=is_folder):
-            self._left_out(entry.path, words)
+            self._left_out(path, words)
             return None
         if is_folder:
             if self._recursive:
-                waiting.append(_Folder(entry.path, relative, above))
+                waiting.append(_Folder(path, relative, above))
             return None
         if self._follows and entry.is_symlink() and entry.is_dir():
             if self._recursive:
-                waiting.append(_Folder(entry.path, relative, above))
+                waiting.append(_Folder(path, relative, above))
             return None
-        return self._file(entry.path, relative, entry.stat(follow_symlinks=False))
+        return self._file(path, relative, entry.stat(follow_symlinks=False))
 
     def _file(self, path: str, relative: str, status: os.stat_result) -> Found | None:
         if stat.S_ISLNK(status.st_mode):
@@ -215,7 +223,7 @@ def marker_time(rule: WatchRule, file: Found) -> int | None:
     if rule.complete_when != "marked":
         return None
     try:
-        return os.lstat(file.path + rule.marker_suffix).st_mtime_ns
+        return status_of(file.path + rule.marker_suffix, rule.below).st_mtime_ns
     except OSError:
         return None
 

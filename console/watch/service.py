@@ -28,8 +28,8 @@ from console.models import Upload, UploadStatus, read_upload
 from console.records.connection import words
 from console.records.database import Records
 from console.records.feed import ChangeFeed
-from console.watch.aftercare import Verifier
 from console.watch.endings import ended_uploads, ending
+from console.watch.judging import Verifier
 from console.watch.notes import Listener, nobody
 from console.watch.presence import HEARTBEAT_SECONDS, Presence, WatchHeartbeat
 from console.watch.rule_parts import Surroundings

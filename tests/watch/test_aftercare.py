@@ -148,10 +148,10 @@ def test_a_full_disk_at_the_target_leaves_the_file_and_is_tried_again(
     is_full = True
     real = aftercare.move
 
-    def move(source: str, target: str, **state: int) -> str:
+    def move(source: str, target: str, **more: Any) -> str:
         if is_full:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return real(source, target, **state)
+        return real(source, target, **more)
 
     monkeypatch.setattr(aftercare, "move", move)
     world.run()

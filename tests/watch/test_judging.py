@@ -25,7 +25,25 @@ CANCELLED, COMPLETED = UploadStatus.CANCELLED, UploadStatus.COMPLETED
 def record(status: UploadStatus, *, size: int = 5, wanted: bool = True, host: str = "here", error: str = "") -> Record:
     times = (NOW - timedelta(days=2), NOW - timedelta(days=1))
     return Record(
-        ObjectId(), "/in/a", None, host, "digest", size, 1_000, "print", status, wanted, False, error, "", *times
+        id=ObjectId(),
+        path="/in/a",
+        path_bytes=None,
+        host=host,
+        key="plain",
+        scope=host,
+        digest="digest",
+        size=size,
+        mtime_ns=1_000,
+        ctime_ns=1_000,
+        found_as=None,
+        fingerprint="print",
+        status=status,
+        is_wanted=wanted,
+        has_parts=False,
+        error_code=error,
+        error_message="",
+        created_at=times[0],
+        finished_at=times[1],
     )
 
 
@@ -33,18 +51,22 @@ def decided(newest: Record, *, alive: str = "", **settings: Any) -> Decision:
     """About a file of five bytes, whose key is `plain` and that of a version `versioned`."""
     key = SimpleNamespace(size=5, mtime_ns=1_000, key="plain")
     destination: Any = SimpleNamespace(
+        duplicates="overwrite",
         upload=lambda file: key,
         claimed=lambda upload, after: upload,
         versioned=lambda upload: SimpleNamespace(key="versioned"),
     )
-    sent: Any = SimpleNamespace(newest=lambda paths: {"/in/a": newest}, upload=lambda upload_id: None)
+    sent: Any = SimpleNamespace(
+        newest=lambda paths: {"/in/a": newest}, upload=lambda upload_id: None, holders=lambda keys: {}
+    )
+    nothing: Any = None  # no file looks like one that was sent
     rule = WatchRule.model_validate({"folder": "/in", **settings})
     judge = Judge(
         rule,
         destination,
         sent,
         host="here",
-        part_size=None,
+        verifier=nothing,
         control=Unattended(),
         is_host_alive=alive.split().__contains__,
     )

@@ -38,9 +38,14 @@ def another_file_system(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", folder], check=True)  # lazily: whoever looks at all mounts may hold it a moment
 
 
+def a_move(file: Path, target: Path, *, size: int, mtime_ns: int) -> Path:
+    real = os.path.realpath(target)
+    return target.with_name(move(str(file), real, below=str(file.parent), into="/", size=size, mtime_ns=mtime_ns))
+
+
 def moved(file: Path, target: Path) -> Path:
     status = file.stat()
-    return Path(move(str(file), str(target), size=status.st_size, mtime_ns=status.st_mtime_ns))
+    return a_move(file, target, size=status.st_size, mtime_ns=status.st_mtime_ns)
 
 
 def test_a_move_within_a_file_system_makes_the_folders_it_needs(file: Path, tmp_path: Path) -> None:
@@ -79,10 +84,10 @@ def as_if_across(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first replace of each move is refused as between file systems."""
     real = os.replace
 
-    def replace(source: str, target: str) -> None:
-        if not os.path.basename(source).endswith(".part"):
+    def replace(source: str, target: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        if not source.endswith(".part"):
             raise OSError(errno.EXDEV, "Invalid cross-device link")
-        real(source, target)
+        real(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
     monkeypatch.setattr(moving.os, "replace", replace)
 
@@ -119,7 +124,7 @@ def test_a_file_that_is_written_to_meanwhile_stays(file: Path, tmp_path: Path, m
 
 def test_a_file_that_is_gone_leaves_no_trace(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        move(str(tmp_path / "gone"), str(tmp_path / "sent" / "gone"), size=1, mtime_ns=1)
+        a_move(tmp_path / "gone", tmp_path / "sent" / "gone", size=1, mtime_ns=1)
     assert list((tmp_path / "sent").iterdir()) == []
 
 
@@ -129,7 +134,7 @@ def test_a_file_that_took_its_place_meanwhile_is_not_moved(
 ) -> None:
     target = (another_file_system if elsewhere else tmp_path / "sent") / file.name
     with pytest.raises(OSError, match="another file is in its place"):
-        move(str(file), str(target), size=7, mtime_ns=1)
+        a_move(file, target, size=7, mtime_ns=1)
     assert file.read_bytes() == b"content"
     assert not target.exists()
 
@@ -137,16 +142,16 @@ def test_a_file_that_took_its_place_meanwhile_is_not_moved(
 def test_a_file_that_comes_while_the_wrong_one_is_put_back_is_not_overwritten(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = os.lstat
+    real = os.replace
 
-    def lstat(path: str) -> os.stat_result:
-        file.write_bytes(b"came meanwhile")
-        return real(path)
+    def replace(*names: str, **folders: int) -> None:
+        real(*names, **folders)
+        if not file.exists():
+            file.write_bytes(b"came meanwhile")
 
-    monkeypatch.setattr(os, "lstat", lstat)
+    monkeypatch.setattr(moving.os, "replace", replace)
     with pytest.raises(OSError, match="another file is in its place"):
-        move(str(file), str(tmp_path / "sent" / file.name), size=7, mtime_ns=1)
-    monkeypatch.undo()
+        a_move(file, tmp_path / "sent" / file.name, size=7, mtime_ns=1)
     assert file.read_bytes() == b"came meanwhile"
     assert (file.parent / "name-2.tar.gz").read_bytes() == b"content"
     assert list((tmp_path / "sent").iterdir()) == []
@@ -157,14 +162,32 @@ def test_another_file_that_cannot_be_put_back_is_not_lost(
 ) -> None:
     """Its folder was removed meanwhile, say: it is the only one of its kind."""
     target = tmp_path / "sent" / file.name
-    reserved = moving._reserved
+    real = os.replace
 
-    def is_gone(path: str) -> str:
-        if path == str(file):
+    def replace(*names: str, **folders: int) -> None:
+        if target.exists() and target.stat().st_size:
             raise FileNotFoundError(errno.ENOENT, "its folder is gone")
-        return reserved(path)
+        real(*names, **folders)
 
-    monkeypatch.setattr(moving, "_reserved", is_gone)
+    monkeypatch.setattr(moving.os, "replace", replace)
     with pytest.raises(OSError, match=r"another file is in its place by now, and was moved to .*: its folder is gone"):
-        move(str(file), str(target), size=7, mtime_ns=1)
+        a_move(file, target, size=7, mtime_ns=1)
     assert target.read_bytes() == b"content"
+
+
+@pytest.mark.parametrize("swapped", ["sent", "sent/sub"])
+def test_a_link_in_the_place_of_a_target_folder_receives_nothing(file: Path, tmp_path: Path, swapped: str) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    if "/" in swapped:
+        (tmp_path / "sent").mkdir()
+    (tmp_path / swapped).symlink_to(outside)
+    status = file.stat()
+    target = tmp_path / "sent" / "sub" / file.name
+    with pytest.raises(OSError, match="through a symbolic link"):
+        move(
+            str(file), str(target), below=str(file.parent), into=str(tmp_path),
+            size=status.st_size, mtime_ns=status.st_mtime_ns,
+        )  # fmt: skip
+    assert file.read_bytes() == b"content"
+    assert list(outside.iterdir()) == []

@@ -84,28 +84,68 @@ def test_a_file_that_was_only_touched_is_recognised_by_its_checksum(world: World
     assert len(world.notes.of(Kind.RECOGNISED)) == 1
 
 
-def test_a_renamed_file_is_no_new_upload_and_its_record_follows(world: World) -> None:
-    path, service = sent(world)
+WHATEVER_ITS_NAME = "{size}-{mtime:%Y%m%dT%H%M%S}"
+"""A key that a file keeps when it is renamed."""
+
+
+def test_a_file_that_is_renamed_and_keeps_its_key_is_no_new_upload_and_its_record_follows(world: World) -> None:
+    path, service = sent(world, key_template=WHATEVER_ITS_NAME)
+    (before,) = world.documents()
     path.rename(world.folder / "b.txt")
     until(lambda: world.notes.of(Kind.RECOGNISED))
     world.settle(service)
     (document,) = world.documents()
-    assert (document["path"], document["key"]) == (str(world.folder / "b.txt"), "a.txt")
+    assert (document["path"], document["key"]) == (str(world.folder / "b.txt"), before["key"])
     (world.folder / "b.txt").rename(world.folder / "c.txt")
     until(lambda: world.documents(filename="c.txt"))
     assert len(world.documents()) == 1
 
 
+def test_a_file_that_gets_another_key_by_its_new_name_is_sent_under_that(world: World) -> None:
+    path, service = sent(world)
+    path.rename(world.folder / "b.txt")
+    assert {document["key"] for document in world.completed(2)} == {"a.txt", "b.txt"}
+    world.settle(service)
+    assert len(world.documents()) == 2
+
+
 def test_of_two_copies_that_follow_one_file_both_are_known_or_sent(world: World) -> None:
     """Both look as if they were the file that was renamed."""
-    path, service = sent(world)
+    path, service = sent(world, key_template=WHATEVER_ITS_NAME)
     service.stop()
     shutil.copy2(path, world.folder / "c.txt")
     path.rename(world.folder / "b.txt")
-    world.watch()
+    world.watch(world.rule(key_template=WHATEVER_ITS_NAME))
     documents = world.completed(2)
     assert {document["filename"] for document in documents} == {"b.txt", "c.txt"}
     assert len(world.notes.of(Kind.RECOGNISED)) == 1
+    assert {world.body(document["key"]) for document in documents} == {b"first"}
+
+
+def test_a_renamed_file_whose_object_has_gone_is_sent_again(world: World) -> None:
+    path, service = sent(world, key_template=WHATEVER_ITS_NAME)
+    (before,) = world.documents()
+    service.stop()
+    world.s3.delete_object(Bucket=world.bucket, Key=before["key"])
+    path.rename(world.folder / "b.txt")
+    world.watch(world.rule(key_template=WHATEVER_ITS_NAME))
+    world.completed(2)
+    assert world.body(before["key"]) == b"first"
+
+
+def test_a_file_that_is_renamed_after_some_of_its_parts_were_sent_begins_anew_under_its_own_key(world: World) -> None:
+    """Its parts would become an object under the former name, which the next file of that name would overwrite."""
+    path = world.write("a.txt", age_seconds=60)
+    service = world.watch()
+    (document,) = until(lambda: world.documents())
+    service.stop()
+    parts = {"multipart": {"upload_id": "none", "part_size": 5}}
+    world.records.uploads.collection.update_one({"_id": document["_id"]}, {"$set": parts})
+    path.rename(world.folder / "b.txt")
+    world.watch()
+    until(lambda: world.documents(filename="a.txt", status="cancelled"))
+    world.run()
+    assert [document["key"] for document in world.completed(1)] == ["b.txt"]
 
 
 def test_the_record_of_a_changed_file_is_newer_whatever_the_clocks_say(world: World) -> None:

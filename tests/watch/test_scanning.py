@@ -98,14 +98,14 @@ def test_special_files_are_refused_by_name_and_never_opened(folder: Path, monkey
 
 def test_what_cannot_be_read_is_refused_and_the_rest_goes_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tests may run as root, who may read everything: the system's answer is played."""
-    real = os.scandir
+    real = scanning.listed
 
-    def scandir(path: str) -> Any:
+    def listed(path: str, below: str | None) -> Any:
         if path == str(folder / "sub"):
             raise PermissionError(13, "Permission denied")
-        return real(path)
+        return real(path, below)
 
-    monkeypatch.setattr(scanning.os, "scandir", scandir)
+    monkeypatch.setattr(scanning, "listed", listed)
     walk = Walk(folder)
     assert walk.names() == {"a"}
     assert walk.refused == {"sub": "may not be read by this user"}
