@@ -132,7 +132,7 @@ class Aftercare:
             self._remove(upload, before)
 
     def _as_sent(self, upload: Upload) -> os.stat_result | None:
-        """The status of the upload's file, if it is there below the watched folder, and the very one that was sent."""
+        """The status of the upload's file, if it is there below the watched folder, and as it was sent."""
         try:
             status = status_of(upload.os_path, self._folder)
         except OSError as error:
@@ -141,9 +141,8 @@ class Aftercare:
             elif error.errno == errno.ELOOP:
                 self._fail(upload, f"is left alone: it {error.strerror}")
             return None
-        ctime_ns = upload.watch.ctime_ns if upload.watch is not None else None
         is_same = size_and_time(status) == (upload.size, upload.mtime_ns) and stat.S_ISREG(status.st_mode)
-        return status if is_same and ctime_ns in (None, stored_ns(status.st_ctime_ns)) else None
+        return status if is_same else None
 
     def _is_outdated(self, upload: Upload) -> bool:
         """There is a later upload of the file: that one decides."""
