@@ -91,6 +91,7 @@ INDEXES: Final = (
         [("watch.scope", ASCENDING), ("fingerprint", ASCENDING)],
         partialFilterExpression={"watch.scope": {"$exists": True}},
     ),
+    IndexModel([("key", ASCENDING), ("bucket", ASCENDING)]),  # watches: whose object has a key
     IndexModel(
         [("lease.runner", ASCENDING), ("requested", ASCENDING)],
         partialFilterExpression={"lease.runner": {"$exists": True}},
