@@ -14,9 +14,10 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 from bson import ObjectId
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, InstanceOf, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, Strict, ValidationError
 
 from console.choices import DuplicatePolicy
+from console.events.decoding import malformed_path
 
 
 class UploadStatus(StrEnum):
@@ -58,9 +59,19 @@ def _in_utc(moment: datetime) -> datetime:
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
-# Others may have written a moment without a zone, or numbers that no arithmetic survives.
-Moment = Annotated[datetime, AfterValidator(_in_utc)]
-Number = Annotated[float, Field(allow_inf_nan=False)]
+def _no_text(value: Any) -> Any:
+    if isinstance(value, (str, bytes, bool)):
+        raise ValueError("Input should be a number")
+    return value
+
+
+# The types of BSON are taken as they are: a text of 400 digits is no size, `true` is not 1. Others may have written a
+# moment without a zone, or numbers that no arithmetic survives. What is a double by way of mongosh is a whole number.
+Text = Annotated[str, Strict()]
+Moment = Annotated[datetime, Strict(), AfterValidator(_in_utc)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Count = Annotated[int, Field(strict=True, ge=0, le=2**63 - 1)]
+Whole = Annotated[int, BeforeValidator(_no_text), Field(ge=-(2**63), le=2**63 - 1)]
 
 
 class _Part(BaseModel):
@@ -70,15 +81,15 @@ class _Part(BaseModel):
 class Multipart(_Part):
     """The multipart upload that is open for this upload. `part_size` in bytes."""
 
-    upload_id: str
-    part_size: int = Field(gt=0)
+    upload_id: Text
+    part_size: int = Field(strict=True, gt=0, le=2**63 - 1)
 
 
 class Failure(_Part):
     """The last failure; kept after a retry succeeds. `code` is S3's where S3 gave one."""
 
-    code: str
-    message: str
+    code: Text
+    message: Text
     at: Moment
 
 
@@ -92,10 +103,10 @@ class Checksum(_Part):
     `size` (nothing else that could be compared: the value was computed from the file alone).
     """
 
-    algorithm: str
-    value: str
-    kind: str = "FULL_OBJECT"
-    confirmed: str = "checksum"
+    algorithm: Text
+    value: Text
+    kind: Text = "FULL_OBJECT"
+    confirmed: Text = "checksum"
 
     @property
     def is_confirmed(self) -> bool:
@@ -106,7 +117,7 @@ class Checksum(_Part):
 class Lease(_Part):
     """Which runner works on the upload, and until when (server time) nobody else may."""
 
-    runner: str
+    runner: Text
     expires_at: Moment
 
 
@@ -117,21 +128,21 @@ class Watched(_Part):
     tells the file that was found from one that looks like it; `found_as` is the path from which the watch has moved it.
     """
 
-    rule: str
-    scope: str
-    digest: str
-    ctime_ns: int | None = None
-    found_as: bytes | None = None
+    rule: Text
+    scope: Text
+    digest: Text
+    ctime_ns: Whole | None = None
+    found_as: Annotated[bytes, Strict()] | None = None
 
 
 class Storage(_Part):
     """How the object is kept, where that is not as the settings have it. Names and values as S3 has them."""
 
-    storage_class: str | None = None
-    server_side_encryption: str | None = None
-    kms_key_id: str | None = None
-    metadata: dict[str, str] | None = None
-    tags: dict[str, str] | None = None
+    storage_class: Text | None = None
+    server_side_encryption: Text | None = None
+    kms_key_id: Text | None = None
+    metadata: dict[Text, Text] | None = None
+    tags: dict[Text, Text] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,31 +170,31 @@ class Upload(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
     id: Annotated[InstanceOf[ObjectId], Field(alias="_id")]
-    filename: str
-    path: str
-    path_bytes: bytes | None = None
-    folder_length: int | None = None
-    host: str
-    size: int = Field(ge=0)
-    mtime_ns: int
-    fingerprint: str
-    content_type: str
-    endpoint: str | None = None
-    bucket: str
-    key: str
+    filename: Text
+    path: Text
+    path_bytes: Annotated[bytes, Strict()] | None = None
+    folder_length: Count | None = None
+    host: Text
+    size: Count
+    mtime_ns: Whole
+    fingerprint: Text
+    content_type: Text
+    endpoint: Text | None = None
+    bucket: Text
+    key: Text
     source: Source
     status: UploadStatus
     requested: Requested
-    priority: int = 0
-    current: int = 0
+    priority: Whole = 0
+    current: Count = 0
     percentage: Number = 0.0
     rate: Number = 0.0
     multipart: Multipart | None = None
-    attempts: int = 0
+    attempts: Count = 0
     error: Failure | None = None
     checksum: Checksum | None = None
-    etag: str | None = None
-    version_id: str | None = None
+    etag: Text | None = None
+    version_id: Text | None = None
     lease: Lease | None = None
     watch: Watched | None = None
     storage: Storage | None = None
@@ -226,31 +237,34 @@ class UploadChange(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    key: str = ""
-    size: int = Field(default=0, ge=0)
-    mtime_ns: int = 0
-    fingerprint: str = ""
+    key: Text = ""
+    size: Count = 0
+    mtime_ns: Whole = 0
+    fingerprint: Text = ""
     status: UploadStatus = UploadStatus.PENDING
     requested: Requested = Requested.RUN
-    priority: int = 0
-    current: int = 0
+    priority: Whole = 0
+    current: Count = 0
     percentage: Number = 0.0
     rate: Number = 0.0
     multipart: Multipart | None = None
-    attempts: int = 0
+    attempts: Count = 0
     error: Failure | None = None
     checksum: Checksum | None = None
-    etag: str | None = None
-    version_id: str | None = None
+    etag: Text | None = None
+    version_id: Text | None = None
     lease: Lease | None = None
     started_at: Moment | None = None
     updated_at: Moment | None = None
     finished_at: Moment | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class UnreadableUpload:
-    """A document of the collection that is not one of ours, with what is wrong about it."""
+    """A document of the collection that is not one of ours, with what is wrong about it.
+
+    Two of them are the same only if they are one: to Python 1 equals true, and NaN does not equal itself.
+    """
 
     id: Any
     problem: str
@@ -267,9 +281,11 @@ def read_upload(document: Mapping[str, Any]) -> Upload | UnreadableUpload:
     try:
         return Upload.model_validate(document)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         field = ".".join(str(step) for step in first["loc"]) or "document"
-        return UnreadableUpload(document.get("_id"), f"{field}: {first['msg']}", document)
+        malformed = malformed_path(document)
+        problem = f"{field}: {first['msg']}" if malformed is None else f"{malformed}: no valid BSON"
+        return UnreadableUpload(document.get("_id"), problem, document)
 
 
 def changed_upload(upload: Upload, updated_fields: Mapping[str, Any]) -> Upload | None:

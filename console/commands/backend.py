@@ -152,8 +152,7 @@ class ConsoleBackend:
     def running(self) -> list[ObjectId]:
         """Uploads that this process's runner holds."""
         held = {"lease.runner": self._runner.name}
-        found = self._asked(lambda: list(self._records.uploads.collection.find(held, {"_id": 1})))
-        return [document["_id"] for document in found]
+        return self._asked(lambda: self._records.uploads.ids(held))
 
     def orphans(self) -> list[port.Orphan]:
         """Multipart uploads that no document owns."""

@@ -6,13 +6,13 @@ import sys
 from datetime import UTC, datetime
 from typing import Final
 
-from bson import json_util
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from console.commands.selection import SHORT_ID, Selection
 from console.config import S3Settings, Settings
+from console.events.text import json_line, value_text
 from console.formatting import age, byte_size, visible
 from console.models import UnreadableUpload, Upload, UploadStatus, read_upload
 from console.records.connection import Document
@@ -31,7 +31,7 @@ def run(settings: Settings, selection: Selection, *, limit: int, as_json: bool) 
     code = 1 if missing else 0
     if as_json:
         for document in documents:
-            sys.stdout.write(json_util.dumps(document, json_options=json_util.RELAXED_JSON_OPTIONS) + "\n")
+            sys.stdout.write(json_line(document, relaxed=True) + "\n")
         return code
     if not documents:
         sys.stdout.write("No uploads.\n")
@@ -74,13 +74,12 @@ def _endpoints(uploads: list[Upload | UnreadableUpload], s3: S3Settings) -> list
 
 
 def _cells(upload: Upload | UnreadableUpload, now: datetime) -> tuple[str, ...]:
-    short = visible(str(upload.id))[-SHORT_ID:]
     if isinstance(upload, UnreadableUpload):
-        return (short, "unreadable", "", "", "", "", "", visible(upload.problem))
+        return (value_text(upload.id, 200)[-SHORT_ID:], "unreadable", "", "", "", "", "", visible(upload.problem))
     # The last failure is kept after a retry succeeds; here it would read as if it still were one.
     error = upload.error if upload.status is not UploadStatus.COMPLETED else None
     return (
-        short,
+        str(upload.id)[-SHORT_ID:],
         upload.status.value,
         f"{upload.percentage:.0f}",
         byte_size(upload.size),

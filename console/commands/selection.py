@@ -55,13 +55,12 @@ class Selection:
         """The ids that are meant; those that were typed also where there is no such document, so that this is said."""
         if self.ids and not (self.statuses or self.match):
             return list(dict.fromkeys(_find_id(uploads, text) for text in self.ids))
-        return [document["_id"] for document in uploads.collection.find(self.filter(uploads), {"_id": 1})]
+        return uploads.ids(self.filter(uploads))
 
     def missing(self, uploads: Uploads) -> list[ObjectId]:
         """Ids that were typed and of which there is no upload."""
         typed = dict.fromkeys(ObjectId(text) for text in self.ids if ObjectId.is_valid(text))  # ends were found, or not
-        wanted = {"_id": {"$in": list(typed)}}
-        found = {document["_id"] for document in uploads.collection.find(wanted, {"_id": 1})} if typed else set()
+        found = set(uploads.ids({"_id": {"$in": list(typed)}})) if typed else set()
         return [upload_id for upload_id in typed if upload_id not in found]
 
 
@@ -87,7 +86,7 @@ def read_match(text: str) -> dict[str, Any]:
 def _checked(uploads: Uploads, expression: dict[str, Any]) -> dict[str, Any]:
     """The expression, which the server has looked at, but no documents yet."""
     try:
-        uploads.collection.find_one({"$and": [{"_id": {"$in": []}}, expression]})
+        uploads.ids({"$and": [{"_id": {"$in": []}}, expression]})
     except OperationFailure as error:
         if error.code == UNAUTHORIZED:
             raise
@@ -106,10 +105,11 @@ def _find_id(uploads: Uploads, text: str) -> ObjectId:
         return ObjectId(text)
     if not re.fullmatch(rf"[0-9a-f]{{{_SHORTEST_END},23}}", text):
         raise UsageError(f"{visible(text)} is not a valid upload id", advice="`upload-console list` shows them.")
-    ends_so = {"$expr": {"$regexMatch": {"input": {"$toString": "$_id"}, "regex": f"{text}$"}}}
-    found = [document["_id"] for document in uploads.collection.find(ends_so, {"_id": 1}).limit(2)]
+    is_ours = {"$eq": [{"$type": "$_id"}, "objectId"]}  # of a document or an array there is no `$toString`
+    as_text = {"$cond": [is_ours, {"$toString": "$_id"}, ""]}
+    found = uploads.ids({"$expr": {"$regexMatch": {"input": as_text, "regex": f"{text}$"}}}, limit=2)
     if len(found) == 1:
-        return ObjectId(found[0])
+        return found[0]
     if found:
         raise UsageError(f"more than one upload id ends in {text}; give more of it")
     raise UsageError(f"no upload id ends in {text}", advice="`upload-console list` shows them.")

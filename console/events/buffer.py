@@ -21,7 +21,8 @@ from weakref import WeakSet
 import bson
 from bson.errors import BSONError
 
-from console.events.event import EVENT_CODEC, ChangeEvent
+from console.events.decoding import EVENT_CODEC
+from console.events.event import ChangeEvent
 from console.events.filters import Filter
 from console.events.values import fingerprint
 

@@ -1,8 +1,7 @@
 """A change event as a value: what a change stream delivered, read once, tolerant of what it does not know.
 
-Owns the reading of a raw change event (MongoDB manual, "Change Events") and the codec that keeps every BSON value
-distinguishable. Not here: how the stream is kept open (`records.feed`), what changed (`changes`), words for
-people (`text`).
+Owns the reading of a raw change event (MongoDB manual, "Change Events"). Not here: decoding its bytes (`decoding`),
+how the stream is kept open (`records.feed`), what changed (`changes`), words for people (`text`).
 """
 
 from __future__ import annotations
@@ -12,18 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import bson
-from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.raw_bson import RawBSONDocument
 from bson.timestamp import Timestamp
 
-# Decode with these and nothing in a stream can raise or lose its type: dates outside Python's years 1 to 9999 arrive as
-# DatetimeMS, text that is no UTF-8 keeps its bytes as \xNN escapes, and UUIDs stay Binary with their subtype.
-EVENT_CODEC: Final[CodecOptions[Mapping[str, Any]]] = CodecOptions(
-    tz_aware=True,
-    unicode_decode_error_handler="backslashreplace",
-    datetime_conversion=DatetimeConversion.DATETIME_AUTO,
-)
+from console.events.decoding import decode
 
 # Operations about documents. All others are about collections, databases or the cluster, and have no images.
 DOCUMENT_OPERATIONS: Final = frozenset({"insert", "update", "replace", "delete"})
@@ -55,7 +46,7 @@ class ChangeEvent:
     def from_raw(cls, raw: Mapping[str, Any]) -> ChangeEvent:
         """Read an event as the driver decoded it. Never raises: a field that is missing or odd reads as absent."""
         if isinstance(raw, RawBSONDocument):
-            raw = bson.decode(raw.raw, EVENT_CODEC)
+            raw = decode(raw.raw)
         operation = raw.get("operationType")
         cluster_time = raw.get("clusterTime")
         return cls(

@@ -104,7 +104,7 @@ def _client(uri: str, settings: MongoSettings) -> tuple[MongoClient[Document], S
             serverSelectionTimeoutMS=milliseconds,
             connectTimeoutMS=milliseconds,
             tz_aware=True,
-            # Near to `events.event.EVENT_CODEC`, whatever the URI says, for streams of the whole deployment: nothing
+            # Near to `events.decoding.EVENT_CODEC`, whatever the URI says, for streams of the whole deployment: nothing
             # that others wrote raises or loses its type. (A client does not take "backslashreplace".)
             datetime_conversion="DATETIME_AUTO",
             unicode_decode_error_handler="replace",

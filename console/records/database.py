@@ -14,7 +14,7 @@ from typing import Self
 from pymongo.errors import PyMongoError
 
 from console.config import MongoSettings
-from console.events.event import EVENT_CODEC
+from console.events.decoding import EVENT_CODEC
 from console.events.since import Start
 from console.records.connection import Connection, check, connect, explain
 from console.records.feed import ChangeFeed

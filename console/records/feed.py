@@ -22,7 +22,8 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import OperationFailure, PyMongoError
 
-from console.events.event import EVENT_CODEC, ChangeEvent, join_fragments
+from console.events.decoding import EVENT_CODEC
+from console.events.event import ChangeEvent, join_fragments
 from console.events.feed_items import FeedItem, FeedState, Gap, Snapshot
 from console.events.since import Start
 from console.formatting import visible

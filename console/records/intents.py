@@ -66,7 +66,7 @@ def _apply(uploads: Uploads, ids: Sequence[ObjectId], wanted: Filter, fields: Fi
     refused: dict[ObjectId, str] = {}
     for some in _portions(ids):
         among: Filter = {**wanted, "_id": {"$in": some}}
-        following = {document["_id"] for document in uploads.collection.find(among, {"_id": 1})}
+        following = set(uploads.ids(among))
         others = [key for key in some if key not in following]
         states = _states(uploads, others)
         refused |= {key: _reason(states.get(key)) for key in others}
@@ -80,8 +80,8 @@ def _portions(ids: Sequence[ObjectId]) -> Iterator[list[ObjectId]]:
 
 
 def _states(uploads: Uploads, ids: Sequence[ObjectId]) -> dict[ObjectId, Document]:
-    cursor = uploads.collection.find({"_id": {"$in": list(ids)}}, {"status": 1, "requested": 1})
-    return {document["_id"]: document for document in cursor}
+    found = uploads.read({"_id": {"$in": list(ids)}}, ("status", "requested"))
+    return {document["_id"]: document for document in found}
 
 
 def _reason(document: Mapping[str, Any] | None) -> str:

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
+from bson.raw_bson import RawBSONDocument
 from pymongo import ReturnDocument
 from pymongo.collection import Collection
 from pymongo.database import Database
 
 from console.choices import MOST_PARALLEL
 from console.config import TransferSettings
+from console.events.decoding import RAW_CODEC, decoded
 from console.models import Endpoint
 from console.records.connection import Document
 from console.records.transitions import NOW, at_endpoint, literal
@@ -87,6 +89,7 @@ class Runners:
 
     def __init__(self, database: Database[Document], uploads_name: str) -> None:
         self.collection: Collection[Document] = database[f"{uploads_name}_runners"]
+        self._raw: Collection[RawBSONDocument] = self.collection.with_options(codec_options=RAW_CODEC)
 
     def beat(
         self,
@@ -156,6 +159,6 @@ class Runners:
                 limits=Limits.read(document.get("limits"), default),
                 details=details if isinstance(details := document.get("details"), Mapping) else {},
             )
-            for document in self.collection.find(wanted)
+            for document in decoded(self._raw.find(wanted))
             if isinstance(document.get("seen_at"), datetime)
         ]

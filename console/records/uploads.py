@@ -6,18 +6,22 @@ rules, `writer` a runner's writes, `intents` what people want), and what was sen
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Collection as AnyOf
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from bson import ObjectId
+from bson.raw_bson import RawBSONDocument
 from pymongo import ASCENDING, DESCENDING, ReadPreference
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
+from pymongo.errors import WriteError
 from pymongo.read_concern import ReadConcern
 
+from console.events.decoding import RAW_CODEC, decoded
 from console.events.feed_items import SNAPSHOT_WINDOW
 from console.models import (
     TERMINAL,
@@ -28,7 +32,7 @@ from console.models import (
     UploadStatus,
     read_upload,
 )
-from console.records.connection import MAJORITY, Document
+from console.records.connection import MAJORITY, Document, words
 from console.records.new_upload import NewUpload
 from console.records.transitions import (
     Fields,
@@ -47,10 +51,13 @@ from console.records.transitions import (
     untidy,
 )
 
+_log = logging.getLogger(__name__)
+
 _MOST_AHEAD: Final = 500
 _FINISHED: Final = [status.value for status in sorted(TERMINAL)]
 _FINISHED_ORDER: Final = [("finished_at", DESCENDING), ("_id", DESCENDING)]
 _SEARCHED: Final = ("filename", "path", "key", "bucket", "host", "status", "source", "error.code")
+_OURS: Final[Filter] = {"$type": "objectId"}
 _SCHEME: Final = "s3://"
 _WAITING_ORDER: Final = [("priority", DESCENDING), ("created_at", ASCENDING), ("_id", ASCENDING)]
 
@@ -61,6 +68,25 @@ class Uploads:
     def __init__(self, collection: Collection[Document]) -> None:
         # Transitions are read from the primary and written to the majority (design, rule 4).
         self.collection = collection.with_options(write_concern=MAJORITY, read_preference=ReadPreference.PRIMARY)
+        self._raw: Collection[RawBSONDocument] = self.collection.with_options(codec_options=RAW_CODEC)
+
+    def read(
+        self,
+        wanted: Filter,
+        fields: Sequence[str] | None = None,
+        *,
+        order: Sequence[tuple[str, int]] = (),
+        limit: int = 0,
+        majority: bool = False,
+        session: ClientSession | None = None,
+    ) -> Iterator[Document]:
+        """Documents that match. Each is decoded by itself: what drivers cannot decode of one is `Malformed` in it, and
+        keeps no other from being read. With `fields` only these of them, and `_id`."""
+        collection = self._raw.with_options(read_concern=ReadConcern("majority")) if majority else self._raw
+        projection = dict.fromkeys(fields, 1) if fields is not None else None
+        cursor = collection.find(wanted, projection, session=session, limit=limit, sort=list(order) or None)
+        with cursor:
+            yield from decoded(cursor)
 
     def add(self, uploads: Iterable[NewUpload]) -> list[ObjectId]:
         """Insert a pending document for each; gives their ids in order."""
@@ -83,18 +109,20 @@ class Uploads:
             self.collection.insert_many(documents, ordered=False)
         return [Upload.model_validate(document) for document in documents]
 
-    def get(self, ids: Sequence[ObjectId]) -> list[Document]:
-        """The documents that exist, as they are, in the order of `ids`."""
-        found = {document["_id"]: document for document in self.collection.find({"_id": {"$in": list(ids)}})}
+    def get(self, ids: Iterable[object]) -> list[Document]:
+        """The documents that exist, as they are, in the order of `ids`. Ids of another type than ours have none."""
+        ids = [upload_id for upload_id in ids if isinstance(upload_id, ObjectId)]
+        found = {document["_id"]: document for document in self.read({"_id": {"$in": ids}})} if ids else {}
         return [found[upload_id] for upload_id in ids if upload_id in found]
 
     def find(self, wanted: Filter, *, limit: int = 0) -> list[Document]:
         """Documents that match, newest first."""
-        return list(self.collection.find(wanted).sort([("created_at", DESCENDING), ("_id", DESCENDING)]).limit(limit))
+        return list(self.read(wanted, order=[("created_at", DESCENDING), ("_id", DESCENDING)], limit=limit))
 
-    def matching(self, wanted: Filter, session: ClientSession | None = None) -> list[Document]:
-        """Documents that match, as the majority has them, in no order."""
-        return list(self.collection.with_options(read_concern=ReadConcern("majority")).find(wanted, session=session))
+    def ids(self, wanted: Filter, *, limit: int = 0) -> list[ObjectId]:
+        """The ids of documents that match; those of documents that others keep in the collection may be of any type,
+        and are left out."""
+        return [document["_id"] for document in self.read(_ours(wanted), ("_id",), limit=limit)]
 
     def claim(
         self,
@@ -116,12 +144,13 @@ class Uploads:
         runner has not let go of: they are not taken again, also when their lease ran out. Nothing is taken of another
         S3 service than `endpoint`.
         """
-        wanted: Filter = {"$and": [claimable(host, dead), _of(endpoint), *([only] if only is not None else [])]}
+        conditions: list[Filter] = [claimable(host, dead), _of(endpoint), *([only] if only is not None else [])]
+        wanted: Filter = {"$and": conditions, "_id": {**_OURS}}
         if at_work:
-            wanted["_id"] = {"$nin": list(at_work)}
+            wanted["_id"]["$nin"] = list(at_work)
         candidates: list[ObjectId] = []
         ahead = 0
-        for document in self.collection.find(wanted, {"size": 1}).sort(_WAITING_ORDER).limit(slots + _MOST_AHEAD):
+        for document in self.read(wanted, ("size",), order=_WAITING_ORDER, limit=slots + _MOST_AHEAD):
             if len(candidates) >= slots:
                 size = document.get("size")
                 ahead += size if isinstance(size, int) else 0
@@ -148,23 +177,34 @@ class Uploads:
         if not ids:
             return []
         among: Filter = {"_id": {"$in": ids}}
-        self.collection.update_many({"$and": [wanted, among]}, [{"$set": change}])
-        mine = {doc["_id"]: read_upload(doc) for doc in self.collection.find({**among, **held_by(runner)})}
+        self._update_each(wanted, ids, change)
+        mine = {doc["_id"]: read_upload(doc) for doc in self.read({**among, **held_by(runner)})}
         for broken in mine.values():
             if isinstance(broken, UnreadableUpload):
                 ends = failed("InvalidRecord", broken.problem, multipart_gone=False)
                 self.collection.update_one({"_id": broken.id, **held_by(runner)}, [{"$set": ends}])
         return [upload for upload_id in ids if isinstance(upload := mine.get(upload_id), Upload)]
 
+    def _update_each(self, wanted: Filter, ids: Sequence[ObjectId], change: Fields) -> None:
+        """One statement for all; where the server refuses it for the sake of one document (the validator does, of a
+        number at the end of its range), one for each, so that the others do not wait for ever."""
+        try:
+            self.collection.update_many({"$and": [wanted, {"_id": {"$in": list(ids)}}]}, [{"$set": change}])
+        except WriteError as error:
+            if len(ids) == 1:
+                _log.error("upload %s cannot be claimed: %s", ids[0], words(error))
+                return
+            for upload_id in ids:
+                self._update_each(wanted, [upload_id], change)
+
     def stalled(self, host: str, which: Filter, *, limit: int = 0) -> list[Upload | UnreadableUpload]:
         """Uploads of other hosts whose runner has gone, among those that match, in the order of their ids."""
-        wanted: Filter = {"$and": [{"host": {"$ne": host}, **claimable_elsewhere()}, which]}
-        return [read_upload(document) for document in self.collection.find(wanted).sort("_id").limit(limit)]
+        wanted = _ours({"$and": [{"host": {"$ne": host}, **claimable_elsewhere()}, which]})
+        return [read_upload(document) for document in self.read(wanted, order=[("_id", ASCENDING)], limit=limit)]
 
     def expired(self, host: str, *, limit: int = 1_000) -> list[ObjectId]:
         """Uploads of the host that somebody holds by a lease which was not renewed in time."""
-        wanted: Filter = {"host": host, **claimable_elsewhere()}
-        return [document["_id"] for document in self.collection.find(wanted, {"_id": 1}).limit(limit)]
+        return self.ids({"host": host, **claimable_elsewhere()}, limit=limit)
 
     def settle(self, dead: Sequence[str] = ()) -> int:
         """Pause and cancel, on any host, what shall be and has nobody at work on it; gives how many those were.
@@ -172,7 +212,7 @@ class Uploads:
         `dead` are runners that are known to have ended before their leases do.
         """
         ends = stopped(leaving=False)
-        return self.collection.update_many(unsettled(dead), [{"$set": ends}]).modified_count
+        return self.collection.update_many(_ours(unsettled(dead)), [{"$set": ends}]).modified_count
 
     def complete_late(self, upload_id: ObjectId, attempt: int, fields: Fields) -> bool:
         """The object is there, though the upload was taken from its runner meanwhile; False if another one has it now.
@@ -182,24 +222,28 @@ class Uploads:
         wanted: Filter = {"_id": upload_id, **let_go_since(attempt)}
         return self.collection.update_one(wanted, [{"$set": fields}]).matched_count == 1
 
-    def lease_holders(self, host: str) -> list[Any]:
+    def lease_holders(self, host: str) -> list[str]:
         """Which runners the host's running uploads name."""
-        return list(self.collection.distinct("lease.runner", {"host": host, "status": UploadStatus.UPLOADING.value}))
+        wanted: Filter = {"host": host, "status": UploadStatus.UPLOADING.value, "lease.runner": {"$type": "string"}}
+        rows = decoded(self._raw.aggregate([{"$match": wanted}, {"$group": {"_id": "$lease.runner"}}]))
+        return [row["_id"] for row in rows if type(row["_id"]) is str]
 
     def holds_beside(self, runner: str, at_work: AnyOf[ObjectId]) -> bool:
         """Whether the runner holds an upload that may go on beside those that it is at work on: an answer was lost."""
-        wanted: Filter = {**held_by(runner), "requested": Requested.RUN.value, "_id": {"$nin": list(at_work)}}
+        wanted: Filter = {**held_by(runner), "requested": Requested.RUN.value, "_id": {**_OURS, "$nin": list(at_work)}}
         return self.collection.find_one(wanted, {"_id": 1}) is not None
 
     def requested_of(self, runner: str) -> dict[ObjectId, Requested]:
         """What is wanted of the uploads that the runner holds, where that is not to run."""
-        others = [word.value for word in Requested if word is not Requested.RUN]
-        wanted: Filter = {"lease.runner": runner, "requested": {"$in": others}}
-        return {doc["_id"]: Requested(doc["requested"]) for doc in self.collection.find(wanted, {"requested": 1})}
+        others = {word.value: word for word in Requested if word is not Requested.RUN}
+        wanted = _ours({"lease.runner": runner, "requested": {"$in": list(others)}})
+        found = {document["_id"]: document["requested"] for document in self.read(wanted, ("requested",))}
+        # MongoDB finds a value within an array, too.
+        return {upload_id: others[word] for upload_id, word in found.items() if type(word) is str}
 
     def has_untidy(self) -> bool:
         """Whether a cancelled upload has an open multipart upload that nobody is aborting right now."""
-        return self.collection.find_one(untidy(), {"_id": 1}) is not None
+        return bool(self.ids(untidy(), limit=1))
 
     def untidy_endpoints(self) -> list[Any]:
         """Which S3 services hold such multipart uploads."""
@@ -211,12 +255,12 @@ class Uploads:
     ) -> list[Upload]:
         """Take cancelled uploads that still have an open multipart upload, to abort those."""
         wanted = {**untidy(), **_of(endpoint)}
-        ids = [document["_id"] for document in self.collection.find(wanted, {"_id": 1}).limit(limit)]
+        ids = self.ids(wanted, limit=limit)
         if not ids:
             return []
         lease = [{"$set": {"lease": lease_until(runner, lease_seconds)}}]
         self.collection.update_many({**wanted, "_id": {"$in": ids}}, lease)
-        taken = self.collection.find({"_id": {"$in": ids}, **_tidied_by(runner)})
+        taken = self.read({"_id": {"$in": ids}, **_tidied_by(runner)})
         return [found for document in taken if isinstance(found := read_upload(document), Upload)]
 
     def tidied(self, runner: str, upload_id: ObjectId) -> None:
@@ -228,14 +272,14 @@ class Uploads:
         wanted: Filter = {"bucket": bucket, "multipart.upload_id": {"$exists": True}, **_of(endpoint)}
         return {
             str(multipart.get("upload_id"))
-            for document in self.collection.find(wanted, {"multipart.upload_id": 1})
-            if isinstance(multipart := document["multipart"], Mapping)
+            for document in self.read(wanted, ("multipart.upload_id",))
+            if isinstance(multipart := document.get("multipart"), Mapping)
         }
 
     def counts(self) -> dict[UploadStatus, int]:
         """How many documents there are of each status."""
-        rows = self.collection.aggregate([{"$group": {"_id": "$status", "count": {"$sum": 1}}}])
-        found = {row["_id"]: row["count"] for row in rows if isinstance(row["_id"], str)}
+        rows = decoded(self._raw.aggregate([{"$group": {"_id": "$status", "count": {"$sum": 1}}}]))
+        found = {row["_id"]: row["count"] for row in rows if type(row["_id"]) is str}
         return {status: found.get(status.value, 0) for status in UploadStatus}
 
     def window(self, session: ClientSession | None = None) -> list[Mapping[str, Any]]:
@@ -243,7 +287,6 @@ class Uploads:
 
         Documents whose status is no word of ours come too, so that they are seen.
         """
-        collection = self.collection.with_options(read_concern=ReadConcern("majority"))
         parts = (
             ({"status": {"$nin": [*_FINISHED, UploadStatus.PENDING.value]}}, [("_id", ASCENDING)]),
             ({"status": UploadStatus.PENDING.value}, _WAITING_ORDER),
@@ -252,7 +295,7 @@ class Uploads:
         return [
             document
             for wanted, order in parts
-            for document in collection.find(wanted, session=session).sort(order).limit(SNAPSHOT_WINDOW)
+            for document in self.read(wanted, order=order, limit=SNAPSHOT_WINDOW, majority=True, session=session)
         ]
 
     def waiting_after(
@@ -267,7 +310,7 @@ class Uploads:
                 {"priority": priority, "created_at": {"$gt": created_at}},
                 {"priority": priority, "created_at": created_at, "_id": {"$gt": last}},
             ]
-        return list(self.collection.find(wanted).sort(_WAITING_ORDER).limit(limit))
+        return list(self.read(wanted, order=_WAITING_ORDER, limit=limit))
 
     def finished_after(
         self, after: tuple[datetime | None, ObjectId] | None, text: str, limit: int
@@ -280,7 +323,12 @@ class Uploads:
             if finished_at is not None:
                 earlier += [{"finished_at": {"$lt": finished_at}}, {"finished_at": None}]
             wanted["$or"] = earlier
-        return list(self.collection.find(wanted).sort(_FINISHED_ORDER).limit(limit))
+        return list(self.read(wanted, order=_FINISHED_ORDER, limit=limit))
+
+
+def _ours(wanted: Filter) -> Filter:
+    """Of the documents that match, those with ids as we make them."""
+    return {"$and": [wanted, {"_id": _OURS}]}
 
 
 def _of(endpoint: Endpoint | None) -> Filter:

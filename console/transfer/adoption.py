@@ -67,7 +67,7 @@ class Adoption:
 
     def dead(self) -> list[str]:
         """Runners of this host that are known to have ended, among those that documents name."""
-        named = [name for name in self._uploads.lease_holders(self._identity.host) if isinstance(name, str)]
+        named = self._uploads.lease_holders(self._identity.host)
         dead = self._identity.dead_among(named)
         self._identity.forget(named)
         return dead

@@ -117,10 +117,14 @@ def _heirs(uploads: Uploads, some: Sequence[Upload | UnreadableUpload], endpoint
     }
     of_key: dict[tuple[str, str], _Heir] = {}
     of_version: dict[tuple[str, str, str | None], _Heir] = {}
-    fields = dict.fromkeys(("bucket", "key", "version_id", "finished_at"), 1)
-    for document in uploads.collection.find(wanted, fields) if completed else ():
+    fields = ("bucket", "key", "version_id", "finished_at")
+    for document in uploads.read(wanted, fields) if completed else ():
         bucket, key, version_id = document["bucket"], document["key"], document.get("version_id")
-        one = _Heir(document["finished_at"], document["_id"], version_id)
+        finished_at = document["finished_at"]
+        if not (type(bucket) is type(key) is str and isinstance(finished_at, datetime)):
+            continue  # of others: MongoDB finds values within arrays, too
+        version_id = version_id if type(version_id) is str else None
+        one = _Heir(finished_at, document["_id"], version_id)
         for_key, version = (bucket, key), (bucket, key, version_id)
         of_key[for_key] = max(of_key.get(for_key, one), one)
         of_version[version] = max(of_version.get(version, one), one)

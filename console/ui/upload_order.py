@@ -11,10 +11,11 @@ from collections.abc import Hashable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
-from bson.json_util import dumps
+from bson import ObjectId
 
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem
+from console.events.values import fingerprint
 from console.models import UnreadableUpload, Upload, UploadStatus
 
 Row: TypeAlias = Upload | UnreadableUpload
@@ -29,17 +30,18 @@ _RANKS: Final[Mapping[UploadStatus, int]] = {
     UploadStatus.FAILED: FINISHED,
     UploadStatus.CANCELLED: FINISHED,
 }
-RANK_WORDS: Final[Mapping[Any, int]] = {str(status): rank for status, rank in _RANKS.items()}
+_WORDS: Final = frozenset(status.value for status in _RANKS)
 
 
 def row_key(document_id: Any) -> Hashable:
-    """An `_id` as a key: itself, or its JSON where documents or arrays were used as `_id`."""
-    try:
-        hash(document_id)
-    except TypeError:
-        return dumps(document_id)
-    key: Hashable = document_id
-    return key
+    """An `_id` as a key: itself where it is one of ours, else its BSON. To Python 1 and true are the same key, two NaN
+    are not, and a document is none."""
+    return document_id if type(document_id) is ObjectId else fingerprint(document_id)
+
+
+def rank_of_status(status: Any) -> int | None:
+    """The group in which MongoDB finds a document with that `status`; None for what is no word of ours."""
+    return _RANKS.get(UploadStatus(status)) if type(status) is str and status in _WORDS else None
 
 
 def order_of(row: Row) -> Order:

@@ -22,7 +22,7 @@ from console.models import read_upload
 from console.ui.backend import Document, PageGroup, PageQuery
 from console.ui.frontiers import Frontiers, draw_back, is_near, last_frontier
 from console.ui.held_uploads import HeldUploads, matches, patched
-from console.ui.upload_order import FINISHED, RANK_WORDS, WAITING, Order, Row, newest, order_of, row_key
+from console.ui.upload_order import FINISHED, WAITING, Order, Row, newest, order_of, rank_of_status, row_key
 
 CAPACITY: Final = 5_000
 PAGE: Final = 500
@@ -172,7 +172,7 @@ class UploadRows(HeldUploads):
         for document in documents:
             self._put(document)
         for rank in _GROUPS.values():
-            if sum(RANK_WORDS.get(document.get("status")) == rank for document in documents) >= SNAPSHOT_WINDOW:
+            if sum(rank_of_status(document.get("status")) == rank for document in documents) >= SNAPSHOT_WINDOW:
                 draw_back(self._frontiers, rank, last_frontier(self._rows.values(), rank))
         self._search_anew()
         self._stale = True

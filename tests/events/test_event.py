@@ -12,7 +12,8 @@ from bson.raw_bson import RawBSONDocument
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.events.event import EVENT_CODEC, ChangeEvent, join_fragments
+from console.events.decoding import EVENT_CODEC
+from console.events.event import ChangeEvent, join_fragments
 
 ID = ObjectId("65f000000000000000000001")
 TOKEN = {"_data": "8265F0"}

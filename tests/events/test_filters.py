@@ -24,7 +24,8 @@ from console.events.clauses import (
     TextClause,
     Word,
 )
-from console.events.event import EVENT_CODEC, ChangeEvent
+from console.events.decoding import EVENT_CODEC
+from console.events.event import ChangeEvent
 from console.events.filters import Filter, FilterError, parse_filter
 from console.events.match import LOGICAL, OPERATORS
 from console.formatting import visible

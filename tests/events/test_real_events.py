@@ -14,7 +14,8 @@ from pymongo.database import Database
 from console.events.buffer import EventBuffer
 from console.events.changes import changes, summary
 from console.events.compare import apply, compare
-from console.events.event import EVENT_CODEC, ChangeEvent
+from console.events.decoding import EVENT_CODEC
+from console.events.event import ChangeEvent
 from console.events.filters import parse_filter
 from console.events.recording import Recorder, replay
 from console.events.rows import Row, event_rows

@@ -11,7 +11,7 @@ import pytest
 from pymongo import MongoClient, WriteConcern
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
-from console.events.event import EVENT_CODEC
+from console.events.decoding import EVENT_CODEC
 from console.models import UploadStatus
 from console.records.connection import WIRE_VERSION_6_0
 from console.records.feed import ChangeFeed

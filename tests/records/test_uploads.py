@@ -163,11 +163,14 @@ def test_runners_that_claim_at_once_share_nothing_and_leave_nothing(uploads):
 
 def test_a_record_that_cannot_be_read_fails_instead_of_being_claimed_for_ever(uploads):
     uploads.collection.database.command("collMod", uploads.collection.name, validator={})
-    broken = {"_id": 7, "host": HOST, "status": "pending", "requested": "run", "size": "huge", "attempts": "many"}
-    uploads.collection.insert_one(broken)
+    fields = {"host": HOST, "status": "pending", "requested": "run", "size": "huge", "attempts": "many"}
+    broken = {"_id": ObjectId(), **fields}
+    foreign = {"_id": 7, **fields}  # no id of ours: somebody else's document, and none of our business
+    uploads.collection.insert_many([broken, foreign])
     (good,) = add(uploads)
     assert ids(claim_all(uploads, "a")) == [good]
-    document = uploads.collection.find_one({"_id": 7})
+    assert uploads.collection.find_one({"_id": 7}) == foreign
+    document = uploads.collection.find_one({"_id": broken["_id"]})
     assert (document["status"], document["lease"], document["error"]["code"]) == ("failed", None, "InvalidRecord")
     assert claim_all(uploads, "b") == []
 

@@ -10,7 +10,7 @@ from bson import DatetimeMS, Decimal128, Int64, MaxKey, ObjectId, Regex, Timesta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.events.event import EVENT_CODEC
+from console.events.decoding import EVENT_CODEC
 from console.models import Requested, Source, UnreadableUpload, Upload, UploadStatus, changed_upload, read_upload
 from console.records.new_upload import NewUpload
 
@@ -79,7 +79,7 @@ def test_a_name_that_is_no_utf8_opens_by_its_bytes():
 
 
 def test_a_moment_without_a_zone_is_utc():
-    upload = read_upload(document(created_at="2026-11-24T12:00:00"))
+    upload = read_upload(document(created_at=NOW.replace(tzinfo=None)))
     assert isinstance(upload, Upload)
     assert upload.created_at == NOW
 
@@ -89,6 +89,9 @@ def test_a_moment_without_a_zone_is_utc():
     [
         ({"status": "done"}, "status"),
         ({"size": -1}, "size"),
+        ({"size": "1" * 400}, "size"),
+        ({"size": True}, "size"),
+        ({"created_at": "2026-11-24T12:00:00"}, "created_at"),
         ({"rate": float("nan")}, "rate"),
         ({"multipart": {"upload_id": "x"}}, "multipart.part_size"),
         ({"lease": {"runner": 1, "expires_at": NOW}}, "lease.runner"),
