@@ -7,7 +7,7 @@ Owns `--until`, `--limit` and `--record`, for streams and replays alike. Not her
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from threading import Lock
@@ -78,14 +78,15 @@ class Bounded:
 class Recorded:
     """A source of which everything is recorded before anybody sees it."""
 
-    def __init__(self, source: Source, path: Path, *, resumes: bool) -> None:
-        """`resumes`: an earlier reader may have recorded events that it had not written when it was killed.
+    def __init__(self, source: Source, path: Path, is_own: Callable[[ChangeEvent], bool] | None = None) -> None:
+        """`is_own`, where the stream is resumed: which events an earlier reader of it may have recorded that it had not
+        written when it was killed.
 
         Raises `UsageError` where the file cannot be written.
         """
         self._recorder = Recorder(path)
         self._writing = Lock()  # a screen takes in a thread of its own
-        last = _last_recorded(path) if resumes else None
+        last = _last_recorded(path, is_own) if is_own is not None else None
         self._has_up_to = str(last["_data"]) if last is not None else ""
         self._source = source
         self.title = source.title
@@ -124,12 +125,12 @@ class Recorded:
                 yield item
 
 
-def _last_recorded(path: Path) -> Mapping[str, Any] | None:
+def _last_recorded(path: Path, is_own: Callable[[ChangeEvent], bool]) -> Mapping[str, Any] | None:
     for file in reversed(recorded_files(path)):
         if file.stat().st_size:
             descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
             try:
-                return last_token(descriptor)
+                return last_token(descriptor, is_own)
             finally:
                 os.close(descriptor)
     return None

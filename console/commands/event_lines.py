@@ -10,7 +10,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, Final
 
 from console.commands.event_stream import Source
@@ -18,7 +17,7 @@ from console.commands.line_output import LineOutput
 from console.commands.signals import INTERRUPTED, TERMINATION, handling
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Gap
-from console.events.resume_file import ResumeFile, last_token
+from console.events.resume_file import ResumeFile
 from console.events.text import json_line
 from console.formatting import visible
 
@@ -31,19 +30,22 @@ OpenSource = Callable[[Mapping[str, Any] | None], Source]
 class EventLines:
     """Events as lines, written batch by batch; all else goes to standard error."""
 
-    def __init__(self, resume_file: Path | None, *, canonical: bool) -> None:
+    def __init__(
+        self, resume_file: ResumeFile | None, is_own: Callable[[ChangeEvent], bool], *, canonical: bool
+    ) -> None:
+        """`is_own` tells whether an event may be one of this stream."""
         self._canonical = canonical
         self._signal: signal.Signals | None = None
         self._is_lost = False
         self._output = LineOutput(sys.stdout, lambda: self._signal is not None)
-        self._place = _Place(ResumeFile(resume_file)) if resume_file else None
+        self._place = _Place(resume_file, self._output.descriptor, is_own) if resume_file else None
 
     def run(self, open_source: OpenSource) -> int:
         """Write until the source ends, a signal comes, or nobody reads any more. Returns the exit code.
 
         `open_source` gets the resume token to go on from, or None. Raises `ConsoleError`.
         """
-        source = open_source(self._place.settle(self._output.descriptor) if self._place else None)
+        source = open_source(self._place.settle() if self._place else None)
         try:
             with handling((signal.SIGINT, *TERMINATION), self._end):
                 self._write_all(source)
@@ -93,16 +95,16 @@ class EventLines:
 class _Place:
     """The place in the stream, kept after the events are written."""
 
-    def __init__(self, file: ResumeFile) -> None:
+    def __init__(self, file: ResumeFile, output: int | None, is_own: Callable[[ChangeEvent], bool]) -> None:
         self._file = file
+        self._output = output
+        self._is_own = is_own
         self._kept: Mapping[str, Any] | None = None
         self._keep_at = 0.0
 
-    def settle(self, output: int | None) -> Mapping[str, Any] | None:
+    def settle(self) -> Mapping[str, Any] | None:
         """The place to go on from: the kept one, or that of the last event which the output has already."""
-        if output is None:
-            return self._file.load()
-        return self._file.settle(output) or last_token(output)
+        return self._file.load() if self._output is None else self._file.settle(self._output, self._is_own)
 
     def keep(self, place: Mapping[str, Any] | None, *, is_idle: bool) -> None:
         """Keep the place; while nothing comes only now and then, lest the oplog leave us behind."""
@@ -110,6 +112,6 @@ class _Place:
             return
         if is_idle and self._kept is not None and time.monotonic() < self._keep_at:
             return
-        self._file.save(place)
+        self._file.save(place, self._output)
         self._kept = place
         self._keep_at = time.monotonic() + _KEEP_PLACE_SECONDS

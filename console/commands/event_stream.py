@@ -10,17 +10,19 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from bson import Timestamp
 from pymongo.errors import OperationFailure, PyMongoError
 
-from console.commands.event_match import read_server_match
+from console.commands.event_match import read_local_match, read_server_match
 from console.config import Settings
 from console.errors import ConsoleError, MongoUnsuitable, UsageError
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Gap
-from console.events.since import Start, parse_since
+from console.events.filters import Filter
+from console.events.resume_file import StreamName
+from console.events.since import Start, parse_since, token_time
 from console.formatting import visible
 from console.records.connection import NOT_A_REPLICA_SET, UNAUTHORIZED, Connection, check, connect, explain, words
 from console.records.feed import ChangeFeed, FeedTarget
@@ -62,17 +64,53 @@ class Source(Protocol):
         ...
 
 
+class Place(NamedTuple):
+    """Where an earlier reader left off. The token of another stream (`is_own` False) tells a time."""
+
+    token: Mapping[str, Any]
+    is_own: bool
+
+
+class OwnEvents:
+    """Which events a stream of this namespace and this filter has, as far as that can be told without the server."""
+
+    def __init__(self, namespace: str, match: str | None) -> None:
+        self._namespace = namespace
+        self._match = match or ""
+        self._filter: Filter | None
+        try:
+            self._filter = read_local_match(match)
+        except UsageError:  # operators that only the server knows
+            self._filter = None
+
+    def may_have(self, event: ChangeEvent) -> bool:
+        """Whether the event is one of the stream; False also where only the server knows."""
+        is_here = self._namespace in (ALL, event.namespace, event.namespace.partition(".")[0]) or not event.namespace
+        return is_here and self._filter is not None and self._filter.matches(event)
+
+    def stream(self, settings: Settings) -> StreamName:
+        """What its place is called by in a file. Raises `ConfigurationError`."""
+        connection = connect(settings.mongodb)
+        connection.close()
+        return StreamName(connection.address, self._namespace, self._match)
+
+
+def namespace_of(namespace: str | None, settings: Settings) -> str:
+    """What is read: what was asked for, else the collection of uploads."""
+    return namespace or f"{settings.mongodb.database}.{settings.mongodb.collection}"
+
+
 @dataclass(frozen=True, slots=True)
 class Watched:
     """What is to be read: `namespace` is "db", "db.collection" or "*" (None: the collection of uploads).
 
-    `token` is the place that an earlier reader left; it goes before `since`. `match` decides what is read at all.
+    `place` is where an earlier reader left off; it goes before `since`. `match` decides what is read at all.
     """
 
     namespace: str | None = None
     since: str | None = None
     match: str | None = None
-    token: Mapping[str, Any] | None = None
+    place: Place | None = None
 
 
 class LiveSource:
@@ -85,11 +123,11 @@ class LiveSource:
             ConsoleError: the server is away or has no change streams; an option makes no sense; the oplog does not
                 reach back far enough.
         """
-        self._name = watched.namespace or f"{settings.mongodb.database}.{settings.mongodb.collection}"
+        self._name = namespace_of(watched.namespace, settings)
         stages, self._filter = read_server_match(watched.match)
         self._has_match = bool(stages)
         start = parse_since(watched.since, datetime.now(UTC)) if watched.since is not None else None
-        self._is_dated = watched.token is None and start is not None
+        self._is_dated = watched.place is None and start is not None
         self._has_opened = False
         self._is_connected = False
         with ExitStack() as stack:
@@ -97,12 +135,17 @@ class LiveSource:
             stack.callback(self._connection.close)
             target = _target(self._connection, self._name)
             check(self._connection)
-            if watched.token is not None:
-                start = Start(token=watched.token)
+            if self._name == ALL:
+                stream = connect(settings.mongodb, raw=True)
+                stack.callback(stream.close)
+                target = stream.client
+            behind = ""
+            if watched.place is not None:
+                start, behind = _resumed(watched.place)
             elif start is not None:
                 start = _within_history(self._connection, start)
-            self._feed = ChangeFeed(target, pipeline=stages, start=start, expanded=True)
-            stack.pop_all()
+            self._feed = ChangeFeed(target, pipeline=stages, start=start, behind=behind, expanded=True)
+            self._resources = stack.pop_all()
         what = visible("all databases" if self._name == ALL else self._name)
         only = f", only {visible(watched.match)}" if watched.match else ""
         self.title = f"{what} on {self._connection.address}{only}"
@@ -130,7 +173,7 @@ class LiveSource:
     def feed_close(self) -> None:
         """End the stream and the connection."""
         self._feed.close(timeout=0)
-        self._connection.close()
+        self._resources.close()
 
     def is_past(self, moment: datetime) -> bool:
         """Whether the stream has been read up to that time of the server's clock.
@@ -212,6 +255,14 @@ def _target(connection: Connection, name: str) -> FeedTarget:
     raise UsageError(
         f"--namespace: {visible(name)} is not a valid namespace", advice="Expected db, db.collection, or '*' for all."
     )
+
+
+def _resumed(place: Place) -> tuple[Start, str]:
+    """Where to begin, and the token up to which events are left out."""
+    time = token_time(place.token)
+    if place.is_own or time is None:
+        return Start(token=place.token), ""
+    return Start(at=time), str(place.token["_data"])
 
 
 def _within_history(connection: Connection, start: Start) -> Start:

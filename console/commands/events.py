@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,10 +19,12 @@ from typing import Any, Final
 from console.commands.event_bounds import Bounded, Recorded
 from console.commands.event_lines import EventLines
 from console.commands.event_replay import ReplaySource
-from console.commands.event_stream import LiveSource, Source, Watched
+from console.commands.event_stream import LiveSource, OwnEvents, Place, Source, Watched, namespace_of
 from console.commands.signals import TERMINATION, exit_code, handling
 from console.config import Settings
 from console.errors import UsageError
+from console.events.event import ChangeEvent
+from console.events.resume_file import ResumeFile
 from console.events.since import parse_until
 
 _LAST_RESORT_SECONDS: Final = 5.0
@@ -62,20 +64,20 @@ def run(settings: Settings, options: EventOptions) -> int:
         raise UsageError("--resume-file, --until and --limit go with --json")
     source = _open(settings, options, None)
     images = source if isinstance(source, LiveSource) else None  # also where it is recorded
-    return _show(settings, _recorded(source, options.record, resumes=False), images)
+    return _show(settings, _recorded(source, options.record, None), images)
 
 
-def _open(settings: Settings, options: EventOptions, token: Mapping[str, Any] | None) -> Source:
+def _open(settings: Settings, options: EventOptions, place: Place | None) -> Source:
     if options.replay is not None:
         return ReplaySource(options.replay, options.speed, options.match)
-    return LiveSource(settings, Watched(options.namespace, options.since, options.match, token))
+    return LiveSource(settings, Watched(options.namespace, options.since, options.match, place))
 
 
-def _recorded(source: Source, path: Path | None, *, resumes: bool) -> Source:
+def _recorded(source: Source, path: Path | None, is_own: Callable[[ChangeEvent], bool] | None) -> Source:
     if path is None:
         return source
     try:
-        return Recorded(source, path, resumes=resumes)
+        return Recorded(source, path, is_own)
     except BaseException:
         source.feed_close()
         raise
@@ -83,12 +85,15 @@ def _recorded(source: Source, path: Path | None, *, resumes: bool) -> Source:
 
 def _print(settings: Settings, options: EventOptions) -> int:
     until = parse_until(options.until, datetime.now(UTC)) if options.until else None
+    own = OwnEvents(namespace_of(options.namespace, settings), options.match)
+    file = ResumeFile(options.resume_file, own.stream(settings)) if options.resume_file is not None else None
 
     def open_source(token: Mapping[str, Any] | None) -> Source:
-        source = Bounded(_open(settings, options, token), until, options.limit)
-        return _recorded(source, options.record, resumes=token is not None)
+        place = Place(token, is_own=file is None or file.is_of_this_stream) if token is not None else None
+        source = Bounded(_open(settings, options, place), until, options.limit)
+        return _recorded(source, options.record, own.may_have if token is not None else None)
 
-    return EventLines(options.resume_file, canonical=options.canonical).run(open_source)
+    return EventLines(file, own.may_have, canonical=options.canonical).run(open_source)
 
 
 def _show(settings: Settings, source: Source, images: LiveSource | None) -> int:

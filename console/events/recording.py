@@ -24,7 +24,7 @@ from bson.errors import BSONError
 from console.errors import ConsoleError, UsageError
 from console.events.event import ChangeEvent
 from console.events.feed_items import Gap
-from console.events.text import CANONICAL, json_line
+from console.events.text import CANONICAL, json_line, unwrapped, wrapped
 from console.formatting import visible
 from console.private_files import open_private
 
@@ -191,12 +191,13 @@ def _read_line(line: bytes) -> ChangeEvent | Gap | str:
             moment if isinstance(moment := gap.get(name), datetime) else None for name in ("since", "until")
         )
         return Gap(str(gap.get("reason", "")), since, until)
+    document = unwrapped(document)
     return ChangeEvent.from_raw(document) if "operationType" in document else "not a change event: no operationType"
 
 
 def _document(item: ChangeEvent | Gap) -> Mapping[str, Any]:
     if isinstance(item, ChangeEvent):
-        return item.raw
+        return wrapped(item.raw)
     return {"gap": {"reason": item.reason, "since": item.since, "until": item.until}}
 
 

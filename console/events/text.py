@@ -13,13 +13,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from bson import Binary, json_util
+import bson
+from bson import Binary, Code, json_util
 from bson.binary import UUID_SUBTYPE
 from bson.codec_options import DatetimeConversion
 from bson.datetime_ms import DatetimeMS
+from bson.errors import BSONError
 from bson.json_util import DatetimeRepresentation, JSONMode, JSONOptions
 
 from console.events.compare import Path
+from console.events.decoding import decode
 from console.events.values import MAX_DEPTH, bson_type
 from console.formatting import visible
 
@@ -33,6 +36,14 @@ RELAXED: Final = JSONOptions(
     datetime_conversion=DatetimeConversion.DATETIME_AUTO,
 )
 
+# What `json_util` reads as a value of another type (https://github.com/mongodb/specifications, extended JSON).
+_TYPE_NAMES: Final = frozenset(
+    {
+        *("$oid", "$ref", "$date", "$regex", "$minKey", "$maxKey", "$binary", "$type", "$code", "$scope", "$uuid"),
+        *("$undefined", "$timestamp", "$numberInt", "$numberLong", "$numberDouble", "$numberDecimal"),
+        *("$regularExpression", "$symbol", "$dbPointer", "$options"),
+    }
+)
 _LABELS: Final = {
     "object": "Object",
     "array": "Array",
@@ -70,6 +81,32 @@ def json_text(value: Any, *, relaxed: bool = False, pretty: bool = True) -> str:
 def json_line(value: Any, *, relaxed: bool = False) -> str:
     """Extended JSON v2 on one line of pure ASCII, for pipes and files; without the line end."""
     return json_util.dumps(value, json_options=RELAXED if relaxed else CANONICAL)
+
+
+def wrapped(event: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An event as it is recorded: as its BSON where a document in it has a field such as `$oid`, which extended JSON
+    cannot tell from a value of that type."""
+    if not _has_type_names(event, 0):
+        return event
+    try:
+        return {"_id": event.get("_id"), "bson": Binary(bson.encode(event))}
+    except (BSONError, UnicodeError, OverflowError, RecursionError):  # of a recording that somebody edited
+        return event
+
+
+def unwrapped(event: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The event of which `wrapped` made this."""
+    whole = event.get("bson")
+    return decode(whole) if isinstance(whole, bytes) and set(event) == {"_id", "bson"} else event
+
+
+def _has_type_names(value: Any, depth: int) -> bool:
+    if isinstance(value, Code):
+        value = value.scope
+    if isinstance(value, Mapping):
+        is_one = not _TYPE_NAMES.isdisjoint(value) or depth > MAX_DEPTH
+        return is_one or any(_has_type_names(inner, depth + 1) for inner in value.values())
+    return isinstance(value, list) and any(_has_type_names(inner, depth + 1) for inner in value)
 
 
 def type_label(value: Any) -> str:

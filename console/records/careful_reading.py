@@ -11,9 +11,6 @@ from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any, Final
 
-from bson.errors import BSONError
-from pymongo.errors import PyMongoError
-
 from console.events.event import ChangeEvent
 from console.events.feed_items import Gap
 from console.events.text import value_text
@@ -22,7 +19,7 @@ from console.records.stream_options import Abilities, image_options
 
 _BATCH: Final = 1000
 
-# What an event has that may be too large, or no valid BSON: all but who it is.
+# What an event has that may be too large: all but who it is.
 _DOCUMENTS: Final = ["fullDocument", "fullDocumentBeforeChange", "updateDescription"]
 
 
@@ -42,23 +39,20 @@ class Care:
     their documents, and those that are too large come split from servers that can do it.
     """
 
-    def __init__(self, *, images: bool) -> None:
+    def __init__(self, *, images: bool, before: bool = True) -> None:
         self.step = Step.NONE
         self._images = images
+        self._before = before
         self._may_split = images
-        self._unreadable = ""
         self._opens_anew = True
 
-    def worsen(self, error: PyMongoError | BSONError, since: datetime | None, *, was_open: bool) -> Gap | None:
+    def worsen(self, since: datetime | None, *, was_open: bool) -> Gap | None:
         """An event could not be read: a step more, as long as there is one. Then there is no way past the event, and
         all since the last one that could be read, at `since`, is a gap.
 
         What an open stream cannot read may be the event after the next: PyMongo reads two where one is asked for
         (`CommandCursor.batch_size`). Opening it anew gives the next one, or fails for its sake.
         """
-        self._unreadable = (
-            "of over 16 MiB" if isinstance(error, PyMongoError) else f"that is no valid BSON ({visible(str(error))})"
-        )
         if self.step == Step.ONE_BY_ONE and was_open and self._opens_anew:
             self._opens_anew = False  # until an event has come: else it might go on so for ever
             return None
@@ -67,7 +61,7 @@ class Care:
             self.step = Step(self.step + 1)
             return None
         self.relax()
-        reason = f"an event {self._unreadable}, and others with it: it cannot be passed by"
+        reason = "an event of over 16 MiB, and others with it: it cannot be passed by"
         return Gap(reason, since=since, until=datetime.now(UTC))
 
     def passed(self, event: ChangeEvent) -> Gap | None:
@@ -78,7 +72,7 @@ class Care:
         self.relax()
         key = value_text(event.document_id) if event.document_key is not None else ""
         name = " ".join(filter(None, (event.operation, visible(event.namespace), key)))
-        return Gap(f"an event {self._unreadable}, shown without its documents: {name}")
+        return Gap(f"an event of over 16 MiB, shown without its documents: {name}")
 
     def relax(self) -> None:
         """Nothing is in the way: read on as usual."""
@@ -96,7 +90,7 @@ class Care:
         stages = [*pipeline]
         options: dict[str, Any] = {"batch_size": _BATCH if self.step == Step.NONE else 1}
         if self._images and self.step < Step.WITHOUT_IMAGES:
-            options |= image_options(can.wire_version)
+            options |= image_options(can.wire_version, before=self._before)
         if self.step == Step.KEY_ONLY:
             stages.append({"$unset": _DOCUMENTS})
         if self._may_split and can.splits:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote_plus
 
+from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient, WriteConcern, timeout
 from pymongo.common import get_validated_options
 from pymongo.errors import (
@@ -73,15 +74,17 @@ class Connection:
             self.client.close()
 
 
-def connect(settings: MongoSettings) -> Connection:
+def connect(settings: MongoSettings, *, raw: bool = False) -> Connection:
     """Make a client; nothing is sent yet (but a `mongodb+srv` address is looked up).
+
+    With `raw` it gives documents as their bytes, for a stream of the whole deployment, which takes no other codec.
 
     Raises:
         ConfigurationError: the URI is wrong. No part of it that may be a password is repeated.
     """
     uri = settings.uri.get_secret_value()
     try:
-        client, nodes = _client(uri, settings)
+        client, nodes = _client(uri, settings, RawBSONDocument if raw else dict)
     except (PyMongoError, ValueError, TypeError, OSError, UserWarning):
         raise ConfigurationError(
             f"mongodb.uri: {_complaint(uri, settings)}",
@@ -91,7 +94,9 @@ def connect(settings: MongoSettings) -> Connection:
     return Connection(client, visible(",".join(f"{host}:{port}" for host, port in nodes)), settings)
 
 
-def _client(uri: str, settings: MongoSettings) -> tuple[MongoClient[Document], Sequence[tuple[str, int | None]]]:
+def _client(
+    uri: str, settings: MongoSettings, document_class: type[Any] = dict
+) -> tuple[MongoClient[Document], Sequence[tuple[str, int | None]]]:
     """A client and the servers that its URI names."""
     milliseconds = int(settings.timeout_seconds * 1000)
     with warnings.catch_warnings():
@@ -100,6 +105,7 @@ def _client(uri: str, settings: MongoSettings) -> tuple[MongoClient[Document], S
         nodes = parse_uri(uri, validate=False, connect_timeout=settings.timeout_seconds)["nodelist"]
         client = MongoClient[Document](
             uri,
+            document_class=document_class,
             appname=f"upload-console {__version__}",
             serverSelectionTimeoutMS=milliseconds,
             connectTimeoutMS=milliseconds,

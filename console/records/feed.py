@@ -1,20 +1,24 @@
 """The change feed: one change stream, read in a thread of its own, handed over in batches.
 
-Owns the start (snapshot, then stream, without a hole), resuming behind the last token, and telling of gaps and of
-the connection's state. Not here: which errors end it (`stream_errors`), how it gets past an event that cannot be read
-(`careful_reading`), what an event means (`events`) or what is drawn of it.
+Owns the start (snapshot, then stream, without a hole), resuming behind the last token, telling of gaps and of the
+connection's state, and that no cursor is left on the server. Not here: which errors end it (`stream_errors`), how it
+gets past an event that cannot be read (`careful_reading`), what an event means (`events`) or what is drawn of it.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, cast
+from typing import Any, Final
 
+import pymongo
 from bson import Timestamp
-from bson.errors import BSONError
+from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient
 from pymongo.change_stream import ChangeStream
 from pymongo.client_session import ClientSession
@@ -22,7 +26,7 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import OperationFailure, PyMongoError
 
-from console.events.decoding import EVENT_CODEC
+from console.events.decoding import RAW_CODEC, decoded
 from console.events.event import ChangeEvent, join_fragments
 from console.events.feed_items import FeedItem, FeedState, Gap, Snapshot
 from console.events.since import Start
@@ -36,27 +40,48 @@ from console.records.stream_errors import (
     HISTORY_LOST,
     HISTORY_TOO_SHORT,
     INVALID_RESUME_TOKEN,
+    TOKEN_REFUSED,
     code_of,
     is_fatal,
 )
 from console.records.stream_options import Abilities
 
-FeedTarget = Collection[Document] | Database[Document] | MongoClient[Document]
+FeedTarget = Collection[Document] | Database[Document] | MongoClient[Any]
 
 _AWAIT_MILLISECONDS: Final = 2000
 _FIRST_PAUSE: Final = 0.1  # seconds between attempts, doubled each time …
 _LONGEST_PAUSE: Final = 2.0  # … up to this
 
+_FAREWELL_SECONDS: Final = 1.0
+
 SnapshotReader = Callable[[ClientSession], Sequence[Mapping[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Interest:
+    """Which events somebody needs (a `$match` expression) and what of them: paths of fields besides `_id`."""
+
+    match: Mapping[str, Any]
+    fields: Sequence[str]
+
+
+def pipeline_for(*interests: Interest) -> list[dict[str, Any]]:
+    """What the server sends to a process in which there are these interests."""
+    fields = sorted({field for interest in interests for field in interest.fields})
+    # The server takes no field beside one that holds it.
+    outer = [field for field in fields if not any(field.startswith(f"{other}.") for other in fields)]
+    match = [dict(interest.match) for interest in interests]
+    return [{"$match": match[0] if len(match) == 1 else {"$or": match}}, {"$project": dict.fromkeys(outer, 1)}]
 
 
 class ChangeFeed:
     """Reads one change stream until closed. Thread-safe; `take` is for one consumer.
 
-    `snapshot` reads the documents that the events begin with, in the session that it is given. `capacity` bounds the
-    items that wait to be taken; when they are not, the reader waits and the server keeps the events, as far as its
-    oplog reaches. `images=False` asks for no documents, which is a third of the cost; `expanded` asks for the events
-    of collections and indexes that are made and changed as well (6.0 and later). Events over 16 MiB come whole from
+    `behind` is a token's `_data`: events up to it are left out. `snapshot` reads the documents that the events begin
+    with, in the session that it is given. `capacity` bounds the items that wait to be taken; when they are not, the
+    reader waits and the server keeps the events, as far as its oplog reaches. `images=False` asks for no documents,
+    which is a third of the cost, and `before=False` for those after a change alone; `expanded` asks for the events of
+    collections and indexes that are made and changed as well (6.0 and later). Events over 16 MiB come whole from
     servers that can split them (6.0.9, 7.0), from others without their documents, followed by a `Gap` that says so.
     Without a snapshot, a feed whose place the oplog has let go of begins again with the oldest that there is.
     `error` is what ended the feed for good; its last item then is a `FeedState` that has `ended`.
@@ -68,12 +93,14 @@ class ChangeFeed:
         *,
         pipeline: Sequence[Mapping[str, Any]] = (),
         start: Start | None = None,
+        behind: str = "",
         snapshot: SnapshotReader | None = None,
         images: bool = True,
+        before: bool = True,
         expanded: bool = False,
         capacity: int = 20_000,
     ) -> None:
-        self._target = _with_codec(target)
+        self._target = _raw(target)
         self._client = _client_of(target)
         self._pipeline = [dict(stage) for stage in pipeline]
         self._snapshot = snapshot
@@ -85,18 +112,31 @@ class ChangeFeed:
         self._items: deque[tuple[FeedItem, Start]] = deque()
         self._changed = threading.Condition()
         self._closing = threading.Event()
+        self._is_started = False
         self._has_opened = False  # at all, and the stream that is read now
         self._is_open = False
         self._told: FeedState | None = None
         self._pause = _FIRST_PAUSE
-        self._care = Care(images=images)
+        self._care = Care(images=images, before=before)
+        self._passed_by = behind
+        self._listeners: list[Callable[[FeedItem], None]] = []
+        self._session: ClientSession | None = None
         self._taken_up: Mapping[str, Any] | None = None
         self._last_seen: datetime | None = None
         self._thread = threading.Thread(target=self._run, name="change-feed", daemon=True)
 
+    def attach(self, listener: Callable[[FeedItem], None]) -> None:
+        """Have a listener called for all items as well, in the thread that reads: it must neither wait nor raise.
+
+        So the stream of a process is shared by all in it who listen.
+        """
+        self._listeners.append(listener)
+
     def start(self) -> None:
-        """Begin to read."""
-        self._thread.start()
+        """Begin to read; a second time nothing happens."""
+        if not self._is_started:
+            self._is_started = True
+            self._thread.start()
 
     @property
     def position(self) -> Start:
@@ -118,12 +158,29 @@ class ChangeFeed:
         return [item for item, _ in taken]
 
     def close(self, timeout: float = 0.0) -> None:
-        """End the thread, waiting at most `timeout` seconds for it; what it waits for may take longer in an outage."""
+        """End the stream, on the server too, and the thread, waiting at most `timeout` seconds for it (one second for
+        the server); in an outage what it waits for may take longer."""
         self._closing.set()
         with self._changed:
             self._changed.notify_all()
         if self._thread.is_alive():
-            self._thread.join(timeout)
+            until = time.monotonic() + max(timeout, _FAREWELL_SECONDS if self._end_session() else 0.0)
+            self._thread.join(max(0.0, until - time.monotonic()))
+
+    def _end_session(self) -> bool:
+        """Have the server drop the cursor, for which a thread may be waiting right now; False where it does not answer.
+
+        A cursor without its client would stay for ten minutes, with all that the server reads for it.
+        """
+        session = self._session
+        if session is None or not self._client.topology_description.has_writable_server():
+            return False
+        try:
+            with pymongo.timeout(_FAREWELL_SECONDS):
+                self._client.admin.command("killSessions", [session.session_id])
+        except PyMongoError:
+            return False
+        return True
 
     def _put(self, item: FeedItem, read: Start | None = None) -> None:
         """Hand over an item; `read` is where the stream stands behind it."""
@@ -133,6 +190,8 @@ class ChangeFeed:
             self._read = read or self._read
             self._items.append((item, self._read))
             self._changed.notify_all()
+        for listener in self._listeners:
+            listener(item)
 
     def _put_state(self, *, connected: bool, message: str = "", ended: bool = False) -> None:
         state = FeedState(connected, message, ended)
@@ -151,10 +210,10 @@ class ChangeFeed:
         while not self._closing.is_set():
             try:
                 self._follow()
-            except (PyMongoError, BSONError) as error:
+            except PyMongoError as error:
                 if self._closing.is_set():
                     return
-                if isinstance(error, BSONError) or code_of(error) == EVENT_TOO_LARGE:
+                if code_of(error) == EVENT_TOO_LARGE:
                     self._take_care(error)
                 elif not is_fatal(error, has_opened=self._has_opened):
                     self._recover(error)
@@ -179,6 +238,8 @@ class ChangeFeed:
             # which its token does not allow. `_open` takes up there with `startAfter`.
             self._taken_up = self._read.token
             return
+        if self._falls_back_to_time(error):
+            return
         if code_of(error) in HISTORY_LOST:
             lost = Gap(words(error), since=self._last_seen, until=datetime.now(UTC))
             self._put(lost, self._oldest() if code_of(error) == HISTORY_TOO_SHORT else Start())
@@ -188,6 +249,17 @@ class ChangeFeed:
         self._closing.wait(self._pause)
         self._pause = min(_LONGEST_PAUSE, self._pause * 2)
 
+    def _falls_back_to_time(self, error: PyMongoError) -> bool:
+        """Where the token is one of another stream (another filter, another collection), begin at its time, and leave
+        out what comes up to it: tokens of a deployment order as text (see `resume_file`).
+        """
+        token = self._read.token
+        if code_of(error) not in TOKEN_REFUSED or token is None or (time_of := self._read.time) is None:
+            return False
+        self._passed_by = str(token["_data"])
+        self._read = Start(at=time_of)
+        return True
+
     def _oldest(self) -> Start:
         """Where to begin when the place is lost: with a new snapshot, or with the oldest event that there is."""
         known = history(self._client) if self._snapshot is None else None
@@ -195,9 +267,9 @@ class ChangeFeed:
             return Start()
         return Start(at=known.begins)
 
-    def _take_care(self, error: PyMongoError | BSONError) -> None:
+    def _take_care(self, error: PyMongoError) -> None:
         """Go on more carefully; where that is of no use, begin anew with what happens from now on."""
-        if (gap := self._care.worsen(error, self._last_seen, was_open=self._is_open)) is not None:
+        if (gap := self._care.worsen(self._last_seen, was_open=self._is_open)) is not None:
             self._put(gap, Start())
             self._closing.wait(_LONGEST_PAUSE)
 
@@ -211,42 +283,62 @@ class ChangeFeed:
             self._put_state(connected=True)
             fragments: list[Mapping[str, Any]] = []
             begun_with = self._care.step
-            if (token := stream.resume_token) is not None:
-                self._advance(Start(token=token))
+            self._advance_to(stream)
             while stream.alive and not self._closing.is_set() and self._care.step == begun_with:
                 raw = stream.try_next()
                 self._pause = _FIRST_PAUSE
                 if raw is not None:
-                    fragments.append(raw)
-                    if _is_whole(raw):
+                    fragments.extend(decoded([raw]))
+                    if _is_whole(fragments[-1]):
                         self._put_event(ChangeEvent.from_raw(join_fragments(fragments)))
                         fragments.clear()
                 elif not fragments:
                     self._care.relax()
-                    if (token := stream.resume_token) is not None:
-                        self._advance(Start(token=token))
+                    self._advance_to(stream)
+        if not self._closing.is_set() and self._care.step == begun_with and self._snapshot is not None:
+            # Invalidated: another collection has taken its place, or none. Its documents came without events.
+            self._take_snapshot(self._read)
+
+    def _advance_to(self, stream: ChangeStream[Any]) -> None:
+        if (token := stream.resume_token) is not None:
+            self._advance(Start(token=dict(token)))
 
     def _put_event(self, event: ChangeEvent) -> None:
         self._last_seen = event.time or self._last_seen
+        if str(event.token.get("_data")) <= self._passed_by:
+            return
+        self._passed_by = ""
         self._put(event, Start(token=event.token))
         if (gap := self._care.passed(event)) is not None:
             self._put(gap)
 
-    def _take_snapshot(self) -> None:
-        """Read the documents after noting the operation time, so that the stream begins before any later change."""
+    def _take_snapshot(self, goes_on: Start | None = None) -> None:
+        """Read the documents after noting the operation time, so that the stream begins before any later change; or
+        `goes_on` where it was, and brings changes that the snapshot has already."""
         with self._client.start_session(causal_consistency=True) as session:
             self._client.admin.command("ping", session=session)
             noted = session.operation_time
             if noted is None:
                 raise OperationFailure("the server tells no operation time: no replica set", NOT_A_REPLICA_SET)
             # What happened at the noted time is in the snapshot: the read waits for it (causal consistency).
-            behind = Start(at=Timestamp(noted.time, noted.inc + 1))
+            behind = goes_on or Start(at=Timestamp(noted.time, noted.inc + 1))
             if self._snapshot is None:
                 self._advance(behind)
             else:
                 self._put(Snapshot(self._snapshot(session)), behind)
 
-    def _open(self) -> ChangeStream[Document]:
+    @contextmanager
+    def _open(self) -> Iterator[ChangeStream[Any]]:
+        """A stream in a session of its own, by which it can be ended from another thread."""
+        with self._client.start_session(causal_consistency=False) as session:
+            self._session = session
+            try:
+                with self._watch(session) as stream:
+                    yield stream
+            finally:
+                self._session = None
+
+    def _watch(self, session: ClientSession) -> ChangeStream[Any]:
         can = Abilities.of(self._client)
         pipeline, options = self._care.shape(self._pipeline, can)
         if self._expanded and can.expands:
@@ -256,7 +348,8 @@ class ChangeFeed:
             options["start_after"] = self._read.token
         else:
             options["start_at_operation_time"] = self._read.at
-        return self._target.watch(pipeline, max_await_time_ms=_AWAIT_MILLISECONDS, **options)
+        options |= {"max_await_time_ms": _AWAIT_MILLISECONDS, "session": session}
+        return self._target.watch(pipeline, **options)
 
 
 def _is_whole(raw: Mapping[str, Any]) -> bool:
@@ -265,11 +358,9 @@ def _is_whole(raw: Mapping[str, Any]) -> bool:
     return not isinstance(part, Mapping) or part.get("fragment") == part.get("of")
 
 
-def _with_codec(target: FeedTarget) -> FeedTarget:
-    """The target, read so that no value of BSON raises. A client has its own codec, which `connect` sees to."""
-    if isinstance(target, MongoClient):
-        return target
-    return cast(FeedTarget, target.with_options(codec_options=EVENT_CODEC))
+def _raw(target: FeedTarget) -> Collection[RawBSONDocument] | Database[RawBSONDocument] | MongoClient[Any]:
+    """The target, read as bytes. A client has its own codec: see `connect`."""
+    return target if isinstance(target, MongoClient) else target.with_options(codec_options=RAW_CODEC)
 
 
 def _client_of(target: FeedTarget) -> MongoClient[Document]:

@@ -18,6 +18,8 @@ HISTORY_TOO_SHORT: Final = 286
 HISTORY_LOST: Final = frozenset({222, INVALID_RESUME_TOKEN, 280, HISTORY_TOO_SHORT})
 """CloseChangeStream, InvalidResumeToken, ChangeStreamFatalError (a token that this stream cannot find),
 ChangeStreamHistoryLost: after the last token there is nothing to be had."""
+TOKEN_REFUSED: Final = frozenset({INVALID_RESUME_TOKEN, 280})
+"""Also said of a good token: one that this stream's filter, or its collection, leaves out."""
 EVENT_TOO_LARGE: Final = 10334
 """BSONObjectTooLarge: both documents together are over 16 MiB."""
 FATAL: Final = frozenset({UNAUTHORIZED, AUTHENTICATION_FAILED, NOT_A_REPLICA_SET})

@@ -38,7 +38,7 @@ class Abilities:
         return self.wire_version >= WIRE_VERSION_6_0
 
 
-def image_options(wire_version: int) -> dict[str, str]:
+def image_options(wire_version: int, *, before: bool = True) -> dict[str, str]:
     """What a stream is asked for so that events carry their documents.
 
     `updateLookup` gives a document as it is now, not as the event left it: only where there is nothing better.
@@ -46,7 +46,8 @@ def image_options(wire_version: int) -> dict[str, str]:
     """
     if wire_version < WIRE_VERSION_6_0:
         return {"full_document": "updateLookup"}
-    return {"full_document": "whenAvailable", "full_document_before_change": "whenAvailable"}
+    earlier = {"full_document_before_change": "whenAvailable"} if before else {}
+    return {"full_document": "whenAvailable", **earlier}
 
 
 def splits_large_events(wire_version: int, version: Sequence[int]) -> bool:

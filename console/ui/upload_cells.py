@@ -11,6 +11,7 @@ from typing import Final
 
 from rich.cells import cell_len
 
+from console.events.text import value_text
 from console.formatting import age, byte_rate, byte_size, duration, visible
 from console.models import Requested, Source, UnreadableUpload, Upload, UploadStatus
 from console.ui.cells import Cut, Span, Tone
@@ -129,7 +130,7 @@ def upload_cell(row: Row, column: str, width: int, now: datetime) -> Sequence[Sp
 
 def _unreadable_cell(row: UnreadableUpload, column: str) -> Sequence[Span]:
     if column == "name":
-        return [Span(visible(str(row.id)), Tone.MUTED)]
+        return [Span(value_text(row.id), Tone.MUTED)]
     if column == "destination":
         return [Span(visible(row.problem), Tone.MUTED)]
     return [Span("unreadable", Tone.BAD)] if column == "status" else [Span("")]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
-from console.events.text import json_text
+from console.events.text import json_text, value_text
 from console.formatting import age, byte_rate, byte_size, count, duration, visible
 from console.models import UnreadableUpload, Upload, UploadStatus
 from console.transfer.verdicts import Verdict, explain
@@ -34,7 +34,7 @@ def record_lines(row: Row, now: datetime) -> Iterator[tuple[str, str]]:
     """Label and value of everything worth knowing about an upload, the error first."""
     if isinstance(row, UnreadableUpload):
         yield "unreadable", visible(row.problem)
-        yield "_id", visible(str(row.id))
+        yield "_id", value_text(row.id)
         yield "document", "\n" + json_text(row.document, relaxed=True)
         return
     yield "name", visible(row.filename)

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from console.errors import UsageError
-from console.events.resume_file import ResumeFile, last_token
+from console.events.event import ChangeEvent
+from console.events.resume_file import ResumeFile, StreamName, last_token
 from console.events.text import json_line
 
 OLD, NEW, LAST = ({"_data": f"8265F0000000{number:02d}"} for number in (1, 2, 3))
@@ -82,6 +83,10 @@ def test_a_kill_while_saving_leaves_a_token(tmp_path: Path) -> None:
     assert int(token["_data"][2:]) >= saved
 
 
+def anybodys(_: ChangeEvent) -> bool:
+    return True
+
+
 def event(token: dict[str, Any]) -> str:
     return json_line({"_id": token, "operationType": "insert", "fullDocument": {"text": "x" * 200_000}}) + "\n"
 
@@ -110,7 +115,7 @@ def test_the_place_after_a_kill(
     if kept is not None:
         file.save(kept)
     with output.open("ab") as append:  # as a shell's >> opens it: for writing only
-        assert file.settle(append.fileno()) == place
+        assert file.settle(append.fileno(), anybodys) == (place if kept is not None or not written else LAST)
         append.write(b"more\n")
     assert output.read_text() == left + "more\n"
 
@@ -120,8 +125,66 @@ def test_a_pipe_tells_nothing(tmp_path: Path) -> None:
     file.save(OLD)
     reading, writing = os.pipe()
     try:
-        assert last_token(writing) is None
-        assert file.settle(writing) == OLD
+        assert last_token(writing, anybodys) is None
+        assert file.settle(writing, anybodys) == OLD
     finally:
         os.close(reading)
         os.close(writing)
+
+
+STREAM = StreamName("a:1", "shop.orders", "op:insert")
+
+
+def line(number: int, operation: str, **document: Any) -> str:
+    token = {"_data": f"8265F0000000{number:02d}"}
+    return json_line({"_id": token, "operationType": operation, "fullDocument": document}) + "\n"
+
+
+def inserts(event: ChangeEvent) -> bool:
+    return event.operation == "insert"
+
+
+def test_lines_of_another_reader_are_not_taken_for_ones_own(tmp_path: Path) -> None:
+    """Two readers with filters of their own append to one file; one is killed before it kept its place."""
+    file = ResumeFile(tmp_path / "resume.json", STREAM)
+    with (tmp_path / "out.jsonl").open("ab", buffering=0) as output:
+        output.write(line(1, "insert").encode())
+        file.save({"_data": "8265F000000001"}, output.fileno())
+        output.write((line(2, "insert") + line(3, "delete") + line(4, "delete")).encode())
+        assert file.settle(output.fileno(), inserts) == {"_data": "8265F000000002"}
+        file.save({"_data": "8265F000000005"}, output.fileno())
+        output.write(line(6, "delete").encode())
+        assert file.settle(output.fileno(), inserts) == {"_data": "8265F000000005"}
+
+
+def test_only_what_was_written_since_is_looked_at(tmp_path: Path) -> None:
+    """What lies before was kept: by another reader it may be a line that looks like one of this stream."""
+    file = ResumeFile(tmp_path / "resume.json", STREAM)
+    with (tmp_path / "out.jsonl").open("ab", buffering=0) as output:
+        output.write(line(9, "insert").encode())
+        file.save({"_data": "8265F000000001"}, output.fileno())
+        assert file.settle(output.fileno(), inserts) == {"_data": "8265F000000001"}
+
+
+def test_a_field_named_as_a_type_hides_no_token(tmp_path: Path) -> None:
+    file = ResumeFile(tmp_path / "resume.json", STREAM)
+    file.save({"_data": "8265F000000001"})
+    with (tmp_path / "out.jsonl").open("ab", buffering=0) as output:
+        output.write(line(2, "insert", **{"$oid": 5, "$date": "x"}).encode())
+        assert file.settle(output.fileno(), inserts) == {"_data": "8265F000000002"}
+
+
+def test_the_place_of_another_stream_is_known_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "resume.json"
+    ResumeFile(path, STREAM).save(OLD)
+    assert ResumeFile(path, STREAM).is_of_this_stream
+    for other in (
+        StreamName("b:1", STREAM.namespace, STREAM.match),
+        StreamName(STREAM.deployment, "shop.other", STREAM.match),
+        StreamName(STREAM.deployment, STREAM.namespace, "op:delete"),
+    ):
+        file = ResumeFile(path, other)
+        assert not file.is_of_this_stream
+        assert file.load() == OLD
+    path.write_text(json_line(OLD))  # as earlier versions wrote it
+    assert ResumeFile(path, STREAM).is_of_this_stream

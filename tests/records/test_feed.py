@@ -327,19 +327,73 @@ def test_history_that_the_oplog_has_let_go_of_makes_a_gap_and_a_new_snapshot(fee
         feed.close(3)
 
 
-def test_a_token_that_nobody_knows_makes_a_gap_and_a_new_snapshot(database, things, feeds):
+def test_the_token_of_another_stream_tells_the_time_to_go_on_from(database, things, feeds):
+    """Nothing that happened since is missed, and nothing from before comes again."""
     other = database.create_collection("other")
+    things.insert_one({"_id": "before"})
     with other.watch() as stream:
         other.insert_one({})
         token = stream.next()["_id"]
+    things.insert_one({"_id": 1})
     feed = feeds(things, start=Start(token=token), snapshot=everything(things))
+    items = take_until(feed, ids)
+    assert ids(items) == [1]
+    assert not [item for item in items if isinstance(item, Gap | Snapshot)]
+
+
+def test_another_filter_behind_a_token_misses_nothing(database, things, feeds):
+    deletes = feeds(things, pipeline=[{"$match": {"operationType": "delete"}}])
+    take_until(deletes, opened)
+    things.insert_many([{"_id": 1}, {"_id": 2}])
+    things.delete_one({"_id": 1})
+    take_until(deletes, ids)
+    things.insert_many([{"_id": 3}, {"_id": 4}])
+    inserts = feeds(things, start=deletes.position, pipeline=[{"$match": {"operationType": "insert"}}])
+    items = take_until(inserts, lambda items: 4 in ids(items))
+    assert ids(items) == [3, 4]
+    assert not [item for item in items if isinstance(item, Gap)]
+
+
+def test_a_collection_that_takes_the_place_is_a_new_snapshot(database, things, feeds):
+    things.insert_many([{"_id": 1}, {"_id": 2}])
+    feed = feeds(things, snapshot=everything(things))
     take_until(feed, opened)
-    things.insert_one({"_id": 1})  # only now the server sees that the token's event is none of this stream's
-    gap, snapshot = take_until(feed, lambda items: len(items) == 2)
-    assert "token was not found" in gap.reason
-    assert snapshot == Snapshot([{"_id": 1}])
-    things.insert_one({"_id": 2})
-    assert ids(take_until(feed, ids)) == [2]
+    list(things.aggregate([{"$match": {"_id": 2}}, {"$out": things.name}]))
+    items = take_until(feed, lambda items: any(isinstance(item, Snapshot) for item in items))
+    assert [item for item in items if isinstance(item, Snapshot)][-1] == Snapshot([{"_id": 2}])
+    assert not [item for item in items if isinstance(item, Gap)]
+    things.insert_one({"_id": 3})
+    assert 3 in ids(take_until(feed, ids))
+
+
+def test_listeners_share_the_stream(things, feeds):
+    heard = []
+    feed = ChangeFeed(things)
+    feed.attach(heard.append)
+    feed.start()
+    try:
+        take_until(feed, opened)
+        things.insert_one({"_id": 1})
+        assert ids(take_until(feed, ids)) == ids(heard) == [1]
+    finally:
+        feed.close(3)
+
+
+def test_no_cursor_stays_on_the_server(things, feeds):
+    feed = feeds(things)
+    take_until(feed, opened)
+    assert cursors(things) == 1
+    feed.close()
+    assert cursors(things) == 0
+
+
+def cursors(collection) -> int:
+    """Of streams of that collection, waiting or being read."""
+    pipeline = [
+        {"$currentOp": {"idleCursors": True, "allUsers": True}},
+        {"$match": {"ns": collection.full_name, "cursor.cursorId": {"$exists": True}}},
+    ]
+    return len(list(collection.database.client.admin.aggregate(pipeline)))
 
 
 def test_a_pipeline_that_the_server_refuses_ends_the_feed(things, feeds):
