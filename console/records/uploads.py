@@ -245,10 +245,11 @@ class Uploads:
         """Whether a cancelled upload has an open multipart upload that nobody is aborting right now."""
         return bool(self.ids(untidy(), limit=1))
 
-    def untidy_endpoints(self) -> list[Any]:
+    def untidy_endpoints(self) -> list[str | None]:
         """Which S3 services hold such multipart uploads."""
-        by_endpoint = self.collection.aggregate([{"$match": untidy()}, {"$group": {"_id": "$endpoint"}}])
-        return [row["_id"] for row in by_endpoint]
+        by_endpoint = self._raw.aggregate([{"$match": _ours(untidy())}, {"$group": {"_id": "$endpoint"}}])
+        found = [row["_id"] for row in decoded(by_endpoint)]
+        return [name for name in found if name is None or type(name) is str]
 
     def to_tidy(
         self, runner: str, *, lease_seconds: float, limit: int = 10, endpoint: Endpoint | None = None
