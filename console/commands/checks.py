@@ -1,4 +1,4 @@
-"""The checks of `doctor`: MongoDB, S3, the terminal.
+"""The checks of `doctor`: settings, MongoDB, S3, the terminal.
 
 Owns what is tried and what is said of it. Each check tries what the console will do, on things of its own that it
 removes again. Not here: how findings are printed (`doctor`).
@@ -12,30 +12,54 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import IntEnum
-from typing import Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel
-from pymongo.errors import PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 
-from console.config import MongoSettings, S3Settings, TransferSettings
+from console.config import MongoSettings, Settings
 from console.errors import ConsoleError
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedState
 from console.formatting import visible
+from console.keys import KeyTemplate
 from console.records.connection import WIRE_VERSION_6_0, Connection, check, connect, explain
 from console.records.database import Records
 from console.records.feed import ChangeFeed
-from console.transfer.client import make_client
+from console.transfer.client import make_client, object_parameters
+from console.transfer.engine import ObjectSettings
 from console.transfer.errors import TransferError, classify
-from console.transfer.probe import probe_bucket
+from console.transfer.probe import probe_bucket, refused_rights, why_refused
 from console.transfer.sender import client_options
+from console.transfer.verdicts import CREDENTIAL_CODES
+from console.transfer.verdicts import explain as explain_code
+from console.ui import themes
+from console.watch.rules import WatchRule
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
 
 _EVENT_SECONDS: Final = 10.0
 _CLOCK_SECONDS: Final = 300  # AWS refuses requests more than 15 minutes off; warn long before
+_REFUSED_CLOCK_SECONDS: Final = 890
+_NTP: Final = "Set the clock (NTP: `timedatectl set-ntp true`)."
+_PURPOSES: Final = {
+    "s3:ListBucket": "finding out whether an object is there already",
+    "s3:ListBucketMultipartUploads": "`sweep`, and for removing what a crash left behind",
+    "s3:PutObject": "every upload",
+    "s3:GetObject": "checksums, `verify`, download links, watched folders and `duplicates` other than overwrite",
+    "s3:DeleteObject": "`delete`",
+    "s3:DeleteObjectVersion": "`delete` in a bucket with versions",
+}
+_NO_RIGHT: Final = ("403", "AccessDenied", "UnauthorizedAccess")
+# What a user needs on the collection, by what it is for.
+_TO_READ: Final = frozenset({"find", "changeStream"})
+_TO_WRITE: Final = frozenset({"insert", "update", "remove"})
 
 
 class Grade(IntEnum):
@@ -78,6 +102,7 @@ def check_mongodb(settings: MongoSettings) -> Iterator[Finding]:
         wire_version = check(connection)
         version = connection.client.server_info()["version"]
         yield _good("MongoDB", f"{version} at {connection.address}")
+        refusal = _check_user(connection, settings)
     except ConsoleError as error:
         yield _bad("MongoDB", error)
         return
@@ -86,7 +111,41 @@ def check_mongodb(settings: MongoSettings) -> Iterator[Finding]:
         return
     finally:
         connection.close()
+    if refusal is not None:
+        yield refusal
+        return
     yield from _check_collection(settings, wire_version)
+
+
+def _check_user(connection: Connection, settings: MongoSettings) -> Finding | None:
+    """What a user who may not write can still do; None for one who may, and where nobody has to log in."""
+    name = f"{settings.database}.{settings.collection}"
+    try:
+        info = connection.client.admin.command("connectionStatus", showPrivileges=True)["authInfo"]
+    except OperationFailure:  # not every compatible server knows it; what is refused shows later
+        return None
+    if not info.get("authenticatedUsers"):
+        return None
+    actions: set[str] = set()
+    for privilege in info.get("authenticatedUserPrivileges", []):
+        resource = privilege["resource"]
+        is_meant = resource.get("db") in ("", settings.database) and resource.get("collection") in (
+            "",
+            settings.collection,
+        )
+        if is_meant or resource.get("anyResource"):
+            actions.update(privilege["actions"])
+    if actions >= _TO_READ | _TO_WRITE:
+        return None
+    if not actions & _TO_WRITE and actions >= _TO_READ:
+        words = (
+            f"the user may only read {name}: `list` and `events` work once others have set it up; uploading, watching, "
+            "pausing and all else that changes a record do not"
+        )
+    else:
+        words = f"the user lacks rights on {name}: {', '.join(sorted((_TO_READ | _TO_WRITE) - actions))}"
+    advice = f"Let an administrator run: db.grantRolesToUser(USER, [{{role: 'readWrite', db: '{settings.database}'}}])"
+    return _bad("rights", ConsoleError(words, advice=advice))
 
 
 def _check_collection(settings: MongoSettings, wire_version: int) -> Iterator[Finding]:
@@ -139,42 +198,138 @@ def _check_change_stream(records: Records, connection: Connection) -> Finding:
     return _bad("change stream", ConsoleError("no event arrived within 10 s", advice="Is the replica set healthy?"))
 
 
-def check_s3(s3: S3Settings, transfer: TransferSettings) -> Iterator[Finding]:
-    """Credentials, bucket, clock, and the requests of a multipart upload with a checksum."""
-    if not s3.bucket:
+def check_settings(settings: Settings) -> Iterator[Finding]:
+    """Where they were read, and what only the command that uses a setting would refuse."""
+    if settings.remarks:
+        yield _warning(
+            "configuration", "; ".join((settings.origin, *settings.remarks)), "Make it readable by you alone."
+        )
+    else:
+        yield _good("configuration", settings.origin)
+    try:
+        KeyTemplate.parse(settings.transfer.key_template)
+    except ConsoleError as error:
+        yield _bad("key template", error)
+    try:
+        themes.suitable(settings.ui.theme, os.environ, None)
+    except ConsoleError as error:
+        yield _bad("theme", error)
+    directory = settings.ui.directory
+    if directory is not None and not directory.is_dir():
+        yield _bad("directory", ConsoleError(f"ui.directory: {visible(str(directory))} is not a folder"))
+    for rule in settings.watch:
+        for folder in filter(None, (rule.folder, rule.move_to)):
+            if not os.access(folder, os.R_OK | os.X_OK):
+                yield _warning(
+                    "watch",
+                    f"{visible(rule.title)}: {visible(str(folder))} is not there, or may not be read",
+                    "Make it, or correct the rule: until it is there nothing of it is sent.",
+                )
+
+
+def check_s3(settings: Settings) -> Iterator[Finding]:
+    """Each bucket that something is configured for: credentials, clock, rights, and what a part comes back with."""
+    if not settings.s3.bucket and not all(rule.to for rule in settings.watch or [WatchRule(folder=Path())]):
         yield _bad("bucket", ConsoleError("s3.bucket is not set", advice="Set it in the configuration, or --bucket."))
         return
     try:
-        client = make_client(client_options(s3, transfer))
+        client = make_client(client_options(settings.s3, settings.transfer))
     except ConsoleError as error:
         yield _bad("S3", error)
         return
+    needs_reading = bool(settings.watch) or settings.transfer.duplicates != "overwrite"
+    for bucket, prefix, parameters in _destinations(settings):
+        key = "/".join(filter(None, (prefix.strip("/"), f".upload-console-doctor-{secrets.token_hex(4)}")))
+        yield from _check_bucket(client, bucket, key, parameters, needs_reading=needs_reading)
+
+
+def _destinations(settings: Settings) -> list[tuple[str, str, dict[str, Any]]]:
+    """Buckets and prefixes, with what is asked for of the objects there; each once."""
+    found: list[tuple[str, str, dict[str, Any]]] = []
+    rules: list[WatchRule | None] = [None] if settings.s3.bucket else []
+    for rule in [*rules, *settings.watch]:
+        s3 = settings.s3
+        bucket, prefix = (rule.destination if rule is not None else None) or (s3.bucket, s3.prefix)
+        chosen = {
+            name: own if (own := getattr(rule, name, None)) is not None else getattr(s3, name)
+            for name in ("storage_class", "server_side_encryption", "kms_key_id", "metadata", "tags")
+        }
+        destination = (bucket, prefix, object_parameters("text/plain", ObjectSettings(**chosen)))
+        if destination not in found:
+            found.append(destination)
+    return found
+
+
+def _check_bucket(
+    client: S3Client, bucket: str, key: str, parameters: Mapping[str, Any], *, needs_reading: bool
+) -> Iterator[Finding]:
     try:
-        answer = client.head_bucket(Bucket=s3.bucket)
-        yield _good("bucket", f"{visible(s3.bucket)} at {client.meta.endpoint_url}")
-        yield from _check_clock(answer["ResponseMetadata"]["HTTPHeaders"].get("date"))
+        answer: Mapping[str, Any] = client.head_bucket(Bucket=bucket)
+        refusal = None
     except Exception as error:  # noqa: BLE001 - `classify` raises again what it does not know
-        yield _bad("bucket", classify(error))
+        answer = getattr(error, "response", {})
+        refusal = why_refused(client, bucket, classify(error))
+    off = _seconds_off(answer)
+    if refusal is not None and (refusal.code == "RequestTimeTooSkewed" or (off or 0.0) > _REFUSED_CLOCK_SECONDS):
+        by = "" if off is None else f" by {off:,.0f} s"
+        yield _bad(
+            "clock", ConsoleError(f"this host's clock and the server's differ{by}: S3 refuses that", advice=_NTP)
+        )
         return
-    key = "/".join(filter(None, (s3.prefix.strip("/"), f".upload-console-doctor-{secrets.token_hex(4)}")))
+    if refusal is not None and refusal.code in CREDENTIAL_CODES:
+        words = f"{explain_code(refusal.code).words} ({refusal.code}): {refusal.message}"
+        yield _bad("credentials", ConsoleError(words, advice=refusal.advice))
+        return
+    if refusal is not None and refusal.code not in _NO_RIGHT:
+        yield _bad("bucket", refusal)
+        return
+    if refusal is None:
+        yield _good("bucket", f"{visible(bucket)} at {client.meta.endpoint_url}")
+        yield from _check_clock(off)
+    # Whoever may not list a bucket may still be allowed to write to it.
     try:
-        probe = probe_bucket(client, s3.bucket, key)
+        probe = probe_bucket(client, bucket, key, parameters)
     except TransferError as error:
         yield _bad("multipart", error)
-        return
-    yield _good("multipart", "create, upload part, list parts and abort work")
-    if probe.checksums:
-        yield _good("checksums", f"the server returns {', '.join(probe.checksums)}")
+        if error.code not in _NO_RIGHT:
+            return
     else:
-        yield _good("checksums", "the server returns none; MD5 and ETag are compared instead")
+        yield _good("multipart", "create, upload part, list parts and abort work")
+        if probe.checksums:
+            yield _good("checksums", f"the server returns {', '.join(probe.checksums)}")
+        else:
+            yield _good("checksums", "the server returns none; MD5 and ETag are compared instead")
+    yield from _check_rights(client, bucket, key, parameters, needs_reading=needs_reading)
 
 
-def _check_clock(date: str | None) -> Iterator[Finding]:
-    if not date:
+def _check_rights(
+    client: S3Client, bucket: str, key: str, parameters: Mapping[str, Any], *, needs_reading: bool
+) -> Iterator[Finding]:
+    refused = refused_rights(client, bucket, key, parameters)
+    for action, error in refused.items():
+        words = f"{action} on {visible(bucket)} is refused ({error.code}); it is for {_PURPOSES[action]}"
+        advice = f"Ask for {action} on the destination, or do without."
+        if action == "s3:PutObject" or (action == "s3:GetObject" and needs_reading):
+            yield _bad("rights", ConsoleError(words, advice=advice))
+        else:
+            yield _warning("rights", words, advice)
+    if not refused:
+        yield _good("rights", "listing, reading and deleting work")
+
+
+def _seconds_off(answer: Mapping[str, Any]) -> float | None:
+    date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+    try:
+        return abs((datetime.now(UTC) - parsedate_to_datetime(date)).total_seconds()) if date else None
+    except (ValueError, TypeError):
+        return None
+
+
+def _check_clock(off: float | None) -> Iterator[Finding]:
+    if off is None:
         return
-    off = abs((datetime.now(UTC) - parsedate_to_datetime(date)).total_seconds())
     if off > _CLOCK_SECONDS:
-        yield _warning("clock", f"this host's clock and the server's differ by {off:.0f} s", "Set the clock (NTP).")
+        yield _warning("clock", f"this host's clock and the server's differ by {off:,.0f} s", _NTP)
     else:
         yield _good("clock", "agrees with the server's")
 

@@ -9,7 +9,7 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
-from console.commands.checks import Finding, Grade, check_mongodb, check_s3, check_terminal
+from console.commands.checks import Finding, Grade, check_mongodb, check_s3, check_settings, check_terminal
 from console.config import Settings
 
 _SIGNS: Final = {Grade.GOOD: ("✓", "green"), Grade.WARNING: ("!", "yellow"), Grade.BAD: ("✗", "red")}
@@ -33,6 +33,7 @@ def run(settings: Settings, *, as_json: bool) -> int:
 
 
 def _findings(settings: Settings) -> Iterator[Finding]:
+    yield from check_settings(settings)
     yield from check_mongodb(settings.mongodb)
-    yield from check_s3(settings.s3, settings.transfer)
+    yield from check_s3(settings)
     yield from check_terminal()

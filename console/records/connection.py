@@ -172,7 +172,7 @@ def check(connection: Connection) -> int:
 def words(error: PyMongoError) -> str:
     """The driver's message without the dumps of time-outs, topology and command that follow it."""
     text = re.split(r", full error:| \(configured timeouts:|, Timeout:", str(error), maxsplit=1)[0]
-    return visible(text)
+    return visible(re.sub(r"to execute command \{ (\w+): .*", r"to execute the command \1", text, flags=re.DOTALL))
 
 
 def explain(error: PyMongoError, connection: Connection) -> ConsoleError:

@@ -178,6 +178,22 @@ _ASK_FOR_LESS: Final = frozenset(
 UNSUPPORTED: Final = frozenset({"NotImplemented", "MethodNotAllowed", "501", "405"})
 """The server does not know the request at all; to ask again is of no use."""
 
+CREDENTIAL_CODES: Final = frozenset(
+    {
+        "CredentialsMissing",
+        "CredentialsUnavailable",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "InvalidAccessKeyId",
+        "InvalidSecurity",
+        "InvalidToken",
+        "RequestExpired",
+        "SignatureDoesNotMatch",
+        "TokenRefreshRequired",
+    }
+)
+"""What says that the credentials themselves are at fault, not what they allow."""
+
 KNOWN_CODES: Final = frozenset(_EXPLANATIONS)
 
 

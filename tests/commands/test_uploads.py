@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import pytest
 from bson import ObjectId
 
-from console.commands import checks
 from console.errors import ConfigurationError, UsageError
 from console.models import Source, UploadStatus
 from console.records import runners
@@ -281,23 +280,3 @@ def test_sweep_leaves_the_young_alone_and_never_asks_without_a_terminal(
     assert "left behind" in answer.out
     assert "Add --yes" in answer.err
     assert len(s3.list_multipart_uploads(Bucket=bucket)["Uploads"]) == 1
-
-
-def test_doctor_finds_all_well(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "_EVENT_SECONDS", 60)
-    answer = command("doctor", "--json")
-    findings = {line["check"]: line for line in lines(answer.out)}
-    assert answer.code == 0, answer.out
-    for check in ("MongoDB", "collection", "change stream", "bucket", "clock", "multipart", "checksums"):
-        assert findings[check]["grade"] == 0, findings[check]
-
-
-def test_doctor_names_what_is_away(command: Command, environment: dict[str, str]) -> None:
-    environment["UPLOAD_CONSOLE_MONGODB__URI"] = "mongodb://person:secret@127.0.0.1:1/"
-    environment["UPLOAD_CONSOLE_MONGODB__TIMEOUT_SECONDS"] = "0.2"
-    environment["UPLOAD_CONSOLE_S3__BUCKET"] = "no-such-bucket"
-    answer = command("doctor")
-    assert answer.code == 3
-    assert "127.0.0.1:1" in answer.out
-    assert "secret" not in answer.out
-    assert "✗ bucket" in answer.out

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 @dataclass(frozen=True)
 class Answer:
     """An S3 error as XML instead of the server's answer. `early`: before the body is read. `forwarded`: the server
-    gets the request all the same, and its answer is thrown away.
+    gets the request all the same, and its answer is thrown away. `date` is what its Date header says.
     """
 
     status: int
@@ -18,6 +18,7 @@ class Answer:
     message: str = "a fault of the test's own"
     early: bool = False
     forwarded: bool = False
+    date: str = ""
 
     def bytes(self, method: str) -> bytes:
         """The answer as it goes over the line."""
@@ -27,8 +28,11 @@ class Answer:
         ).encode()
         head = (
             f"HTTP/1.1 {self.status} Fault\r\nContent-Type: application/xml\r\n"
-            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n"
         )
+        if self.date:
+            head += f"Date: {self.date}\r\n"
+        head += "\r\n"
         return head.encode() + (b"" if method == "HEAD" else body)
 
 

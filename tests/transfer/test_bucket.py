@@ -151,9 +151,9 @@ def test_many_parts_are_listed_in_pages(transport: Transport, s3, bucket: str, m
 @pytest.mark.parametrize("operation", ["CreateMultipartUpload", "UploadPart", "ListParts", "AbortMultipartUpload"])
 def test_trying_a_bucket_names_what_is_refused(proxy: FaultProxy, s3, bucket: str, operation: str) -> None:
     client = make_client(ClientOptions(endpoint_url=proxy.url))
-    assert probe_bucket(client, bucket, "probe").checksums is not None
+    assert probe_bucket(client, bucket, "probe", {}).checksums is not None
     proxy.plan(operation, Answer(403, "AccessDenied", forwarded=operation == "AbortMultipartUpload"))
     with pytest.raises(TransferError, match=f"^AccessDenied: {operation}: "):
-        probe_bucket(client, bucket, "probe")
+        probe_bucket(client, bucket, "probe", {})
     client.close()
     assert list(open_multiparts(s3, bucket)) == []
