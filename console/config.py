@@ -43,7 +43,7 @@ from console.errors import ConfigurationError
 from console.formatting import visible
 from console.private_files import others_may_read, why_not_ours
 from console.setting_types import Count, Number, Size
-from console.watch.rules import WatchRule, WatchRules
+from console.watch.rules import LIST, DestinationUrl, Folder, WatchRule, WatchRules
 
 ENVIRONMENT_PREFIX: Final = "UPLOAD_CONSOLE_"
 FILE_VARIABLE: Final = f"{ENVIRONMENT_PREFIX}CONFIG"
@@ -94,6 +94,8 @@ PartSize = Annotated[Size, Field(ge=5 * MEBIBYTE, le=5 * GIBIBYTE)]
 
 
 Parallel = Annotated[Count, Field(ge=1, le=MOST_PARALLEL)]
+Roots = Annotated[tuple[Folder, ...], *LIST]
+Destinations = Annotated[tuple[DestinationUrl, ...], *LIST]
 
 
 class MongoSettings(_Section):
@@ -127,7 +129,8 @@ class S3Settings(_Section):
 
 class TransferSettings(_Section):
     """How bytes are sent. Sizes in bytes or as `8 MiB`; `bandwidth_limit` a second, 0 for none; `part_size` None as the
-    file's size suggests; `parallel_…` None as turns out best."""
+    file's size suggests; `parallel_…` None as turns out best. `roots` and `destinations`: what may be sent, and where
+    to, for others than this user."""
 
     key_template: str = "{prefix}/{relative_path}"
     parallel_uploads: Annotated[Parallel | None, BeforeValidator(_none_if_auto)] = None
@@ -142,6 +145,8 @@ class TransferSettings(_Section):
     outage_seconds: Annotated[Number, Field(ge=0, le=_LONGEST_OUTAGE_SECONDS)] = 3600.0
     connect_timeout_seconds: Seconds = 10.0
     read_timeout_seconds: Seconds = 60.0
+    roots: Roots = ()
+    destinations: Destinations = ()
 
 
 class UiSettings(_Section):

@@ -24,6 +24,15 @@ def visible(text: str) -> str:
     return "".join(_escape(character) if category(character) in _UNSAFE else character for character in text)
 
 
+def as_text(name: str) -> str:
+    """A name as BSON takes it: as it is where it is UTF-8, else escaped (`path_bytes` has the bytes)."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return visible(name)
+    return name
+
+
 def _escape(character: str) -> str:
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:

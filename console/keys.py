@@ -88,6 +88,18 @@ class KeyTemplate:
             raise ConfigurationError(f"{origin}: {visible(text)}: without a field every file would get the same key")
         return cls(tuple(pieces))
 
+    def beginning(self, prefix: str) -> str:
+        """What the keys of all files begin with: `team/` where the template makes the prefix a folder, for `team-b/…`
+        is a neighbour's."""
+        begun = ""
+        for literal, field, _ in self._pieces:
+            begun += literal
+            if field == "prefix":
+                begun += prefix
+            elif field is not None:
+                break
+        return "/".join(segment for segment in begun.split("/") if segment) + ("/" if begun.endswith("/") else "")
+
     def key(self, facts: KeyFacts, now: datetime | None = None) -> str:
         """The key of a file.
 

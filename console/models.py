@@ -11,13 +11,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, Self
 
 from bson import ObjectId
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, Strict, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    Strict,
+    ValidationError,
+    model_validator,
+)
 
 from console.choices import DuplicatePolicy
 from console.events.decoding import malformed_path
+from console.formatting import as_text
+
+_CODES: Final = ("utf-8", "ascii")
 
 
 class UploadStatus(StrEnum):
@@ -79,10 +92,11 @@ class _Part(BaseModel):
 
 
 class Multipart(_Part):
-    """The multipart upload that is open for this upload. `part_size` in bytes."""
+    """The multipart upload that is open for this upload. `part_size` in bytes. `seal`: see `records.seals`."""
 
     upload_id: Text
     part_size: int = Field(strict=True, gt=0, le=2**63 - 1)
+    seal: Text | None = None
 
 
 class Failure(_Part):
@@ -165,7 +179,11 @@ class Endpoint:
 
 
 class Upload(BaseModel):
-    """One document of the collection. Sizes in bytes, `rate` in bytes per second, times in UTC."""
+    """One document of the collection. Sizes in bytes, `rate` in bytes per second, times in UTC.
+
+    `seal` and `result_seal` are what a user's own processes vouch for (`records.seals`); `refused_by` are runners, by
+    what they may do, that may not carry it out (`runner.policy`): it waits for another one.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
@@ -199,10 +217,22 @@ class Upload(BaseModel):
     watch: Watched | None = None
     storage: Storage | None = None
     duplicates: DuplicatePolicy | None = None
+    seal: Text | None = None
+    result_seal: Text | None = None
+    refused_by: tuple[Text, ...] = ()
     created_at: Moment
     started_at: Moment | None = None
     updated_at: Moment
     finished_at: Moment | None = None
+
+    @model_validator(mode="after")
+    def _shows_its_path(self) -> Self:
+        """People decide by the path that they see: it must be the one that is read."""
+        raw = self.path_bytes
+        # As it reads where names are UTF-8, and where a locale knows ASCII alone.
+        if raw is not None and self.path not in {as_text(raw.decode(code, "surrogateescape")) for code in _CODES}:
+            raise ValueError("path is not what path_bytes says")
+        return self
 
     @property
     def os_path(self) -> str:
@@ -254,6 +284,9 @@ class UploadChange(BaseModel):
     etag: Text | None = None
     version_id: Text | None = None
     lease: Lease | None = None
+    seal: Text | None = None
+    result_seal: Text | None = None
+    refused_by: tuple[Text, ...] = ()
     started_at: Moment | None = None
     updated_at: Moment | None = None
     finished_at: Moment | None = None

@@ -31,7 +31,8 @@ from console.records.feed import ChangeFeed
 from console.records.new_upload import NewUpload
 from console.records.runners import Limits
 from console.records.transitions import Filter
-from console.transfer.identity import this_host
+from console.runner.policy import Policy
+from console.transfer.identity import lives_here, this_host
 from console.transfer.runner import Runner
 from console.transfer.sender import S3Sender
 
@@ -77,11 +78,22 @@ class Wanted:
 class Carrier:
     """Waits for uploads; starts a runner where none of this host is there to take them."""
 
-    def __init__(self, records: Records, sender: S3Sender, settings: Settings, wanted: Wanted, report: Report) -> None:
+    def __init__(
+        self,
+        records: Records,
+        sender: S3Sender,
+        settings: Settings,
+        wanted: Wanted,
+        report: Report,
+        *,
+        given: Sequence[str] = (),
+    ) -> None:
+        """`given` are the paths of the command."""
         self._records = records
         self._sender = sender
         self._settings = settings
         self._wanted = wanted
+        self._given = given
         self._report = report
         self._runner: Runner | None = None
         self._interruption = Interruption(records.uploads, report, self._stop_runner)
@@ -89,6 +101,7 @@ class Carrier:
         self._waited_for: set[ObjectId] = set()
         self._ended: dict[ObjectId, Upload] = {}
         self._deleted: set[ObjectId] = set()
+        self._refused: set[ObjectId] = set()
         self._changed: set[ObjectId] = set()
         self._next_look = 0.0
         self._look_for_runner_at = 0.0
@@ -206,22 +219,41 @@ class Carrier:
     def _note(self, upload: Upload) -> None:
         before = self._open.pop(upload.id, None) or self._ended.pop(upload.id, None)
         (self._ended if upload.status.is_terminal else self._open)[upload.id] = upload
-        if _is_waited_for(upload):
+        if _is_waited_for(upload) and not self._refuses(upload):
             self._waited_for.add(upload.id)
         else:
             self._waited_for.discard(upload.id)
         self._report.changed(before, upload)
+        if upload.refused_by and self._runner is None:  # by a runner that we counted on: ours may be another user's
+            self._start_runner()
+
+    def _refuses(self, upload: Upload) -> bool:
+        """Whether not even the runner of this command may carry it out; then nobody here will."""
+        if self._runner is None or self._runner.gate.name not in upload.refused_by:
+            return False
+        if upload.id not in self._refused:
+            self._refused.add(upload.id)
+            self._report.refused(upload.os_path, upload.error.message if upload.error is not None else "not allowed")
+        return True
 
     def _start_runner_if_needed(self) -> None:
         self._look_for_runner_at = time.monotonic() + _LOOK_FOR_RUNNER_SECONDS
-        host = this_host()
         try:
-            if self._records.runners.live(host, ["console", "watch"], self._sender.endpoint):
-                return
+            live = self._records.runners.live(this_host(), ["console", "watch"], self._sender.endpoint)
         except PyMongoError:
             return
+        # Anybody may write that a runner lives, and one of another user may not read our files.
+        if not any(lives_here(state.runner) for state in live):
+            self._start_runner()
+
+    def _start_runner(self) -> None:
         self._runner = Runner(
-            self._records, self._sender, Limits.of(self._settings.transfer), kind="command", only=self._wanted.documents
+            self._records,
+            self._sender,
+            Limits.of(self._settings.transfer),
+            kind="command",
+            only=self._wanted.documents,
+            policy=Policy.of(self._settings, self._given),
         )
         self._runner.start()
 

@@ -7,6 +7,7 @@ PyMongo. Not here: the screen, signals (`fullscreen`).
 from __future__ import annotations
 
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Final
 
 from pymongo.errors import PyMongoError
@@ -17,6 +18,7 @@ from console.models import Requested
 from console.records.connection import explain
 from console.records.database import Records
 from console.records.runners import Limits
+from console.runner.policy import Policy
 from console.transfer.runner import Runner
 from console.transfer.sender import S3Sender
 from console.watch.notes import nobody
@@ -45,7 +47,9 @@ class Session:
         self._settings = settings
         self._records = records
         self._sender = sender
-        self._runner = Runner(records, sender, Limits.of(settings.transfer), kind="console")
+        browsed = settings.ui.directory or Path.cwd()
+        policy = Policy.of(settings, [browsed], settings.watch)
+        self._runner = Runner(records, sender, Limits.of(settings.transfer), kind="console", policy=policy)
         self._watches: WatchService | None = None
         self.backend = ConsoleBackend(records, sender, self._runner, settings)
         self.notes = records.notes

@@ -63,7 +63,7 @@ def run(
             sys.stdout.write(f"{count(added, 'upload')} recorded.\n")
             return 1 if intake.refusals else 0
         report = make_report(as_json=as_json)
-        carrier = Carrier(records, sender, settings, Wanted.batch(batch), report)
+        carrier = Carrier(records, sender, settings, Wanted.batch(batch), report, given=typed)
         code = carrier.run(_told(_recorded(records, intake.batches(typed), carrier.insert), intake, report))
     return code or (1 if intake.refusals else 0)
 

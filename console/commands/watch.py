@@ -27,6 +27,7 @@ from console.formatting import count, visible
 from console.records.connection import explain
 from console.records.database import Records
 from console.records.runners import Limits
+from console.runner.policy import Policy
 from console.transfer.identity import RunnerIdentity, this_host
 from console.transfer.runner import Runner
 from console.transfer.sender import S3Sender
@@ -166,7 +167,8 @@ def _run_once(
 ) -> int:
     interrupted = _Signals()
     single = WatchOnce(records, _surroundings(records, sender, settings, tell), rules)
-    runner = Runner(records, sender, Limits.of(settings.transfer), kind="command", only=single.uploads)
+    policy = Policy.of(settings, rules=rules)
+    runner = Runner(records, sender, Limits.of(settings.transfer), kind="command", only=single.uploads, policy=policy)
     missing = [rule for rule in rules if not _is_there(rule.folder)]
     with interrupted.handled():
         runner.start()
@@ -226,6 +228,7 @@ class _Service:
         self._options = options
         self._notifier = Notifier(os.environ)
         identity = RunnerIdentity(deployment=records.deployment)
+        self._settings = settings
         self._runner = Runner(records, sender, Limits.of(settings.transfer), kind="watch", identity=identity)
         self._watches = WatchService(
             records, sender, settings.s3, settings.transfer, host=identity.host, holder=identity.name, tell=report
@@ -243,6 +246,7 @@ class _Service:
                 stack.callback(server.close)
             stack.callback(self._runner.stop, _STOP_SECONDS)
             stack.callback(self._watches.stop, _STOP_SECONDS)
+            self._runner.follow(Policy.of(self._settings, rules=rules))
             self._watches.start(rules)
             self._runner.start()
             self._notifier.ready(self._health()[1])
@@ -269,7 +273,9 @@ class _Service:
         """Rules alone: what is wrong in the new ones is said, and the old ones hold."""
         self._notifier.reloading()
         try:
-            self._watches.follow(rules_of(self._read_settings(), self._options))
+            rules = rules_of(self._read_settings(), self._options)
+            self._watches.follow(rules)
+            self._runner.follow(Policy.of(self._settings, rules=rules))
         except (ConsoleError, PyMongoError) as error:
             message = error.message if isinstance(error, ConsoleError) else str(error)
             _log.error("the rules stay as they are: %s", message)

@@ -28,6 +28,9 @@ Fields = dict[str, Any]
 NOW: Final = "$$NOW"
 OPEN: Final = (UploadStatus.PENDING.value, UploadStatus.PAUSED.value, UploadStatus.UPLOADING.value)
 LEASE_LIVE: Final = {"$gt": ["$lease.expires_at", NOW]}
+NOT_ALLOWED: Final = "NotAllowed"
+"""The `error.code` of an upload that a runner left for one that may carry it out."""
+_MOST_REFUSALS: Final = 100
 _IS_CANCEL: Final = {"$eq": ["$requested", Requested.CANCEL.value]}
 
 
@@ -99,6 +102,19 @@ def untidy() -> Filter:
     return {"status": UploadStatus.CANCELLED.value, "multipart.upload_id": {"$exists": True}, **free()}
 
 
+def refused(by: str, code: str, message: str) -> Fields:
+    """A runner may not carry it out, and neither may others that are `by` (`runner.policy`); it waits for one that may.
+
+    The oldest are forgotten where very many look at it: they refuse it once more.
+    """
+    known = {"$cond": [{"$isArray": "$refused_by"}, "$refused_by", []]}
+    others = {"$filter": {"input": known, "cond": {"$ne": ["$$this", literal(by)]}}}
+    return {
+        "refused_by": {"$slice": [{"$concatArrays": [others, [literal(by)]]}, -_MOST_REFUSALS]},
+        **failure(code, message),
+    }
+
+
 def claim(runner: str, lease_seconds: float, *, endpoint: Endpoint | None = None, to_host: str | None = None) -> Fields:
     """The runner takes it. `to_host` makes it that host's: else only a host that has gone could go on with it later.
 
@@ -113,11 +129,16 @@ def claim(runner: str, lease_seconds: float, *, endpoint: Endpoint | None = None
         "started_at": {"$ifNull": ["$started_at", NOW]},
         "finished_at": None,
         "rate": 0.0,
+        # Those that may not have it are no news any more.
+        "refused_by": "$$REMOVE",
+        "error": {"$cond": [{"$eq": ["$error.code", NOT_ALLOWED]}, None, "$error"]},
         "updated_at": NOW,
     }
 
 
-def completed(*, key: str, checksum: Checksum | None, etag: str | None, version_id: str | None) -> Fields:
+def completed(
+    *, key: str, checksum: Checksum | None, etag: str | None, version_id: str | None, result_seal: str | None = None
+) -> Fields:
     """S3 confirmed the object."""
     return {
         **_ended(UploadStatus.COMPLETED),
@@ -128,6 +149,7 @@ def completed(*, key: str, checksum: Checksum | None, etag: str | None, version_
         "checksum": literal(checksum.model_dump() if checksum else None),
         "etag": literal(etag),
         "version_id": literal(version_id),
+        "result_seal": literal(result_seal),
     }
 
 

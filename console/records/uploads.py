@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Collection as AnyOf
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from bson import ObjectId
 from bson.raw_bson import RawBSONDocument
-from pymongo import ASCENDING, DESCENDING, ReadPreference
+from pymongo import ASCENDING, DESCENDING, ReadPreference, UpdateOne
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
-from pymongo.errors import WriteError
+from pymongo.errors import BulkWriteError, WriteError
 from pymongo.read_concern import ReadConcern
 
 from console.events.decoding import RAW_CODEC, decoded
@@ -34,7 +35,9 @@ from console.models import (
 )
 from console.records.connection import MAJORITY, Document, words
 from console.records.new_upload import NewUpload
+from console.records.seals import Seals
 from console.records.transitions import (
+    NOT_ALLOWED,
     Fields,
     Filter,
     at_endpoint,
@@ -45,6 +48,7 @@ from console.records.transitions import (
     held_by,
     lease_until,
     let_go_since,
+    refused,
     stopped,
     tidied,
     unsettled,
@@ -54,6 +58,8 @@ from console.records.transitions import (
 _log = logging.getLogger(__name__)
 
 _MOST_AHEAD: Final = 500
+_MOST_LOOKS: Final = 20
+"""So many pages of documents that are all refused are gone through for one claim; the next goes on behind them."""
 _FINISHED: Final = [status.value for status in sorted(TERMINAL)]
 _FINISHED_ORDER: Final = [("finished_at", DESCENDING), ("_id", DESCENDING)]
 _SEARCHED: Final = ("filename", "path", "key", "bucket", "host", "status", "source", "error.code")
@@ -62,10 +68,23 @@ _SCHEME: Final = "s3://"
 _WAITING_ORDER: Final = [("priority", DESCENDING), ("created_at", ASCENDING), ("_id", ASCENDING)]
 
 
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Which documents a runner may carry out: why not, or None. `name` tells it from gates that answer otherwise."""
+
+    name: str
+    refuses: Callable[[Mapping[str, Any]], str | None]
+
+
+OPEN_GATE: Final = Gate("", lambda _: None)
+
+
 class Uploads:
     """The collection `uploads`. Thread-safe, as PyMongo's collection is."""
 
-    def __init__(self, collection: Collection[Document]) -> None:
+    def __init__(self, collection: Collection[Document], seals: Seals | None = None) -> None:
+        """`seals` are by default those of this user."""
+        self.seals = seals or Seals.of_this_user()
         # Transitions are read from the primary and written to the majority (design, rule 4).
         self.collection = collection.with_options(write_concern=MAJORITY, read_preference=ReadPreference.PRIMARY)
         self._raw: Collection[RawBSONDocument] = self.collection.with_options(codec_options=RAW_CODEC)
@@ -105,9 +124,16 @@ class Uploads:
         return self._insert([upload.claimed_document(now, runner, lease_seconds) for upload in uploads])
 
     def _insert(self, documents: list[Document]) -> list[Upload]:
+        uploads = [self.seal(document) for document in documents]
         if documents:
             self.collection.insert_many(documents, ordered=False)
-        return [Upload.model_validate(document) for document in documents]
+        return uploads
+
+    def seal(self, document: Document) -> Upload:
+        """Write into a new document that this user's process asks for it; gives it as an upload."""
+        upload = Upload.model_validate(document)
+        document["seal"] = self.seals.request(upload)
+        return upload.model_copy(update={"seal": document["seal"]})
 
     def get(self, ids: Iterable[object]) -> list[Document]:
         """The documents that exist, as they are, in the order of `ids`. Ids of another type than ours have none."""
@@ -136,28 +162,38 @@ class Uploads:
         only: Filter | None = None,
         at_work: AnyOf[ObjectId] = (),
         endpoint: Endpoint | None = None,
+        gate: Gate = OPEN_GATE,
     ) -> list[Upload]:
         """Take what may be taken, in order of priority and age: `slots` uploads, and further small ones.
 
         Further ones are taken while they have at most `most_bytes_ahead` bytes together, so that many small files cost
         few round trips and a large one is not kept from another runner. `at_work` are uploads that the
         runner has not let go of: they are not taken again, also when their lease ran out. Nothing is taken of another
-        S3 service than `endpoint`.
+        S3 service than `endpoint`. Those that `gate` refuses are left for another runner, with the reason; they stand
+        in nobody's way, however many they are.
         """
         conditions: list[Filter] = [claimable(host, dead), _of(endpoint), *([only] if only is not None else [])]
-        wanted: Filter = {"$and": conditions, "_id": {**_OURS}}
+        wanted: Filter = {"$and": conditions, "_id": {**_OURS}, "refused_by": {"$ne": gate.name}}
         if at_work:
             wanted["_id"]["$nin"] = list(at_work)
-        candidates: list[ObjectId] = []
-        ahead = 0
-        for document in self.read(wanted, ("size",), order=_WAITING_ORDER, limit=slots + _MOST_AHEAD):
-            if len(candidates) >= slots:
-                size = document.get("size")
-                ahead += size if isinstance(size, int) else 0
-                if ahead > most_bytes_ahead:
-                    break
-            candidates.append(document["_id"])
-        return self._take(runner, candidates, wanted, claim(runner, lease_seconds, endpoint=endpoint))
+        for _ in range(_MOST_LOOKS):
+            candidates: list[ObjectId] = []
+            refusals: dict[ObjectId, str] = {}
+            ahead = 0
+            for document in self.read(wanted, order=_WAITING_ORDER, limit=slots + _MOST_AHEAD):
+                if (reason := gate.refuses(document)) is not None:
+                    refusals[document["_id"]] = reason
+                    continue
+                if len(candidates) >= slots:
+                    size = document.get("size")
+                    ahead += size if isinstance(size, int) else 0
+                    if ahead > most_bytes_ahead:
+                        break
+                candidates.append(document["_id"])
+            self.refuse(gate, refusals, wanted)
+            if candidates or not refusals:
+                break
+        return self._take(runner, candidates, wanted, claim(runner, lease_seconds, endpoint=endpoint), gate)
 
     def claim_elsewhere(
         self,
@@ -167,23 +203,45 @@ class Uploads:
         *,
         lease_seconds: float,
         endpoint: Endpoint | None = None,
+        gate: Gate = OPEN_GATE,
     ) -> list[Upload]:
         """Take uploads of another host whose runner has gone, and make them this host's; the caller has seen that their
         files are here too."""
         wanted: Filter = {"$and": [claimable_elsewhere(), _of(endpoint)]}
-        return self._take(runner, list(ids), wanted, claim(runner, lease_seconds, endpoint=endpoint, to_host=host))
+        change = claim(runner, lease_seconds, endpoint=endpoint, to_host=host)
+        return self._take(runner, list(ids), wanted, change, gate)
 
-    def _take(self, runner: str, ids: list[ObjectId], wanted: Filter, change: Fields) -> list[Upload]:
+    def refuse(self, gate: Gate, reasons: Mapping[ObjectId, str], wanted: Filter) -> None:
+        """Leave documents that still match for a runner that may carry them out, and say why."""
+        changes = [
+            UpdateOne({"$and": [wanted, {"_id": upload_id}]}, [{"$set": refused(gate.name, NOT_ALLOWED, reason)}])
+            for upload_id, reason in reasons.items()
+        ]
+        try:
+            if changes:
+                self.collection.bulk_write(changes, ordered=False)
+        except BulkWriteError as error:  # the validator refuses one: that keeps no other from being left
+            _log.error("uploads that are left for other runners cannot be marked: %s", words(error))
+
+    def _take(self, runner: str, ids: list[ObjectId], wanted: Filter, change: Fields, gate: Gate) -> list[Upload]:
         if not ids:
             return []
         among: Filter = {"_id": {"$in": ids}}
         self._update_each(wanted, ids, change)
-        mine = {doc["_id"]: read_upload(doc) for doc in self.read({**among, **held_by(runner)})}
-        for broken in mine.values():
-            if isinstance(broken, UnreadableUpload):
-                ends = failed("InvalidRecord", broken.problem, multipart_gone=False)
-                self.collection.update_one({"_id": broken.id, **held_by(runner)}, [{"$set": ends}])
-        return [upload for upload_id in ids if isinstance(upload := mine.get(upload_id), Upload)]
+        mine: dict[ObjectId, Upload] = {}
+        for document in self.read({**among, **held_by(runner)}):
+            upload = read_upload(document)
+            # What is carried out is what was claimed: somebody may have changed it since it was looked at.
+            if (reason := gate.refuses(document)) is not None:
+                self._give_back(runner, upload.id, stopped(leaving=False) | refused(gate.name, NOT_ALLOWED, reason))
+            elif isinstance(upload, UnreadableUpload):
+                self._give_back(runner, upload.id, failed("InvalidRecord", upload.problem, multipart_gone=False))
+            else:
+                mine[upload.id] = upload
+        return [mine[upload_id] for upload_id in ids if upload_id in mine]
+
+    def _give_back(self, runner: str, upload_id: ObjectId, ends: Fields) -> None:
+        self.collection.update_one({"_id": upload_id, **held_by(runner)}, [{"$set": ends}])
 
     def _update_each(self, wanted: Filter, ids: Sequence[ObjectId], change: Fields) -> None:
         """One statement for all; where the server refuses it for the sake of one document (the validator does, of a
@@ -228,9 +286,10 @@ class Uploads:
         rows = decoded(self._raw.aggregate([{"$match": wanted}, {"$group": {"_id": "$lease.runner"}}]))
         return [row["_id"] for row in rows if type(row["_id"]) is str]
 
-    def holds_beside(self, runner: str, at_work: AnyOf[ObjectId]) -> bool:
+    def holds_beside(self, runner: str, at_work: AnyOf[ObjectId], gate: Gate = OPEN_GATE) -> bool:
         """Whether the runner holds an upload that may go on beside those that it is at work on: an answer was lost."""
         wanted: Filter = {**held_by(runner), "requested": Requested.RUN.value, "_id": {**_OURS, "$nin": list(at_work)}}
+        wanted["refused_by"] = {"$ne": gate.name}
         return self.collection.find_one(wanted, {"_id": 1}) is not None
 
     def requested_of(self, runner: str) -> dict[ObjectId, Requested]:
@@ -254,15 +313,32 @@ class Uploads:
     def to_tidy(
         self, runner: str, *, lease_seconds: float, limit: int = 10, endpoint: Endpoint | None = None
     ) -> list[Upload]:
-        """Take cancelled uploads that still have an open multipart upload, to abort those."""
-        wanted = {**untidy(), **_of(endpoint)}
-        ids = self.ids(wanted, limit=limit)
+        """Take cancelled uploads that still have an open multipart upload, to abort those. One that is not known for
+        ours may be another program's: it is left, and said."""
+        gate = Gate(self.seals.key_id, self._refuses_to_tidy)
+        wanted: Filter = {**untidy(), **_of(endpoint), "_id": {**_OURS}, "refused_by": {"$ne": gate.name}}
+        ids: list[ObjectId] = []
+        refusals: dict[ObjectId, str] = {}
+        for document in self.read(wanted):
+            if (reason := gate.refuses(document)) is None:
+                ids.append(document["_id"])
+            else:
+                refusals[document["_id"]] = reason
+            if len(ids) == limit or len(refusals) == _MOST_AHEAD:
+                break
+        self.refuse(gate, refusals, wanted)
         if not ids:
             return []
         lease = [{"$set": {"lease": lease_until(runner, lease_seconds)}}]
         self.collection.update_many({**wanted, "_id": {"$in": ids}}, lease)
         taken = self.read({"_id": {"$in": ids}, **_tidied_by(runner)})
         return [found for document in taken if isinstance(found := read_upload(document), Upload)]
+
+    def _refuses_to_tidy(self, document: Mapping[str, Any]) -> str | None:
+        upload = read_upload(document)
+        if isinstance(upload, UnreadableUpload) or self.seals.is_own_multipart(upload):
+            return None
+        return "its multipart upload stays open: nothing shows that one of this user's processes opened it (see sweep)"
 
     def tidied(self, runner: str, upload_id: ObjectId) -> None:
         """The multipart upload of a cancelled document is gone. (Else it is tried again once the lease ran out.)"""

@@ -7,7 +7,7 @@ is where several uploads went to one key: that of the upload which completed las
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -20,7 +20,7 @@ from console.records.intents import Outcome, remove, request_all
 from console.records.transitions import at_endpoint
 from console.records.uploads import Uploads
 from console.transfer.errors import TransferError
-from console.transfer.objects import ObjectReplaced
+from console.transfer.objects import NotOurs
 from console.transfer.sender import S3Sender
 
 _OBEY_SECONDS: Final = 10.0
@@ -53,6 +53,7 @@ def delete_all(records: Records, sender: S3Sender, ids: Sequence[ObjectId]) -> O
     for start in range(0, len(found), _AT_ONCE):
         some = found[start : start + _AT_ONCE]
         heirs = _heirs(records.uploads, some, sender.endpoint)
+        together = _of_one_object(some)
         for upload in some:
             if isinstance(upload, Upload) and upload.status is UploadStatus.UPLOADING:
                 # Parts that it has, or an object that it may still become, are known by its record alone.
@@ -60,9 +61,9 @@ def delete_all(records: Records, sender: S3Sender, ids: Sequence[ObjectId]) -> O
                 refused[upload.id] = f"{visible(runner)} has not let go of it yet: delete it again in a minute"
                 continue
             try:
-                if not _clear(sender, upload, has_object=upload.id not in heirs):
+                if not _clear(sender, upload, together, has_object=upload.id not in heirs):
                     kept[upload.id] = "the server cannot abort multipart uploads: the parts that arrived stay there"
-            except ObjectReplaced as error:
+            except NotOurs as error:
                 kept[upload.id] = error.message
             except TransferError as error:
                 refused[upload.id] = str(error)
@@ -138,12 +139,26 @@ def _heirs(uploads: Uploads, some: Sequence[Upload | UnreadableUpload], endpoint
     return heirs
 
 
-def _clear(sender: S3Sender, upload: Upload | UnreadableUpload, *, has_object: bool) -> bool:
+def _of_one_object(some: Iterable[Upload | UnreadableUpload]) -> dict[tuple[str, str], list[Upload]]:
+    """Uploads that completed at one key. One of them made the object, and they all go."""
+    together: dict[tuple[str, str], list[Upload]] = {}
+    for upload in some:
+        if isinstance(upload, Upload) and upload.status is UploadStatus.COMPLETED:
+            together.setdefault((upload.bucket, upload.key), []).append(upload)
+    return together
+
+
+def _clear(
+    sender: S3Sender,
+    upload: Upload | UnreadableUpload,
+    together: Mapping[tuple[str, str], Sequence[Upload]],
+    *,
+    has_object: bool,
+) -> bool:
     """Remove what the upload has in the bucket; whether nothing of it is left. A record that is none of ours has
     nothing there that we know of."""
     if not isinstance(upload, Upload):
         return True
-    is_clear = upload.multipart is None or sender.abort(upload, upload.multipart)
     if upload.status is UploadStatus.COMPLETED and has_object:
-        sender.delete(upload)
-    return is_clear
+        sender.delete(upload, together[upload.bucket, upload.key])
+    return upload.multipart is None or sender.abort(upload, upload.multipart)

@@ -39,6 +39,12 @@ def lock_directory() -> Path:
     return platformdirs.user_state_path("upload-console") / "runners"
 
 
+def lives_here(runner: str, directory: Path | None = None) -> bool:
+    """Whether a runner of this user lives on this host: it holds its lock file."""
+    path = _path_of(directory or lock_directory(), runner)
+    return path.exists() and not _is_free(path)
+
+
 class RunnerIdentity:
     """The name of a runner of this process, and its lock.
 
@@ -97,7 +103,11 @@ class RunnerIdentity:
             self._file.close()
 
     def _path_of(self, runner: str) -> Path:
-        return self._directory / f"{quote(runner, safe='')}{_SUFFIX}"
+        return _path_of(self._directory, runner)
+
+
+def _path_of(directory: Path, runner: str) -> Path:
+    return directory / f"{quote(runner, safe='')}{_SUFFIX}"
 
 
 def _is_free(path: Path) -> bool:

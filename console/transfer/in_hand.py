@@ -20,6 +20,7 @@ from console.models import Upload
 from console.records.progress import Progress
 from console.records.uploads import Uploads
 from console.records.writer import RecordWriter
+from console.runner.policy import Policy
 from console.transfer.errors import Stopped, TransferError
 from console.transfer.job import Confirmation
 from console.transfer.pace import Pace
@@ -34,6 +35,9 @@ _FEW_WAITING: Final = 256
 half of them, or all but few uploads, have been begun. What waits here no other runner can take."""
 _BEGINNERS: Final = 2
 """Threads that read and begin small files: where one hangs in a share that is gone, the other goes on."""
+
+_NOT_FOR_US: Final = frozenset({"PermissionDenied", "NotARegularFile"})
+"""Where others asked for the upload these are no failures of it: a runner of that user may read the file."""
 
 _log = logging.getLogger(__name__)
 
@@ -58,11 +62,14 @@ class InHand:
         sender: Sender,
         writer: RecordWriter,
         *,
+        policy: Callable[[], Policy],
         leaving: threading.Event,
         wants_more: Callable[[], None],
     ) -> None:
         self._sender = sender
         self._writer = writer
+        self._policy = policy
+        self._seals = uploads.seals
         self._settling = Settling(uploads, sender, writer, self._forget)
         self._leaving = leaving
         self._wants_more = wants_more
@@ -100,10 +107,12 @@ class InHand:
         if claimed and uploads:
             with self._lock:
                 self._pace.claimed()
-        for upload in uploads:
+        policy = self._policy()
+        for upload in map(policy.prepared, uploads):
             progress = Progress(upload.size, upload.current)
             control = TransferControl()
-            active = Active(upload, control, RecordJournal(upload, self._writer, progress, control), claimed_at)
+            journal = RecordJournal(upload, self._writer, progress, control, self._seals)
+            active = Active(upload, control, journal, claimed_at)
             self._writer.hold(upload.id, progress, upload.attempts)
             is_small = self._sender.takes(upload)
             with self._lock:
@@ -212,7 +221,10 @@ class InHand:
         except Stopped:
             self._settling.let_go(active, leaving=self._leaving.is_set())
         except TransferError as error:
-            self._settling.fail(active, error)
+            if error.code in _NOT_FOR_US and not active.journal.is_own:
+                self._settling.refuse(active, self._policy().gate, error.message)
+            else:
+                self._settling.fail(active, error)
         except Exception as error:  # noqa: BLE001 - a fault of ours must not leave an upload that nobody ends
             _log.exception("sending %s", active.upload.id)
             self._settling.fail(

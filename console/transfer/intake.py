@@ -18,7 +18,7 @@ from bson import ObjectId
 from console.choices import DuplicatePolicy
 from console.config import S3Settings, TransferSettings
 from console.errors import ConfigurationError
-from console.formatting import visible
+from console.formatting import as_text
 from console.keys import KeyFacts, KeyRefused, KeyTemplate
 from console.models import Source
 from console.records.new_upload import NewUpload
@@ -114,12 +114,3 @@ class Intake:
             endpoint=self._endpoint,
             folder_length=None if candidate.below is None else len(os.fsencode(candidate.below.rstrip("/"))),
         )
-
-
-def as_text(name: str) -> str:
-    """A name as BSON takes it: as it is where it is UTF-8, else escaped (`path_bytes` has the bytes)."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return visible(name)
-    return name

@@ -19,7 +19,7 @@ from console.transfer.checksums import Algorithm, Digests
 from console.transfer.control import Control, Journal
 from console.transfer.engine import Answer, ObjectSettings
 from console.transfer.errors import Stopped, TransferError
-from console.transfer.objects import StoredObject, head_object, stored_digest
+from console.transfer.objects import OWNER, StoredObject, head_object, stored_digest
 from console.transfer.plan import Part, plan_parts
 from console.transfer.pool import wait_for
 from console.transfer.retrying import RetryPolicy, ask, with_retries
@@ -51,6 +51,9 @@ class SendOptions:
         if upload.storage is not None:
             told = upload.storage.model_dump(exclude_none=True)
             options = replace(options, settings=replace(options.settings, **told))
+        if isinstance(upload, Upload):
+            marked = {**options.settings.metadata, OWNER: str(upload.id)}
+            options = replace(options, settings=replace(options.settings, metadata=marked))
         return options
 
 

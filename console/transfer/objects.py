@@ -5,7 +5,7 @@ Owns HeadObject and DeleteObject. Not here: comparing an object with a file (`ve
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -25,19 +25,31 @@ _READ_AT_ONCE: Final = 256 * 1024
 _ABSENT: Final = frozenset({"404", "NoSuchKey", "NotFound", "NoSuchVersion", "405"})
 
 
-class ObjectReplaced(TransferError):
-    """There is another object of that name by now; it is not deleted."""
+OWNER: Final = "upload-console-id"
+"""The metadata key by which an object says which upload made it. Whoever can write documents cannot write this."""
+
+
+class NotOurs(TransferError):
+    """Nothing shows that what a document names in S3 is the upload's own: it stays."""
+
+    def __init__(self, message: str, code: str = "NotAllowed") -> None:
+        super().__init__(code, message)
+
+
+class ObjectReplaced(NotOurs):
+    """There is another object of that name by now."""
 
     def __init__(self) -> None:
-        super().__init__("PreconditionFailed", "the object was replaced by another one since it was uploaded")
+        super().__init__("the object was replaced by another one since it was uploaded", "PreconditionFailed")
 
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """An object as HeadObject tells it; `size` in bytes."""
+    """An object as HeadObject tells it; `size` in bytes. `owner` is the upload that made it, if it says so."""
 
     size: int
     answer: Answer
+    owner: str | None = None
 
 
 def head_object(s3: S3Client, bucket: str, key: str, version_id: str | None = None) -> StoredObject | None:
@@ -56,7 +68,12 @@ def head_object(s3: S3Client, bucket: str, key: str, version_id: str | None = No
         if error.code in _ABSENT:
             return None
         raise
-    return StoredObject(require(found, "ContentLength"), read_answer(found))
+    return StoredObject(require(found, "ContentLength"), read_answer(found), _owner(found.get("Metadata") or {}))
+
+
+def _owner(metadata: Mapping[str, str]) -> str | None:
+    """Servers give the names of metadata in letters of either case."""
+    return next((value for name, value in metadata.items() if name.lower() == OWNER), None)
 
 
 def stored_digest(
@@ -107,22 +124,37 @@ def first_part_size(s3: S3Client, bucket: str, key: str, version_id: str | None 
 
 
 def delete_object(
-    s3: S3Client, bucket: str, key: str, *, etag: str | None, version_id: str | None = None, size: int | None = None
+    s3: S3Client,
+    bucket: str,
+    key: str,
+    *,
+    etag: str | None,
+    version_id: str | None = None,
+    size: int | None = None,
+    owners: Collection[str] = (),
+    is_vouched_for: bool = False,
 ) -> bool:
-    """Delete an object, unless it is another one by now than the one with that ETag, or where the server tells none,
-    with that size in bytes. Whether one was deleted.
+    """Delete an object that one of the uploads `owners` made. Whether one was deleted.
+
+    Where the object does not say who made it (a server that keeps no metadata), it goes if the record's own words are
+    vouched for, unless it is another one by now than the one with that ETag, or where the server tells none, with that
+    size in bytes.
 
     Raises:
-        ObjectReplaced: the object is another one. TransferError: as `errors.classify` sorts it.
+        NotOurs: the object is another one. TransferError: as `errors.classify` sorts it.
     """
     found = ask_patiently(lambda: head_object(s3, bucket, key, version_id))
     if found is None:
         require_bucket(s3, bucket)
         return False
+    if found.owner is not None and found.owner not in owners:
+        raise NotOurs(f"the object was made by upload {visible(found.owner)}, not by this one")
+    if found.owner is None and not is_vouched_for:
+        raise NotOurs("nothing shows that this upload made the object: it bears no mark of it")
     # Servers may give a multipart object another ETag on HEAD than on completion (rclone does): then only a
     # conditional delete could tell, which they do not know either.
     comparable = etag and found.answer.etag and ("-" in etag) == ("-" in found.answer.etag)
-    if comparable and found.answer.etag != etag:
+    if found.owner is None and comparable and found.answer.etag != etag:
         raise ObjectReplaced
     if not comparable and size is not None and found.size != size:
         raise ObjectReplaced

@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYetWritten
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bson import Int64
 
 from console.models import Multipart, Upload, stored_ns
 from console.records.progress import Progress
-from console.records.transitions import NOW, Fields, failure, literal, multipart_closed, multipart_opened
+from console.records.seals import Seals
+from console.records.transitions import NOW, Fields, completed, failure, literal, multipart_closed, multipart_opened
 from console.records.writer import RecordWriter
 from console.transfer.transfer_control import StopOrdered, StopReason, TransferControl
 
 if TYPE_CHECKING:
+    from console.transfer.job import Confirmation
     from console.transfer.source import FileState
 
 _LOOK_AGAIN_SECONDS: Final = 0.5
@@ -30,24 +33,36 @@ _PATIENCE_SECONDS: Final = 10.0
 
 
 class RecordJournal:
-    """Keeps one upload's document up to date while it is sent. Thread-safe."""
+    """Keeps one upload's document up to date while it is sent. Thread-safe.
 
-    def __init__(self, upload: Upload, writer: RecordWriter, progress: Progress, control: TransferControl) -> None:
-        self._id = upload.id
+    `upload` is the document as this claim left it, without what other runners write. A seal (`records.seals`) that was
+    ours is renewed with what it covers.
+    """
+
+    def __init__(
+        self,
+        upload: Upload,
+        writer: RecordWriter,
+        progress: Progress,
+        control: TransferControl,
+        seals: Seals | None = None,
+    ) -> None:
         self._writer = writer
         self._progress = progress
         self._control = control
-        self.multipart = upload.multipart
-        self.key = upload.key
+        self._seals = seals or Seals.of_this_user()
+        self.is_own = self._seals.is_own_request(upload)
+        self.upload = upload
 
     def multipart_opened(self, multipart: Multipart) -> None:
         """In the document before the first part is sent, so that a crash leaves nothing unknown in the bucket."""
-        self.multipart = multipart
-        self._write_durably(multipart_opened(multipart))
+        sealed = self._seals.multipart(self.upload, multipart)
+        self.upload = self.upload.model_copy(update={"multipart": sealed})
+        self._write_durably(multipart_opened(sealed))
 
     def multipart_closed(self) -> None:
         """The parts are gone."""
-        self.multipart = None
+        self.upload = self.upload.model_copy(update={"multipart": None})
         self._progress.confirmed(0)
         self._write_durably(multipart_closed())
 
@@ -63,7 +78,7 @@ class RecordJournal:
     def _make_sure_ours(self, patience: float) -> None:
         """Renew a lease that has run out. Raises `StopOrdered` where the upload is another runner's by now; returns
         also where there was no answer within `patience` seconds."""
-        renewed = self._writer.renew_if_over(self._id)
+        renewed = self._writer.renew_if_over(self.upload.id)
         if renewed is None:
             return
         until = time.monotonic() + patience
@@ -84,28 +99,45 @@ class RecordJournal:
 
     def noted(self, code: str, message: str) -> None:
         """Seen in the document, and in its events, as the last thing that went wrong."""
-        self._writer.write(self._id, failure(code, message))
+        self._writer.write(self.upload.id, failure(code, message))
 
     def file_changed(self, state: FileState) -> None:
         """The document describes the file that is sent."""
         self._progress.resized(state.size)
-        self._write_durably(
-            {
-                "size": Int64(state.size),
-                "mtime_ns": Int64(stored_ns(state.mtime_ns)),
-                "fingerprint": literal(state.fingerprint),
-                "updated_at": NOW,
-            }
-        )
+        changed = {"size": state.size, "mtime_ns": stored_ns(state.mtime_ns), "fingerprint": state.fingerprint}
+        fields = {
+            "size": Int64(state.size),
+            "mtime_ns": Int64(stored_ns(state.mtime_ns)),
+            "fingerprint": literal(state.fingerprint),
+        }
+        self._write_durably({**fields, **self._resealed(changed), "updated_at": NOW})
 
     def key_chosen(self, key: str) -> None:
         """The document names the object that is made."""
-        self.key = key
-        self._write_durably({"key": literal(key), "updated_at": NOW})
+        self._write_durably({"key": literal(key), **self._resealed({"key": key}), "updated_at": NOW})
+
+    def completed(self, sent: Confirmation) -> Fields:
+        """What the document says of the object that S3 confirmed."""
+        told: dict[str, Any] = {
+            "key": sent.key,
+            "checksum": sent.checksum,
+            "etag": sent.etag,
+            "version_id": sent.version_id,
+        }
+        seal = self._seals.result(self.upload.model_copy(update=told), was_found=sent.skipped)
+        return completed(**told, result_seal=seal)
+
+    def _resealed(self, changed: Mapping[str, Any]) -> Fields:
+        self.upload = self.upload.model_copy(update=dict(changed))
+        if not self.is_own:
+            return {}
+        seal = self._seals.request(self.upload)
+        self.upload = self.upload.model_copy(update={"seal": seal})
+        return {"seal": literal(seal)}
 
     def _write_durably(self, fields: Fields) -> None:
         """Wait for the write, also through an outage of MongoDB, but not when the transfer must stop."""
-        outcome: Future[bool] = self._writer.write(self._id, fields)
+        outcome: Future[bool] = self._writer.write(self.upload.id, fields)
         while True:
             try:
                 is_ours = outcome.result(_LOOK_AGAIN_SECONDS)

@@ -23,7 +23,9 @@ from console.records.database import Records
 from console.records.new_upload import NewUpload
 from console.records.runners import HEARTBEAT_SECONDS, LEAVING, Limits
 from console.records.transitions import Filter
+from console.records.uploads import Gate
 from console.records.writer import LEASE_SECONDS, RecordWriter
+from console.runner.policy import Policy
 from console.transfer.adoption import Adoption
 from console.transfer.identity import RunnerIdentity
 from console.transfer.in_hand import InHand, Room
@@ -43,7 +45,7 @@ class Runner:
     """Carries out uploads until stopped. One for a process is enough.
 
     `kind` (console, watch, command) and `details()` are what other hosts see of it. `only` bounds it to documents
-    that match.
+    that match. Without a `policy` it carries out what this user's own processes asked for, and nothing else.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Runner:
         kind: str,
         identity: RunnerIdentity | None = None,
         only: Filter | None = None,
+        policy: Policy | None = None,
         details: Callable[[], Mapping[str, Any]] = dict,
         lease_seconds: float = LEASE_SECONDS,
     ) -> None:
@@ -64,6 +67,7 @@ class Runner:
         self._kind = kind
         self._identity = identity or RunnerIdentity(deployment=records.deployment)
         self._only = only
+        self._policy = policy or Policy(seals=records.uploads.seals)
         self._details = details
         self._lease_seconds = lease_seconds
         self._writer = RecordWriter(
@@ -72,7 +76,12 @@ class Runner:
         self._wakeups = Wakeups(records, self.host)
         self._leaving = threading.Event()
         self._in_hand = InHand(
-            records.uploads, sender, self._writer, leaving=self._leaving, wants_more=self._wake_for_more
+            records.uploads,
+            sender,
+            self._writer,
+            policy=lambda: self._policy,
+            leaving=self._leaving,
+            wants_more=self._wake_for_more,
         )
         self._draining = False
         self._may_find_more = True
@@ -82,7 +91,7 @@ class Runner:
         self._stopping = threading.Lock()
         self._stopped: bool | None = None
         self._next_beat = 0.0
-        self._adoption = Adoption(records.uploads, self._identity, sender.is_here, lease_seconds, sender.endpoint)
+        self._adoption = Adoption(records.uploads, self._identity, self._is_here, lease_seconds, sender.endpoint)
         self._tidier = Tidier(records, sender, self.name, self._adoption.dead, lease_seconds)
         self._thread = threading.Thread(target=self._run, name="runner", daemon=True)
 
@@ -100,6 +109,16 @@ class Runner:
     def limits(self) -> Limits:
         """The limits that hold now."""
         return self._limits
+
+    @property
+    def gate(self) -> Gate:
+        """Which uploads it may carry out."""
+        return self._policy.gate
+
+    def follow(self, policy: Policy) -> None:
+        """Do what this policy allows from now on."""
+        self._policy = policy
+        self._wakeups.wake()
 
     def start(self) -> None:
         """Begin to claim."""
@@ -236,12 +255,13 @@ class Runner:
             self._claim_into(room, own=True)
             # Where there was little room, or others were older, some may be left.
             self._claim_may_be_lost = True  # also where this look fails
-            is_left = self._records.uploads.holds_beside(self.name, self._in_hand.ids())
+            is_left = self._records.uploads.holds_beside(self.name, self._in_hand.ids(), self.gate)
             self._claim_may_be_lost = self._insert_may_be_lost = is_left
 
     def _claim_into(self, room: Room, *, own: bool) -> None:
         """Claim, and take in hand. `own`: also what the runner may hold without knowing of it."""
         at_work = self._in_hand.ids()
+        gate = self.gate
         idle, takeable = self._adoption.takeable(at_work, own=own)
         self._claim_may_be_lost = True
         claimed = self._records.uploads.claim(
@@ -254,6 +274,7 @@ class Runner:
             only=takeable if self._only is None else {"$and": [self._only, takeable]},
             at_work=at_work,
             endpoint=self._sender.endpoint,
+            gate=gate,
         )
         if not claimed and room.slots and self._only is None:
             elsewhere = self._adoption.takeable_elsewhere(at_work)[: room.slots]
@@ -263,11 +284,16 @@ class Runner:
                 elsewhere,
                 lease_seconds=self._lease_seconds,
                 endpoint=self._sender.endpoint,
+                gate=gate,
             )
         # Where no slot was free, the next one may only have been too large to wait here.
         self._may_find_more = bool(claimed) or not room.slots
         self._claim_may_be_lost = False
         self._in_hand.take(claimed, claimed=True)
+
+    def _is_here(self, upload: Upload) -> bool:
+        """Whether it may be carried out, and its file is seen: one that may not be read is not even looked at."""
+        return self._policy.refuses(upload) is None and self._sender.is_here(self._policy.prepared(upload))
 
     def _wake_for_more(self) -> None:
         if self._may_find_more:

@@ -10,7 +10,7 @@ Owns turning settings into a transport and options. Not here: how an upload is s
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -19,6 +19,7 @@ from console.formatting import visible
 from console.models import Multipart, Upload
 from console.records.new_upload import NewUpload
 from console.records.runners import Limits
+from console.records.seals import Seals
 from console.records.uploads import Uploads
 from console.transfer.address import endpoint_of
 from console.transfer.client import ClientOptions
@@ -27,11 +28,11 @@ from console.transfer.engine import ObjectSettings
 from console.transfer.errors import TransferError
 from console.transfer.job import Confirmation, SendOptions
 from console.transfer.multipart import abort
-from console.transfer.objects import delete_object
+from console.transfer.objects import NotOurs, delete_object, head_object
 from console.transfer.orphans import YOUNGEST_SECONDS, Orphan, abort_orphans, find_orphans
 from console.transfer.plan import USUAL_PART_SIZE
 from console.transfer.presign import presign_download
-from console.transfer.retrying import RetryPolicy, ask
+from console.transfer.retrying import RetryPolicy, ask, ask_patiently
 from console.transfer.send import send
 from console.transfer.small_files import Cancel, Ended, SmallFiles
 from console.transfer.source import SourceFile
@@ -93,6 +94,7 @@ class S3Sender:
             retry=retry or RetryPolicy(retries=transfer.retries, outage_seconds=transfer.outage_seconds),
         )
         self._uploads = transfer.parallel_uploads
+        self._seals = Seals.of_this_user()
         self._small_files = SmallFiles(self._transport, self._options)
 
     @property
@@ -133,12 +135,19 @@ class S3Sender:
         return self._small_files.begin(upload, journal, control, ended)
 
     def abort(self, upload: Upload, multipart: Multipart) -> bool:
-        """Drop the parts of an open multipart upload; False where the server cannot. Raises `TransferError`."""
+        """Drop the parts of an open multipart upload; False where the server cannot. Raises `TransferError`; `NotOurs`
+        where it may be another program's."""
         self._require_here(upload)
+        if not self._seals.is_own_multipart(upload.model_copy(update={"multipart": multipart})):
+            raise NotOurs("nothing shows that one of this user's processes opened the multipart upload")
         return abort(self._transport.s3, upload.bucket, upload.key, multipart.upload_id)
 
-    def delete(self, upload: Upload) -> bool:
-        """Delete an upload's object, unless it was replaced since. Raises `TransferError`."""
+    def delete(self, upload: Upload, others: Collection[Upload] = ()) -> bool:
+        """Delete an upload's object, if it made it, or one of the `others` whose object is to go too.
+
+        Raises:
+            NotOurs: it is another one. TransferError: as `errors.classify` sorts it.
+        """
         self._require_here(upload)
         return delete_object(
             self._transport.s3,
@@ -147,7 +156,14 @@ class S3Sender:
             etag=upload.etag,
             version_id=upload.version_id,
             size=upload.size,
+            owners={str(owner.id) for owner in (upload, *others)},
+            is_vouched_for=self._seals.made(upload),
         )
+
+    def made(self, upload: Upload) -> bool:
+        """Whether the object under its key bears the upload's mark. Raises `TransferError`."""
+        found = ask_patiently(lambda: head_object(self._transport.s3, upload.bucket, upload.key, upload.version_id))
+        return found is not None and found.owner == str(upload.id)
 
     def verify(self, upload: Upload, control: Control | None = None) -> Comparison:
         """Compare object and file again; reads the whole file. Raises `TransferError`, and as `control` does."""

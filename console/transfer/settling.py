@@ -16,8 +16,8 @@ from pymongo.errors import PyMongoError
 
 from console.models import Upload
 from console.records.connection import words
-from console.records.transitions import Fields, completed, failed, stopped
-from console.records.uploads import Uploads
+from console.records.transitions import NOT_ALLOWED, Fields, failed, refused, stopped
+from console.records.uploads import Gate, Uploads
 from console.records.writer import RecordWriter
 from console.transfer.errors import TransferError
 from console.transfer.job import Confirmation
@@ -61,7 +61,7 @@ class Settling:
 
     def complete(self, active: Active, sent: Confirmation) -> None:
         """S3 confirmed the object."""
-        fields = completed(key=sent.key, checksum=sent.checksum, etag=sent.etag, version_id=sent.version_id)
+        fields = active.journal.completed(sent)
 
         def settled(outcome: Future[bool]) -> None:
             is_refused = not outcome.cancelled() and outcome.exception() is None and not outcome.result()
@@ -76,6 +76,10 @@ class Settling:
         """It cannot go on; after a final error nothing of it is left in the bucket."""
         gone = error.verdict is Verdict.FINAL and self._abort(active)
         self._settle(active, failed(error.code, error.message, multipart_gone=gone))
+
+    def refuse(self, active: Active, gate: Gate, reason: str) -> None:
+        """This runner may not read the file, but whoever asked for it was not this user: somebody else may."""
+        self._settle(active, stopped(leaving=False) | refused(gate.name, NOT_ALLOWED, reason))
 
     def let_go(self, active: Active, *, leaving: bool) -> None:
         """The transfer stopped: leave the document to whoever is next, or settle what was requested.
@@ -111,5 +115,4 @@ class Settling:
     def _abort(self, active: Active) -> bool:
         """Whether nothing is left in the bucket."""
         # Under the key where it was opened, which may be another one than claimed (duplicates: new_name).
-        opened = {"key": active.journal.key, "multipart": active.journal.multipart}
-        return is_aborted(self._sender, active.upload.model_copy(update=opened))
+        return is_aborted(self._sender, active.journal.upload)

@@ -133,6 +133,10 @@ _EXPLANATIONS: Final[dict[str, Explanation]] = {
     "XMinioStorageFull": _person("the server's disk is full", "Make room on the server, then retry."),
     "InsufficientStorage": _person("the server's disk is full", "Make room on the server, then retry."),
     "PermissionDenied": _person("the file may not be read", "Give this user the right to read it, then retry."),
+    "NotAllowed": _person(
+        "left for a runner that may carry it out",
+        "Start one as the user who recorded it, or extend transfer.roots or transfer.destinations.",
+    ),
     "ReadFailed": _person("the file could not be read", "Check the disk or the network share, then retry."),
     # Answers to HEAD have no body, and so no code but their status.
     "301": _person("the bucket is in another region", "Set s3.region to the bucket's region."),

@@ -126,6 +126,10 @@ class Aftercare:
             return
         if upload.checksum is None or not upload.checksum.is_confirmed:
             self._fail(upload, "stays where it is: S3 confirmed no checksum for it")
+        elif not self._is_of_this_rule(upload):
+            self._fail(upload, "stays where it is: its record is none of this watch's, whatever it says")
+        elif not self._is_proven(upload):
+            self._fail(upload, "stays where it is: nothing shows that the object its record names is this file's")
         elif self._open_files.is_open_for_writing(upload.os_path):
             self._fail(upload, "stays where it is for now: a process has it open for writing")
         elif not self._is_outdated(upload):
@@ -143,6 +147,23 @@ class Aftercare:
             return None
         is_same = size_and_time(status) == (upload.size, upload.mtime_ns) and stat.S_ISREG(status.st_mode)
         return status if is_same else None
+
+    def _is_of_this_rule(self, upload: Upload) -> bool:
+        """Anybody may write a record with a watch in it: the rule is asked, not the record."""
+        watched, here = upload.watch, self._destination
+        named = (watched.rule, watched.scope) if watched is not None else ()
+        return named == (self._rule.title, here.scope) and upload.bucket == here.bucket
+
+    def _is_proven(self, upload: Upload) -> bool:
+        """Whether S3 has the file: one of this user's processes saw that confirmed, or, where another user's or host's
+        sent it, the object bears the upload's mark and holds what the file holds now."""
+        if self._sent.is_confirmed(upload):
+            return True
+        try:
+            return self._verifier.made(upload) and self._verifier.verify(upload).same is True
+        except (TransferError, ConsoleError) as error:
+            self._trouble(f"{visible(upload.path)}: {error.message}")
+            return False
 
     def _is_outdated(self, upload: Upload) -> bool:
         """There is a later upload of the file: that one decides."""

@@ -16,18 +16,17 @@ from typing import Final
 from bson import ObjectId
 
 from console.config import S3Settings, TransferSettings
-from console.formatting import visible
+from console.formatting import as_text, visible
 from console.keys import KeyRefused, clean_key
-from console.models import Source, Storage, Upload, Watched, stored_ns
+from console.models import Source, Upload, Watched, stored_ns
 from console.records.new_upload import NewUpload
-from console.transfer.intake import Intake, as_text
+from console.transfer.intake import Intake
 from console.transfer.refusal import Refusal
 from console.transfer.selection import Candidate
 from console.watch.at_rest import Found
 from console.watch.rules import WatchRule
 
 _DIGEST_BYTES: Final = 16
-_STORAGE: Final = ("storage_class", "server_side_encryption", "kms_key_id", "metadata", "tags")
 
 
 class Destination:
@@ -65,8 +64,7 @@ class Destination:
         self._below = rule.below
         self.duplicates = rule.duplicates or transfer.duplicates
         self._priority = rule.priority
-        chosen = {name: value for name in _STORAGE if (value := getattr(rule, name)) is not None}
-        self._storage = Storage(**chosen) if chosen else None
+        self._storage = rule.storage
 
     def upload(self, file: Found) -> NewUpload | Refusal:
         """The upload of a file as it is now, or why there can be none."""

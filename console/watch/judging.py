@@ -48,6 +48,10 @@ class Verifier(Protocol):
         """Which S3 service that is."""
         ...
 
+    def made(self, upload: Upload) -> bool:
+        """Whether the object bears the upload's mark. Raises `TransferError`."""
+        ...
+
     def verify(self, upload: Upload, control: Control | None = None) -> Comparison:
         """Compare file and object as both are now. Raises `TransferError`."""
         ...

@@ -15,10 +15,10 @@ from pymongo import ReturnDocument
 from pymongo.collection import Collection
 from pymongo.database import Database
 
+from console.formatting import as_text
 from console.records.connection import MAJORITY, Document
 from console.records.transitions import NOW, literal
 from console.records.uploads import Uploads
-from console.transfer.intake import as_text
 from console.transfer.refusal import Refusal
 
 HEARTBEAT_SECONDS: Final = 2.0

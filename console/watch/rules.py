@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -27,6 +27,9 @@ from console.files.beneath import absolute
 from console.formatting import visible
 from console.keys import KeyTemplate, parse_destination
 from console.setting_types import Size
+
+if TYPE_CHECKING:
+    from console.models import Storage
 
 _HOUR: Final = 3600.0
 _DAY: Final = 86_400.0
@@ -95,11 +98,12 @@ def _several(value: Any) -> Any:
     return value
 
 
-_LIST: Final = (BeforeValidator(_several), Field(strict=False))
+LIST: Final = (BeforeValidator(_several), Field(strict=False))
 Folder = Annotated[Path, Field(strict=False), AfterValidator(_absolute)]
-Patterns = Annotated[tuple[Annotated[str, AfterValidator(_pattern)], ...], *_LIST]
-Suffixes = Annotated[tuple[Annotated[str, AfterValidator(_suffix)], ...], *_LIST]
-MediaTypes = Annotated[tuple[Annotated[str, AfterValidator(_media_type)], ...], *_LIST]
+DestinationUrl = Annotated[str, AfterValidator(_destination)]
+Patterns = Annotated[tuple[Annotated[str, AfterValidator(_pattern)], ...], *LIST]
+Suffixes = Annotated[tuple[Annotated[str, AfterValidator(_suffix)], ...], *LIST]
+MediaTypes = Annotated[tuple[Annotated[str, AfterValidator(_media_type)], ...], *LIST]
 
 
 class WatchRule(BaseModel):
@@ -115,7 +119,7 @@ class WatchRule(BaseModel):
     ignore_temporary: bool = True
     follow_symlinks: bool = False
 
-    to: Annotated[str, AfterValidator(_destination)] | None = None
+    to: DestinationUrl | None = None
     key_template: Annotated[str, AfterValidator(_template)] | None = None
     storage_class: str | None = None
     server_side_encryption: Encryption | None = None
@@ -177,6 +181,14 @@ class WatchRule(BaseModel):
     def below(self) -> str | None:
         """The folder below which no link is followed; None where they all are."""
         return None if self.follow_symlinks else str(self.folder)
+
+    @property
+    def storage(self) -> Storage | None:
+        """How its objects are kept, where that is not as the settings have it."""
+        from console.models import Storage  # brings BSON, and every start reads a configuration
+
+        chosen = {name: value for name in Storage.model_fields if (value := getattr(self, name)) is not None}
+        return Storage(**chosen) if chosen else None
 
     @property
     def destination(self) -> tuple[str, str] | None:

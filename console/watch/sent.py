@@ -19,13 +19,13 @@ from bson import Int64, ObjectId
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from console.errors import MongoUnsuitable
+from console.formatting import as_text
 from console.models import Endpoint, Requested, Upload, UploadStatus, read_upload, stored_ns
 from console.records.connection import Document
 from console.records.intents import request_all
 from console.records.new_upload import NewUpload
 from console.records.transitions import NOW, OPEN, Fields, Filter, at_endpoint, free, literal
 from console.records.uploads import Uploads
-from console.transfer.intake import as_text
 from console.watch.at_rest import Found
 
 T = TypeVar("T")
@@ -227,6 +227,8 @@ class SentFiles:
             return ours
         try:
             documents = [upload.document(_moment_after(record)) for upload, record in uploads]
+            for document in documents:
+                self._uploads.seal(document)
             self._collection.insert_many(documents, ordered=False)
         except BulkWriteError as error:
             refused = error.details.get("writeErrors", ())
@@ -240,21 +242,33 @@ class SentFiles:
     def arm(self, record: Record, upload: NewUpload) -> bool:
         """Let a waiting or failed upload be that of the file as it is now, and pending; False if somebody was faster.
 
-        Parts that have arrived are checked against the file when it is sent: they stay, and with them their key.
+        Parts that have arrived are checked against the file when it is sent: they stay, and with them their key. But
+        of a record that others changed nothing stays: its key could be any.
         """
+        current = self.upload(record.id)
+        if current is None:
+            return False
+        seals = self._uploads.seals
+        changed = {**_of_file(upload), "content_type": upload.content_type}
+        is_own = seals.is_own_request(current)
+        keeps_parts = is_own and seals.is_own_multipart(current)
+        if not is_own:
+            changed |= {"endpoint": upload.endpoint, "bucket": upload.bucket, "duplicates": upload.duplicates}
+            changed |= {"storage": upload.storage.model_dump(exclude_none=True) if upload.storage else None}
+        if not keeps_parts:
+            changed |= {"key": upload.key, "multipart": None, "current": Int64(0), "percentage": 0.0}
+        changed["seal"] = seals.request(_with(current, changed))
         mine: Filter = {"_id": record.id, "watch.digest": record.digest, **_ARMABLE, **free()}
         fields: Fields = {
-            **{name: literal(value) for name, value in _of_file(upload).items()},
+            **{name: literal(value) for name, value in changed.items()},
             "host": literal(upload.host),
-            "content_type": literal(upload.content_type),
             "status": UploadStatus.PENDING.value,
             "requested": Requested.RUN.value,
             "lease": None,
             "finished_at": None,
+            "refused_by": "$$REMOVE",
             "updated_at": NOW,
         }
-        if not record.has_parts:
-            fields |= {"key": literal(upload.key), "current": Int64(0), "percentage": 0.0}
         return self._update(mine, [{"$set": fields}])
 
     def supersede(self, record: Record) -> None:
@@ -263,16 +277,32 @@ class SentFiles:
 
     def follow(self, record: Record, upload: NewUpload) -> bool:
         """Let a completed upload be that of the same file under its new name or time; False if somebody was faster."""
+        current = self.upload(record.id)
+        if current is None:
+            return False
         mine: Filter = {"_id": record.id, "watch.digest": record.digest, "status": UploadStatus.COMPLETED.value}
-        fields = {name: literal(value) for name, value in _of_file(upload).items()}
-        return self._update(mine, [{"$set": {**fields, "updated_at": NOW}}])
+        return self._update(mine, [{"$set": {**self._followed(current, upload), "updated_at": NOW}}])
 
     def moved(self, upload: Upload, moved: NewUpload) -> bool:
         """Let a completed upload be that of its file in the place where a watch has put it."""
         digest = upload.watch.digest if upload.watch is not None else ""
         mine: Filter = {"_id": upload.id, "watch.digest": digest, "status": UploadStatus.COMPLETED.value}
-        fields = {name: literal(value) for name, value in _of_file(moved).items()}
-        return self._update(mine, [{"$set": {**fields, "updated_at": NOW}}])
+        return self._update(mine, [{"$set": {**self._followed(upload, moved), "updated_at": NOW}}])
+
+    def _followed(self, current: Upload, upload: NewUpload) -> Fields:
+        """What makes a record that of the file under another name or time; its seals go on to vouch for it."""
+        seals = self._uploads.seals
+        changed = _of_file(upload)
+        followed = _with(current, changed)
+        if seals.is_own_request(current):
+            changed["seal"] = seals.request(followed)
+        if seals.is_own_result(current):
+            changed["result_seal"] = seals.result(followed, was_found=not seals.made(current))
+        return {name: literal(value) for name, value in changed.items()}
+
+    def is_confirmed(self, upload: Upload) -> bool:
+        """Whether one of this user's processes saw S3 confirm the object of the file as the record has it."""
+        return self._uploads.seals.is_own_result(upload)
 
     def upload(self, upload_id: ObjectId) -> Upload | None:
         """The whole document; None where it is of another S3 service."""
@@ -371,6 +401,11 @@ def _status(document: Mapping[str, Any]) -> UploadStatus:
 
 def _open(host: str, rule: str) -> Filter:
     return {"host": host, "status": {"$in": list(OPEN)}, "watch.rule": rule}
+
+
+def _with(upload: Upload, changed: Document) -> Upload:
+    """The upload as it is once its document has changed."""
+    return Upload.model_validate({**upload.model_dump(by_alias=True), **changed})
 
 
 def _of_file(upload: NewUpload) -> Document:

@@ -47,13 +47,14 @@ def feed(monkeypatch: pytest.MonkeyPatch) -> type[Feed]:
         coming = ([FeedState(True)], [])
 
     monkeypatch.setattr(carry, "ChangeFeed", ThisFeed)
+    monkeypatch.setattr(carry, "lives_here", lambda runner: runner == "somebody")
     return ThisFeed
 
 
 def carrier(report: Any, documents: Sequence[dict[str, Any]] = ()) -> Carrier:
     records: Any = SimpleNamespace(
         uploads=SimpleNamespace(collection=None, get=lambda ids: [found for found in documents if found["_id"] in ids]),
-        runners=SimpleNamespace(live=lambda host, kinds, endpoint: ["somebody"]),
+        runners=SimpleNamespace(live=lambda host, kinds, endpoint: [SimpleNamespace(runner="somebody")]),
     )
     sender: Any = SimpleNamespace(endpoint=Endpoint(("http://s3",)))
     nothing: Any = None

@@ -50,8 +50,14 @@ def put(
     live: bool = True,
     **fields: Any,
 ) -> ObjectId:
-    """A document in any state, as if it had come there; with a lease of `runner` that is live or has run out."""
+    """A document in any state, as if it had come there; with a lease of `runner` that is live or has run out. A
+    multipart upload in it is one that a process of this user opened.
+    """
     document = new_upload().document(datetime.now(UTC), status) | {"requested": requested.value} | fields
+    if document["multipart"] is not None:
+        upload = Upload.model_validate(document)
+        assert upload.multipart is not None
+        document["multipart"] = uploads.seals.multipart(upload, upload.multipart).model_dump()
     if runner is not None:
         document["lease"] = {"runner": runner, "expires_at": datetime.now(UTC) + FAR_AHEAD if live else LONG_AGO}
     uploads.collection.insert_one(document)

@@ -29,7 +29,7 @@ from pymongo.collection import Collection
 from pymongo.errors import AutoReconnect
 
 from console import models
-from console.models import Multipart, Requested
+from console.models import Multipart, Requested, Upload
 from console.records.intents import change_priority, remove, request_all, retry_all
 from console.records.progress import Progress
 from console.records.transitions import Fields, completed, failed, may_become, multipart_opened, stopped
@@ -263,8 +263,9 @@ class Life(RuleBasedStateMachine):
         runner, upload_id = chosen
         before = self.document(upload_id)
         may = runner.holds(before, upload_id)
+        sealed = self.uploads.seals.multipart(Upload.model_validate(before), MULTIPART) if before else MULTIPART
         with lost_answers(lost):
-            assert self.write(runner, upload_id, multipart_opened(MULTIPART), lets_go=False) is may
+            assert self.write(runner, upload_id, multipart_opened(sealed), lets_go=False) is may
         if not may:
             assert self.document(upload_id) == before
             runner.held.pop(upload_id)  # it has heard now that the claim is over

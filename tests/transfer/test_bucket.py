@@ -88,7 +88,7 @@ def test_odd_keys_all_the_way(transport: Transport, s3, bucket: str, make_file: 
         link = presign_download(transport.s3, bucket, key, lifetime_seconds=3600)
         with urllib.request.urlopen(link) as answer:
             assert answer.read() == path.read_bytes()
-        assert delete_object(transport.s3, bucket, key, etag=done.etag)
+        assert delete_object(transport.s3, bucket, key, etag=done.etag, owners=[str(upload.id)])
         assert head_object(transport.s3, bucket, key) is None
 
 

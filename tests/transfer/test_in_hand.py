@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from console.models import Multipart
+from console.records.seals import Seals
 from console.records.uploads import Uploads
 from console.records.writer import RecordWriter
+from console.runner.policy import Policy
 from console.transfer.in_hand import InHand, Room
 from console.transfer.transfer_control import StopReason, TransferControl
 
@@ -56,7 +58,12 @@ def in_hand(sender: Sends, wants_more: threading.Semaphore, database: Any) -> It
     writer = RecordWriter(database["uploads"], "r", on_lost=lambda upload_id, attempt: None)
     any_sender: Any = sender
     held = InHand(
-        Uploads(database["uploads"]), any_sender, writer, leaving=threading.Event(), wants_more=wants_more.release
+        Uploads(database["uploads"]),
+        any_sender,
+        writer,
+        policy=Policy,
+        leaving=threading.Event(),
+        wants_more=wants_more.release,
     )
     yield held
     held.leave()
@@ -119,7 +126,9 @@ def test_the_parts_of_what_was_lost_are_those_of_its_new_runner(
     """Only without a document nobody would ever know of them."""
     path = tmp_path / "file.bin"
     path.write_bytes(b"bytes")
-    upload = an_upload(path, "bucket", multipart=Multipart(upload_id="begun", part_size=8))
+    upload = an_upload(path, "bucket")
+    begun = Seals.of_this_user().multipart(upload, Multipart(upload_id="begun", part_size=8))
+    upload = upload.model_copy(update={"multipart": begun})
     if not is_deleted:
         database["uploads"].insert_one({"_id": upload.id})
     in_hand.take([upload], claimed=True)

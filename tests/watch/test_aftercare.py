@@ -7,7 +7,7 @@ import os
 import threading
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from bson import ObjectId
@@ -195,25 +195,47 @@ def test_a_file_that_somebody_has_open_for_writing_stays(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("same", "is_newest", "stays"), [(True, True, False), (None, True, True), (False, True, True), (True, False, True)]
+    ("changed", "stays"),
+    [
+        ({}, False),
+        ({"same": None}, True),
+        ({"same": False}, True),
+        ({"is_newest": False}, True),
+        ({"is_confirmed": False}, True),
+        ({"is_confirmed": False, "made": True}, False),
+        ({"is_confirmed": False, "made": True, "same": None}, True),
+        ({"rule": "another"}, True),
+        ({"bucket": "another"}, True),
+    ],
 )
 def test_only_what_is_surely_in_s3_and_has_no_later_upload_is_deleted(
-    tmp_path: Path, same: bool | None, is_newest: bool, stays: bool
+    tmp_path: Path, changed: dict[str, Any], stays: bool
 ) -> None:
-    """Where only the size can be compared, nobody knows."""
+    """Where only the size can be compared, nobody knows; where a process of this user saw no object confirmed, the
+    object must say that the upload made it; and a record is asked for by the rule, whatever it says.
+    """
+    case = {"same": True, "is_newest": True, "is_confirmed": True, "made": False, "rule": "in", "bucket": "bucket"}
+    case |= changed
     path = tmp_path / "a.txt"
     path.write_text("content")
     upload = an_upload(
         path,
-        "bucket",
+        case["bucket"],
         status="completed",
         checksum={"algorithm": "CRC32", "value": "x", "kind": "FULL_OBJECT", "confirmed": "checksum"},
-        watch={"rule": "in", "scope": "here", "digest": "d"},
+        watch={"rule": case["rule"], "scope": "here", "digest": "d"},
     )
-    newest = SimpleNamespace(id=upload.id if is_newest else ObjectId())
-    sent: Any = SimpleNamespace(upload=lambda upload_id: upload, newest=lambda paths: {str(path): newest})
-    verifier: Any = SimpleNamespace(verify=lambda upload: Comparison(same, "compared"))
-    rule, nothing = WatchRule.model_validate({"folder": str(tmp_path), "after": "delete"}), cast(Any, None)
-    care = aftercare.Aftercare(rule, nothing, sent, verifier, tell=lambda note: None, trouble=lambda problem: None)
+    newest = SimpleNamespace(id=upload.id if case["is_newest"] else ObjectId())
+    sent: Any = SimpleNamespace(
+        upload=lambda upload_id: upload,
+        newest=lambda paths: {str(path): newest},
+        is_confirmed=lambda upload: case["is_confirmed"],
+    )
+    verifier: Any = SimpleNamespace(
+        verify=lambda upload: Comparison(case["same"], "compared"), made=lambda upload: case["made"]
+    )
+    destination: Any = SimpleNamespace(scope="here", bucket="bucket")
+    rule = WatchRule.model_validate({"folder": str(tmp_path), "after": "delete", "name": "in"})
+    care = aftercare.Aftercare(rule, destination, sent, verifier, tell=lambda note: None, trouble=lambda problem: None)
     care._care_for(upload.id)
     assert path.exists() is stays

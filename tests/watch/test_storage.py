@@ -14,8 +14,10 @@ from moto.server import ThreadedMotoServer
 
 from console.config import Settings, load
 from console.models import Upload
+from console.transfer.address import endpoint_name
 from console.transfer.control import Unattended
 from console.transfer.job import Confirmation
+from console.transfer.objects import OWNER
 from console.transfer.sender import S3Sender
 from console.watch.destination import Destination
 from console.watch.rules import WatchRule
@@ -59,16 +61,19 @@ def settings_of(endpoint: str) -> Settings:
 
 def found_by(rule: WatchRule, settings: Settings) -> dict[str, Upload]:
     """The documents of the files in the rule's folder, by their names."""
-    destination = Destination(rule, settings.s3, settings.transfer, host="h", endpoint="http://s3")
+    destination = Destination(
+        rule, settings.s3, settings.transfer, host="h", endpoint=endpoint_name(str(settings.s3.endpoint_url))
+    )
     made = [destination.upload(found) for found in Scanner(rule).files()]
     return {new.filename: Upload.model_validate(new.document(datetime.now(UTC))) for new in made}
 
 
-def assert_kept_as_the_rule_says(client: S3Client, key: str) -> None:
+def assert_kept_as_the_rule_says(client: S3Client, upload: Upload) -> None:
+    key = upload.key
     head = client.head_object(Bucket="kept", Key=key)
     assert head["StorageClass"] == "STANDARD_IA"
     assert head["ServerSideEncryption"] == "AES256"
-    assert head["Metadata"] == {"origin": "scanner"}
+    assert head["Metadata"] == {"origin": "scanner", OWNER: str(upload.id)}
     tags = client.get_object_tagging(Bucket="kept", Key=key)["TagSet"]
     assert tags == [{"Key": "retention", "Value": "1 year"}]
 
@@ -83,7 +88,7 @@ def test_storage_class_encryption_metadata_and_tags_are_the_rules_over_the_setti
     assert upload.duplicates == "new_name"
     with S3Sender(settings.s3, settings.transfer) as sender:
         sender.send(upload, Unattended(), Unattended())
-    assert_kept_as_the_rule_says(client, "in/a.txt")
+    assert_kept_as_the_rule_says(client, upload)
 
 
 def test_so_they_are_where_a_small_file_needs_no_thread(endpoint: str, client: S3Client, tmp_path: Path) -> None:
@@ -99,4 +104,4 @@ def test_so_they_are_where_a_small_file_needs_no_thread(endpoint: str, client: S
         assert sender.takes(uploads["b.txt"])
         assert sender.begin(uploads["b.txt"], Unattended(), Unattended(), ended.put) is not None
         assert ended.get(timeout=60) is not None
-    assert_kept_as_the_rule_says(client, "in/b.txt")
+    assert_kept_as_the_rule_says(client, uploads["b.txt"])

@@ -1,0 +1,1 @@
+"""Which uploads this process carries out."""

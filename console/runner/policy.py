@@ -1,0 +1,133 @@
+"""What a runner may carry out: a document is a request, not an order.
+
+Owns the answer to one document: which files may be read, where they may go, and how they may be kept. What this user's
+own processes asked for (`records.seals`) they may have from anywhere. All else must lie inside what this process was
+given: folders, destinations, and what its rules say of an object. Pure: no file is touched, so a claim never waits for
+a share that hangs; what a path leads to is seen when it is opened (`root_of`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+
+from console.choices import DuplicatePolicy
+from console.config import Settings
+from console.formatting import visible
+from console.keys import KeyRefused, KeyTemplate, clean_key, parse_destination
+from console.models import Storage, UnreadableUpload, Upload, read_upload
+from console.records.seals import Seals
+from console.records.uploads import Gate
+from console.watch.rules import WatchRule
+
+_CONTROLS: Final = frozenset(map(chr, (*range(32), 127)))
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What one runner may do. `roots` are folders or files, absolute; `destinations` buckets with what keys begin with;
+    `storages` and `duplicates` what a document may ask for beside nothing."""
+
+    roots: tuple[str, ...] = ()
+    destinations: tuple[tuple[str, str], ...] = ()
+    storages: tuple[Storage, ...] = ()
+    duplicates: tuple[DuplicatePolicy, ...] = ()
+    seals: Seals = field(default_factory=Seals.of_this_user, compare=False)
+
+    @classmethod
+    def of(
+        cls, settings: Settings, given: Iterable[str | os.PathLike[str]] = (), rules: Iterable[WatchRule] = ()
+    ) -> Self:
+        """What settings allow, and what the process was `given`: paths of its command, the folders of its `rules`."""
+        rules = tuple(rules)
+        s3, transfer = settings.s3, settings.transfer
+        named = [parse_destination(url) for url in transfer.destinations]
+        destinations = {(bucket, f"{prefix}/" if prefix else "") for bucket, prefix in named}
+        if s3.bucket:
+            destinations.add((s3.bucket, KeyTemplate.parse(transfer.key_template).beginning(s3.prefix)))
+        storages: list[Storage] = []
+        for rule in rules:
+            bucket, prefix = rule.destination or (s3.bucket, s3.prefix)
+            template = KeyTemplate.parse(rule.key_template or transfer.key_template)
+            destinations.add((bucket, template.beginning(prefix)))
+            if (storage := rule.storage) is not None and storage not in storages:
+                storages.append(storage)
+        roots = {os.path.abspath(path) for path in (*given, *transfer.roots, *(rule.folder for rule in rules))}  # noqa: PTH100
+        policies = {transfer.duplicates, *(rule.duplicates for rule in rules if rule.duplicates is not None)}
+        return cls(tuple(sorted(roots)), tuple(sorted(destinations)), tuple(storages), tuple(sorted(policies)))
+
+    @property
+    def gate(self) -> Gate:
+        """The policy as claims ask it. Two of the same name answer alike."""
+        told = [self.seals.key_id, os.geteuid(), self.roots, self.destinations, self.duplicates]
+        storages = [storage.model_dump() for storage in self.storages]
+        text = json.dumps([*told, storages], sort_keys=True)
+        return Gate(hashlib.sha256(text.encode()).hexdigest()[:16], self._refuses)
+
+    def _refuses(self, document: Mapping[str, Any]) -> str | None:
+        upload = read_upload(document)
+        # One that cannot be read is nobody's: whoever claims it says so in it.
+        return None if isinstance(upload, UnreadableUpload) else self.refuses(upload)
+
+    def refuses(self, upload: Upload) -> str | None:
+        """Why a runner may not carry it out; None where it may."""
+        if self.seals.is_own_request(upload):
+            return None
+        if (reason := self.refuses_destination(upload)) is not None:
+            return reason
+        if self.root_of(upload) is None:
+            return (
+                f"{visible(upload.path)} was recorded by another user or host, and lies outside the folders that this "
+                "runner may read: see transfer.roots"
+            )
+        if upload.storage is not None and upload.storage not in self.storages:
+            return "it asks for its object to be kept in a way that no rule of this runner has"
+        if upload.duplicates is not None and upload.duplicates not in self.duplicates:
+            return f"it asks for duplicates = {upload.duplicates!r}, which this runner is not set to"
+        if _CONTROLS & set(upload.content_type):
+            return "its content type holds control characters"
+        return None
+
+    def refuses_destination(self, upload: Upload) -> str | None:
+        """Why nothing is to be done to its object; None where the place is one of ours, or this user's own choice."""
+        if self.seals.is_own_request(upload):
+            return None
+        if not _is_clean(upload.key):
+            return f"its key {visible(repr(upload.key))} is none that this program makes"
+        if any(upload.bucket == bucket and upload.key.startswith(start) for bucket, start in self.destinations):
+            return None
+        return (
+            f"{visible(upload.destination)} was chosen by another user or host, and is no destination of this runner: "
+            "see transfer.destinations"
+        )
+
+    def prepared(self, upload: Upload) -> Upload:
+        """The upload as it may be sent: a multipart upload that may be another program's is not gone on with, and a
+        file that others asked for is reached below its root through no link, whatever the document says."""
+        changed: dict[str, Any] = {}
+        if not self.seals.is_own_multipart(upload):
+            changed["multipart"] = None
+        if not self.seals.is_own_request(upload):
+            root = self.root_of(upload) or "/"
+            folder = root if root != upload.os_path else os.path.dirname(root)  # noqa: PTH120
+            changed["folder_length"] = len(os.fsencode(folder.rstrip("/")))
+        return upload.model_copy(update=changed)
+
+    def root_of(self, upload: Upload) -> str | None:
+        """The folder or file below which the upload's path lies, as it is written; None where there is none."""
+        path = upload.os_path
+        if "\0" in path or not path.startswith("/") or path != os.path.normpath(path):
+            return None
+        inside = [root for root in self.roots if path == root or path.startswith(root.rstrip("/") + "/")]
+        return min(inside, key=len, default=None)
+
+
+def _is_clean(key: str) -> bool:
+    try:
+        return clean_key(key) == key
+    except KeyRefused:
+        return False
