@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import io
 import os
 import sys
 import threading
@@ -29,12 +30,12 @@ def main() -> NoReturn:
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     gc.set_threshold(_OBJECTS_OF_THE_START)
     gc.callbacks.append(_leave_out_the_start)
+    _prepare_streams()
     code = 0
     try:
         code = _run()
         for stream in (sys.stdout, sys.stderr):
-            if stream is not None:  # where it was closed from the start
-                stream.flush()
+            stream.flush()
     except BrokenPipeError:
         pass  # the reader has gone (`| head`)
     except OSError as error:
@@ -44,6 +45,26 @@ def main() -> NoReturn:
             os.write(2, f"Output could not be written: {error.strerror}\n".encode())
         code = code or 1
     _end(code)
+
+
+def _prepare_streams() -> None:
+    """Standard input, output and error that can be used whatever the process was given.
+
+    One that was closed is the null device from now on: else the next file or socket that is opened would get its
+    number, and what is written to it. Characters that the locale's encoding lacks are escaped.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free, which is this one
+    if sys.stdin is None:
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115 - a descriptor, until the process ends
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w", encoding="utf-8", closefd=False))  # noqa: SIM115
+        if isinstance(stream := getattr(sys, name), io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _run() -> int:

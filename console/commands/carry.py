@@ -22,6 +22,7 @@ from console.commands.log_lines import tell_in_lines
 from console.commands.report import Report
 from console.commands.signals import exit_code
 from console.config import Settings
+from console.errors import ServerUnreachable
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedState, Gap
 from console.models import Requested, Upload, UploadStatus, changed_upload, read_upload
@@ -35,6 +36,7 @@ from console.runner.policy import Policy
 from console.transfer.identity import lives_here, this_host
 from console.transfer.runner import Runner
 from console.transfer.sender import S3Sender
+from console.transfer.verdicts import OUT_OF_REACH
 
 _TICK_SECONDS: Final = 0.1
 _MANY: Final = 100
@@ -109,7 +111,8 @@ class Carrier:
     def run(self, batches: Batches) -> int:
         """Carry out what the batches bring; the first is asked for once no change of it can be missed.
 
-        Gives the exit code: 0 if all completed, 1 if not, 128 + number if ended by a signal.
+        Gives the exit code: 0 if all completed, 1 if not, 3 if S3 could not be reached for any that failed, 128 +
+        number if ended by a signal.
         """
         tell_in_lines()
         try:
@@ -138,8 +141,11 @@ class Carrier:
                 self._report.ended([*self._ended.values(), *self._open.values()])
         if self._interruption.number is not None:
             return exit_code(self._interruption.number)
-        is_left = self._open or self._deleted
-        return 0 if not is_left and all(end.status is UploadStatus.COMPLETED for end in self._ended.values()) else 1
+        failed = [end for end in self._ended.values() if end.status is not UploadStatus.COMPLETED]
+        if not (failed or self._open or self._deleted):
+            return 0
+        is_out_of_reach = failed and all(end.error is not None and end.error.code in OUT_OF_REACH for end in failed)
+        return ServerUnreachable.exit_code if is_out_of_reach else 1
 
     def insert(self, uploads: Sequence[NewUpload]) -> list[Upload]:
         """Insert documents for new uploads, ready for whoever will carry them out. Raises `PyMongoError`."""

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from console.commands.checks import Finding, Grade, check_mongodb, check_s3, check_settings, check_terminal
+from console.commands.json_lines import json_line
 from console.config import Settings
 
 _SIGNS: Final = {Grade.GOOD: ("✓", "green"), Grade.WARNING: ("!", "yellow"), Grade.BAD: ("✗", "red")}
@@ -22,7 +23,7 @@ def run(settings: Settings, *, as_json: bool) -> int:
     for finding in _findings(settings):
         worst = max(worst, finding.grade)
         if as_json:
-            sys.stdout.write(finding.model_dump_json() + "\n")
+            sys.stdout.write(json_line(finding, with_nulls=True) + "\n")
             sys.stdout.flush()
             continue
         sign, style = _SIGNS[finding.grade]

@@ -14,6 +14,7 @@ from pymongo.errors import PyMongoError
 
 from console.commands.asking import agreed, can_ask
 from console.commands.carry import Carrier, Wanted
+from console.commands.json_lines import json_line
 from console.commands.report import is_in_lines, make_report
 from console.commands.selection import Selection
 from console.config import Settings
@@ -161,7 +162,7 @@ def _tell(intent: Intent, outcome: Outcome, out: TextIO, *, as_json: bool) -> No
             refused=_named(outcome.refused),
             kept=_named(outcome.kept) if intent is Intent.DELETE else None,
         )
-        out.write(line.model_dump_json(exclude_none=True) + "\n")
+        out.write(json_line(line) + "\n")
         return
     out.write(f"{count(outcome.changed, 'upload')} {_PAST[intent]}.\n")
     sys.stderr.writelines(f"  {upload_id}: {visible(reason)}\n" for upload_id, reason in outcome.refused.items())

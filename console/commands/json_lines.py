@@ -6,6 +6,7 @@ Owns how names get through: whole, as the system has them, and harmless on a ter
 from __future__ import annotations
 
 import json
+import sys
 
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError
@@ -21,9 +22,13 @@ def json_line(value: BaseModel, *, with_nulls: bool = False) -> str:
         line = value.model_dump_json(exclude_none=not with_nulls)
     except (PydanticSerializationError, UnicodeEncodeError):
         line = ""
-    if line and line.isprintable():
+    if line and line.isprintable() and (line.isascii() or _is_utf8(sys.stdout.encoding)):
         return line
     return json.dumps(value.model_dump(mode="python", exclude_none=not with_nulls), default=_text)
+
+
+def _is_utf8(encoding: str | None) -> bool:
+    return encoding is None or encoding.lower().replace("-", "") == "utf8"
 
 
 def _text(value: object) -> str:

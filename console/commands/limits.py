@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pydantic import BaseModel, ByteSize, TypeAdapter, ValidationError
 
 from console.choices import MOST_PARALLEL
+from console.commands.json_lines import json_line
 from console.config import Settings
 from console.errors import UsageError
 from console.formatting import byte_rate, count_at_once, visible
@@ -92,7 +93,7 @@ def _line(state: RunnerState, *, as_json: bool) -> str:
     limits = state.limits
     if as_json:
         line = LimitsLine(runner=state.runner, host=state.host, kind=state.kind, **limits.document())
-        return line.model_dump_json() + "\n"
+        return json_line(line, with_nulls=True) + "\n"
     rate = byte_rate(limits.bandwidth) or "no limit"
     at_once = f"{count_at_once(limits.uploads, 'upload')}  {count_at_once(limits.parts, 'part')}"
     return f"{visible(state.runner)}  {visible(state.kind)}  {rate}  {at_once}\n"

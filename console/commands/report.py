@@ -16,12 +16,12 @@ from pydantic import BaseModel
 
 from console.commands.json_lines import json_line
 from console.formatting import count, visible
-from console.models import Upload, UploadStatus
+from console.models import Failure, Upload, UploadStatus
 
 _GO_ON: Final = "with the next console, `watch` or `resume` on this host."
 
 
-Happening = Literal["added", "progress", "completed", "failed", "cancelled", "paused", "refused", "deleted"]
+Happening = Literal["added", "progress", "retrying", "completed", "failed", "cancelled", "paused", "refused", "deleted"]
 
 
 class UploadLine(BaseModel):
@@ -106,6 +106,8 @@ class JsonReport:
         if upload.status is UploadStatus.UPLOADING:
             if upload.current != (before.current if before is not None else 0):
                 self._line("progress", upload)
+            if new_trouble(before, upload) is not None:
+                self._line("retrying", upload)
         elif upload.status is not UploadStatus.PENDING and (before is None or before.status is not upload.status):
             self._line(upload.status.value, upload)  # type: ignore[arg-type]
 
@@ -134,7 +136,7 @@ class JsonReport:
         """Nothing was taken."""
 
     def _line(self, event: Happening, upload: Upload) -> None:
-        failure = upload.error if event == "failed" else None
+        failure = upload.error if event in ("failed", "retrying") else None
         self._write(
             UploadLine.model_construct(  # not validated: it is made of what was, and there may be very many
                 event=event,
@@ -155,6 +157,11 @@ class JsonReport:
 
     def _write(self, line: UploadLine) -> None:
         sys.stdout.write(json_line(line) + "\n")
+
+
+def new_trouble(before: Upload | None, upload: Upload) -> Failure | None:
+    """What went wrong with a running upload since it was seen last, and is tried again."""
+    return upload.error if before is not None and upload.error != before.error else None
 
 
 def ended_words(ids: Sequence[ObjectId], number: signal.Signals, *, is_paused: bool) -> str:

@@ -6,6 +6,7 @@ Owns the looks. Not here: what is told, and JSON lines (`report`).
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -14,12 +15,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.text import Text
 
-from console.commands.report import ended_words
+from console.commands.report import ended_words, new_trouble
 from console.commands.terminal_echo import hide_control_keys, show_control_keys
 from console.formatting import byte_rate, byte_size, count, duration, visible
-from console.models import Upload, UploadStatus
+from console.models import Failure, Upload, UploadStatus
+from console.transfer.verdicts import explain
 
 _MOST_BARS: Final = 12
+_SILENT_SECONDS: Final = 60.0
 
 
 class _Moving(ProgressColumn):
@@ -55,6 +58,7 @@ class TerminalReport:
         self._count = 0
         self._refused = 0
         self._deleted = 0
+        self._silent_until: dict[str, float] = {}
         hide_control_keys()
         self._progress.start()
 
@@ -71,6 +75,8 @@ class TerminalReport:
         if upload.status is UploadStatus.UPLOADING:
             self._running[upload.id] = upload
             self._draw_bar(upload)
+            if (trouble := new_trouble(before, upload)) is not None:
+                self._tell_trouble(upload, trouble)
         else:
             self._end_bar(upload)
             if before is None or before.status is not upload.status:
@@ -151,6 +157,14 @@ class TerminalReport:
             self._say(f"completed  {visible(upload.filename)} → {visible(upload.destination)}", "green")
         elif upload.status in (UploadStatus.PAUSED, UploadStatus.CANCELLED):
             self._say(f"{upload.status.value:<10} {visible(upload.path)}", "yellow")
+
+    def _tell_trouble(self, upload: Upload, trouble: Failure) -> None:
+        """Once for each kind, and again after a while: an outage makes one for each attempt of each upload."""
+        code, now = trouble.code, time.monotonic()
+        if now >= self._silent_until.get(code, now):
+            self._silent_until[code] = now + _SILENT_SECONDS
+            words = f"{explain(code).words}, trying again: {trouble.message}"
+            self._say(f"retrying   {visible(upload.path)}: {visible(words)}", "yellow")
 
     def _say(self, line: str, style: str) -> None:
         self._progress.console.print(Text(line, style=style), soft_wrap=True)

@@ -18,6 +18,7 @@ from console.models import Upload, UploadStatus, read_upload
 from console.records.database import Records
 from console.transfer.errors import TransferError
 from console.transfer.sender import S3Sender
+from console.transfer.verdicts import OUT_OF_REACH
 
 _NOTICE_SECONDS: Final = 5.0
 """Requests that time out are asked several times again, for minutes together: nobody should wonder meanwhile."""
@@ -41,6 +42,8 @@ def run(settings: Settings, selection: Selection, *, as_json: bool) -> int:
         missing = selection.missing(records.uploads)
         sys.stderr.writelines(f"  {upload_id}: no such upload\n" for upload_id in missing)
         all_same = not missing
+        answers = 0
+        unreachable: TransferError | None = None
         for document in records.uploads.get(selection.find(records.uploads)):
             upload = read_upload(document)
             if not isinstance(upload, Upload) or upload.status is not UploadStatus.COMPLETED:
@@ -49,20 +52,27 @@ def run(settings: Settings, selection: Selection, *, as_json: bool) -> int:
                     sys.stderr.write(f"{upload.id} is {status}: nothing to compare\n")
                     all_same = False
                 continue
-            with _told_if_long(upload):
-                line = _compare(sender, upload)
+            try:
+                with _told_if_long(upload):
+                    line = _compare(sender, upload)
+                answers += 1
+            except TransferError as error:
+                line = _line(upload, None, str(error))  # nothing was compared
+                unreachable = error if error.code in OUT_OF_REACH else unreachable
             all_same = all_same and line.same is True
             sys.stdout.write((json_line(line, with_nulls=True) if as_json else _words(line)) + "\n")
             sys.stdout.flush()
+    if unreachable is not None and not answers:
+        return unreachable.exit_code
     return 0 if all_same else 1
 
 
 def _compare(sender: S3Sender, upload: Upload) -> VerifyLine:
-    try:
-        result = sender.verify(upload)
-        same, words = result.same, result.words
-    except TransferError as error:
-        same, words = None, str(error)  # nothing was compared
+    result = sender.verify(upload)
+    return _line(upload, result.same, result.words)
+
+
+def _line(upload: Upload, same: bool | None, words: str) -> VerifyLine:
     return VerifyLine(id=str(upload.id), path=upload.os_path, destination=upload.destination, same=same, words=words)
 
 

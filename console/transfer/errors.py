@@ -15,10 +15,10 @@ from typing import Final
 
 import botocore.exceptions as aws
 
-from console.errors import ConsoleError
+from console.errors import ConsoleError, ServerUnreachable
 from console.files.beneath import THROUGH_A_LINK
 from console.formatting import visible
-from console.transfer.verdicts import Verdict, explain
+from console.transfer.verdicts import OUT_OF_REACH, Verdict, explain
 
 
 class TransferError(ConsoleError):
@@ -31,6 +31,8 @@ class TransferError(ConsoleError):
         super().__init__(message, advice=explanation.advice)
         self.code = code
         self.verdict = verdict or explanation.verdict
+        if code in OUT_OF_REACH:
+            self.title, self.exit_code = ServerUnreachable.title, ServerUnreachable.exit_code
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"

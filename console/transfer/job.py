@@ -97,6 +97,10 @@ class Job:
         """One request, with retries."""
         return with_retries(operation, self.options.retry, self.control, self.journal)
 
+    def ask_in_thread(self, operation: Callable[[], T]) -> T:
+        """The same, left behind where `control` says stop while S3 does not answer."""
+        return self.ask(lambda: self.in_thread(lambda: ask(operation)))
+
     def send(self, operation: Callable[[], T], size: int) -> T:
         """One request with a body of `size` bytes, once; how many more go at once follows from it."""
         return self.transport.pool.slots.send(lambda: ask(operation), size)
@@ -153,7 +157,7 @@ class Job:
 
     def head(self) -> StoredObject | None:
         """The object that is under the key now."""
-        return self.ask(lambda: head_object(self.transport.s3, self.bucket, self.key))
+        return self.ask_in_thread(lambda: head_object(self.transport.s3, self.bucket, self.key))
 
     def head_if_allowed(self) -> StoredObject | None:
         """The same; under `overwrite` None also where we may not see it: whoever replaces what is there may do without
@@ -176,7 +180,7 @@ class Job:
         """The digest of the object that was just made, or of a stretch of it, by reading it. Where that is not allowed
         nothing is known of it, neither good nor bad."""
         length = self.source.state.size if length is None else length
-        return self.ask(
+        return self.ask_in_thread(
             lambda: stored_digest(
                 self.transport.s3,
                 self.bucket,
@@ -191,7 +195,7 @@ class Job:
     def delete_damaged(self, answer: Answer) -> None:
         """Delete the object that was just made and is not the file, so that nobody takes it for that."""
         version: dict[str, Any] = {"VersionId": answer.version_id} if answer.version_id else {}
-        self.ask(lambda: self.transport.s3.delete_object(Bucket=self.bucket, Key=self.key, **version))
+        self.ask_in_thread(lambda: self.transport.s3.delete_object(Bucket=self.bucket, Key=self.key, **version))
 
     def done(self, stored: StoredObject, checksum: Checksum, *, skipped: bool = False) -> Confirmation:
         """The confirmation for an object that was found to be this file."""

@@ -7,6 +7,7 @@ Owns the order of things, and which parts need not be sent again. What S3 knows 
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from itertools import count
@@ -19,7 +20,7 @@ from console.transfer.checksums import Algorithm, to_base64
 from console.transfer.client import object_parameters
 from console.transfer.confirm import EtagMismatch, SentPart, confirm_object, expected_checksum
 from console.transfer.engine import Answer
-from console.transfer.errors import TransferError
+from console.transfer.errors import Stopped, TransferError
 from console.transfer.job import NOT_TO_BE_SEEN, Confirmation, Job
 from console.transfer.parts import ListedPart, send_parts
 from console.transfer.plan import USUAL_PART_SIZE, PartPlan, plan_parts
@@ -65,7 +66,7 @@ def close_multipart(job: Job) -> None:
         return
     multipart = job.multipart
     job.journal.aborting()
-    if not abort(job.transport.s3, job.bucket, job.key, multipart.upload_id):
+    if not job.in_thread(lambda: abort(job.transport.s3, job.bucket, job.key, multipart.upload_id)):
         job.journal.noted("NotImplemented", "the server cannot abort multipart uploads: the parts that arrived stay")
     job.multipart = None
     job.journal.multipart_closed()
@@ -139,7 +140,7 @@ def _open(job: Job) -> Multipart:
             if checksum_type is not None:
                 parameters |= {"ChecksumAlgorithm": server.algorithm.value, "ChecksumType": checksum_type}
             try:
-                return str(require(ask(lambda: _create(job, parameters)), "UploadId"))  # noqa: B023 - called at once
+                return _create(job, parameters)
             except TransferError as error:
                 # Asked for less and less, so this ends.
                 if not server.learn_from_refused_creation(error.code, checksum_type=checksum_type):
@@ -150,14 +151,35 @@ def _open(job: Job) -> Multipart:
         job.journal.multipart_opened(multipart)
     except BaseException:
         # Nobody knows of it, and nothing is in it yet. Should the record appear after all, its upload starts anew.
-        with suppress(TransferError):  # a sweep finds it then; what happened here is the other error
-            abort(job.transport.s3, job.bucket, job.key, multipart.upload_id)
+        with suppress(TransferError, Stopped):  # a sweep finds it then; what happened here is the other error
+            job.in_thread(lambda: abort(job.transport.s3, job.bucket, job.key, multipart.upload_id))
         raise
     return multipart
 
 
-def _create(job: Job, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
-    return job.transport.s3.create_multipart_upload(Bucket=job.bucket, Key=job.key, **parameters)
+def _create(job: Job, parameters: Mapping[str, Any]) -> str:
+    """The id of a new multipart upload. One that S3 tells of when nobody waits for it any more is aborted."""
+    s3, is_left_behind = job.transport.s3, threading.Event()
+    opened: list[str] = []
+
+    def create() -> str:
+        answer = ask(lambda: s3.create_multipart_upload(Bucket=job.bucket, Key=job.key, **parameters))
+        opened.append(str(require(answer, "UploadId")))
+        if is_left_behind.is_set():
+            abort_late()
+        return opened[0]
+
+    def abort_late() -> None:
+        with suppress(TransferError):  # a sweep finds it
+            abort(s3, job.bucket, job.key, opened[0])
+
+    try:
+        return job.in_thread(create)
+    except Stopped:
+        is_left_behind.set()
+        if opened:  # in this very moment; twice does no harm
+            job.transport.pool.start(abort_late)
+        raise
 
 
 def _list_parts(job: Job, multipart: Multipart) -> dict[int, ListedPart]:
@@ -179,7 +201,7 @@ def _list_parts(job: Job, multipart: Multipart) -> dict[int, ListedPart]:
         return listed
 
     try:
-        listed = job.ask(list_all)
+        listed = job.ask_in_thread(list_all)
     except TransferError as error:
         if error.code not in UNSUPPORTED:
             raise
@@ -230,6 +252,7 @@ def _ask_for_object(job: Job, upload_id: str, parts: list[SentPart], parameters:
     server, s3 = job.transport.server, job.transport.s3
 
     def complete(parameters: Mapping[str, Any]) -> Answer:
+        # Never left behind: a second one at the same time makes some servers lose the object.
         answer: Mapping[str, Any] = ask(
             lambda: s3.complete_multipart_upload(Bucket=job.bucket, Key=job.key, UploadId=upload_id, **parameters)
         )
@@ -354,9 +377,11 @@ def _is_gone(job: Job, error: TransferError) -> bool:
     if error.verdict is not Verdict.RETRY or multipart is None:
         return False
     try:
-        ask(
-            lambda: job.transport.s3.list_parts(
-                Bucket=job.bucket, Key=job.key, UploadId=multipart.upload_id, MaxParts=1
+        job.in_thread(
+            lambda: ask(
+                lambda: job.transport.s3.list_parts(
+                    Bucket=job.bucket, Key=job.key, UploadId=multipart.upload_id, MaxParts=1
+                )
             )
         )
     except TransferError as answer:

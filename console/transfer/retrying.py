@@ -13,15 +13,12 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_e
 
 from console.transfer.control import Control, Journal, Unattended
 from console.transfer.errors import Stopped, TransferError, classify
-from console.transfer.verdicts import Verdict
+from console.transfer.verdicts import OUT_OF_REACH, Verdict
 
 T = TypeVar("T")
 
 START_ANEW: Final = frozenset({"NoSuchUpload", "InvalidPart", "InvalidPartOrder", "TooManyParts"})
 """The multipart upload is lost: sending the same request again is of no use."""
-
-_OUT_OF_REACH: Final = frozenset({"ConnectionFailed", "ConnectTimeout", "ProxyFailed", "ReadTimeout", "WriteTimeout"})
-"""Nobody answered: the network is away, or the server hangs, and no count of attempts tells when it comes back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +89,7 @@ def ask_patiently(operation: Callable[[], T]) -> T:
 
 def _is_out_of_reach(state: RetryCallState) -> bool:
     error = state.outcome.exception() if state.outcome else None
-    return isinstance(error, TransferError) and error.code in _OUT_OF_REACH
+    return isinstance(error, TransferError) and error.code in OUT_OF_REACH
 
 
 def _passes_by_itself(error: BaseException) -> bool:

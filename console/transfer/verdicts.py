@@ -179,6 +179,9 @@ _ASK_FOR_LESS: Final = frozenset(
 )
 """S3 says that it gets more than it can take, or the way there and back does."""
 
+OUT_OF_REACH: Final = frozenset({"ConnectionFailed", "ConnectTimeout", "ProxyFailed", "ReadTimeout", "WriteTimeout"})
+"""Nobody answered: the network is away, or the server hangs, and no count of attempts tells when it comes back."""
+
 UNSUPPORTED: Final = frozenset({"NotImplemented", "MethodNotAllowed", "501", "405"})
 """The server does not know the request at all; to ask again is of no use."""
 
