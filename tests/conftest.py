@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from pymongo.database import Database
 
-    from console.embedded.replica_set import ReplicaSet
+    from console.embedded.mongod import ReplicaSet
     from console.embedded.services import EmbeddedServices
 
 Document = dict[str, Any]
@@ -192,7 +192,7 @@ def bucket(services: EmbeddedServices, s3: S3Client) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def _replica_set_of_module() -> Iterator[ReplicaSet]:
     from console.embedded.lifetime import ServiceFolder
-    from console.embedded.replica_set import ReplicaSet
+    from console.embedded.mongod import ReplicaSet
 
     with ServiceFolder() as folder, ReplicaSet(folder, members=3) as running:
         yield running.start()

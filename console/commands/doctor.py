@@ -1,17 +1,363 @@
-"""`doctor`: every check with what was found and, where something is wrong, how to fix it."""
+"""The checks of `doctor`: settings, MongoDB, S3, the terminal.
+
+Owns what is tried and what is said of it. Each check tries what the console will do, on things of its own that it
+removes again. Not here: how findings are printed (`doctor`).
+
+`doctor`: every check with what was found and, where something is wrong, how to fix it.
+"""
 
 from __future__ import annotations
 
+import locale
+import os
+import secrets
+import shutil
 import sys
-from collections.abc import Iterator
-from typing import Final
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import IntEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
+from pydantic import BaseModel
+from pymongo.errors import OperationFailure, PyMongoError
 from rich.console import Console
 from rich.text import Text
 
-from console.commands.checks import Finding, Grade, check_mongodb, check_s3, check_settings, check_terminal
-from console.commands.json_lines import json_line
-from console.config import Settings
+from console.cli.output import json_line
+from console.errors import ConsoleError
+from console.events.event import ChangeEvent
+from console.events.feed_items import FeedState
+from console.formatting import visible
+from console.records.connection import WIRE_VERSION_6_0, Connection, check, connect, explain
+from console.records.database import Records
+from console.s3.client import make_client, object_parameters
+from console.s3.engines.engine import ObjectSettings
+from console.s3.error_codes import CREDENTIAL_CODES
+from console.s3.error_codes import explain as explain_code
+from console.s3.operations import probe_bucket, refused_rights, why_refused
+from console.s3.transfer_errors import TransferError, classify
+from console.settings import MongoSettings, Settings
+from console.settings.key_template import KeyTemplate
+from console.settings.watch_rules import WatchRule
+from console.stream.feed import ChangeFeed
+from console.transfer.sender import client_options
+from console.ui import themes
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+
+_EVENT_SECONDS: Final = 10.0
+_CLOCK_SECONDS: Final = 300  # AWS refuses requests more than 15 minutes off; warn long before
+_REFUSED_CLOCK_SECONDS: Final = 890
+_NTP: Final = "Set the clock (NTP: `timedatectl set-ntp true`)."
+_PURPOSES: Final = {
+    "s3:ListBucket": "finding out whether an object is there already",
+    "s3:ListBucketMultipartUploads": "`sweep`, and for removing what a crash left behind",
+    "s3:PutObject": "every upload",
+    "s3:GetObject": "checksums, `verify`, download links, watched folders and `duplicates` other than overwrite",
+    "s3:DeleteObject": "`delete`",
+    "s3:DeleteObjectVersion": "`delete` in a bucket with versions",
+}
+_NO_RIGHT: Final = ("403", "AccessDenied", "UnauthorizedAccess")
+# What a user needs on the collection, by what it is for.
+_TO_READ: Final = frozenset({"find", "changeStream"})
+_TO_WRITE: Final = frozenset({"insert", "update", "remove"})
+
+
+class Grade(IntEnum):
+    """How bad a finding is."""
+
+    GOOD = 0
+    WARNING = 1
+    BAD = 2
+
+
+class Finding(BaseModel):
+    """One thing that was checked; `fix` says what to do where something is wrong."""
+
+    check: str
+    grade: Grade
+    message: str
+    fix: str = ""
+
+
+def _good(name: str, message: str) -> Finding:
+    return Finding(check=name, grade=Grade.GOOD, message=message)
+
+
+def _warning(name: str, message: str, fix: str) -> Finding:
+    return Finding(check=name, grade=Grade.WARNING, message=message, fix=fix)
+
+
+def _bad(name: str, error: ConsoleError) -> Finding:
+    return Finding(check=name, grade=Grade.BAD, message=error.message, fix=error.advice)
+
+
+def check_mongodb(settings: MongoSettings) -> Iterator[Finding]:
+    """Server, replica set, collection, change stream with images."""
+    try:
+        connection = connect(settings)
+    except ConsoleError as error:
+        yield _bad("MongoDB", error)
+        return
+    try:
+        wire_version = check(connection)
+        version = connection.client.server_info()["version"]
+        yield _good("MongoDB", f"{version} at {connection.address}")
+        refusal = _check_user(connection, settings)
+    except ConsoleError as error:
+        yield _bad("MongoDB", error)
+        return
+    except PyMongoError as error:
+        yield _bad("MongoDB", explain(error, connection))
+        return
+    finally:
+        connection.close()
+    if refusal is not None:
+        yield refusal
+        return
+    yield from _check_collection(settings, wire_version)
+
+
+def _check_user(connection: Connection, settings: MongoSettings) -> Finding | None:
+    """What a user who may not write can still do; None for one who may, and where nobody has to log in."""
+    name = f"{settings.database}.{settings.collection}"
+    try:
+        info = connection.client.admin.command("connectionStatus", showPrivileges=True)["authInfo"]
+    except OperationFailure:  # not every compatible server knows it; what is refused shows later
+        return None
+    if not info.get("authenticatedUsers"):
+        return None
+    actions: set[str] = set()
+    for privilege in info.get("authenticatedUserPrivileges", []):
+        resource = privilege["resource"]
+        is_meant = resource.get("db") in ("", settings.database) and resource.get("collection") in (
+            "",
+            settings.collection,
+        )
+        if is_meant or resource.get("anyResource"):
+            actions.update(privilege["actions"])
+    if actions >= _TO_READ | _TO_WRITE:
+        return None
+    if not actions & _TO_WRITE and actions >= _TO_READ:
+        message = (
+            f"the user may only read {name}: `list` and `events` work once others have set it up; uploading, watching, "
+            "pausing and all else that changes a record do not"
+        )
+    else:
+        message = f"the user lacks rights on {name}: {', '.join(sorted((_TO_READ | _TO_WRITE) - actions))}"
+    advice = f"Let an administrator run: db.grantRolesToUser(USER, [{{role: 'readWrite', db: '{settings.database}'}}])"
+    return _bad("rights", ConsoleError(message, advice=advice))
+
+
+def _check_collection(settings: MongoSettings, wire_version: int) -> Iterator[Finding]:
+    try:
+        records = Records.open(settings)
+    except ConsoleError as error:
+        yield _bad("collection", error)
+        return
+    with records:
+        name = f"{settings.database}.{settings.collection}"
+        notes = [note for note in records.notes if note.startswith("no right")]
+        if notes:
+            yield _warning(
+                "collection",
+                "; ".join(notes),
+                "Grant the role dbAdmin on the database, at least for one start, or run collMod.",
+            )
+        else:
+            yield _good("collection", "; ".join(records.notes) or f"{name} is set up")
+        if wire_version < WIRE_VERSION_6_0:
+            yield _warning(
+                "images",
+                "older than 6.0: events do not show documents before a change",
+                "Upgrade MongoDB to 6.0 or later.",
+            )
+        yield _check_change_stream(records, records.connection)
+
+
+def _check_change_stream(records: Records, connection: Connection) -> Finding:
+    """Write a document, see its events, remove it: on the collection of runners, where it disturbs nobody."""
+    collection = records.runners.collection
+    probe = f"doctor:{secrets.token_hex(4)}"
+    feed = ChangeFeed(collection, pipeline=[{"$match": {"documentKey._id": probe}}])
+    feed.start()
+    try:
+        until = time.monotonic() + _EVENT_SECONDS
+        while time.monotonic() < until and feed.error is None:
+            for item in feed.take(0.2):
+                if isinstance(item, ChangeEvent):
+                    return _good("change stream", "events arrive")
+                if isinstance(item, FeedState) and item.connected:
+                    collection.insert_one({"_id": probe})
+                    collection.delete_one({"_id": probe})
+    except PyMongoError as error:
+        return _bad("change stream", explain(error, connection))
+    finally:
+        feed.close(timeout=0)
+    if feed.error is not None:
+        return _bad("change stream", explain(feed.error, connection))
+    return _bad("change stream", ConsoleError("no event arrived within 10 s", advice="Is the replica set healthy?"))
+
+
+def check_settings(settings: Settings) -> Iterator[Finding]:
+    """Where they were read, and what only the command that uses a setting would refuse."""
+    if settings.remarks:
+        yield _warning(
+            "configuration", "; ".join((settings.origin, *settings.remarks)), "Make it readable by you alone."
+        )
+    else:
+        yield _good("configuration", settings.origin)
+    try:
+        KeyTemplate.parse(settings.transfer.key_template)
+    except ConsoleError as error:
+        yield _bad("key template", error)
+    try:
+        themes.suitable(settings.ui.theme, os.environ, None)
+    except ConsoleError as error:
+        yield _bad("theme", error)
+    directory = settings.ui.directory
+    if directory is not None and not directory.is_dir():
+        yield _bad("directory", ConsoleError(f"ui.directory: {visible(str(directory))} is not a folder"))
+    for rule in settings.watch:
+        for folder in filter(None, (rule.folder, rule.move_to)):
+            if not os.access(folder, os.R_OK | os.X_OK):
+                yield _warning(
+                    "watch",
+                    f"{visible(rule.title)}: {visible(str(folder))} is not there, or may not be read",
+                    "Make it, or correct the rule: until it is there nothing of it is sent.",
+                )
+
+
+def check_s3(settings: Settings) -> Iterator[Finding]:
+    """Each bucket that something is configured for: credentials, clock, rights, and what a part comes back with."""
+    if not settings.s3.bucket and not all(rule.to for rule in settings.watch or [WatchRule(folder=Path())]):
+        yield _bad("bucket", ConsoleError("s3.bucket is not set", advice="Set it in the configuration, or --bucket."))
+        return
+    try:
+        client = make_client(client_options(settings.s3, settings.transfer))
+    except ConsoleError as error:
+        yield _bad("S3", error)
+        return
+    needs_reading = bool(settings.watch) or settings.transfer.duplicates != "overwrite"
+    for bucket, prefix, parameters in _destinations(settings):
+        key = "/".join(filter(None, (prefix.strip("/"), f".upload-console-doctor-{secrets.token_hex(4)}")))
+        yield from _check_bucket(client, bucket, key, parameters, needs_reading=needs_reading)
+
+
+def _destinations(settings: Settings) -> list[tuple[str, str, dict[str, Any]]]:
+    """Buckets and prefixes, with what is asked for of the objects there; each once."""
+    found: list[tuple[str, str, dict[str, Any]]] = []
+    rules: list[WatchRule | None] = [None] if settings.s3.bucket else []
+    for rule in [*rules, *settings.watch]:
+        s3 = settings.s3
+        bucket, prefix = (rule.destination if rule is not None else None) or (s3.bucket, s3.prefix)
+        chosen = {
+            name: own if (own := getattr(rule, name, None)) is not None else getattr(s3, name)
+            for name in ("storage_class", "server_side_encryption", "kms_key_id", "metadata", "tags")
+        }
+        destination = (bucket, prefix, object_parameters("text/plain", ObjectSettings(**chosen)))
+        if destination not in found:
+            found.append(destination)
+    return found
+
+
+def _check_bucket(
+    client: S3Client, bucket: str, key: str, parameters: Mapping[str, Any], *, needs_reading: bool
+) -> Iterator[Finding]:
+    try:
+        answer: Mapping[str, Any] = client.head_bucket(Bucket=bucket)
+        refusal = None
+    except Exception as error:  # noqa: BLE001 - `classify` raises again what it does not know
+        answer = getattr(error, "response", {})
+        refusal = why_refused(client, bucket, classify(error))
+    off = _seconds_off(answer)
+    if refusal is not None and (refusal.code == "RequestTimeTooSkewed" or (off or 0.0) > _REFUSED_CLOCK_SECONDS):
+        by = "" if off is None else f" by {off:,.0f} s"
+        yield _bad(
+            "clock", ConsoleError(f"this host's clock and the server's differ{by}: S3 refuses that", advice=_NTP)
+        )
+        return
+    if refusal is not None and refusal.code in CREDENTIAL_CODES:
+        message = f"{explain_code(refusal.code).message} ({refusal.code}): {refusal.message}"
+        yield _bad("credentials", ConsoleError(message, advice=refusal.advice))
+        return
+    if refusal is not None and refusal.code not in _NO_RIGHT:
+        yield _bad("bucket", refusal)
+        return
+    if refusal is None:
+        yield _good("bucket", f"{visible(bucket)} at {client.meta.endpoint_url}")
+        yield from _check_clock(off)
+    # Whoever may not list a bucket may still be allowed to write to it.
+    try:
+        probe = probe_bucket(client, bucket, key, parameters)
+    except TransferError as error:
+        yield _bad("multipart", error)
+        if error.code not in _NO_RIGHT:
+            return
+    else:
+        yield _good("multipart", "create, upload part, list parts and abort work")
+        if probe.checksums:
+            yield _good("checksums", f"the server returns {', '.join(probe.checksums)}")
+        else:
+            yield _good("checksums", "the server returns none; MD5 and ETag are compared instead")
+    yield from _check_rights(client, bucket, key, parameters, needs_reading=needs_reading)
+
+
+def _check_rights(
+    client: S3Client, bucket: str, key: str, parameters: Mapping[str, Any], *, needs_reading: bool
+) -> Iterator[Finding]:
+    refused = refused_rights(client, bucket, key, parameters)
+    for action, error in refused.items():
+        message = f"{action} on {visible(bucket)} is refused ({error.code}); it is for {_PURPOSES[action]}"
+        advice = f"Ask for {action} on the destination, or do without."
+        if action == "s3:PutObject" or (action == "s3:GetObject" and needs_reading):
+            yield _bad("rights", ConsoleError(message, advice=advice))
+        else:
+            yield _warning("rights", message, advice)
+    if not refused:
+        yield _good("rights", "listing, reading and deleting work")
+
+
+def _seconds_off(answer: Mapping[str, Any]) -> float | None:
+    date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+    try:
+        return abs((datetime.now(UTC) - parsedate_to_datetime(date)).total_seconds()) if date else None
+    except (ValueError, TypeError):
+        return None
+
+
+def _check_clock(off: float | None) -> Iterator[Finding]:
+    if off is None:
+        return
+    if off > _CLOCK_SECONDS:
+        yield _warning("clock", f"this host's clock and the server's differ by {off:,.0f} s", _NTP)
+    else:
+        yield _good("clock", "agrees with the server's")
+
+
+def check_terminal() -> Iterator[Finding]:
+    """Size, characters, colours."""
+    encoding = locale.getpreferredencoding(do_setlocale=False)
+    if not sys.stdout.isatty():
+        yield _warning("terminal", "standard output is not a terminal", "The full-screen console needs one.")
+        return
+    size = shutil.get_terminal_size()
+    term = os.environ.get("TERM", "")
+    message = f"{size.columns}x{size.lines}, TERM={visible(term)}, {encoding}"
+    if size.columns < 80 or size.lines < 24:
+        yield _warning("terminal", message, "Make it at least 80x24.")
+    elif term in ("", "dumb"):
+        yield _warning("terminal", message, "Set TERM to what your terminal is, xterm-256color say.")
+    elif "utf" not in encoding.lower():
+        yield _warning("terminal", message, "Set a UTF-8 locale: export LANG=C.UTF-8.")
+    else:
+        yield _good("terminal", message)
+
 
 _SIGNS: Final = {Grade.GOOD: ("✓", "green"), Grade.WARNING: ("!", "yellow"), Grade.BAD: ("✗", "red")}
 
@@ -27,9 +373,9 @@ def run(settings: Settings, *, as_json: bool) -> int:
             sys.stdout.flush()
             continue
         sign, style = _SIGNS[finding.grade]
-        console.print(Text.assemble((sign, style), " ", (f"{finding.check:<16}", "bold"), finding.words))
-        if finding.mend:
-            console.print(Text(f"  {'':<16}→ {finding.mend}"))
+        console.print(Text.assemble((sign, style), " ", (f"{finding.check:<16}", "bold"), finding.message))
+        if finding.fix:
+            console.print(Text(f"  {'':<16}→ {finding.fix}"))
     return 3 if worst is Grade.BAD else 0
 
 

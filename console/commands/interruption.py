@@ -19,12 +19,12 @@ from typing import Final
 from bson import ObjectId
 from pymongo.errors import PyMongoError
 
-from console.commands.report import Report
-from console.commands.signals import TERMINATION, exit_code, handling
-from console.commands.terminal_echo import show_control_keys
+from console.cli.output import show_control_keys
+from console.cli.process import TERMINATION, exit_code, handling
+from console.commands.upload_report import Report
 from console.models import Requested
-from console.records.connection import words
-from console.records.intents import request_all
+from console.records.connection import describe_error
+from console.records.requests import request_all
 from console.records.uploads import Uploads
 
 # Together less than five seconds, which is what a system that shuts down may be relied on to give.
@@ -73,7 +73,7 @@ class Interruption:
         try:
             request_all(self._uploads, ids, Requested.PAUSE)
         except PyMongoError as error:
-            self._report.connection(connected=False, message=words(error))
+            self._report.connection(connected=False, message=describe_error(error))
         else:
             is_paused.set()
 

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel
 
-from console.commands.asking import agreed, can_ask
-from console.commands.json_lines import json_line
-from console.config import Settings
+from console.cli.output import json_line
+from console.cli.selection import agreed, can_ask
 from console.errors import UsageError
 from console.formatting import age, byte_size, count, visible
 from console.records.database import Records
+from console.settings import Settings
 from console.transfer.orphans import Orphan
 from console.transfer.sender import S3Sender
 
@@ -37,7 +37,7 @@ def run(settings: Settings, *, older_than: float, yes: bool, as_json: bool) -> i
     with Records.open(settings.mongodb) as records, S3Sender(settings.s3, settings.transfer) as sender:
         orphans = sender.orphans(records.uploads, youngest_seconds=older_than)
         if not as_json:
-            _tell(settings.s3.bucket, orphans)
+            _report(settings.s3.bucket, orphans)
         is_wanted = bool(orphans) and (yes or (not as_json and _agreed(len(orphans))))
         aborted = sender.abort_orphans(records.uploads, orphans) if is_wanted else []
     if as_json:
@@ -48,7 +48,7 @@ def run(settings: Settings, *, older_than: float, yes: bool, as_json: bool) -> i
     return 0
 
 
-def _tell(bucket: str, orphans: list[Orphan]) -> None:
+def _report(bucket: str, orphans: list[Orphan]) -> None:
     if not orphans:
         sys.stdout.write(f"No multipart upload in {visible(bucket)} is without a record.\n")
         return

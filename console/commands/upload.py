@@ -1,31 +1,287 @@
-"""`upload`: files and folders without a screen."""
+"""Carrying out uploads in the foreground: `upload`, `resume` and `retry` wait here until theirs are at their end.
+
+Owns who does it (a live runner of this host, else one of our own), and what is reported meanwhile. The change feed tells
+what becomes of them, so it is the same whoever does it; where an event does not tell all, the documents are read, many
+at once. Not here: how it looks (`report`), how a signal ends it (`interruption`).
+
+`upload`: files and folders without a screen.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
 from itertools import chain
 from pathlib import Path
+from typing import Any, Final
 
 from bson import ObjectId
 from pymongo.errors import PyMongoError
 
-from console.choices import DuplicatePolicy
-from console.commands.carry import Carrier, Wanted
-from console.commands.report import Report, make_report
-from console.complaints import repeated
-from console.config import Settings
-from console.errors import UsageError
+from console.cli.output import tell_in_lines
+from console.cli.process import exit_code
+from console.commands.interruption import STOP_SECONDS, Interruption
+from console.commands.upload_report import Report, make_report
+from console.errors import ServerUnreachable, UsageError
+from console.events.event import ChangeEvent
+from console.events.feed_items import FeedState, Gap
 from console.formatting import count, visible
-from console.keys import parse_destination
-from console.models import Source, Upload
-from console.records.connection import explain
+from console.models import DuplicatePolicy, Requested, Source, Upload, UploadStatus, changed_upload, read_upload
+from console.records.connection import describe_error, explain
 from console.records.database import Records
-from console.records.new_upload import NewUpload
-from console.transfer.identity import this_host
+from console.records.identity import lives_here, this_host
+from console.records.runners import Limits
+from console.records.transitions import Filter
+from console.records.uploads import NewUpload
+from console.runner.policy import Policy
+from console.runner.runner import Runner
+from console.s3.error_codes import OUT_OF_REACH
+from console.settings import Settings
+from console.settings.key_template import parse_destination
+from console.settings.messages import repeated
+from console.stream.feed import ChangeFeed
 from console.transfer.intake import Intake
 from console.transfer.sender import S3Sender
+
+_TICK_SECONDS: Final = 0.1
+_MANY: Final = 100
+_GATHER_SECONDS: Final = 0.05
+"""While many uploads are waited for their events are taken together: to be woken for each costs those that send."""
+_LOOK_FOR_RUNNER_SECONDS: Final = 3.0
+_CLOCK_STEPS: Final = timedelta(hours=1)
+
+
+Batches = Iterable[Sequence[Upload]]
+"""Uploads whose documents exist by the time they are handed over, some at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which uploads are carried out: a filter for documents, and one for events that lets a few others through."""
+
+    documents: Filter
+    events: Filter
+
+    @classmethod
+    def batch(cls, batch: ObjectId) -> Wanted:
+        """Those that one command adds from now on."""
+        # Not by `batch` itself, which is made from a clock that may be set back meanwhile.
+        first = ObjectId.from_datetime(batch.generation_time - _CLOCK_STEPS)
+        return cls({"batch": batch}, {"documentKey._id": {"$gte": first}})
+
+    @classmethod
+    def ids(cls, ids: list[ObjectId]) -> Wanted:
+        """Those with these ids."""
+        return cls({"_id": {"$in": ids}}, {"documentKey._id": {"$in": ids}})
+
+    @property
+    def pipeline(self) -> list[dict[str, Any]]:
+        """Of the change stream: which uploads changed, and how."""
+        changes = {"operationType": {"$in": ["update", "replace", "delete"]}}
+        reported = {"operationType": 1, "documentKey": 1, "updateDescription.updatedFields": 1}
+        return [{"$match": {**self.events, **changes}}, {"$project": reported}]
+
+
+class Carrier:
+    """Waits for uploads; starts a runner where none of this host is there to take them."""
+
+    def __init__(
+        self,
+        records: Records,
+        sender: S3Sender,
+        settings: Settings,
+        wanted: Wanted,
+        report: Report,
+        *,
+        given: Sequence[str] = (),
+    ) -> None:
+        """`given` are the paths of the command."""
+        self._records = records
+        self._sender = sender
+        self._settings = settings
+        self._wanted = wanted
+        self._given = given
+        self._report = report
+        self._runner: Runner | None = None
+        self._interruption = Interruption(records.uploads, report, self._stop_runner)
+        self._open: dict[ObjectId, Upload] = {}
+        self._waited_for: set[ObjectId] = set()
+        self._ended: dict[ObjectId, Upload] = {}
+        self._deleted: set[ObjectId] = set()
+        self._refused: set[ObjectId] = set()
+        self._changed: set[ObjectId] = set()
+        self._next_look = 0.0
+        self._look_for_runner_at = 0.0
+
+    def run(self, batches: Batches) -> int:
+        """Carry out what the batches bring; the first is asked for once no change of it can be missed.
+
+        Gives the exit code: 0 if all completed, 1 if not, 3 if S3 could not be reached for any that failed, 128 +
+        number if ended by a signal.
+        """
+        tell_in_lines()
+        try:
+            return self._run(batches)
+        finally:
+            with suppress(OSError):
+                self._report.close()
+
+    def _run(self, batches: Batches) -> int:
+        feed = ChangeFeed(self._records.uploads.collection, pipeline=self._wanted.pipeline, images=False)
+        feed.start()
+        try:
+            with self._interruption.awaited():
+                self._wait_until_connected(feed)
+                self._follow(feed, batches)
+                if self._interruption.number is not None:
+                    self._interruption.leave(self._interruption.number, list(self._open))
+        finally:
+            is_written = self._stop_runner()
+            feed.close(timeout=0)
+        with suppress(OSError, PyMongoError):  # the terminal may be gone
+            if self._open and is_written:  # else MongoDB may not answer for long, and this is the end
+                self._changed.update(self._open)
+                self._look()
+            if self._interruption.number is None:  # else what it means for them has been said
+                self._report.ended([*self._ended.values(), *self._open.values()])
+        if self._interruption.number is not None:
+            return exit_code(self._interruption.number)
+        failed = [end for end in self._ended.values() if end.status is not UploadStatus.COMPLETED]
+        if not (failed or self._open or self._deleted):
+            return 0
+        is_out_of_reach = failed and all(end.error is not None and end.error.code in OUT_OF_REACH for end in failed)
+        return ServerUnreachable.exit_code if is_out_of_reach else 1
+
+    def insert(self, uploads: Sequence[NewUpload]) -> list[Upload]:
+        """Insert documents for new uploads, ready for whoever will carry them out. Raises `PyMongoError`."""
+        if self._runner is None:
+            self._start_runner_if_needed()
+        return (self._records.uploads if self._runner is None else self._runner).insert(uploads)
+
+    def _wait_until_connected(self, feed: ChangeFeed) -> None:
+        while self._interruption.number is None and feed.error is None:
+            if any(isinstance(item, FeedState) and item.connected for item in feed.take(0.1)):
+                return
+
+    def _follow(self, feed: ChangeFeed, batches: Batches) -> None:
+        coming = iter(batches)
+        is_more = True
+        while self._interruption.number is None:
+            has_room = self._runner is None or self._runner.has_room
+            if is_more and has_room:
+                batch = next(coming, None)
+                is_more = batch is not None
+                for upload in batch or ():
+                    self._note(upload)
+            goes_on = is_more and has_room
+            if not goes_on and len(self._waited_for) > _MANY:
+                time.sleep(_GATHER_SECONDS)
+            self._take(feed, 0.0 if goes_on else _TICK_SECONDS)
+            if not is_more and not self._waited_for:
+                return
+            if self._runner is None and time.monotonic() >= self._look_for_runner_at:
+                self._start_runner_if_needed()
+            self._report.tick()
+
+    def _take(self, feed: ChangeFeed, seconds: float) -> None:
+        """Take what the feed has, and look at the documents a few times a second, or when that may be the end."""
+        for item in feed.take(seconds):
+            if isinstance(item, ChangeEvent):
+                self._hear(item)
+            elif isinstance(item, Gap):
+                self._changed.update(self._open)
+            elif isinstance(item, FeedState):
+                self._report.connection(item.connected, item.message)
+        if feed.error is not None:
+            raise feed.error
+        is_time = time.monotonic() >= self._next_look or len(self._changed) >= len(self._waited_for)
+        if self._changed and is_time:
+            try:
+                self._look()
+            except PyMongoError as error:
+                self._report.connection(connected=False, message=describe_error(error))
+            self._next_look = time.monotonic() + _TICK_SECONDS
+
+    def _hear(self, event: ChangeEvent) -> None:
+        upload_id = event.document_id
+        before = self._open.get(upload_id) or self._ended.get(upload_id)
+        if before is None:
+            return
+        updated = (event.update or {}).get("updatedFields") if event.operation == "update" else None
+        upload = changed_upload(before, updated) if updated is not None else None
+        if upload is None:
+            self._changed.add(upload_id)
+        else:
+            self._note(upload)
+
+    def _look(self) -> None:
+        """Read what changed."""
+        found = {document["_id"]: document for document in self._records.uploads.get(list(self._changed))}
+        for upload_id in self._changed:
+            if upload_id in found:
+                if isinstance(upload := read_upload(found[upload_id]), Upload):
+                    self._note(upload)
+            elif (gone := self._open.pop(upload_id, None)) is not None:
+                self._waited_for.discard(upload_id)
+                self._deleted.add(upload_id)
+                self._report.deleted(gone)
+        self._changed.clear()
+
+    def _note(self, upload: Upload) -> None:
+        before = self._open.pop(upload.id, None) or self._ended.pop(upload.id, None)
+        (self._ended if upload.status.is_terminal else self._open)[upload.id] = upload
+        if _is_waited_for(upload) and not self._refuses(upload):
+            self._waited_for.add(upload.id)
+        else:
+            self._waited_for.discard(upload.id)
+        self._report.changed(before, upload)
+        if upload.refused_by and self._runner is None:  # by a runner that we counted on: ours may be another user's
+            self._start_runner()
+
+    def _refuses(self, upload: Upload) -> bool:
+        """Whether not even the runner of this command may carry it out; then nobody here will."""
+        if self._runner is None or self._runner.gate.name not in upload.refused_by:
+            return False
+        if upload.id not in self._refused:
+            self._refused.add(upload.id)
+            self._report.refused(upload.os_path, upload.error.message if upload.error is not None else "not allowed")
+        return True
+
+    def _start_runner_if_needed(self) -> None:
+        self._look_for_runner_at = time.monotonic() + _LOOK_FOR_RUNNER_SECONDS
+        try:
+            live = self._records.runners.live(this_host(), ["console", "watch"], self._sender.endpoint)
+        except PyMongoError:
+            return
+        # Anybody may write that a runner lives, and one of another user may not read our files.
+        if not any(lives_here(state.runner) for state in live):
+            self._start_runner()
+
+    def _start_runner(self) -> None:
+        self._runner = Runner(
+            self._records,
+            self._sender,
+            Limits.of(self._settings.transfer),
+            kind="command",
+            only=self._wanted.documents,
+            policy=Policy.of(self._settings, self._given),
+        )
+        self._runner.start()
+
+    def _stop_runner(self) -> bool:
+        """Whether there was one of our own, and all that it did is written."""
+        return self._runner is not None and self._runner.stop(STOP_SECONDS)
+
+
+def _is_waited_for(upload: Upload) -> bool:
+    """Not at its end, and not paused by somebody: nobody would ever end such a wait."""
+    is_put_off = upload.status is UploadStatus.PAUSED and upload.requested is not Requested.RUN
+    return not upload.status.is_terminal and not is_put_off
 
 
 def run(
@@ -64,7 +320,7 @@ def run(
             return 1 if intake.refusals else 0
         report = make_report(as_json=as_json)
         carrier = Carrier(records, sender, settings, Wanted.batch(batch), report, given=typed)
-        code = carrier.run(_told(_recorded(records, intake.batches(typed), carrier.insert), intake, report))
+        code = carrier.run(_reported(_recorded(records, intake.batches(typed), carrier.insert), intake, report))
     return code or (1 if intake.refusals else 0)
 
 
@@ -79,13 +335,13 @@ def _recorded(
         raise explain(error, records.connection) from error
 
 
-def _told(batches: Iterable[list[Upload]], intake: Intake, report: Report) -> Iterator[list[Upload]]:
-    """The same, and files that are refused are told."""
-    told = 0
+def _reported(batches: Iterable[list[Upload]], intake: Intake, report: Report) -> Iterator[list[Upload]]:
+    """The same, and files that are refused are reported."""
+    reported = 0
     for uploads in chain(batches, [[]]):
-        for refusal in intake.refusals[told:]:
+        for refusal in intake.refusals[reported:]:
             report.refused(refusal.path, refusal.reason)
-        told = len(intake.refusals)
+        reported = len(intake.refusals)
         yield uploads
 
 

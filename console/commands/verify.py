@@ -10,15 +10,15 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from console.commands.json_lines import json_line
-from console.commands.selection import Selection
-from console.config import Settings
+from console.cli.output import json_line
+from console.cli.selection import Selection
 from console.formatting import visible
 from console.models import Upload, UploadStatus, read_upload
 from console.records.database import Records
-from console.transfer.errors import TransferError
+from console.s3.error_codes import OUT_OF_REACH
+from console.s3.transfer_errors import TransferError
+from console.settings import Settings
 from console.transfer.sender import S3Sender
-from console.transfer.verdicts import OUT_OF_REACH
 
 _NOTICE_SECONDS: Final = 5.0
 """Requests that time out are asked several times again, for minutes together: nobody should wonder meanwhile."""
@@ -33,7 +33,7 @@ class VerifyLine(BaseModel):
     path: str
     destination: str
     same: bool | None
-    words: str
+    message: str
 
 
 def run(settings: Settings, selection: Selection, *, as_json: bool) -> int:
@@ -53,7 +53,7 @@ def run(settings: Settings, selection: Selection, *, as_json: bool) -> int:
                     all_same = False
                 continue
             try:
-                with _told_if_long(upload):
+                with _progress_if_long(upload):
                     line = _compare(sender, upload)
                 answers += 1
             except TransferError as error:
@@ -69,17 +69,19 @@ def run(settings: Settings, selection: Selection, *, as_json: bool) -> int:
 
 def _compare(sender: S3Sender, upload: Upload) -> VerifyLine:
     result = sender.verify(upload)
-    return _line(upload, result.same, result.words)
+    return _line(upload, result.same, result.message)
 
 
-def _line(upload: Upload, same: bool | None, words: str) -> VerifyLine:
-    return VerifyLine(id=str(upload.id), path=upload.os_path, destination=upload.destination, same=same, words=words)
+def _line(upload: Upload, same: bool | None, message: str) -> VerifyLine:
+    return VerifyLine(
+        id=str(upload.id), path=upload.os_path, destination=upload.destination, same=same, message=message
+    )
 
 
 @contextmanager
-def _told_if_long(upload: Upload) -> Iterator[None]:
-    words = f"{visible(upload.path)} → {visible(upload.destination)}: the file is large, or S3 does not answer yet\n"
-    notice = threading.Timer(_NOTICE_SECONDS, sys.stderr.write, [words])
+def _progress_if_long(upload: Upload) -> Iterator[None]:
+    message = f"{visible(upload.path)} → {visible(upload.destination)}: the file is large, or S3 does not answer yet\n"
+    notice = threading.Timer(_NOTICE_SECONDS, sys.stderr.write, [message])
     notice.daemon = True
     notice.start()
     try:
@@ -90,4 +92,4 @@ def _told_if_long(upload: Upload) -> Iterator[None]:
 
 def _words(line: VerifyLine) -> str:
     sign = {True: "same", False: "DIFFERENT", None: "unknown"}[line.same]
-    return f"{sign:<10} {visible(line.path)} → {visible(line.destination)}: {line.words}"
+    return f"{sign:<10} {visible(line.path)} → {visible(line.destination)}: {line.message}"

@@ -1,6 +1,10 @@
 """`watch`: folders that upload themselves, without a screen: as a service, once (for cron), or as a dry run.
 
 Owns signals, readiness and exit codes. Not here: the watching (`watch`), the sending (`transfer`).
+
+What `watch` tells: a line for each note, for people or as JSON.
+
+Owns the looks. Thread-safe: watches tell from several threads.
 """
 
 from __future__ import annotations
@@ -8,38 +12,115 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from pydantic import BaseModel
 from pymongo.errors import PyMongoError
 
-from console.commands.line_output import OutputFailed
-from console.commands.signals import INTERRUPTED, TERMINATION, handling
-from console.commands.watch_report import WatchReport
-from console.complaints import repeated
-from console.config import Settings
+from console.cli.output import OutputFailed, json_line
+from console.cli.process import INTERRUPTED, TERMINATION, handling
 from console.errors import ConsoleError, UsageError
-from console.formatting import count, visible
+from console.formatting import byte_size, count, visible
 from console.records.connection import explain
 from console.records.database import Records
+from console.records.identity import RunnerIdentity, this_host
 from console.records.runners import Limits
 from console.runner.policy import Policy
-from console.transfer.identity import RunnerIdentity, this_host
-from console.transfer.runner import Runner
+from console.runner.runner import Runner
+from console.settings import Settings
+from console.settings.messages import repeated
+from console.settings.watch_rules import WatchRule
 from console.transfer.sender import S3Sender
-from console.watch.dry_run import DryRun
-from console.watch.metrics import MetricsServer, WatchReading
-from console.watch.notes import Kind, Listener, Note
-from console.watch.once import WatchOnce
-from console.watch.rule_parts import Surroundings
-from console.watch.rules import WatchRule
+from console.watch.once import DryRun, WatchOnce
+from console.watch.reporting import Listener, MetricsServer, Note, NoteKind, Notifier, WatchReading
 from console.watch.service import WatchService
-from console.watch.state import State
-from console.watch.systemd import Notifier
+from console.watch.watcher import State, Surroundings
+
+_LOUD: Final = frozenset({NoteKind.TROUBLE, NoteKind.MISSING, NoteKind.FAILED, NoteKind.REFUSED, NoteKind.OVERFLOW})
+
+
+class WatchLine(BaseModel):
+    """One line of `watch --json`. `size` in bytes, `at` in UTC."""
+
+    event: str
+    at: datetime
+    rule: str
+    path: str | None = None
+    destination: str | None = None
+    size: int | None = None
+    message: str | None = None
+    id: str | None = None
+
+
+class WatchReport:
+    """Lines on standard output. For people they begin with the time, unless the journal adds it anyway.
+
+    Called by the threads of watches, which go on where nothing can be written any more: then `problem` is set, and
+    `on_problem` called once.
+    """
+
+    def __init__(self, *, as_json: bool, environment: Mapping[str, str] = os.environ) -> None:
+        self.problem: OSError | None = None
+        self.on_problem: Callable[[], None] = _nothing
+        self._as_json = as_json
+        self._has_clock = "JOURNAL_STREAM" in environment
+        self._lock = threading.Lock()
+
+    def __call__(self, note: Note) -> None:
+        """Write it, if it can be written."""
+        try:
+            self.write(note)
+        except OSError as error:
+            with self._lock:
+                is_first, self.problem = self.problem is None, self.problem or error
+            if is_first:
+                self.on_problem()
+
+    def write(self, note: Note) -> None:
+        """Write it. Raises OSError where that cannot be: the reader has gone, or the disk is full."""
+        line = _json(note) if self._as_json else describe_note(note)
+        if not self._as_json and not self._has_clock:
+            line = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%SZ}  {line}"
+        with self._lock:
+            if self.problem is None:
+                sys.stdout.write(f"{line}\n")
+                sys.stdout.flush()
+
+
+def _nothing() -> None:
+    pass
+
+
+def describe_note(note: Note) -> str:
+    """A note as people read it."""
+    subject = visible(note.path) or note.rule
+    size = f" ({byte_size(note.size)})" if note.size is not None else ""
+    arrow = f" → {note.destination}" if note.destination else ""
+    said = f": {note.message}" if note.message else ""
+    sign = "! " if note.kind in _LOUD else "  "
+    return f"{sign}{note.kind.value:<12} {subject}{size}{arrow}{said}"
+
+
+def _json(note: Note) -> str:
+    line = WatchLine.model_construct(  # not validated: a name need not be UTF-8
+        event=note.kind.value.replace(" ", "_"),
+        at=datetime.now(UTC),
+        rule=note.rule,
+        path=note.path or None,
+        destination=note.destination or None,
+        size=note.size,
+        message=note.message or None,
+        id=note.upload_id or None,
+    )
+    return json_line(line)
+
 
 _STOP_SECONDS: Final = 10.0
 _TICK_SECONDS: Final = 1.0
@@ -126,14 +207,14 @@ def _typed_rule(folder: Path, to: str | None) -> WatchRule:
         raise UsageError(f"--to: expected s3://bucket or s3://bucket/prefix{repeated(str(to))}") from None
 
 
-def _surroundings(records: Records, sender: S3Sender, settings: Settings, tell: Listener) -> Surroundings:
+def _surroundings(records: Records, sender: S3Sender, settings: Settings, notify: Listener) -> Surroundings:
     return Surroundings(
         records.uploads,
         settings.s3,
         settings.transfer,
         this_host(),
         sender,
-        tell,
+        notify,
         lambda host: bool(records.runners.live(host)),
     )
 
@@ -150,23 +231,25 @@ def _is_there(folder: Path) -> bool:
     return os.path.isdir(folder)  # noqa: PTH112
 
 
-def _run_dry(records: Records, sender: S3Sender, settings: Settings, rules: Sequence[WatchRule], tell: Listener) -> int:
-    around = _surroundings(records, sender, settings, tell)
+def _run_dry(
+    records: Records, sender: S3Sender, settings: Settings, rules: Sequence[WatchRule], notify: Listener
+) -> int:
+    around = _surroundings(records, sender, settings, notify)
     missing = 0
     for rule in rules:
         try:
             DryRun(rule, around).run()
         except OSError as error:
             missing += 1
-            tell(Note(Kind.MISSING, rule.title, str(rule.folder), error.strerror or str(error)))
+            notify(Note(NoteKind.MISSING, rule.title, str(rule.folder), error.strerror or str(error)))
     return 1 if missing else 0
 
 
 def _run_once(
-    records: Records, sender: S3Sender, settings: Settings, rules: Sequence[WatchRule], tell: Listener
+    records: Records, sender: S3Sender, settings: Settings, rules: Sequence[WatchRule], notify: Listener
 ) -> int:
     interrupted = _Signals()
-    single = WatchOnce(records, _surroundings(records, sender, settings, tell), rules)
+    single = WatchOnce(records, _surroundings(records, sender, settings, notify), rules)
     policy = Policy.of(settings, rules=rules)
     runner = Runner(records, sender, Limits.of(settings.transfer), kind="command", only=single.uploads, policy=policy)
     missing = [rule for rule in rules if not _is_there(rule.folder)]
@@ -176,7 +259,7 @@ def _run_once(
             single.run(interrupted.ending)
         finally:
             runner.stop(_STOP_SECONDS)
-    failed = single.tell_endings()
+    failed = single.report_endings()
     if interrupted.ending.is_set():
         return INTERRUPTED
     for title in single.unseen:
@@ -231,13 +314,13 @@ class _Service:
         self._settings = settings
         self._runner = Runner(records, sender, Limits.of(settings.transfer), kind="watch", identity=identity)
         self._watches = WatchService(
-            records, sender, settings.s3, settings.transfer, host=identity.host, holder=identity.name, tell=report
+            records, sender, settings.s3, settings.transfer, host=identity.host, holder=identity.name, notify=report
         )
 
     def run(self, rules: Sequence[WatchRule]) -> int:
         """Until a signal; gives the exit code."""
         signals = _Signals()
-        self._report.on_problem = signals.end  # a service that nobody hears is better started anew
+        self._report.on_problem = signals.end  # a service that nobody hears is better started again
         with signals.handled(), ExitStack() as stack:
             if self._options.metrics_port is not None:
                 server = MetricsServer(
@@ -285,7 +368,7 @@ class _Service:
         """Whether every watch has its thread, and a line that tells how they are."""
         watchers = self._watches.watchers()
         working = sum(watcher.state in _WORKING for watcher in watchers)
-        queued = sum(watcher.finds.queued for watcher in watchers)
+        queued = sum(watcher.pending.queued for watcher in watchers)
         line = f"{working} of {count(len(watchers), 'folder')} watched, {count(queued, 'upload')} queued"
         return all(watcher.is_alive for watcher in watchers), line
 
@@ -295,7 +378,7 @@ class _Service:
                 watcher.rule.title,
                 self._watches.last_heartbeat(watcher),
                 watcher.state in _WORKING,
-                watcher.finds.queued,
+                watcher.pending.queued,
                 watcher.counters.overflows,
                 watcher.counters.scans,
                 watcher.counters.scan_seconds,

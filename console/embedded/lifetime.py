@@ -53,7 +53,7 @@ class SupervisedProcess:
         environment: Mapping[str, str] | None = None,
         read_log_line: Callable[[str], str] = str,
     ) -> None:
-        """Start it. `log` is written anew. `grace_seconds` lie between SIGTERM and SIGKILL; 0 is SIGKILL at once.
+        """Start it. `log` is written again. `grace_seconds` lie between SIGTERM and SIGKILL; 0 is SIGKILL at once.
 
         `read_log_line` gives what a line of the log says to a person, empty for nothing.
 
@@ -74,7 +74,7 @@ class SupervisedProcess:
         answer = self._supervisor.stdout.readline().strip()
         if not answer.isdigit():
             self.stop()
-            reason = answer.removeprefix("!") or self.last_words()
+            reason = answer.removeprefix("!") or self.last_output()
             raise EmbeddedServerFailed(f"{command[0]} could not be started: {reason}")
         self.pid = int(answer)
 
@@ -91,7 +91,7 @@ class SupervisedProcess:
         """
         if self.exit_code is not None:
             raise EmbeddedServerFailed(
-                f"{self.name} ended by itself (exit code {self.exit_code}). Its last lines:\n{self.last_words()}"
+                f"{self.name} ended by itself (exit code {self.exit_code}). Its last lines:\n{self.last_output()}"
             )
 
     def kill(self) -> None:
@@ -111,7 +111,7 @@ class SupervisedProcess:
                 stream.close()
         self._supervisor.wait()
 
-    def last_words(self) -> str:
+    def last_output(self) -> str:
         """The last lines of its log that say something, for an error message."""
         try:
             lines = self._log.read_text("utf-8", "replace").splitlines()
@@ -284,6 +284,6 @@ def wait_until(
         if time.monotonic() > deadline:
             raise EmbeddedServerFailed(
                 f"{process.name}: {what} did not happen within {timeout_seconds:.0f} s. Its last lines:\n"
-                f"{process.last_words()}"
+                f"{process.last_output()}"
             )
         time.sleep(_POLL_SECONDS)

@@ -118,7 +118,7 @@ class S3Server:
                     interrupted=interrupted,
                 )
             except BaseException:
-                is_taken = "address already in use" in self._process.last_words()
+                is_taken = "address already in use" in self._process.last_output()
                 self._process.stop()
                 if is_taken and attempt < _BIND_ATTEMPTS - 1:
                     self.port = free_port()

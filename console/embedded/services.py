@@ -1,7 +1,7 @@
 """Both embedded servers as one thing: started together, told about in one place, ended together.
 
 Owns the folder's layout and what is remembered between runs (ports, password, access key). Not here: the command
-`services` (`console.commands.services`), sample files (`samples`).
+`services` (`console.commands.demo`), sample files (`samples`).
 
     DIR/services.json   ports, password and access key, where the folder is kept
     DIR/lock            held while servers run on the folder
@@ -21,7 +21,7 @@ from typing import Final, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from console.embedded.lifetime import ServiceFolder
-from console.embedded.replica_set import ReplicaSet
+from console.embedded.mongod import ReplicaSet
 from console.embedded.s3 import AccessKey, S3Server
 from console.errors import EmbeddedServerFailed
 from console.formatting import visible
@@ -173,5 +173,5 @@ def _read(folder: ServiceFolder) -> _Kept | None:
     except (OSError, ValidationError) as error:
         raise EmbeddedServerFailed(
             f"{visible(str(file))} cannot be read: {error}",
-            advice="Remove that file: ports, password and access key are then made anew.",
+            advice="Remove that file: ports, password and access key are then made again.",
         ) from None

@@ -43,13 +43,13 @@ def _start(command: list[str]) -> subprocess.Popen[bytes] | None:
             preexec_fn=_end_with_supervisor if sys.platform == "linux" else None,
         )
     except OSError as error:
-        _tell(f"!{error.strerror or error}")
+        _report(f"!{error.strerror or error}")
         return None
-    _tell(str(server.pid))
+    _report(str(server.pid))
     return server
 
 
-def _tell(line: str) -> None:
+def _report(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 

@@ -21,10 +21,10 @@ from weakref import WeakSet
 import bson
 from bson.errors import BSONError
 
+from console.events.bson_values import fingerprint
 from console.events.decoding import EVENT_CODEC
 from console.events.event import ChangeEvent
-from console.events.filters import Filter
-from console.events.values import fingerprint
+from console.events.filter import Filter
 
 CAPACITY: Final = 100_000
 MAX_BYTES: Final = 512 * 1024 * 1024

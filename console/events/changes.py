@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Any, Final
 
-from console.events.compare import Edit, ElementsEdited, FieldsEdited, Path, Replaced, compare
+from console.events.bson_values import bson_type
+from console.events.diff import Edit, ElementsEdited, FieldsEdited, Path, Replaced, compare
 from console.events.event import ChangeEvent
 from console.events.text import excerpt, first_difference, path_text, shorten, type_label, value_text
-from console.events.values import bson_type
 from console.formatting import visible
 
 # The longest value in a line of the log, in characters.

@@ -1,7 +1,7 @@
 """What a change feed hands over besides the events themselves.
 
 Owns the values only: a fresh snapshot, a hole in the history, and the state of the connection. Not here: how a feed
-is read from MongoDB (`console.records.feed`), nor what a reader makes of it.
+is read from MongoDB (`console.stream.feed`), nor what a reader makes of it.
 """
 
 from __future__ import annotations

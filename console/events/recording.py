@@ -4,16 +4,24 @@ Owns the files. A recording at `events.jsonl` is `events.jsonl.000001`, `.000002
 `events.jsonl` itself, which is being written; nothing is ever deleted. Lines are whole events as the server sent
 them, or `{"gap": {...}}` where history was lost. Not here: the pace of a replay (whoever shows it), the place in a
 stream (`resume_file`).
+
+The place in a change stream, kept in a file, so that a restarted reader misses nothing and repeats nothing.
+
+Owns that file, and finding the place again when the reader was killed between writing events and keeping the place.
+Not here: the stream (`records.feed`), the events' lines (`recording`).
 """
 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+import stat
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +32,7 @@ from bson.errors import BSONError
 from console.errors import ConsoleError, UsageError
 from console.events.event import ChangeEvent
 from console.events.feed_items import Gap
+from console.events.since import parse_token
 from console.events.text import CANONICAL, json_line, unwrapped, wrapped
 from console.formatting import visible
 from console.private_files import open_private
@@ -215,3 +224,187 @@ def _number(full: Path) -> int:
 
 def _words(error: OSError) -> str:
     return visible(error.strerror or str(error))
+
+
+_BLOCK: Final = 64 * 1024
+# So far back a line of this stream is looked for in an output of which nothing is known.
+_LOOKED_THROUGH: Final = 64 * 1024 * 1024
+_UNREADABLE: Final = (ValueError, TypeError, KeyError, ArithmeticError, AttributeError, RecursionError, BSONError)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamName:
+    """Which stream a place belongs to. `namespace` is "db", "db.collection" or "*"; `match` the filter as typed."""
+
+    deployment: str
+    namespace: str
+    match: str
+
+
+class ResumeFile:
+    """A file with a resume token as extended JSON and the name of its stream, replaced atomically: it holds the old
+    place or the new one. A file with nothing but a token is read as well."""
+
+    def __init__(self, path: Path, stream: StreamName | None = None) -> None:
+        # A symbolic link stays one: its target is replaced.
+        self.path = path.resolve()
+        self._stream = stream
+
+    def load(self) -> Mapping[str, Any] | None:
+        """The token, or None where there is no file yet. Raises `UsageError` naming the file."""
+        kept = self._read()
+        return kept["token"] if kept is not None else None
+
+    @property
+    def is_of_this_stream(self) -> bool:
+        """Whether the place is one of this stream; one of another tells the time alone from which to go on."""
+        kept = self._read()
+        return kept is None or self._stream is None or kept.get("stream") in (None, asdict(self._stream))
+
+    def save(self, token: Mapping[str, Any], output: int | None = None) -> None:
+        """Keep the token, and how far the file is written behind which `output` is the file descriptor; when this
+        returns, it is on the disk. Raises `UsageError` naming the file."""
+        place: dict[str, Any] = {"token": json.loads(json_line(token))}
+        if self._stream is not None:
+            place["stream"] = asdict(self._stream)
+        if output is not None and (end := _end_of(output)) is not None:
+            place["output"] = end
+        temporary: Path | None = None
+        try:
+            handle, name = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
+            temporary = Path(name)
+            with os.fdopen(handle, "wb") as file:
+                file.write(f"{json.dumps(place)}\n".encode())
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self.path)
+            _sync_folder(self.path.parent)
+        except OSError as error:
+            if temporary is not None:
+                temporary.unlink(missing_ok=True)
+            raise self._error(error) from error
+
+    def settle(self, output: int, is_own: Callable[[ChangeEvent], bool]) -> Mapping[str, Any] | None:
+        """The place to go on from, given the file descriptor to which events are written as JSON lines.
+
+        Events are written before their token is kept, so a reader that is killed in between has written more than
+        the file says. Where the output is a regular file that tells: a last line that was cut off is removed, and the
+        last whole line that `is_own`, if it is after the kept token, is the place: several readers may write one file.
+        Where it is a pipe, the kept token is, and the events of the last write may come twice.
+        """
+        kept = self._read()
+        if kept is None:
+            return last_token(output, is_own)
+        token: Mapping[str, Any] = kept["token"]
+        if not self.is_of_this_stream:
+            return token
+        last = last_token(output, is_own, kept.get("output"))
+        # Tokens of one deployment order as text: `_data` is a keystring, made to be compared so.
+        return last if last is not None and str(last["_data"]) > str(token["_data"]) else token
+
+    def _read(self) -> dict[str, Any] | None:
+        try:
+            text = self.path.read_text("utf-8").strip()
+            whole = json.loads(text)
+            if isinstance(whole, dict) and "token" in whole:
+                return {**whole, "token": parse_token(json.dumps(whole["token"]))}
+            return {"token": parse_token(text)}
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._error(error) from error
+        except (ValueError, RecursionError, UsageError) as error:  # also UnicodeError
+            message = f"{visible(str(self.path))} holds no resume token"
+            raise UsageError(message, advice="Remove it to begin again; what happened meanwhile is missed.") from error
+
+    def _error(self, error: OSError) -> UsageError:
+        return UsageError(f"resume file {visible(str(self.path))}: {visible(error.strerror or str(error))}")
+
+
+def last_token(
+    output: int, is_own: Callable[[ChangeEvent], bool], behind: Mapping[str, Any] | None = None
+) -> Mapping[str, Any] | None:
+    """The resume token of the last whole line that `is_own` in a regular file; a last line without end is cut off.
+
+    `behind` is what `save` knew of the file: only lines since then are looked at. None where the output is no regular
+    file or cannot be read, and where there is no such line.
+    """
+    status = os.fstat(output)
+    if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
+        return None
+    first = max(0, status.st_size - _LOOKED_THROUGH)
+    if behind is not None and (behind.get("device"), behind.get("inode")) == (status.st_dev, status.st_ino):
+        first = min(int(behind.get("size") or 0), status.st_size)
+    try:
+        # The output itself is open for writing only; this opens the same file once more.
+        with Path(f"/dev/fd/{output}").open("rb") as file:
+            end = _find_back(file.fileno(), status.st_size) + 1
+            events = filter(None, map(read_event, _lines_back(file.fileno(), end, first)))
+            token = next((event.token for event in events if event.token.get("_data") and is_own(event)), None)
+        if end < status.st_size:
+            os.ftruncate(output, end)
+    except OSError:
+        return None
+    return token
+
+
+def read_event(line: bytes) -> ChangeEvent | None:
+    """The event of a line; None for what is none.
+
+    Each field is read by itself: a document may have a field named `$oid`, which extended JSON cannot tell from an
+    ObjectId, and that must not hide whose line it is.
+    """
+    try:
+        whole = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(whole, dict) or not isinstance(whole.get("_id"), dict):
+        return None
+    fields = {name: _value(value) for name, value in whole.items()}
+    return ChangeEvent.from_raw(unwrapped(fields))
+
+
+def _value(value: Any) -> Any:
+    if not isinstance(value, (dict, list)):
+        return value
+    try:
+        return json_util.loads(json.dumps(value), json_options=CANONICAL)
+    except _UNREADABLE:
+        return value
+
+
+def _end_of(output: int) -> dict[str, int] | None:
+    status = os.fstat(output)
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    return {"device": status.st_dev, "inode": status.st_ino, "size": status.st_size}
+
+
+def _lines_back(file: int, end: int, first: int) -> Iterator[bytes]:
+    """The lines before `end`, last first, that begin at `first` or later."""
+    while end > first:
+        start = _find_back(file, end - 1) + 1
+        if start < first:
+            return
+        yield os.pread(file, end - start, start)
+        end = start
+
+
+def _find_back(file: int, end: int) -> int:
+    """The place of the last line end before `end`; -1 where there is none."""
+    while end > 0:
+        start = max(0, end - _BLOCK)
+        place = os.pread(file, end - start, start).rfind(b"\n")
+        if place >= 0:
+            return start + place
+        end = start
+    return -1
+
+
+def _sync_folder(folder: Path) -> None:
+    """The new name is on the disk as well, not only the content."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -28,9 +28,9 @@ from pymongo.errors import (
 from pymongo.uri_parser import parse_uri
 
 from console import __version__
-from console.config import MongoSettings
 from console.errors import ConfigurationError, ConsoleError, MongoUnsuitable, ServerUnreachable
 from console.formatting import visible
+from console.settings import MongoSettings
 
 Document = dict[str, Any]
 
@@ -169,7 +169,7 @@ def check(connection: Connection) -> int:
     return wire_version
 
 
-def words(error: PyMongoError) -> str:
+def describe_error(error: PyMongoError) -> str:
     """The driver's message without the dumps of time-outs, topology and command that follow it."""
     text = re.split(r", full error:| \(configured timeouts:|, Timeout:", str(error), maxsplit=1)[0]
     return visible(re.sub(r"to execute command \{ (\w+): .*", r"to execute the command \1", text, flags=re.DOTALL))
@@ -177,7 +177,7 @@ def words(error: PyMongoError) -> str:
 
 def explain(error: PyMongoError, connection: Connection) -> ConsoleError:
     """Turn a driver's error into what a person can act on."""
-    text = _without_secrets(words(error), connection.settings)
+    text = _without_secrets(describe_error(error), connection.settings)
     if isinstance(error, OperationFailure):
         if error.code == AUTHENTICATION_FAILED:
             return ServerUnreachable(

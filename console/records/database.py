@@ -13,14 +13,14 @@ from typing import Self
 
 from pymongo.errors import PyMongoError
 
-from console.config import MongoSettings
 from console.events.decoding import EVENT_CODEC
 from console.events.since import Start
 from console.records.connection import Connection, check, connect, explain
-from console.records.feed import ChangeFeed
 from console.records.runners import Runners
 from console.records.schema import prepare
 from console.records.uploads import Uploads
+from console.settings import MongoSettings
+from console.stream.feed import ChangeFeed
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,11 @@ from pymongo import ReturnDocument
 from pymongo.collection import Collection
 from pymongo.database import Database
 
-from console.choices import MOST_PARALLEL
-from console.config import TransferSettings
 from console.events.decoding import RAW_CODEC, decoded
-from console.models import Endpoint
+from console.models import MOST_PARALLEL, Endpoint
 from console.records.connection import Document
 from console.records.transitions import NOW, at_endpoint, literal
+from console.settings import TransferSettings
 
 T = TypeVar("T")
 
@@ -91,7 +90,7 @@ class Runners:
         self.collection: Collection[Document] = database[f"{uploads_name}_runners"]
         self._raw: Collection[RawBSONDocument] = self.collection.with_options(codec_options=RAW_CODEC)
 
-    def beat(
+    def heartbeat(
         self,
         runner: str,
         host: str,

@@ -14,10 +14,9 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import CollectionInvalid, OperationFailure
 
-from console.choices import DuplicatePolicy
 from console.errors import MongoUnsuitable
 from console.formatting import count
-from console.models import Requested, Source, UploadStatus
+from console.models import DuplicatePolicy, Requested, Source, UploadStatus
 from console.records.connection import UNAUTHORIZED, WIRE_VERSION_6_0, Document
 
 _NAMESPACE_EXISTS: Final = 48  # server: src/mongo/base/error_codes.yml

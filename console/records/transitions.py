@@ -97,7 +97,7 @@ def unsettled(dead: Sequence[str] = ()) -> Filter:
     return {"$and": [{"$or": shall}, free(dead)]}
 
 
-def untidy() -> Filter:
+def needs_cleanup() -> Filter:
     """Cancelled, with an open multipart upload that nobody is aborting right now."""
     return {"status": UploadStatus.CANCELLED.value, "multipart.upload_id": {"$exists": True}, **free()}
 
@@ -170,7 +170,7 @@ def together(ids: Sequence[ObjectId], changes: Sequence[Fields]) -> Fields:
     return {name: of_all(name) for name in changes[0]}
 
 
-def let_go_since(attempt: int) -> Filter:
+def released_since(attempt: int) -> Filter:
     """Somebody paused, resumed or cancelled it after the lease had run out, and nobody has claimed it since."""
     settled = [UploadStatus.PENDING.value, UploadStatus.PAUSED.value, UploadStatus.CANCELLED.value]
     return {"status": {"$in": settled}, "attempts": attempt}
@@ -259,7 +259,7 @@ def retry() -> tuple[Filter, Fields]:
     return {"status": {"$in": [UploadStatus.FAILED.value, UploadStatus.CANCELLED.value]}}, fields
 
 
-def tidied() -> Fields:
+def cleaned_up() -> Fields:
     """The multipart upload of a cancelled document is gone."""
     return {"lease": None, **_multipart(gone=True), "updated_at": NOW}
 

@@ -2,6 +2,11 @@
 
 Owns what runners and tables ask of the collection. Not here: what changes a document that exists (`transitions` has the
 rules, `writer` a runner's writes, `intents` what people want), and what was sent of watched folders (`watch.sent`).
+
+The document that is inserted for a file.
+
+Owns what each field begins with. Not here: which file and key those are (`transfer.intake`), and what becomes of the
+document (`transitions`).
 """
 
 from __future__ import annotations
@@ -11,10 +16,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Collection as AnyOf
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from bson import ObjectId
+from bson import Int64, ObjectId
 from bson.raw_bson import RawBSONDocument
 from pymongo import ASCENDING, DESCENDING, ReadPreference, UpdateOne
 from pymongo.client_session import ClientSession
@@ -26,15 +31,19 @@ from console.events.decoding import RAW_CODEC, decoded
 from console.events.feed_items import SNAPSHOT_WINDOW
 from console.models import (
     TERMINAL,
+    DuplicatePolicy,
     Endpoint,
     Requested,
+    Source,
+    Storage,
     UnreadableUpload,
     Upload,
     UploadStatus,
+    Watched,
     read_upload,
+    stored_ns,
 )
-from console.records.connection import MAJORITY, Document, words
-from console.records.new_upload import NewUpload
+from console.records.connection import MAJORITY, Document, describe_error
 from console.records.seals import Seals
 from console.records.transitions import (
     NOT_ALLOWED,
@@ -44,16 +53,95 @@ from console.records.transitions import (
     claim,
     claimable,
     claimable_elsewhere,
+    cleaned_up,
     failed,
     held_by,
     lease_until,
-    let_go_since,
+    needs_cleanup,
     refused,
+    released_since,
     stopped,
-    tidied,
     unsettled,
-    untidy,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class NewUpload:
+    """A file that is to be uploaded, as it goes into a document. `path_bytes` only where the name is no UTF-8;
+    `folder_length` as in `Upload.below`.
+
+    `endpoint` is the name of the S3 service whose bucket is meant. `batch` is common to the uploads of one command.
+    `duplicates` only where it is not as the settings have it.
+    """
+
+    filename: str
+    path: str
+    path_bytes: bytes | None
+    host: str
+    size: int
+    mtime_ns: int
+    fingerprint: str
+    content_type: str
+    bucket: str
+    key: str
+    source: Source
+    priority: int = 0
+    batch: ObjectId | None = None
+    watch: Watched | None = None
+    storage: Storage | None = None
+    duplicates: DuplicatePolicy | None = None
+    endpoint: str | None = None
+    folder_length: int | None = None
+
+    def document(self, now: datetime, status: UploadStatus = UploadStatus.PENDING) -> Document:
+        """The document that is inserted for it."""
+        return {
+            "_id": ObjectId(),
+            "filename": self.filename,
+            "path": self.path,
+            **({"path_bytes": self.path_bytes} if self.path_bytes is not None else {}),
+            **({"folder_length": self.folder_length} if self.folder_length is not None else {}),
+            **({"batch": self.batch} if self.batch is not None else {}),
+            **({"watch": self.watch.model_dump(exclude_none=True)} if self.watch is not None else {}),
+            **({"storage": self.storage.model_dump(exclude_none=True)} if self.storage is not None else {}),
+            **({"duplicates": self.duplicates} if self.duplicates is not None else {}),
+            "host": self.host,
+            "size": Int64(self.size),
+            "mtime_ns": Int64(stored_ns(self.mtime_ns)),
+            "fingerprint": self.fingerprint,
+            "content_type": self.content_type,
+            **({"endpoint": self.endpoint} if self.endpoint is not None else {}),
+            "bucket": self.bucket,
+            "key": self.key,
+            "source": self.source.value,
+            "status": status.value,
+            "requested": Requested.RUN.value,
+            "priority": self.priority,
+            "current": Int64(0),
+            "percentage": 0.0,
+            "rate": 0.0,
+            "multipart": None,
+            "attempts": 0,
+            "error": None,
+            "checksum": None,
+            "etag": None,
+            "version_id": None,
+            "lease": None,
+            "created_at": now,
+            "started_at": None,
+            "updated_at": now,
+            "finished_at": None,
+        }
+
+    def claimed_document(self, now: datetime, runner: str, lease_seconds: float) -> Document:
+        """The document as `transitions.claim` would leave it; `now` is the server's time, as in every lease."""
+        return {
+            **self.document(now, UploadStatus.UPLOADING),
+            "lease": {"runner": runner, "expires_at": now + timedelta(seconds=lease_seconds)},
+            "attempts": 1,
+            "started_at": now,
+        }
+
 
 _log = logging.getLogger(__name__)
 
@@ -221,7 +309,7 @@ class Uploads:
             if changes:
                 self.collection.bulk_write(changes, ordered=False)
         except BulkWriteError as error:  # the validator refuses one: that keeps no other from being left
-            _log.error("uploads that are left for other runners cannot be marked: %s", words(error))
+            _log.error("uploads that are left for other runners cannot be marked: %s", describe_error(error))
 
     def _take(self, runner: str, ids: list[ObjectId], wanted: Filter, change: Fields, gate: Gate) -> list[Upload]:
         if not ids:
@@ -250,7 +338,7 @@ class Uploads:
             self.collection.update_many({"$and": [wanted, {"_id": {"$in": list(ids)}}]}, [{"$set": change}])
         except WriteError as error:
             if len(ids) == 1:
-                _log.error("upload %s cannot be claimed: %s", ids[0], words(error))
+                _log.error("upload %s cannot be claimed: %s", ids[0], describe_error(error))
                 return
             for upload_id in ids:
                 self._update_each(wanted, [upload_id], change)
@@ -277,7 +365,7 @@ class Uploads:
 
         `attempt` is the document's `attempts` as the claim left it. The truth is told also where somebody cancelled.
         """
-        wanted: Filter = {"_id": upload_id, **let_go_since(attempt)}
+        wanted: Filter = {"_id": upload_id, **released_since(attempt)}
         return self.collection.update_one(wanted, [{"$set": fields}]).matched_count == 1
 
     def lease_holders(self, host: str) -> list[str]:
@@ -302,11 +390,11 @@ class Uploads:
 
     def has_untidy(self) -> bool:
         """Whether a cancelled upload has an open multipart upload that nobody is aborting right now."""
-        return bool(self.ids(untidy(), limit=1))
+        return bool(self.ids(needs_cleanup(), limit=1))
 
     def untidy_endpoints(self) -> list[str | None]:
         """Which S3 services hold such multipart uploads."""
-        by_endpoint = self._raw.aggregate([{"$match": _ours(untidy())}, {"$group": {"_id": "$endpoint"}}])
+        by_endpoint = self._raw.aggregate([{"$match": _ours(needs_cleanup())}, {"$group": {"_id": "$endpoint"}}])
         found = [row["_id"] for row in decoded(by_endpoint)]
         return [name for name in found if name is None or type(name) is str]
 
@@ -316,7 +404,7 @@ class Uploads:
         """Take cancelled uploads that still have an open multipart upload, to abort those. One that is not known for
         ours may be another program's: it is left, and said."""
         gate = Gate(self.seals.key_id, self._refuses_to_tidy)
-        wanted: Filter = {**untidy(), **_of(endpoint), "_id": {**_OURS}, "refused_by": {"$ne": gate.name}}
+        wanted: Filter = {**needs_cleanup(), **_of(endpoint), "_id": {**_OURS}, "refused_by": {"$ne": gate.name}}
         ids: list[ObjectId] = []
         refusals: dict[ObjectId, str] = {}
         for document in self.read(wanted):
@@ -331,7 +419,7 @@ class Uploads:
             return []
         lease = [{"$set": {"lease": lease_until(runner, lease_seconds)}}]
         self.collection.update_many({**wanted, "_id": {"$in": ids}}, lease)
-        taken = self.read({"_id": {"$in": ids}, **_tidied_by(runner)})
+        taken = self.read({"_id": {"$in": ids}, **_cleaned_up_by(runner)})
         return [found for document in taken if isinstance(found := read_upload(document), Upload)]
 
     def _refuses_to_tidy(self, document: Mapping[str, Any]) -> str | None:
@@ -340,9 +428,9 @@ class Uploads:
             return None
         return "its multipart upload stays open: nothing shows that one of this user's processes opened it (see sweep)"
 
-    def tidied(self, runner: str, upload_id: ObjectId) -> None:
+    def cleaned_up(self, runner: str, upload_id: ObjectId) -> None:
         """The multipart upload of a cancelled document is gone. (Else it is tried again once the lease ran out.)"""
-        self.collection.update_one({"_id": upload_id, **_tidied_by(runner)}, [{"$set": tidied()}])
+        self.collection.update_one({"_id": upload_id, **_cleaned_up_by(runner)}, [{"$set": cleaned_up()}])
 
     def multipart_ids(self, bucket: str, endpoint: Endpoint | None = None) -> set[str]:
         """Upload ids in the bucket that documents know of."""
@@ -415,8 +503,12 @@ def _of(endpoint: Endpoint | None) -> Filter:
 
 def _containing(text: str) -> Filter:
     """Every word somewhere in what the table's own filter looks at, as it is, in either case."""
-    words = text.split()
-    return {"$and": [{"$or": [*_in_one_field(word), *_in_destination(word)]} for word in words]} if words else {}
+    describe_error = text.split()
+    return (
+        {"$and": [{"$or": [*_in_one_field(word), *_in_destination(word)]} for word in describe_error]}
+        if describe_error
+        else {}
+    )
 
 
 def _in_one_field(word: str) -> list[Filter]:
@@ -437,5 +529,5 @@ def _pattern(regex: str) -> Filter:
     return {"$regex": regex, "$options": "i"}
 
 
-def _tidied_by(runner: str) -> Filter:
+def _cleaned_up_by(runner: str) -> Filter:
     return {"status": UploadStatus.CANCELLED.value, "lease.runner": runner}

@@ -15,14 +15,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
-from console.choices import DuplicatePolicy
-from console.config import Settings
 from console.formatting import visible
-from console.keys import KeyRefused, KeyTemplate, clean_key, parse_destination
-from console.models import Storage, UnreadableUpload, Upload, read_upload
+from console.models import DuplicatePolicy, Storage, UnreadableUpload, Upload, read_upload
 from console.records.seals import Seals
 from console.records.uploads import Gate
-from console.watch.rules import WatchRule
+from console.settings import Settings
+from console.settings.key_template import KeyRefused, KeyTemplate, clean_key, parse_destination
+from console.settings.watch_rules import WatchRule
 
 _CONTROLS: Final = frozenset(map(chr, (*range(32), 127)))
 

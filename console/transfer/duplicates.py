@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from console.formatting import visible
-from console.transfer.errors import TransferError
+from console.s3.transfer_errors import TransferError
 from console.transfer.job import Confirmation, Job
 from console.transfer.multipart import close_multipart
 
@@ -26,7 +26,7 @@ class GoAhead:
     if_absent: bool
 
 
-def settle_duplicate(job: Job) -> GoAhead | Confirmation:
+def resolve_duplicate(job: Job) -> GoAhead | Confirmation:
     """Look at the key and decide by the policy; under `new_name` the job's key may change.
 
     Raises:

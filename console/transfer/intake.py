@@ -15,19 +15,18 @@ from typing import Final
 
 from bson import ObjectId
 
-from console.choices import DuplicatePolicy
-from console.config import S3Settings, TransferSettings
 from console.errors import ConfigurationError
+from console.files.content_type import content_type
+from console.files.refusals import Refusal
+from console.files.walk import Candidate, select
 from console.formatting import as_text
-from console.keys import KeyFacts, KeyRefused, KeyTemplate
-from console.models import Source
-from console.records.new_upload import NewUpload
-from console.transfer.content_type import content_type
-from console.transfer.errors import TransferError
-from console.transfer.plan import MAX_OBJECT_SIZE
-from console.transfer.refusal import Refusal
-from console.transfer.selection import Candidate, select
-from console.transfer.source import file_state, state_by_status
+from console.models import DuplicatePolicy, Source
+from console.records.uploads import NewUpload
+from console.s3.engines.source import file_state, state_by_status
+from console.s3.part_size import MAX_OBJECT_SIZE
+from console.s3.transfer_errors import TransferError
+from console.settings import S3Settings, TransferSettings
+from console.settings.key_template import KeyFacts, KeyRefused, KeyTemplate
 
 BATCH: Final = 500
 _FIRST_BATCH: Final = 50
@@ -83,7 +82,7 @@ class Intake:
             yield batch
 
     def take(self, candidate: Candidate, *, is_fresh: bool = False) -> NewUpload | Refusal:
-        """The upload of one file, or why there is none. What was found a moment ago (`is_fresh`) is not looked at anew
+        """The upload of one file, or why there is none. What was found a moment ago (`is_fresh`) is not looked at again
         where its status tells all."""
         try:
             known = state_by_status(candidate.size, candidate.mtime_ns) if is_fresh else None

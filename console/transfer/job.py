@@ -11,21 +11,20 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
-from console.choices import MEBIBYTE, DuplicatePolicy
-from console.models import Checksum, Multipart, Upload
-from console.records.new_upload import NewUpload
-from console.transfer.body import Body
-from console.transfer.checksums import Algorithm, Digests
-from console.transfer.control import Control, Journal
-from console.transfer.engine import Answer, ObjectSettings
-from console.transfer.errors import Stopped, TransferError
-from console.transfer.objects import OWNER, StoredObject, head_object, stored_digest
-from console.transfer.plan import Part, plan_parts
-from console.transfer.pool import wait_for
-from console.transfer.retrying import RetryPolicy, ask, with_retries
-from console.transfer.source import SourceFile
+from console.models import MEBIBYTE, Checksum, DuplicatePolicy, Multipart, Upload
+from console.records.uploads import NewUpload
+from console.s3.checksums import Algorithm, Digests
+from console.s3.control import Control, Journal
+from console.s3.engines.body import Body
+from console.s3.engines.engine import ObjectSettings, StoredBody
+from console.s3.engines.source import SourceFile
+from console.s3.operations import OWNER, StoredObject, head_object, stored_digest
+from console.s3.part_size import Part, plan_parts
+from console.s3.retry import RetryPolicy, call, with_retries
+from console.s3.transfer_errors import Stopped, TransferError
+from console.transfer.comparison import Comparison, compare
+from console.transfer.threads import wait_for
 from console.transfer.transport import Transport
-from console.transfer.verify import Comparison, compare
 
 T = TypeVar("T")
 
@@ -93,17 +92,17 @@ class Job:
     sent_bytes: int = 0
     under_way: list[Future[Any]] = field(default_factory=list)
 
-    def ask(self, operation: Callable[[], T]) -> T:
+    def call(self, operation: Callable[[], T]) -> T:
         """One request, with retries."""
         return with_retries(operation, self.options.retry, self.control, self.journal)
 
     def ask_in_thread(self, operation: Callable[[], T]) -> T:
         """The same, left behind where `control` says stop while S3 does not answer."""
-        return self.ask(lambda: self.in_thread(lambda: ask(operation)))
+        return self.call(lambda: self.in_thread(lambda: call(operation)))
 
     def send(self, operation: Callable[[], T], size: int) -> T:
         """One request with a body of `size` bytes, once; how many more go at once follows from it."""
-        return self.transport.pool.slots.send(lambda: ask(operation), size)
+        return self.transport.pool.slots.send(lambda: call(operation), size)
 
     def in_thread(self, work: Callable[[], T]) -> T:
         """Run `work` in a thread of the pool. Where `control` says stop it is left behind after a moment."""
@@ -192,7 +191,7 @@ class Job:
             )
         )
 
-    def delete_damaged(self, answer: Answer) -> None:
+    def delete_damaged(self, answer: StoredBody) -> None:
         """Delete the object that was just made and is not the file, so that nobody takes it for that."""
         version: dict[str, Any] = {"VersionId": answer.version_id} if answer.version_id else {}
         self.ask_in_thread(lambda: self.transport.s3.delete_object(Bucket=self.bucket, Key=self.key, **version))

@@ -2,6 +2,11 @@
 
 Owns the order of things, and which parts need not be sent again. What S3 knows of the parts is asked from S3
 (`ListParts`), never remembered. Stopping leaves the multipart upload open for the next time; `abort` ends it.
+
+The parts of one multipart upload, sent side by side.
+
+Owns which parts are sent, the retries of each, and the end of all when one fails for good. Not here: opening and
+completing the multipart upload (`multipart`).
 """
 
 from __future__ import annotations
@@ -9,26 +14,220 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping
+from concurrent.futures import Future, wait
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from console.formatting import visible
 from console.models import Checksum, Multipart
-from console.transfer.boto3_engine import read_answer, require, require_etag
-from console.transfer.checksums import Algorithm, to_base64
-from console.transfer.client import object_parameters
-from console.transfer.confirm import EtagMismatch, SentPart, confirm_object, expected_checksum
-from console.transfer.engine import Answer
-from console.transfer.errors import Stopped, TransferError
+from console.s3.checksums import Algorithm, Digests, to_base64
+from console.s3.client import object_parameters
+from console.s3.confirmation import (
+    EtagMismatch,
+    SentPart,
+    confirm_body,
+    confirm_object,
+    expected_checksum,
+    looks_like_md5,
+)
+from console.s3.control import Control
+from console.s3.engines.boto3_engine import read_answer, require, require_etag
+from console.s3.engines.engine import PartRequest, StoredBody
+from console.s3.error_codes import UNSUPPORTED, Recovery
+from console.s3.part_size import USUAL_PART_SIZE, Part, PartPlan, plan_parts
+from console.s3.retry import START_AGAIN, call, call_with_retries, with_retries
+from console.s3.transfer_errors import Stopped, TransferError
 from console.transfer.job import NOT_TO_BE_SEEN, Confirmation, Job
-from console.transfer.parts import ListedPart, send_parts
-from console.transfer.plan import USUAL_PART_SIZE, PartPlan, plan_parts
-from console.transfer.retrying import START_ANEW, ask, ask_patiently
-from console.transfer.verdicts import UNSUPPORTED, Verdict
+from console.transfer.threads import wait_for
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
+
+
+_GRACE_SECONDS: Final = 1.0
+"""How long parts under way may take to notice that the upload stops, before they are left behind."""
+_LOOK_AGAIN_SECONDS: Final = 0.25
+_PARTS_EVERYWHERE: Final = 1_000
+"""As many as any server is known to take."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedPart:
+    """A part that S3 holds already; `size` in bytes."""
+
+    size: int
+    answer: StoredBody
+
+
+class _SiblingFailed(Stopped):
+    """Another part of the same upload failed for good."""
+
+
+class _Linked:
+    """A `Control` that also stops when another part has failed."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+        self._failed = threading.Event()
+
+    def fail(self) -> None:
+        self._failed.set()
+
+    def check(self) -> None:
+        self._control.check()
+        if self._failed.is_set():
+            raise _SiblingFailed
+
+    def wait(self, seconds: float) -> None:
+        while seconds > 0:
+            self.check()
+            self._control.wait(min(seconds, _LOOK_AGAIN_SECONDS))
+            seconds -= _LOOK_AGAIN_SECONDS
+        self.check()
+
+
+def send_parts(job: Job, upload_id: str, plan: PartPlan, listed: Mapping[int, ListedPart]) -> list[SentPart]:
+    """Bring every part of the plan to S3; those listed with the file's bytes stay. In the plan's order.
+
+    Raises:
+        TransferError: the first that retrying did not cure. Stopped: `control` said so.
+    """
+    sending = _Sending(job, upload_id, listed)
+    futures: list[Future[SentPart]] = []
+    try:
+        order = list(plan)
+        is_long = len(plan) > _PARTS_EVERYWHERE and not job.transport.server.is_aws
+        if is_long and len(plan) not in listed:
+            # Some servers take no more parts than that: better to hear of it before the others have been sent.
+            order.insert(0, order.pop())
+        for part in order:
+            futures.append(sending.start(part))
+        parts = [wait_for(future, sending.control) for future in futures]
+        return sorted(parts, key=lambda part: part.number)
+    except _SiblingFailed:
+        raise sending.first_failure() from None
+    finally:
+        sending.control.fail()
+        wait(futures, timeout=_GRACE_SECONDS)
+        job.under_way.extend(future for future in futures if not future.done())
+
+
+class _Sending:
+    def __init__(self, job: Job, upload_id: str, listed: Mapping[int, ListedPart]) -> None:
+        self.control = _Linked(job.control)
+        self._job = job
+        self._upload_id = upload_id
+        self._listed = listed
+        self._lock = threading.Lock()
+        self._confirmed_bytes = 0
+        self._failure: Exception | None = None
+        self._tried: set[int] = set()
+
+    def start(self, part: Part) -> Future[SentPart]:
+        return self._job.transport.pool.submit(lambda: self._part(part), self.control)
+
+    def first_failure(self) -> Exception:
+        with self._lock:
+            return self._failure or Stopped()
+
+    def _part(self, part: Part) -> SentPart:
+        try:
+            sent = with_retries(lambda: self._attempt(part), self._job.options.retry, self.control, self._job.journal)
+        except Exception as error:
+            with self._lock:
+                if self._failure is None and not isinstance(error, _SiblingFailed):
+                    self._failure = error
+            self.control.fail()
+            raise
+        with self._lock:
+            self._confirmed_bytes += part.length
+            # Within the lock, so that a smaller total cannot overtake a larger one.
+            self._job.journal.confirmed(self._confirmed_bytes)
+        return sent
+
+    def _attempt(self, part: Part) -> SentPart:
+        listed = self._listed.get(part.number)
+        digests = None
+        if listed is not None:
+            ours = {a for a in listed.answer.checksums if a.is_available} or {Algorithm.MD5}
+            algorithms = ours | set(self._job.transport.server.algorithms(in_parts=True))
+            digests = self._job.source.digests(part.offset, part.length, algorithms, self.control)
+            if listed.size == part.length and _holds(listed, digests):
+                return SentPart(part.number, part.length, digests, listed.answer.etag, is_confirmed=True)
+        try:
+            return self._send(part, digests)
+        except TransferError as error:
+            is_there = listed is not None or part.number in self._tried or self._job.begun_before
+            if error.code == "NotImplemented" and error.recovery is not Recovery.RETRY and is_there:
+                # rclone cannot replace what it holds of a part by other bytes; it may have stored what an earlier
+                # run left behind only after it listed its parts. (A checksum that is refused is left out next time.)
+                raise TransferError("InvalidPart", error.message) from error
+            self._tried.add(part.number)
+            raise
+
+    def _send(self, part: Part, known: Digests | None) -> SentPart:
+        job, server = self._job, self._job.transport.server
+        request = PartRequest(job.bucket, job.key, self._upload_id, part.number)
+        body = job.body(part, self.control, known, in_parts=True)
+        had_checksums = server.algorithm in body.algorithms
+        answer = None
+        try:
+            answer = job.send(lambda: job.transport.engine.upload_part(request, body), part.length)
+            if had_checksums:
+                server.learn(server.algorithm in answer.checksums, in_parts=True)
+            digests = {**(known or {}), **body.digests()}
+            is_confirmed = self._confirm(part, answer, digests)
+        except TransferError as error:
+            body.take_back()
+            if answer is None and self._is_worth_another_try(part, error, had_checksums=had_checksums):
+                raise TransferError(error.code, error.message, Recovery.RETRY) from error
+            raise
+        finally:
+            with self._lock:
+                job.sent_bytes += body.tell()
+        return SentPart(part.number, part.length, digests, answer.etag, is_confirmed)
+
+    def _confirm(self, part: Part, answer: StoredBody, digests: dict[Algorithm, bytes]) -> bool | None:
+        """As `SentPart.is_confirmed`; `digests` get those that had to be computed for that."""
+        server = self._job.transport.server
+        answer = server.without_md5(answer)
+        if server.algorithm not in answer.checksums and Algorithm.MD5 not in digests and looks_like_md5(answer):
+            digests |= self._job.source.digests(part.offset, part.length, (Algorithm.MD5,), self.control)
+        try:
+            checksum = confirm_body(answer, digests)
+        except EtagMismatch:
+            if server.etags_are_md5:
+                raise
+            return False  # the ETags of this server may be something else: the object shows
+        if checksum is None:
+            return None
+        if checksum.confirmed == "etag":
+            server.learn_etags(are_md5=True)
+        return True
+
+    def _is_worth_another_try(self, part: Part, error: TransferError, *, had_checksums: bool) -> bool:
+        """Whether the refusal taught how to send this part.
+
+        Raises:
+            TransferError: TooManyParts where it taught that the upload has to start again.
+        """
+        server = self._job.transport.server
+        if server.learn_from_refusal(error.code, conditional=False, had_checksums=had_checksums, in_parts=True):
+            return True
+        if server.learn_part_limit(part.number, error):
+            raise TransferError("TooManyParts", error.message) from error
+        return False
+
+
+def _holds(listed: ListedPart, digests: Mapping[Algorithm, bytes]) -> bool:
+    """Whether S3 has the file's bytes in a part; not where it has others, or cannot say."""
+    try:
+        return confirm_body(listed.answer, digests) is not None
+    except TransferError:
+        return False
+
 
 _MOST_FRESH_STARTS: Final = 3
 _GONE: Final = frozenset({"NoSuchUpload", "NoSuchBucket", "NoSuchKey", "404"})
@@ -49,14 +248,14 @@ def send_multipart(job: Job, *, if_absent: bool) -> Confirmation:
         try:
             return _send_once(job, if_absent=if_absent)
         except TransferError as error:
-            if error.code not in START_ANEW and not _is_gone(job, error):
+            if error.code not in START_AGAIN and not _is_gone(job, error):
                 raise
             if (confirmation := _completed_before(job)) is not None:
                 return confirmation
             if fresh_starts == _MOST_FRESH_STARTS:
                 raise
             fresh_starts += 1
-            job.journal.noted(error.code, f"{error.message}; the upload starts anew")
+            job.journal.noted(error.code, f"{error.message}; the upload starts again")
             close_multipart(job)
 
 
@@ -86,7 +285,7 @@ def abort(s3: S3Client, bucket: str, key: str, upload_id: str) -> bool:
 
     def abort_once() -> bool:
         try:
-            ask(lambda: s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id))
+            call(lambda: s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id))
         except TransferError as error:
             if error.code in UNSUPPORTED:
                 _log.warning("the server cannot abort multipart uploads: the parts of %s stay", visible(key))
@@ -95,16 +294,16 @@ def abort(s3: S3Client, bucket: str, key: str, upload_id: str) -> bool:
                 return True
             raise
         try:
-            left = ask(lambda: s3.list_parts(Bucket=bucket, Key=key, UploadId=upload_id, MaxParts=1))
+            left = call(lambda: s3.list_parts(Bucket=bucket, Key=key, UploadId=upload_id, MaxParts=1))
         except TransferError as error:
-            if error.code in _GONE or error.code in UNSUPPORTED or error.verdict is Verdict.PERSON:
+            if error.code in _GONE or error.code in UNSUPPORTED or error.recovery is Recovery.NEEDS_ACTION:
                 return True  # gone, or not for us to see: S3 has taken the abort
             raise
         if left.get("Parts"):
             raise TransferError("OperationAborted", "the multipart upload was aborted, but parts of it are there still")
         return True
 
-    return ask_patiently(abort_once)
+    return call_with_retries(abort_once)
 
 
 def _send_once(job: Job, *, if_absent: bool) -> Confirmation:
@@ -146,11 +345,11 @@ def _open(job: Job) -> Multipart:
                 if not server.learn_from_refused_creation(error.code, checksum_type=checksum_type):
                     raise
 
-    multipart = Multipart(upload_id=job.ask(create), part_size=plan.part_size)
+    multipart = Multipart(upload_id=job.call(create), part_size=plan.part_size)
     try:
         job.journal.multipart_opened(multipart)
     except BaseException:
-        # Nobody knows of it, and nothing is in it yet. Should the record appear after all, its upload starts anew.
+        # Nobody knows of it, and nothing is in it yet. Should the record appear after all, its upload starts again.
         with suppress(TransferError, Stopped):  # a sweep finds it then; what happened here is the other error
             job.in_thread(lambda: abort(job.transport.s3, job.bucket, job.key, multipart.upload_id))
         raise
@@ -163,7 +362,7 @@ def _create(job: Job, parameters: Mapping[str, Any]) -> str:
     opened: list[str] = []
 
     def create() -> str:
-        answer = ask(lambda: s3.create_multipart_upload(Bucket=job.bucket, Key=job.key, **parameters))
+        answer = call(lambda: s3.create_multipart_upload(Bucket=job.bucket, Key=job.key, **parameters))
         opened.append(str(require(answer, "UploadId")))
         if is_left_behind.is_set():
             abort_late()
@@ -215,15 +414,15 @@ def _list_parts(job: Job, multipart: Multipart) -> dict[int, ListedPart]:
     return listed
 
 
-def _complete(job: Job, upload_id: str, parts: list[SentPart], *, if_absent: bool) -> Answer | Confirmation:
+def _complete(job: Job, upload_id: str, parts: list[SentPart], *, if_absent: bool) -> StoredBody | Confirmation:
     """S3's answer; or, where that to an earlier attempt was lost, what is known of the object it made."""
     attempts = count(1)
-    return job.ask(lambda: _complete_once(job, upload_id, parts, attempt=next(attempts), if_absent=if_absent))
+    return job.call(lambda: _complete_once(job, upload_id, parts, attempt=next(attempts), if_absent=if_absent))
 
 
 def _complete_once(
     job: Job, upload_id: str, parts: list[SentPart], *, attempt: int, if_absent: bool
-) -> Answer | Confirmation:
+) -> StoredBody | Confirmation:
     job.journal.completing()
     server = job.transport.server
     conditional = if_absent and server.takes_conditions
@@ -234,7 +433,7 @@ def _complete_once(
         return _ask_for_object(job, upload_id, parts, parameters)
     except TransferError as error:
         if server.learn_from_refusal(error.code, conditional=conditional, had_checksums=with_checksums, in_parts=True):
-            raise TransferError(error.code, error.message, Verdict.RETRY) from error
+            raise TransferError(error.code, error.message, Recovery.RETRY) from error
         if server.learn_part_limit(len(parts), error):
             raise TransferError("TooManyParts", error.message) from error
         if error.code == "ConditionalRequestConflict":
@@ -246,14 +445,14 @@ def _complete_once(
         raise
 
 
-def _ask_for_object(job: Job, upload_id: str, parts: list[SentPart], parameters: dict[str, Any]) -> Answer:
+def _ask_for_object(job: Job, upload_id: str, parts: list[SentPart], parameters: dict[str, Any]) -> StoredBody:
     """One completion; once more without the checksum of the whole where the server may have meant another one by it.
     What it returns is compared all the same."""
     server, s3 = job.transport.server, job.transport.s3
 
-    def complete(parameters: Mapping[str, Any]) -> Answer:
+    def complete(parameters: Mapping[str, Any]) -> StoredBody:
         # Never left behind: a second one at the same time makes some servers lose the object.
-        answer: Mapping[str, Any] = ask(
+        answer: Mapping[str, Any] = call(
             lambda: s3.complete_multipart_upload(Bucket=job.bucket, Key=job.key, UploadId=upload_id, **parameters)
         )
         # Ceph's has an ETag without a value. One that was cut has nothing at all.
@@ -302,7 +501,7 @@ def _completed_part(part: SentPart, algorithm: Algorithm | None) -> Any:
     return completed
 
 
-def _confirm(job: Job, answer: Answer, parts: list[SentPart]) -> tuple[Checksum, str]:
+def _confirm(job: Job, answer: StoredBody, parts: list[SentPart]) -> tuple[Checksum, str]:
     """Compare the object with the parts' digests; what vouches for it, and its ETag as far as S3 tells one.
 
     Raises:
@@ -335,7 +534,7 @@ def _confirm(job: Job, answer: Answer, parts: list[SentPart]) -> tuple[Checksum,
     return checksum or _of_parts(job, parts, "parts" if has_all_parts else "size"), etag
 
 
-def _confirmed_by(job: Job, answer: Answer, parts: list[SentPart]) -> Checksum | None:
+def _confirmed_by(job: Job, answer: StoredBody, parts: list[SentPart]) -> Checksum | None:
     """What the answer vouches for. An ETag alone condemns no object: where it is not made of the MD5s of parts that S3
     confirmed one by one, this server makes it otherwise; and a part whose own ETag was no MD5 is read before the
     object is called damaged."""
@@ -350,7 +549,7 @@ def _confirmed_by(job: Job, answer: Answer, parts: list[SentPart]) -> Checksum |
     return checksum
 
 
-def _learn_from_content(job: Job, answer: Answer, parts: list[SentPart], doubted: SentPart) -> None:
+def _learn_from_content(job: Job, answer: StoredBody, parts: list[SentPart], doubted: SentPart) -> None:
     """Read one part of the object whose ETag is not its MD5: either it is damaged, or ETags here are something else."""
     offset = sum(part.length for part in parts if part.number < doubted.number)
     found = job.stored_digest(Algorithm.MD5, answer.version_id, offset=offset, length=doubted.length)
@@ -374,11 +573,11 @@ def _of_parts(job: Job, parts: list[SentPart], confirmed: str) -> Checksum:
 def _is_gone(job: Job, error: TransferError) -> bool:
     """Whether a part could not be sent because nobody takes it any more: some servers just close the connection."""
     multipart = job.multipart
-    if error.verdict is not Verdict.RETRY or multipart is None:
+    if error.recovery is not Recovery.RETRY or multipart is None:
         return False
     try:
         job.in_thread(
-            lambda: ask(
+            lambda: call(
                 lambda: job.transport.s3.list_parts(
                     Bucket=job.bucket, Key=job.key, UploadId=multipart.upload_id, MaxParts=1
                 )

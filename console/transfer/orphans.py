@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 from console.models import Endpoint
 from console.records.uploads import Uploads
-from console.transfer.errors import TransferError
+from console.s3.operations import OpenMultipart, open_multiparts, stored_bytes
+from console.s3.transfer_errors import TransferError
 from console.transfer.multipart import abort
-from console.transfer.open_multiparts import OpenMultipart, open_multiparts, stored_bytes
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -70,7 +70,7 @@ def abort_orphans(
             refused.append(error)
     if refused:
         first = refused[0]
-        raise TransferError(first.code, f"{len(refused)} of {len(wanted)} stay: {first.message}", first.verdict)
+        raise TransferError(first.code, f"{len(refused)} of {len(wanted)} stay: {first.message}", first.recovery)
     return wanted
 
 

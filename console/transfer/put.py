@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from itertools import count
 
 from console.models import Checksum
-from console.transfer.checksums import Algorithm, Digests
-from console.transfer.confirm import EtagMismatch, confirm_body
-from console.transfer.engine import Answer, PutRequest
-from console.transfer.errors import TransferError
+from console.s3.checksums import Algorithm, Digests
+from console.s3.confirmation import EtagMismatch, confirm_body
+from console.s3.engines.engine import PutRequest, StoredBody
+from console.s3.error_codes import Recovery
+from console.s3.part_size import Part
+from console.s3.transfer_errors import TransferError
 from console.transfer.job import NOT_TO_BE_SEEN, Confirmation, Job
-from console.transfer.plan import Part
-from console.transfer.verdicts import Verdict
 
 
 def put(job: Job, *, if_absent: bool) -> Confirmation:
@@ -25,7 +25,7 @@ def put(job: Job, *, if_absent: bool) -> Confirmation:
         Stopped: `control` said so.
     """
     attempts = count(1)
-    confirmation = job.ask(lambda: _put_or_find(job, attempt=next(attempts), if_absent=if_absent))
+    confirmation = job.call(lambda: _put_or_find(job, attempt=next(attempts), if_absent=if_absent))
     job.journal.confirmed(job.source.state.size)
     return confirmation
 
@@ -60,7 +60,7 @@ def _put_once(job: Job, *, if_absent: bool) -> Confirmation:
         had_checksums = server.algorithm in body.algorithms
         is_refused = answer is None
         if is_refused and server.learn_from_refusal(error.code, conditional=conditional, had_checksums=had_checksums):
-            raise TransferError(error.code, error.message, Verdict.RETRY) from error
+            raise TransferError(error.code, error.message, Recovery.RETRY) from error
         raise
     finally:
         job.sent_bytes += body.tell()
@@ -75,7 +75,7 @@ def _made_before(job: Job, error: TransferError) -> Confirmation:
     return job.done(stored, comparison.checksum)
 
 
-def _confirm(job: Job, answer: Answer, digests: Digests) -> Checksum:
+def _confirm(job: Job, answer: StoredBody, digests: Digests) -> Checksum:
     """What the answer vouches for; where it holds nothing to compare, what S3 shows of the object."""
     server, size = job.transport.server, job.source.state.size
     by_answer = True
@@ -108,12 +108,12 @@ def _confirm_by_head(job: Job, digests: Digests) -> Checksum:
     if checksum is None and stored.answer.checksums:  # by an algorithm of its own
         comparison = job.compare(stored)
         if comparison.same is False:
-            raise TransferError("ChecksumMismatch", comparison.words)
+            raise TransferError("ChecksumMismatch", comparison.message)
         checksum = comparison.checksum
     return checksum or Checksum(algorithm=Algorithm.MD5, value=digests[Algorithm.MD5].hex(), confirmed="size")
 
 
-def _confirm_content(job: Job, answer: Answer, digests: Digests) -> Checksum:
+def _confirm_content(job: Job, answer: StoredBody, digests: Digests) -> Checksum:
     """The ETag looks like an MD5 and is not the file's. Before an object is called damaged it is read, once: if it is
     the file, this server's ETags are something else."""
     expected = digests[Algorithm.MD5]
@@ -132,5 +132,5 @@ def _naming_the_right() -> Iterator[None]:
     except TransferError as error:
         if error.code not in NOT_TO_BE_SEEN:
             raise
-        words = "the file was sent, but S3's answer does not vouch for it, and the object may not be looked at"
-        raise TransferError("AccessDenied", f"{words} (s3:GetObject): {error.message}") from error
+        message = "the file was sent, but S3's answer does not vouch for it, and the object may not be looked at"
+        raise TransferError("AccessDenied", f"{message} (s3:GetObject): {error.message}") from error

@@ -10,16 +10,16 @@ from typing import Final
 
 from console.formatting import visible
 from console.models import Upload
-from console.transfer.control import Control, Journal
-from console.transfer.duplicates import exists_already, settle_duplicate
-from console.transfer.errors import TransferError
+from console.s3.control import Control, Journal
+from console.s3.engines.source import SourceFile
+from console.s3.error_codes import Recovery
+from console.s3.part_size import is_single_put
+from console.s3.transfer_errors import TransferError
+from console.transfer.duplicates import exists_already, resolve_duplicate
 from console.transfer.job import Confirmation, Job, SendOptions
 from console.transfer.multipart import close_multipart, send_multipart
-from console.transfer.plan import is_single_put
 from console.transfer.put import put
-from console.transfer.source import SourceFile
 from console.transfer.transport import Transport
-from console.transfer.verdicts import Verdict
 
 _MOST_COLLISIONS: Final = 5
 
@@ -33,7 +33,7 @@ def send(
     can fix; after one that is final it is aborted.
 
     Raises:
-        TransferError: sorted by `verdict`. Stopped: as raised by `control`.
+        TransferError: sorted by `recovery`. Stopped: as raised by `control`.
     """
     job = Job(
         source=SourceFile.open(upload.os_path, upload.below),
@@ -52,7 +52,7 @@ def send(
         _look_at_file(job, upload)
         return _send(job)
     except TransferError as error:
-        if error.verdict is Verdict.FINAL:
+        if error.recovery is Recovery.PERMANENT:
             _give_up(job)
         raise
     finally:
@@ -72,7 +72,7 @@ def _look_at_file(job: Job, upload: Upload) -> None:
         raise TransferError("FileChanged", f"{visible(upload.path)} changed: its watch sends it once it is complete")
     job.journal.noted(
         "FileChanged",
-        f"{visible(upload.path)} changed since it was added ({upload.size} bytes then, {state.size} now): starts anew",
+        f"{visible(upload.path)} changed since it was added ({upload.size} bytes then, {state.size} now): starts again",
     )
     close_multipart(job)
     job.journal.file_changed(state)
@@ -80,7 +80,7 @@ def _look_at_file(job: Job, upload: Upload) -> None:
 
 def _send(job: Job) -> Confirmation:
     for _ in range(_MOST_COLLISIONS):
-        decision = settle_duplicate(job)
+        decision = resolve_duplicate(job)
         if isinstance(decision, Confirmation):
             close_multipart(job)
             return decision

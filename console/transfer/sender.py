@@ -14,30 +14,28 @@ from collections.abc import Collection, Sequence
 from types import TracebackType
 from typing import Final, Self
 
-from console.config import S3Settings, TransferSettings
 from console.formatting import visible
 from console.models import Multipart, Upload
-from console.records.new_upload import NewUpload
 from console.records.runners import Limits
 from console.records.seals import Seals
-from console.records.uploads import Uploads
-from console.transfer.address import endpoint_of
-from console.transfer.client import ClientOptions
-from console.transfer.control import Control, Journal, Unattended
-from console.transfer.engine import ObjectSettings
-from console.transfer.errors import TransferError
+from console.records.uploads import NewUpload, Uploads
+from console.s3.address import endpoint_of
+from console.s3.client import ClientOptions
+from console.s3.control import Control, Journal, Unattended
+from console.s3.engines.engine import ObjectSettings
+from console.s3.engines.source import SourceFile
+from console.s3.operations import NotOurs, delete_object, head_object, presign_download
+from console.s3.part_size import USUAL_PART_SIZE
+from console.s3.retry import RetryPolicy, call, call_with_retries
+from console.s3.transfer_errors import TransferError
+from console.settings import S3Settings, TransferSettings
+from console.transfer.comparison import Comparison, verify_upload
 from console.transfer.job import Confirmation, SendOptions
 from console.transfer.multipart import abort
-from console.transfer.objects import NotOurs, delete_object, head_object
 from console.transfer.orphans import YOUNGEST_SECONDS, Orphan, abort_orphans, find_orphans
-from console.transfer.plan import USUAL_PART_SIZE
-from console.transfer.presign import presign_download
-from console.transfer.retrying import RetryPolicy, ask, ask_patiently
 from console.transfer.send import send
 from console.transfer.small_files import Cancel, Ended, SmallFiles
-from console.transfer.source import SourceFile
 from console.transfer.transport import open_transport
-from console.transfer.verify import Comparison, verify_upload
 
 _PART_SECONDS: Final = 2.0
 
@@ -162,7 +160,7 @@ class S3Sender:
 
     def made(self, upload: Upload) -> bool:
         """Whether the object under its key bears the upload's mark. Raises `TransferError`."""
-        found = ask_patiently(lambda: head_object(self._transport.s3, upload.bucket, upload.key, upload.version_id))
+        found = call_with_retries(lambda: head_object(self._transport.s3, upload.bucket, upload.key, upload.version_id))
         return found is not None and found.owner == str(upload.id)
 
     def verify(self, upload: Upload, control: Control | None = None) -> Comparison:
@@ -185,7 +183,7 @@ class S3Sender:
 
     def check_bucket(self) -> None:
         """See that the bucket answers. Raises `TransferError`."""
-        ask(lambda: self._transport.s3.head_bucket(Bucket=self._bucket))
+        call(lambda: self._transport.s3.head_bucket(Bucket=self._bucket))
 
     def orphans(self, uploads: Uploads, *, youngest_seconds: float = YOUNGEST_SECONDS) -> list[Orphan]:
         """Multipart uploads under our prefix that no document owns. Raises `TransferError`."""

@@ -12,14 +12,14 @@ from collections.abc import Callable
 from typing import Final
 
 from console.models import Upload
-from console.records.new_upload import NewUpload
-from console.transfer.checksums import digest_bytes
-from console.transfer.confirm import confirm_body
-from console.transfer.control import Control, Journal
-from console.transfer.engine import Answer, PipeliningEngine, PutRequest
-from console.transfer.errors import TransferError
+from console.records.uploads import NewUpload
+from console.s3.checksums import digest_bytes
+from console.s3.confirmation import confirm_body
+from console.s3.control import Control, Journal
+from console.s3.engines.engine import PipeliningEngine, PutRequest, StoredBody
+from console.s3.engines.source import SourceFile
+from console.s3.transfer_errors import TransferError
 from console.transfer.job import Confirmation, SendOptions
-from console.transfer.source import SourceFile
 from console.transfer.transport import Transport
 
 LARGEST: Final = 256 * 1024
@@ -78,9 +78,9 @@ class SmallFiles:
         settings = self._options.wanted_by(upload).settings
         request = PutRequest(upload.bucket, upload.key, upload.content_type, settings)
 
-        def finished(answer: Answer | BaseException) -> None:
+        def finished(answer: StoredBody | BaseException) -> None:
             confirmation = None
-            if isinstance(answer, Answer):
+            if isinstance(answer, StoredBody):
                 try:
                     checksum = confirm_body(self._server.without_md5(answer), digests)
                     if checksum is None:  # the next ones go where an object is looked at, and are not sent twice

@@ -12,7 +12,7 @@ from console.events.buffer import CAPACITY
 from console.ui import themes
 from console.ui.backend import Backend, Leave
 from console.ui.base_app import BaseApp
-from console.ui.console_screen import ConsoleScreen
+from console.ui.main.console_screen import ConsoleScreen
 
 
 def utc_now() -> datetime:
@@ -60,11 +60,11 @@ class UploadConsole(BaseApp[Leave]):
 
     def on_mount(self) -> None:
         """Say what is worth knowing at the start."""
-        self.tell(self._notes)
+        self.show_notes(self._notes)
         if self._drawn is not None:
             self.call_after_refresh(self._drawn)
 
-    def tell(self, notes: Sequence[str]) -> None:
+    def show_notes(self, notes: Sequence[str]) -> None:
         """Show notes for a while."""
         for note in notes:
             self.notify(note, timeout=10, markup=False)

@@ -21,9 +21,9 @@ from console.models import Requested, UploadStatus
 
 if TYPE_CHECKING:
     # For its types alone: at run time it would bring PyMongo before the first picture.
-    from console.records.images import ImagesOf
-    from console.records.intents import Outcome
+    from console.records.requests import Outcome
     from console.records.runners import Limits
+    from console.stream.server import ImagesOf
 
 Document: TypeAlias = Mapping[str, Any]
 
@@ -77,7 +77,7 @@ class Verification:
     compared."""
 
     matches: bool | None
-    words: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)

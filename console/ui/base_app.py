@@ -20,9 +20,9 @@ from textual.timer import Timer
 from textual.widgets import Input
 
 from console.ui import crash, themes
-from console.ui.help import HasKeySections, KeysScreen, bindings_of
-from console.ui.pane import Pane
-from console.ui.thrift import Thrift, thrifty_driver
+from console.ui.terminal_diff import TerminalDiff, diffing_driver
+from console.ui.widgets.keys import HasKeySections, KeysScreen, bindings_of
+from console.ui.widgets.pane import Pane
 
 SETTLED_SECONDS: Final = 0.1
 
@@ -43,9 +43,10 @@ class BaseApp(App[Result]):
         """`facts` are said below the keys: titles and texts. Raises ConfigurationError where there is no such theme."""
         # With NO_COLOR Textual would turn the theme's colours into greys, and the terminal's own into black on black.
         super().__init__(
-            driver_class=thrifty_driver(thrift := Thrift()), ansi_color=True if os.environ.get("NO_COLOR") else None
+            driver_class=diffing_driver(terminal_diff := TerminalDiff()),
+            ansi_color=True if os.environ.get("NO_COLOR") else None,
         )
-        self._thrift = thrift
+        self._terminal_diff = terminal_diff
         self._facts = facts
         self._has_size = False
         self._resized: Timer | None = None
@@ -61,8 +62,8 @@ class BaseApp(App[Result]):
 
     def on_resize(self) -> None:
         """A terminal that changes its size moves what it shows, and puts what is meant for a line that is gone into its
-        last one: what is drawn before all is laid out anew may be wrong, and so all is drawn once more after that."""
-        self._thrift.forget()
+        last one: what is drawn before all is laid out again may be wrong, and so all is drawn once more after that."""
+        self._terminal_diff.forget()
         if self._resized is not None:
             self._resized.stop()
         if self._has_size:
@@ -98,7 +99,7 @@ class BaseApp(App[Result]):
 
     def action_redraw(self) -> None:
         """Send all of the picture again, after something else has written to the terminal."""
-        self._thrift.forget()
+        self._terminal_diff.forget()
         self.screen.refresh()
 
     def action_leave(self) -> None:

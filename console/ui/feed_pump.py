@@ -2,6 +2,11 @@
 
 Owns the hand-over and its backpressure: the next batch is taken when the screen has applied the last one, so a burst
 waits in the feed and the keyboard is served in between.
+
+Drawing at the screen's own pace, however fast things happen.
+
+Owns the one rule: at once when nothing was drawn for an interval, else once at the interval's end. Intervals end at
+their multiples on the clock, so that several paces draw in the same moment, and Textual makes one picture of it.
 """
 
 from __future__ import annotations
@@ -10,13 +15,15 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic
 from typing import Final, Protocol
 
 from textual.message import Message
+from textual.timer import Timer
 from textual.widget import Widget
 
 from console.events.feed_items import FeedItem, FeedState
-from console.ui.blocking import words
+from console.ui.background import title_and_text
 
 TAKE_SECONDS: Final = 0.5
 # How long a thread that computes may keep the interpreter while the screen's waits for it, in seconds. A key waits for
@@ -72,7 +79,7 @@ class FeedPump:
         except Exception as error:  # noqa: BLE001 - the screen says it; a thread has nobody else to tell
             if not self._stopped.is_set():
                 self._failed(error)
-                state = FeedState(connected=False, message=words(error)[1].partition("\n")[0], ended=True)
+                state = FeedState(connected=False, message=title_and_text(error)[1].partition("\n")[0], ended=True)
                 self._widget.post_message(FeedArrived([state], self._applied.set))
 
     def _hand_over(self, items: list[FeedItem]) -> None:
@@ -80,3 +87,29 @@ class FeedPump:
         if self._stopped.is_set() or not self._widget.post_message(FeedArrived(items, self._applied.set)):
             return
         self._applied.wait()
+
+
+class Throttle:
+    """Calls `draw` at most once in `interval` seconds, and always after the last `mark`."""
+
+    def __init__(self, widget: Widget, draw: Callable[[], None], interval: float) -> None:
+        self.interval = interval
+        self._widget = widget
+        self._draw = draw
+        self._last = -interval
+        self._timer: Timer | None = None
+
+    def mark(self) -> None:
+        """Something changed that is to be drawn."""
+        if self._timer is not None:
+            return
+        now = monotonic()
+        if now - self._last >= self.interval:
+            self._now()
+        else:
+            self._timer = self._widget.set_timer(self.interval - now % self.interval, self._now)
+
+    def _now(self) -> None:
+        self._timer = None
+        self._draw()
+        self._last = monotonic()

@@ -22,15 +22,15 @@ from console.formatting import visible
 from console.ui import themes
 from console.ui.app import utc_now
 from console.ui.backend import EventSource, ImageSource
+from console.ui.background import notify_error
 from console.ui.base_app import BaseApp
-from console.ui.blocking import tell
-from console.ui.cells import Span, Tone, fit_spans, spans_length
-from console.ui.event_detail import show_event
-from console.ui.event_log import EventLog
+from console.ui.events.event_detail import show_event
+from console.ui.events.event_log import EventLog
 from console.ui.feed_pump import FeedArrived, FeedPump
-from console.ui.full_screen import FullScreen
-from console.ui.key_bar import KeyBar
-from console.ui.lines import LinesWidget
+from console.ui.widgets.cells import Span, Tone, fit_spans, spans_length
+from console.ui.widgets.full_screen import FullScreen
+from console.ui.widgets.keys import KeyBar
+from console.ui.widgets.list_view import LinesWidget
 
 
 @runtime_checkable
@@ -120,7 +120,7 @@ class InspectorScreen(FullScreen):
         message.applied()
 
     def _feed_failed(self, error: Exception) -> None:
-        tell(self.app, error)
+        notify_error(self.app, error)
 
     def on_screen_resume(self, event: events.ScreenResume) -> None:
         """Draw what happened meanwhile."""

@@ -2,25 +2,35 @@
 
 Owns the order of things: look, send, wait, and where files are moved or deleted, look once more; and telling how it
 ended. What is queued and why is decided as ever (`watcher`).
+
+What a watch would do with each file of its folder, and why: reported, and nothing done.
+
+Owns no decisions: those are `judging`'s.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
+from console.files.walk import Scanner, in_order, marker_time
+from console.formatting import visible
 from console.models import Requested, Upload, UploadStatus, read_upload
 from console.records.database import Records
 from console.records.transitions import OPEN, Filter
-from console.watch.endings import TOLD, ending
-from console.watch.notes import Kind, Note
-from console.watch.presence import Presence
-from console.watch.rule_parts import Surroundings
-from console.watch.rules import WatchRule
-from console.watch.sent import require_claims
-from console.watch.watcher import Watcher
+from console.records.watched_files import require_claims
+from console.records.watches import Presence
+from console.s3.control import Unattended
+from console.settings.watch_rules import WatchRule
+from console.watch.completeness import Found, PendingFiles
+from console.watch.decisions import Action, Decision
+from console.watch.folder import clock_skew
+from console.watch.pending_queue import Refusals
+from console.watch.reporting import Note, NoteKind
+from console.watch.service import TOLD, ending
+from console.watch.watcher import RuleParts, Surroundings, Watcher
 
 _LOOK_SECONDS: Final = 0.2
 _STOP_SECONDS: Final = 5.0
@@ -59,21 +69,21 @@ class WatchOnce:
         self._look(caring, interrupted)
         self._wait_for_uploads(interrupted)
 
-    def tell_endings(self) -> int:
+    def report_endings(self) -> int:
         """Tell what completed or failed meanwhile; gives how many failed. Raises PyMongoError."""
         failed = 0
         wanted = {**self.uploads, "status": {"$in": TOLD}, "finished_at": {"$gte": self._began}}
         for document in self._uploads.find(wanted).sort("finished_at", 1).allow_disk_use(True):
             upload = read_upload(document)
             if isinstance(upload, Upload) and (note := ending(upload)) is not None:
-                self._around.tell(note)
+                self._around.notify(note)
                 failed += upload.status is UploadStatus.FAILED
         return failed
 
     def _is_paused(self, presence: Presence, rule: WatchRule) -> bool:
         is_paused = presence.is_paused(self._around.host, rule.title)
         if is_paused:
-            self._around.tell(Note(Kind.PAUSED, rule.title, str(rule.folder), "it was paused"))
+            self._around.notify(Note(NoteKind.PAUSED, rule.title, str(rule.folder), "it was paused"))
         return is_paused
 
     def _look(self, watchers: Sequence[Watcher], interrupted: threading.Event) -> None:
@@ -93,3 +103,66 @@ class WatchOnce:
         is_open = {"status": {"$in": list(OPEN)}, "requested": Requested.RUN.value}
         while not interrupted.is_set() and self._uploads.count_documents({**self.uploads, **is_open}, limit=1):
             interrupted.wait(_LOOK_SECONDS)
+
+
+_BATCH: Final = 500
+_KINDS: Final = {
+    Action.UPLOAD: NoteKind.WOULD_SEND,
+    Action.RETARGET: NoteKind.WOULD_SEND,
+    Action.RELINK: NoteKind.RECOGNISED,
+    Action.SENT: NoteKind.SENT,
+    Action.QUEUED: NoteKind.PENDING,
+    Action.WAIT: NoteKind.LEFT,
+    Action.SKIP: NoteKind.LEFT,
+    Action.REFUSE: NoteKind.REFUSED,
+}
+
+
+class DryRun:
+    """One look at a folder. Memory is bounded as that of a scan."""
+
+    def __init__(self, rule: WatchRule, around: Surroundings) -> None:
+        """Raises ConfigurationError where neither rule nor settings name a bucket."""
+        self._rule = rule
+        self._notify = around.notify
+        ignored: Callable[..., None] = lambda *_: None  # noqa: E731
+        self._decisions = RuleParts.make(
+            rule, around, Refusals(), control=Unattended(), again=ignored, problem=ignored
+        ).decisions
+        self._pending_files = PendingFiles.of(rule, skew_seconds=clock_skew(str(rule.folder)), capacity=1)
+
+    def run(self) -> int:
+        """Tell of each file; gives how many would be sent. Raises OSError, PyMongoError."""
+        scanner = Scanner(
+            self._rule,
+            refused=lambda refusal: self._say(NoteKind.REFUSED, refusal.path, refusal.reason),
+            left_out=lambda path, message: self._say(NoteKind.LEFT_OUT, path, message),
+        )
+        batch: list[Found] = []
+        sent = 0
+        for file in in_order(scanner.files, self._rule.order):
+            if not self._pending_files.look(file, marker_time(self._rule, file)):
+                self._say(NoteKind.LEFT, file.path, "it is not complete yet")
+                continue
+            batch.append(file)
+            if len(batch) == _BATCH:
+                sent += self._decide(batch)
+                batch = []
+        return sent + self._decide(batch)
+
+    def _decide(self, batch: list[Found]) -> int:
+        decisions = self._decisions.decide(batch) if batch else []
+        for decision in decisions:
+            if decision.action in _KINDS:
+                self._notify(_note(self._rule.title, decision))
+        return sum(_KINDS.get(decision.action) is NoteKind.WOULD_SEND for decision in decisions)
+
+    def _say(self, kind: NoteKind, path: str, message: str) -> None:
+        self._notify(Note(kind, self._rule.title, path, message))
+
+
+def _note(rule: str, decision: Decision) -> Note:
+    kind = _KINDS[decision.action]
+    is_sent = kind is NoteKind.WOULD_SEND and decision.upload is not None
+    destination = visible(f"s3://{decision.upload.bucket}/{decision.upload.key}") if is_sent and decision.upload else ""
+    return Note(kind, rule, decision.file.path, decision.message, destination, decision.file.size)

@@ -6,6 +6,10 @@
 
 Owns the watchers, their heartbeats and what the change feed tells them. It sends nothing: a runner of this host does
 (`transfer.runner`), in this process or in another.
+
+How uploads of watches ended: the events that tell of it, and the notes for people.
+
+Owns which endings are told. Not here: who listens (`service`), who asks (`once`).
 """
 
 from __future__ import annotations
@@ -16,27 +20,48 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from bson import ObjectId
 from pymongo.errors import PyMongoError
 
-from console.config import S3Settings, TransferSettings
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Gap
-from console.models import Upload, UploadStatus, read_upload
-from console.records.connection import words
+from console.formatting import visible
+from console.models import TERMINAL, Upload, UploadStatus, read_upload
+from console.records.connection import describe_error
 from console.records.database import Records
-from console.records.feed import ChangeFeed
-from console.watch.endings import ended_uploads, ending
-from console.watch.judging import Verifier
-from console.watch.notes import Listener, nobody
-from console.watch.presence import HEARTBEAT_SECONDS, Presence, WatchHeartbeat
-from console.watch.rule_parts import Surroundings
-from console.watch.rules import WatchRule
-from console.watch.sent import count_failed, count_open, count_sent, require_claims
-from console.watch.state import State
-from console.watch.watcher import Watcher
+from console.records.watched_files import count_failed, count_open, count_sent, require_claims
+from console.records.watches import HEARTBEAT_SECONDS, Presence, WatchHeartbeat
+from console.settings import S3Settings, TransferSettings
+from console.settings.watch_rules import WatchRule
+from console.stream.feed import ChangeFeed
+from console.watch.decisions import Verifier
+from console.watch.reporting import Listener, Note, NoteKind, nobody
+from console.watch.watcher import State, Surroundings, Watcher
+
+_KINDS: Final = {UploadStatus.COMPLETED: NoteKind.COMPLETED, UploadStatus.FAILED: NoteKind.FAILED}
+TOLD = sorted(status.value for status in _KINDS)
+"""What becomes a note: who cancels an upload knows of it."""
+
+
+def ended_uploads(host: str) -> list[dict[str, Any]]:
+    """Events of a host's watched uploads that are at their end; also those that came without their document."""
+    is_watched = {"fullDocument.host": host, "fullDocument.watch.digest": {"$exists": True}}
+    ended = {"updateDescription.updatedFields.status": {"$in": sorted(status.value for status in TERMINAL)}}
+    return [{"$match": {"operationType": "update", **ended, "$or": [is_watched, {"fullDocument": None}]}}]
+
+
+def ending(upload: Upload) -> Note | None:
+    """The note of an upload of a watch that completed or failed."""
+    kind = _KINDS.get(upload.status)
+    if kind is None or upload.watch is None:
+        return None
+    has_failed = kind is NoteKind.FAILED and upload.error is not None
+    said = f"{upload.error.code}: {upload.error.message}" if has_failed and upload.error is not None else ""
+    destination = visible(upload.destination)
+    return Note(kind, upload.watch.rule, upload.os_path, said, destination, upload.size, str(upload.id))
+
 
 _HOSTS_KNOWN_SECONDS: Final = 10.0
 _COUNTED_AT_MOST: Final = 10_000
@@ -58,23 +83,23 @@ class WatchService:
         *,
         host: str,
         holder: str,
-        tell: Listener = nobody,
+        notify: Listener = nobody,
     ) -> None:
         """Raises MongoUnsuitable where files could be sent twice."""
         require_claims(records.uploads)
         self._records = records
         self._host = host
         self._holder = holder
-        self._tell = tell
+        self._notify = notify
         self.presence = Presence.of(records.uploads)
-        self._around = Surroundings(records.uploads, s3, transfer, host, verifier, tell, self._is_host_alive)
+        self._around = Surroundings(records.uploads, s3, transfer, host, verifier, notify, self._is_host_alive)
         self._lock = threading.RLock()
         self._beating = threading.Lock()
         self._counting = threading.Lock()
         self._watchers: dict[str, Watcher] = {}
         self._sent: Counter[str] = Counter()
         self._counted: frozenset[ObjectId] = frozenset()
-        self._told: dict[str, WatchHeartbeat] = {}
+        self._reported: dict[str, WatchHeartbeat] = {}
         self._must_count = True
         self._closing = threading.Event()
         self._hosts: tuple[float, frozenset[str]] = (0.0, frozenset())
@@ -117,7 +142,7 @@ class WatchService:
             if title not in self._watchers or self._watchers[title].rule != rule
         }
         for watcher in new.values():
-            self._told[watcher.rule.title] = self._heartbeat(watcher)
+            self._reported[watcher.rule.title] = self._heartbeat(watcher)
             # Until a heartbeat knows whether somebody paused the rule, or another process watches the folder.
             watcher.hold(State.STARTING)
         with self._lock:
@@ -127,9 +152,9 @@ class WatchService:
         self._must_count = True
         try:
             for watcher in new.values():
-                self._beat(watcher)
+                self._write_heartbeat(watcher)
         except PyMongoError as error:  # these are the rules now: the next heartbeat lets their watches begin
-            _log.warning("new watches wait for MongoDB: %s", words(error))
+            _log.warning("new watches wait for MongoDB: %s", describe_error(error))
         for watcher in new.values():
             watcher.start()
 
@@ -147,26 +172,26 @@ class WatchService:
             return [self._watchers[title] for title in sorted(self._watchers)]
 
     def last_heartbeat(self, watcher: Watcher) -> WatchHeartbeat:
-        """How a watch was when that was last told: at most a few seconds ago, while MongoDB is there."""
-        return self._told[watcher.rule.title]
+        """How a watch was when that was last reported: at most a few seconds ago, while MongoDB is there."""
+        return self._reported[watcher.rule.title]
 
     def _heartbeat(self, watcher: Watcher) -> WatchHeartbeat:
         title = watcher.rule.title
-        uploads, troubles = self._records.uploads, watcher.troubles
+        uploads, problems = self._records.uploads, watcher.problems
         return WatchHeartbeat(
             folder=str(watcher.rule.folder),
             destination=watcher.destination,
-            state=watcher.state_words,
+            state=watcher.state_message,
             pending=count_open(uploads, self._host, title, limit=_COUNTED_AT_MOST),
             sent=self._sent[title],
             failed=count_failed(uploads, self._host, title, limit=_COUNTED_AT_MOST),
-            waiting=len(watcher.finds),
+            waiting=len(watcher.pending),
             refused=watcher.refusals.total,
             refused_by_reason=watcher.refusals.by_reason(),
             last_refusals=tuple(watcher.refusals.latest()),
-            last_error=troubles.last,
-            last_error_at=troubles.last_at,
-            is_troubled=troubles.are_there,
+            last_error=problems.last,
+            last_error_at=problems.last_at,
+            is_troubled=problems.are_there,
         )
 
     def _end(self, watchers: Iterable[Watcher], timeout: float) -> bool:
@@ -181,7 +206,7 @@ class WatchService:
             try:
                 self.presence.leave(self._host, watcher.rule.title, self._holder, State.STOPPED.value)
             except PyMongoError as error:
-                _log.warning("the heartbeat of %s could not be written: %s", watcher.rule.title, words(error))
+                _log.warning("the heartbeat of %s could not be written: %s", watcher.rule.title, describe_error(error))
             finally:
                 self._beating.release()
         return is_well
@@ -192,19 +217,19 @@ class WatchService:
                 if self._must_count:
                     self._count()
                 for watcher in self.watchers():
-                    self._beat(watcher)
+                    self._write_heartbeat(watcher)
             except PyMongoError as error:
-                _log.warning("the heartbeat of the watches waits for MongoDB: %s", words(error))
+                _log.warning("the heartbeat of the watches waits for MongoDB: %s", describe_error(error))
             except Exception:  # noqa: BLE001 - without heartbeats another process would take over
                 _log.exception("the heartbeat of the watches goes on after a fault of its own")
 
-    def _beat(self, watcher: Watcher) -> None:
+    def _write_heartbeat(self, watcher: Watcher) -> None:
         title = watcher.rule.title
         with self._beating:
             if self._closing.is_set() or self._watchers.get(title) is not watcher:
                 return  # it has left, or is about to: nothing may come after that
-            self._told[title] = self._heartbeat(watcher)
-            answer = self.presence.beat(self._host, title, self._holder, self._told[title])
+            self._reported[title] = self._heartbeat(watcher)
+            answer = self.presence.heartbeat(self._host, title, self._holder, self._reported[title])
         if not answer.is_ours:
             watcher.hold(State.STANDBY)  # also where it is paused: the other process tells of the rule's uploads
         else:
@@ -233,7 +258,7 @@ class WatchService:
             try:
                 self._apply(item)
             except PyMongoError as error:
-                _log.warning("an upload's end was missed: %s", words(error))
+                _log.warning("an upload's end was missed: %s", describe_error(error))
                 self._look_again()
             except Exception:  # noqa: BLE001 - the other uploads' ends are to be heard
                 _log.exception("the watches go on after a fault of their own")
@@ -263,7 +288,7 @@ class WatchService:
             if upload.status is UploadStatus.COMPLETED:
                 watcher.completed(upload.id)
         if (note := ending(upload)) is not None:
-            self._tell(note)
+            self._notify(note)
 
     def _look_again(self) -> None:
         self._must_count = True

@@ -31,12 +31,12 @@ from pymongo.collection import Collection
 
 from console.embedded.services import EmbeddedServices
 from console.events.buffer import EventBuffer
+from console.events.diff_rows import event_rows, fold
 from console.events.event import ChangeEvent
 from console.events.recording import Recorder
-from console.events.rows import event_rows, fold
 from console.events.since import Start
-from console.records.feed import ChangeFeed
-from console.ui.log_rows import LogRows
+from console.stream.feed import ChangeFeed
+from console.ui.events.log_rows import LogRows
 from tests.benchmarks.measuring import MEBIBYTE
 from tests.terminal import Terminal
 

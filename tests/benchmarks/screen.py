@@ -33,7 +33,7 @@ from pymongo.collection import Collection
 
 from console.embedded.services import EmbeddedServices
 from console.models import Source, UploadStatus
-from console.records.new_upload import NewUpload
+from console.records.uploads import NewUpload
 from tests.benchmarks.measuring import MEBIBYTE, cpu_seconds
 from tests.benchmarks.screen_load import LINE_SECONDS, write_at
 from tests.terminal import Terminal
@@ -78,8 +78,8 @@ class Figures:
         """One row of a Markdown table. `goal` is the most that is wanted."""
         self.rows.append((name, value, unit, goal))
         wanted = f"{goal:,g} {unit}" if goal is not None else ""
-        verdict = "" if goal is None else "yes" if value <= goal else "**no**"
-        print(f"| {name} | {value:,.{2 if value < 10 else 0}f} {unit} | {wanted} | {verdict} |", flush=True)
+        recovery = "" if goal is None else "yes" if value <= goal else "**no**"
+        print(f"| {name} | {value:,.{2 if value < 10 else 0}f} {unit} | {wanted} | {recovery} |", flush=True)
 
     def several(self, name: str, values: Sequence[float], unit: str, goal: float | None = None) -> None:
         """The median of several rounds, with the least and the most."""

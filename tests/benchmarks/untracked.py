@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 from console.commands.upload import _redirected
-from console.config import load
 from console.models import Source, Upload
-from console.records.new_upload import NewUpload
-from console.transfer.control import Unattended
+from console.records.uploads import NewUpload
+from console.s3.control import Unattended
+from console.settings import load
 from console.transfer.intake import Intake
 from console.transfer.job import Confirmation
 from console.transfer.sender import S3Sender

@@ -11,9 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from console.cli import app
-from console.config import load
 from console.errors import ConsoleError
 from console.records.database import Records
+from console.settings import load
 
 if TYPE_CHECKING:
     from pymongo.database import Database

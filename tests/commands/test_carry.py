@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 from pymongo.errors import OperationFailure, PyMongoError
 
-from console.commands import carry
-from console.commands.carry import Carrier, Wanted
-from console.commands.report import JsonReport
-from console.commands.terminal_report import TerminalReport
+from console.commands import upload as carry
+from console.commands.upload import Carrier, Wanted
+from console.commands.upload_report import JsonReport, TerminalReport
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Gap
 from console.models import Endpoint, Upload, read_upload

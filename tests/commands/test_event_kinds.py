@@ -35,7 +35,7 @@ from console.events.event import ChangeEvent
 from console.events.recording import replay
 from console.events.since import Start
 from console.events.text import CANONICAL
-from console.records.feed import ChangeFeed
+from console.stream.feed import ChangeFeed
 from tests.records.feeds import events, take_until
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from console.commands import event_replay
-from console.commands.event_replay import ReplaySource
+from console.commands.events import sources
+from console.commands.events.sources import ReplaySource
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedState
 from console.events.recording import Recorder
@@ -60,7 +60,7 @@ def test_a_long_recording_of_which_nothing_passes_is_read_a_while_at_a_time(
             assert read < 1_000, "it would be read to its end, whatever signal comes meanwhile"
             yield an_event(read)
 
-    monkeypatch.setattr(event_replay, "replay", endless)
+    monkeypatch.setattr(sources, "replay", endless)
     source = ReplaySource(recorded, speed, match="op:drop")
     assert source.feed_take(0.0) == []
     first = read

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from bson import Timestamp
 
-from console.commands import event_bounds
+from console.commands.events import sources
 from console.errors import ServerUnreachable, UsageError
 from console.events.recording import Recorder, replay
 from console.events.text import json_line
@@ -140,7 +140,7 @@ class TestRecordings:
         tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(event_bounds, "Recorder", partial(Recorder, max_bytes=5_000))
+        monkeypatch.setattr(sources, "Recorder", partial(Recorder, max_bytes=5_000))
         database.things.insert_many([{"_id": number, "pad": "x" * 500} for number in range(50)])
         printed = canonical(events("--limit", "51", "--canonical", "--record", str(tmp_path / "r")))
         assert len(list(tmp_path.iterdir())) > 5

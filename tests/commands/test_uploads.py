@@ -15,8 +15,8 @@ from console.errors import ConfigurationError, UsageError
 from console.models import Source, UploadStatus
 from console.records import runners
 from console.records.database import Records
-from console.records.new_upload import NewUpload
 from console.records.runners import Limits
+from console.records.uploads import NewUpload
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -177,7 +177,7 @@ def test_limits_of_runners_at_work(command: Command, records: Records, monkeypat
     monkeypatch.setattr(runners, "LIVE_SECONDS", 600)  # nobody is there to beat again
     assert command("limits").code == 1
     for name in ("here:1:a", "there:2:b"):
-        records.runners.beat(name, name.split(":")[0], "console", Limits(0, 4, 8), {})
+        records.runners.heartbeat(name, name.split(":")[0], "console", Limits(0, 4, 8), {})
     shown = lines(command("limits", "--json").out)
     assert [(line["runner"], line["bandwidth"], line["uploads"], line["parts"]) for line in shown] == [
         ("here:1:a", 0, 4, 8),

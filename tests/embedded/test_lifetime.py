@@ -65,7 +65,7 @@ def test_stop_lets_the_program_end_cleanly(start, folder):
     process.stop()
     process.stop()
     assert process.exit_code == 1
-    assert process.last_words() == "ready\nended cleanly"
+    assert process.last_output() == "ready\nended cleanly"
 
 
 def test_stop_ends_a_program_that_will_not(start, folder):

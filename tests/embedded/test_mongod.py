@@ -10,8 +10,7 @@ from pymongo.errors import AutoReconnect
 
 from console.embedded import mongod
 from console.embedded.lifetime import ServiceFolder
-from console.embedded.mongod import find_mongod
-from console.embedded.replica_set import ReplicaSet
+from console.embedded.mongod import ReplicaSet, find_mongod
 from console.errors import EmbeddedServerFailed
 from tests.watch.waiting import until
 
@@ -86,7 +85,7 @@ def test_one_member_comes_back_after_a_crash_and_after_stepping_down(tmp_path):
             replica_set.kill_primary()
             replica_set.heal()
             replica_set.step_down(1)
-            replica_set.wait_until_settled()
+            replica_set.wait_until_stable()
             assert client.test.things.find_one() == {"_id": 1}
 
 

@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
-from console.commands.services import ServicesLine
+from console.commands.demo import ServicesLine
 from console.embedded.lifetime import LOOPBACK
 from console.embedded.services import EmbeddedServices
 from console.errors import EmbeddedServerFailed

@@ -1,4 +1,4 @@
-"""The buffer of events against a plain list that does the same without any thrift."""
+"""The buffer of events against a plain list that does the same without any terminal_diff."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from console.events.buffer import BufferView, EventBuffer
 from console.events.event import ChangeEvent
-from console.events.filters import Filter, parse_filter
+from console.events.filter import Filter, parse_filter
 
 from .strategies import documents
 

@@ -9,7 +9,7 @@ from bson import Int64, ObjectId
 from hypothesis import given
 
 from console.events.changes import ChangeKind, FieldChange, Missing, changes, edit_changes, summary
-from console.events.compare import compare
+from console.events.diff import compare
 from console.events.event import ChangeEvent
 from console.formatting import visible
 

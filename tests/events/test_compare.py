@@ -11,7 +11,8 @@ from bson import Binary, Decimal128, Int64, ObjectId, Regex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.events.compare import (
+from console.events.bson_values import same
+from console.events.diff import (
     ALIGNMENT_CELLS,
     ElementsEdited,
     FieldsEdited,
@@ -20,7 +21,6 @@ from console.events.compare import (
     apply,
     compare,
 )
-from console.events.values import same
 
 from .strategies import pairs, values
 

@@ -15,18 +15,20 @@ from hypothesis import strategies as st
 from pymongo.database import Database
 
 from console.errors import ConsoleError
-from console.events.clauses import (
+from console.events.decoding import EVENT_CODEC
+from console.events.event import ChangeEvent
+from console.events.filter import (
     FieldClause,
+    Filter,
+    FilterError,
     KeyClause,
     MatchClause,
     NamespaceClause,
     OperationClause,
     TextClause,
     Word,
+    parse_filter,
 )
-from console.events.decoding import EVENT_CODEC
-from console.events.event import ChangeEvent
-from console.events.filters import Filter, FilterError, parse_filter
 from console.events.match import LOGICAL, OPERATORS
 from console.formatting import visible
 

@@ -13,9 +13,8 @@ from hypothesis import given
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
-from console.events.match import LOGICAL, compile_match
-from console.events.match_conditions import MatchError
-from console.events.order import order
+from console.events.bson_values import order
+from console.events.match import LOGICAL, MatchError, compile_match
 
 from .strategies import values
 

@@ -13,12 +13,12 @@ from pymongo.database import Database
 
 from console.events.buffer import EventBuffer
 from console.events.changes import changes, summary
-from console.events.compare import apply, compare
 from console.events.decoding import EVENT_CODEC
+from console.events.diff import apply, compare
+from console.events.diff_rows import Row, event_rows
 from console.events.event import ChangeEvent
-from console.events.filters import parse_filter
+from console.events.filter import parse_filter
 from console.events.recording import Recorder, replay
-from console.events.rows import Row, event_rows
 from console.formatting import visible
 
 ID = ObjectId("65f000000000000000000001")

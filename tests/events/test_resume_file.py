@@ -12,7 +12,7 @@ import pytest
 
 from console.errors import UsageError
 from console.events.event import ChangeEvent
-from console.events.resume_file import ResumeFile, StreamName, last_token
+from console.events.recording import ResumeFile, StreamName, last_token
 from console.events.text import json_line
 
 OLD, NEW, LAST = ({"_data": f"8265F0000000{number:02d}"} for number in (1, 2, 3))
@@ -67,7 +67,7 @@ def test_a_symbolic_link_stays_one(tmp_path: Path) -> None:
 
 def test_a_kill_while_saving_leaves_a_token(tmp_path: Path) -> None:
     program = (
-        "import itertools, pathlib, sys; from console.events.resume_file import ResumeFile\n"
+        "import itertools, pathlib, sys; from console.events.recording import ResumeFile\n"
         "file = ResumeFile(pathlib.Path(sys.argv[1]))\n"
         "for number in itertools.count():\n"
         "    file.save({'_data': f'82{number:030d}'})\n"

@@ -11,9 +11,9 @@ from bson import Int64
 from hypothesis import given
 from hypothesis import strategies as st
 
+from console.events.bson_values import bson_type, same
+from console.events.diff_rows import Cell, Fold, Omitted, Row, RowKind, compared_rows, event_rows, fold
 from console.events.event import ChangeEvent
-from console.events.rows import Cell, Fold, Omitted, Row, RowKind, compared_rows, event_rows, fold
-from console.events.values import bson_type, same
 from console.formatting import visible
 
 from .strategies import pairs

@@ -14,12 +14,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
 
-from console.config import MongoSettings, S3Settings, TransferSettings
 from console.records.database import Records
+from console.records.identity import RunnerIdentity
 from console.records.runners import Limits
-from console.transfer.identity import RunnerIdentity
-from console.transfer.retrying import RetryPolicy
-from console.transfer.runner import Runner
+from console.runner.runner import Runner
+from console.s3.retry import RetryPolicy
+from console.settings import MongoSettings, S3Settings, TransferSettings
 from console.transfer.sender import S3Sender
 
 START_SECONDS: Final = 60

@@ -14,9 +14,9 @@ from pymongo.errors import AutoReconnect
 
 from console.models import Source, Upload
 from console.records.uploads import Uploads
+from console.runner.active import ClaimAhead
+from console.runner.wakeups import Wakeups
 from console.transfer.intake import Intake
-from console.transfer.pace import Pace
-from console.transfer.wakeups import Wakeups
 from tests.faults.conftest import MakeWorld
 from tests.faults.world import MIB, World, wait_for
 
@@ -47,7 +47,7 @@ def test_what_a_lost_answer_hides_is_found_once_there_is_room(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Inserted as held, and the answer lost, while others are older: the next claim takes some of those."""
-    monkeypatch.setattr(Pace, "claimed", lambda self: None)  # 8 MiB at a time
+    monkeypatch.setattr(ClaimAhead, "claimed", lambda self: None)  # 8 MiB at a time
     world = make_world(parallel_uploads=1)
 
     class Forgetful(Uploads):

@@ -1,4 +1,4 @@
-"""Files that change under their upload: it fails with the reason or starts anew, and no object is ever a mixture."""
+"""Files that change under their upload: it fails with the reason or starts again, and no object is ever a mixture."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_a_file_that_changes_while_its_upload_is_paused(
     if path.is_file():
         world.expect(upload_id, path)
         world.wait_completed([upload_id])
-        assert code in world.noted(upload_id)  # it says that it started anew
+        assert code in world.noted(upload_id)  # it says that it started again
         assert world.object_hash("file.bin") == sha256(path.read_bytes())
     else:
         world.wait_status([upload_id], FAILED)

@@ -10,7 +10,7 @@ from pathlib import Path
 from bson import ObjectId
 
 from console.models import Requested, UploadStatus
-from console.transfer.runner import Runner
+from console.runner.runner import Runner
 from tests.faults.conftest import MakeWorld
 from tests.faults.proxy import Hold
 from tests.faults.world import MIB, World, sha256, wait_for

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from console.models import UploadStatus
-from console.transfer.identity import lock_directory, this_host
+from console.records.identity import lock_directory, this_host
 from tests.faults.conftest import MakeWorld
 from tests.faults.gate import Gate
 from tests.faults.world import MIB, World, wait_for

@@ -14,10 +14,10 @@ from pydantic import SecretStr
 from pymongo.errors import PyMongoError
 
 from console.embedded.lifetime import ServiceFolder
-from console.embedded.replica_set import ReplicaSet
+from console.embedded.mongod import ReplicaSet
 from console.models import Requested, UploadStatus
-from console.records.intents import request_all
-from console.transfer import record_journal
+from console.records.requests import request_all
+from console.runner import journal
 from tests.faults.conftest import MakeWorld
 from tests.faults.gate import Gate
 from tests.faults.proxy import Answer
@@ -186,7 +186,7 @@ def test_an_intent_from_elsewhere_during_the_outage_is_obeyed_after_it(
 def test_an_object_that_is_complete_before_the_intent_is_known_is_told_as_complete(
     gate: Gate, make_world: MakeWorld, mongodb_uri: str, requested: Requested, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(record_journal, "_PATIENCE_SECONDS", 0.1)  # nobody will answer
+    monkeypatch.setattr(journal, "_PATIENCE_SECONDS", 0.1)  # nobody will answer
     world = make_world(mongodb_uri=gate.uri)
     [upload_id] = world.add(world.file(21 * MIB))
     outside = world.open_records(uri=SecretStr(mongodb_uri))
@@ -206,7 +206,7 @@ def test_an_object_that_is_complete_before_the_intent_is_known_is_told_as_comple
 def test_a_runner_that_is_cut_off_gives_way_to_the_one_that_adopted(
     gate: Gate, make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(record_journal, "_PATIENCE_SECONDS", 60.0)  # however slow the machine is
+    monkeypatch.setattr(journal, "_PATIENCE_SECONDS", 60.0)  # however slow the machine is
     world = make_world(parallel_parts=8)  # as many as both have
     sizes = (21 * MIB, 11 * MIB)
     ids = world.add(*(world.file(size, f"{size}.bin") for size in sizes))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from console.models import Requested, UploadStatus
-from console.records.intents import change_priority
+from console.records.requests import change_priority
 from console.records.runners import Limits
-from console.transfer import deletion
-from console.transfer.deletion import delete_all
+from console.runner import deletion
+from console.runner.deletion import delete_all
 from tests.faults.conftest import MakeWorld
 from tests.faults.proxy import Answer
 from tests.faults.world import MIB, World, wait_for

@@ -7,10 +7,10 @@ import threading
 import pytest
 
 from console.models import UploadStatus
-from console.transfer.crt_engine import CrtEngine
-from console.transfer.errors import TransferError
+from console.s3.engines.crt_engine import CrtEngine
+from console.s3.error_codes import Recovery, explain
+from console.s3.transfer_errors import TransferError
 from console.transfer.orphans import find_orphans
-from console.transfer.verdicts import Verdict, explain
 from tests.faults.conftest import MakeWorld
 from tests.faults.proxy import (
     Answer,
@@ -99,10 +99,10 @@ def test_throttling_that_lasts_is_told_and_a_retry_sends_only_the_rest(make_worl
     world.check()
 
 
-PERSON = ["ExpiredToken", "AccessDenied", "RequestTimeTooSkewed", "InvalidAccessKeyId", "SignatureDoesNotMatch"]
+NEEDS_ACTION = ["ExpiredToken", "AccessDenied", "RequestTimeTooSkewed", "InvalidAccessKeyId", "SignatureDoesNotMatch"]
 
 
-@pytest.mark.parametrize("code", PERSON)
+@pytest.mark.parametrize("code", NEEDS_ACTION)
 def test_what_a_person_must_mend_waits_for_them_and_keeps_what_arrived(make_world: MakeWorld, code: str) -> None:
     world = make_world(parallel_parts=1)
     world.proxy.plan("UploadPart", Answer(403, code), skip=1, times=1000)
@@ -114,7 +114,7 @@ def test_what_a_person_must_mend_waits_for_them_and_keeps_what_arrived(make_worl
         upload = world.upload(upload_id)
         assert upload.error is not None
         assert upload.error.code == code
-        assert explain(code).verdict is Verdict.PERSON
+        assert explain(code).recovery is Recovery.NEEDS_ACTION
     assert world.proxy.count("PutObject") == 1  # asking again and again would lock an account, and mend nothing
     held = sum(world.parts(ids[0]).values())
     assert held > 0
@@ -153,7 +153,7 @@ def test_a_bucket_that_vanishes_under_the_parts(world: World) -> None:
     world.check()
 
 
-def test_a_multipart_upload_that_somebody_aborts_starts_anew(world: World) -> None:
+def test_a_multipart_upload_that_somebody_aborts_starts_again(world: World) -> None:
     [upload_id] = world.add(world.file(21 * MIB))
 
     def abort() -> None:
@@ -167,7 +167,7 @@ def test_a_multipart_upload_that_somebody_aborts_starts_anew(world: World) -> No
     world.check()
 
 
-def test_a_multipart_upload_that_is_aborted_while_it_is_paused_starts_anew(world: World) -> None:
+def test_a_multipart_upload_that_is_aborted_while_it_is_paused_starts_again(world: World) -> None:
     [upload_id] = world.add(world.file(21 * MIB))
     world.let(1)
     runner = world.start_runner()

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from console.cli import app
 from console.models import UploadStatus
-from console.transfer.errors import TransferError
+from console.s3.transfer_errors import TransferError
 from console.transfer.orphans import abort_orphans, find_orphans
 from tests.faults.conftest import MakeWorld
 from tests.faults.proxy import Answer

@@ -18,24 +18,23 @@ from typing import TYPE_CHECKING, Any, Self
 from bson import ObjectId
 from pydantic import SecretStr
 
-from console.choices import DuplicatePolicy
-from console.config import MongoSettings, S3Settings, TransferSettings
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Gap
-from console.models import Requested, Source, Upload, UploadStatus, read_upload
+from console.models import DuplicatePolicy, Requested, Source, Upload, UploadStatus, read_upload
 from console.records.database import Records
-from console.records.feed import ChangeFeed
-from console.records.intents import request_all, retry_all
+from console.records.identity import RunnerIdentity
+from console.records.requests import request_all, retry_all
 from console.records.runners import Limits
 from console.records.writer import LEASE_SECONDS
-from console.transfer.address import endpoint_name
-from console.transfer.identity import RunnerIdentity
+from console.runner.runner import Runner
+from console.s3.address import endpoint_name
+from console.s3.error_codes import KNOWN_CODES, explain
+from console.s3.operations import OpenMultipart, open_multiparts
+from console.s3.retry import RetryPolicy
+from console.settings import MongoSettings, S3Settings, TransferSettings
+from console.stream.feed import ChangeFeed
 from console.transfer.intake import Intake
-from console.transfer.open_multiparts import OpenMultipart, open_multiparts
-from console.transfer.retrying import RetryPolicy
-from console.transfer.runner import Runner
 from console.transfer.sender import S3Sender
-from console.transfer.verdicts import KNOWN_CODES, explain
 from tests.faults.driver import Orders, RunnerProcess
 from tests.faults.proxy import FaultProxy
 
@@ -346,7 +345,7 @@ class World:
             case UploadStatus.FAILED:
                 assert upload.error is not None
                 assert upload.error.code in KNOWN_CODES, upload.error
-                assert explain(upload.error.code).words
+                assert explain(upload.error.code).message
                 assert upload.error.message
             case UploadStatus.CANCELLED:
                 assert upload.multipart is None

@@ -10,8 +10,7 @@ from typing import Any
 from bson import ObjectId
 
 from console.models import Requested, Source, Upload, UploadStatus, read_upload
-from console.records.new_upload import NewUpload
-from console.records.uploads import Uploads
+from console.records.uploads import NewUpload, Uploads
 
 HOST = "here"
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)

@@ -8,7 +8,7 @@ from typing import Any
 
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Snapshot
-from console.records.feed import ChangeFeed
+from console.stream.feed import ChangeFeed
 
 PATIENCE = 60.0
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from console.events.event import ChangeEvent
-from console.records.careful_reading import Care, Step
-from console.records.stream_options import Abilities
+from console.stream.feed import ReadLevel, ReadMode
+from console.stream.server import Abilities
 
 OLD = Abilities(wire_version=13, splits=False)
 NEW = Abilities(wire_version=21, splits=True)
@@ -25,10 +25,10 @@ def event(**fields: Any) -> ChangeEvent:
     )
 
 
-def worsened(steps: int) -> Care:
-    care = Care(images=True)
+def worsened(steps: int) -> ReadMode:
+    care = ReadMode(images=True)
     for _ in range(steps):
-        assert care.worsen(SINCE, was_open=False) is None
+        assert care.step_down(SINCE, was_open=False) is None
     return care
 
 
@@ -53,26 +53,26 @@ def test_an_open_stream_may_have_failed_for_the_event_after_the_next() -> None:
     """PyMongo reads two where one is asked for: the one before would lose its documents, with a gap that is none."""
     care = worsened(1)
     for _ in range(3):
-        assert care.worsen(SINCE, was_open=True) is None
-        assert care.step is Step.ONE_BY_ONE
+        assert care.step_down(SINCE, was_open=True) is None
+        assert care.step is ReadLevel.ONE_BY_ONE
         assert care.passed(event()) is None
-    assert care.worsen(SINCE, was_open=False) is None
-    assert care.step is Step.WITHOUT_IMAGES
+    assert care.step_down(SINCE, was_open=False) is None
+    assert care.step is ReadLevel.WITHOUT_IMAGES
 
 
 def test_a_stream_that_fails_each_time_without_an_event_is_read_more_carefully() -> None:
     care = worsened(1)
-    for expected in (Step.ONE_BY_ONE, Step.WITHOUT_IMAGES, Step.KEY_ONLY):
-        assert care.worsen(SINCE, was_open=True) is None
+    for expected in (ReadLevel.ONE_BY_ONE, ReadLevel.WITHOUT_IMAGES, ReadLevel.KEY_ONLY):
+        assert care.step_down(SINCE, was_open=True) is None
         assert care.step is expected
 
 
 def test_a_server_is_asked_for_what_it_can_do() -> None:
-    assert Care(images=True).shape([MATCH], OLD) == ([MATCH], {"batch_size": 1000, "full_document": "updateLookup"})
+    assert ReadMode(images=True).shape([MATCH], OLD) == ([MATCH], {"batch_size": 1000, "full_document": "updateLookup"})
 
 
 def test_who_wants_no_documents_asks_for_none_and_has_nothing_split() -> None:
-    care = Care(images=False)
+    care = ReadMode(images=False)
     assert care.shape([MATCH], NEW) == ([MATCH], {"batch_size": 1000})
     assert not care.stop_splitting()
 
@@ -84,10 +84,10 @@ def test_a_pipeline_is_left_as_it_was() -> None:
 
 
 def test_splitting_stops_once_and_for_good() -> None:
-    care = Care(images=True)
+    care = ReadMode(images=True)
     assert care.stop_splitting()
     assert not care.stop_splitting()
-    care.relax()
+    care.reset()
     assert care.shape([MATCH], NEW) == ([MATCH], {"batch_size": 1000, **IMAGES})
 
 
@@ -106,7 +106,7 @@ def test_the_event_in_the_way_is_told_of_and_the_next_ones_come_whole(steps: int
     assert gap is not None
     assert gap.reason == 'an event of over 16 MiB, shown without its documents: update d.c\\x1b "a"'
     assert (gap.since, gap.until) == (None, None)
-    assert care.step is Step.NONE
+    assert care.step is ReadLevel.NONE
 
 
 def test_an_event_that_is_not_about_a_document_is_told_of_without_a_key() -> None:
@@ -117,9 +117,9 @@ def test_an_event_that_is_not_about_a_document_is_told_of_without_a_key() -> Non
 
 def test_where_no_step_is_left_all_since_the_last_event_is_a_gap() -> None:
     care = worsened(3)
-    gap = care.worsen(SINCE, was_open=False)
+    gap = care.step_down(SINCE, was_open=False)
     assert gap is not None
     assert gap.reason == "an event of over 16 MiB, and others with it: it cannot be passed by"
     assert gap.since == SINCE
     assert gap.until is not None
-    assert care.step is Step.NONE
+    assert care.step is ReadLevel.NONE

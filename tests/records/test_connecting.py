@@ -13,12 +13,12 @@ from pydantic import SecretStr
 from pymongo import timeout
 from pymongo.errors import ServerSelectionTimeoutError
 
-from console.config import MongoSettings
 from console.embedded.lifetime import LOOPBACK, ServiceFolder, free_port
 from console.errors import ConsoleError, MongoUnsuitable, ServerUnreachable
 from console.models import UploadStatus
 from console.records.connection import check
 from console.records.database import Records
+from console.settings import MongoSettings
 from tests.records.documents import new_upload
 from tests.records.servers import SET_NAME, Mongod, running_mongod
 

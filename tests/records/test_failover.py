@@ -14,12 +14,12 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 from console.events.decoding import EVENT_CODEC
 from console.models import UploadStatus
 from console.records.connection import WIRE_VERSION_6_0
-from console.records.feed import ChangeFeed
 from console.records.progress import Progress
 from console.records.schema import prepare
 from console.records.transitions import completed, failure
 from console.records.uploads import Uploads
 from console.records.writer import RecordWriter
+from console.stream.feed import ChangeFeed
 from tests.records.documents import add, claim_all, the
 from tests.records.feeds import ids, opened, replay, take_until
 
@@ -104,7 +104,7 @@ def test_transitions_wait_for_a_new_primary(replica_set, client, fault):
         getattr(replica_set, fault)()
         for progress in counters.values():
             progress.confirmed(500)
-        outcomes += [writer.write(upload_id, DONE, lets_go=True) for upload_id in added]
+        outcomes += [writer.write(upload_id, DONE, releases=True) for upload_id in added]
         assert [outcome.result(PATIENCE) for outcome in outcomes] == [True] * 80
     finally:
         writer.close(PATIENCE)

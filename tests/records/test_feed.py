@@ -17,7 +17,7 @@ from pymongo.errors import DuplicateKeyError, OperationFailure
 from console.embedded.lifetime import LOOPBACK, free_port
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Gap, Snapshot
-from console.records.feed import ChangeFeed, Start
+from console.stream.feed import ChangeFeed, Start
 from tests.records.documents import add
 from tests.records.feeds import PATIENCE, events, ids, opened, replay, take_until
 from tests.records.servers import failing, running_mongod
@@ -26,7 +26,7 @@ from tests.records.servers import failing, running_mongod
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch):
     """A feed ends between two answers of the server: with these many feeds let them come sooner."""
-    monkeypatch.setattr("console.records.feed._AWAIT_MILLISECONDS", 50)
+    monkeypatch.setattr("console.stream.feed._AWAIT_MILLISECONDS", 50)
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from pymongo.errors import OperationFailure
 
 from console.events.event import ChangeEvent
 from console.formatting import visible
-from console.records.feed import ChangeFeed
-from console.records.images import Images, ImagesOf, command_text, enable, images_of
+from console.stream.feed import ChangeFeed
+from console.stream.server import Images, ImagesOf, command_text, enable, images_of
 from tests.records.feeds import events, opened, take_until
 from tests.records.servers import failing, running_mongod
 

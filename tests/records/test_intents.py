@@ -6,8 +6,8 @@ import pytest
 from bson import ObjectId
 
 from console.models import Requested, UploadStatus
-from console.records import intents
-from console.records.intents import Outcome, change_priority, remove, request_all, retry_all
+from console.records import requests
+from console.records.requests import Outcome, change_priority, remove, request_all, retry_all
 from tests.records.documents import add, put, the
 
 PENDING, UPLOADING, PAUSED = UploadStatus.PENDING, UploadStatus.UPLOADING, UploadStatus.PAUSED
@@ -119,7 +119,7 @@ def test_unknown_ids_are_named_and_none_is_no_error(uploads, intent):
 
 
 def test_more_ids_than_go_into_one_filter(uploads, monkeypatch):
-    monkeypatch.setattr(intents, "_IDS_AT_ONCE", 3)
+    monkeypatch.setattr(requests, "_IDS_AT_ONCE", 3)
     added = add(uploads, 7)
     done = put(uploads, COMPLETED)
     assert request_all(uploads, [*added, done], PAUSE) == Outcome(7, {done: "completed"})

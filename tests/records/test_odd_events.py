@@ -16,8 +16,8 @@ from console.events.decoding import Malformed, malformed_path
 from console.events.event import ChangeEvent
 from console.events.feed_items import Gap
 from console.events.since import Start
-from console.records.feed import ChangeFeed
-from console.records.stream_options import splits_large_events
+from console.stream.feed import ChangeFeed
+from console.stream.server import splits_large_events
 from tests.records.feeds import events, ids, opened, take_until
 
 Documents = Database[dict[str, Any]]

@@ -10,7 +10,7 @@ import pytest
 
 from console.models import Requested, UploadStatus
 from console.records import uploads as store
-from console.records.transitions import claimable, claimable_elsewhere, held_by, unsettled, untidy
+from console.records.transitions import claimable, claimable_elsewhere, held_by, needs_cleanup, unsettled
 from tests.records.documents import HOST, new_upload
 
 DONE = 400
@@ -45,7 +45,7 @@ ORDERED = {
 FEW = {
     "unsettled": unsettled(),
     "unsettled of dead runners": unsettled(["dead"]),
-    "untidy": untidy(),
+    "needs_cleanup": needs_cleanup(),
     "stalled": {"host": {"$ne": HOST}, **claimable_elsewhere()},
     "requested": {"lease.runner": "r", "requested": {"$in": [Requested.PAUSE.value, Requested.CANCEL.value]}},
     "held": held_by("r"),

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from console.config import TransferSettings
 from console.records.runners import Limits, Runners
+from console.settings import TransferSettings
 
 LIVE_SECONDS = 3600
 LIMITS = Limits(bandwidth=0, uploads=4, parts=8)
@@ -26,7 +26,9 @@ def went_silent(database, runner, seconds):
 
 
 def test_a_heartbeat_is_seen(runners):
-    assert runners.beat("a", "here", "console", LIMITS, {"pid": 7, "odd": "$name", "caf\udce9": "\udce9"}) == LIMITS
+    assert (
+        runners.heartbeat("a", "here", "console", LIMITS, {"pid": 7, "odd": "$name", "caf\udce9": "\udce9"}) == LIMITS
+    )
     (state,) = runners.live()
     assert (state.runner, state.host, state.kind, state.limits) == ("a", "here", "console", LIMITS)
     assert state.details == {"pid": 7, "odd": "$name", r"caf\udce9": r"\udce9"}
@@ -34,11 +36,11 @@ def test_a_heartbeat_is_seen(runners):
 
 
 def test_limits_set_from_elsewhere_reach_the_runner_and_stay(runners):
-    runners.beat("a", "here", "console", LIMITS, {})
+    runners.heartbeat("a", "here", "console", LIMITS, {})
     slower = Limits(bandwidth=1_000_000, uploads=1, parts=2)
     assert runners.set_limits("a", slower)
-    assert runners.beat("a", "here", "console", LIMITS, {}) == slower
-    assert runners.beat("a", "here", "console", slower, {}) == slower
+    assert runners.heartbeat("a", "here", "console", LIMITS, {}) == slower
+    assert runners.heartbeat("a", "here", "console", slower, {}) == slower
     assert runners.known()[0].limits == slower
     assert not runners.set_limits("nobody", slower)
 
@@ -47,10 +49,10 @@ def test_limits_set_from_elsewhere_reach_the_runner_and_stay(runners):
     "nonsense", [{"bandwidth": -1, "uploads": 0, "parts": "x"}, {"uploads": True, "parts": 10**6}, {}, [], 5, None]
 )
 def test_limits_that_make_no_sense_change_nothing(runners, database, nonsense):
-    runners.beat("a", "here", "console", LIMITS, {})
+    runners.heartbeat("a", "here", "console", LIMITS, {})
     database.uploads_runners.update_one({"_id": "a"}, {"$set": {"limits": nonsense}})
     assert runners.known()[0].limits.uploads == 1
-    assert runners.beat("a", "here", "console", LIMITS, {}) == LIMITS
+    assert runners.heartbeat("a", "here", "console", LIMITS, {}) == LIMITS
     database.uploads_runners.update_one({"_id": "a"}, {"$set": {"details": nonsense}})
     assert isinstance(runners.live()[0].details, dict)
 
@@ -61,7 +63,7 @@ def test_the_limits_of_the_settings():
 
 def test_who_lives(runners, database):
     for runner, host, kind in (("a", "here", "console"), ("b", "here", "command"), ("c", "elsewhere", "console")):
-        runners.beat(runner, host, kind, LIMITS, {})
+        runners.heartbeat(runner, host, kind, LIMITS, {})
     went_silent(database, "silent", LIVE_SECONDS + 1)
     assert {state.runner for state in runners.live()} == {"a", "b", "c"}
     assert {state.runner for state in runners.live("here")} == {"a", "b"}

@@ -30,8 +30,8 @@ from pymongo.errors import AutoReconnect
 
 from console import models
 from console.models import Multipart, Requested, Upload
-from console.records.intents import change_priority, remove, request_all, retry_all
 from console.records.progress import Progress
+from console.records.requests import change_priority, remove, request_all, retry_all
 from console.records.transitions import Fields, completed, failed, may_become, multipart_opened, stopped
 from console.records.uploads import Uploads
 from console.records.writer import RecordWriter
@@ -230,9 +230,9 @@ class Life(RuleBasedStateMachine):
         one.accept(claims[0])
         other.accept(claims[1])
 
-    def write(self, runner: FakeProcess, upload_id: ObjectId, fields: Fields, *, lets_go: bool) -> bool:
-        outcome = runner.writer.write(upload_id, fields, lets_go=lets_go)
-        if lets_go:
+    def write(self, runner: FakeProcess, upload_id: ObjectId, fields: Fields, *, releases: bool) -> bool:
+        outcome = runner.writer.write(upload_id, fields, releases=releases)
+        if releases:
             runner.held.pop(upload_id)
         return outcome.result(PATIENCE)
 
@@ -245,7 +245,7 @@ class Life(RuleBasedStateMachine):
         before = self.document(upload_id)
         may = runner.holds(before, upload_id)
         with lost_answers(lost):
-            wrote = self.write(runner, upload_id, fields, lets_go=True)
+            wrote = self.write(runner, upload_id, fields, releases=True)
         after = self.document(upload_id)
         if may:
             assert wrote
@@ -265,7 +265,7 @@ class Life(RuleBasedStateMachine):
         may = runner.holds(before, upload_id)
         sealed = self.uploads.seals.multipart(Upload.model_validate(before), MULTIPART) if before else MULTIPART
         with lost_answers(lost):
-            assert self.write(runner, upload_id, multipart_opened(sealed), lets_go=False) is may
+            assert self.write(runner, upload_id, multipart_opened(sealed), releases=False) is may
         if not may:
             assert self.document(upload_id) == before
             runner.held.pop(upload_id)  # it has heard now that the claim is over
@@ -277,7 +277,7 @@ class Life(RuleBasedStateMachine):
         runner, upload_id = chosen
         may = runner.holds(self.document(upload_id), upload_id)
         wrote, outcome = at_once(
-            lambda: self.write(runner, upload_id, fields, lets_go=True),
+            lambda: self.write(runner, upload_id, fields, releases=True),
             lambda: request_all(self.uploads, [upload_id], requested),
         )
         if outcome.changed and requested is Requested.CANCEL:
@@ -287,7 +287,7 @@ class Life(RuleBasedStateMachine):
             assert wrote or outcome.changed
             assert document is not None
             assert document["status"] != "uploading"
-        elif wrote:  # somebody had settled it just so, and the person may have decided anew since
+        elif wrote:  # somebody had settled it just so, and the person may have decided again since
             assert document is not None
             assert outcome.changed or document["status"] in may_become(fields["status"])
 
@@ -299,7 +299,7 @@ class Life(RuleBasedStateMachine):
             before = self.document(upload_id)
             may = runner.holds(before, upload_id)
             is_cancel = requested[upload_id] is Requested.CANCEL
-            wrote = self.write(runner, upload_id, stopped(leaving=False), lets_go=True)
+            wrote = self.write(runner, upload_id, stopped(leaving=False), releases=True)
             if may:
                 assert wrote
                 document = self.document(upload_id)
@@ -308,13 +308,13 @@ class Life(RuleBasedStateMachine):
 
     @rule(number=some_runner, is_gone=st.booleans())
     def settle_and_tidy(self, number: int, is_gone: bool) -> None:
-        self.tidy(self.runners[number], is_gone=is_gone)
+        self.clean_up(self.runners[number], is_gone=is_gone)
 
-    def tidy(self, runner: FakeProcess, *, is_gone: bool) -> None:
+    def clean_up(self, runner: FakeProcess, *, is_gone: bool) -> None:
         self.uploads.settle(self.dead)
         for upload in self.uploads.to_tidy(runner.name, lease_seconds=LEASE_SECONDS):
             if is_gone:
-                self.uploads.tidied(runner.name, upload.id)
+                self.uploads.cleaned_up(runner.name, upload.id)
 
     # Time and trouble
 
@@ -391,10 +391,10 @@ class Life(RuleBasedStateMachine):
         for _ in range(len(self.ids) + 1):
             for number in range(len(self.ids)):
                 self.a_lease_runs_out(number)
-            self.tidy(healthy, is_gone=True)
+            self.clean_up(healthy, is_gone=True)
             healthy.accept(self.take(healthy, 3))
             for upload_id in list(healthy.held):
-                assert self.write(healthy, upload_id, DONE, lets_go=True)
+                assert self.write(healthy, upload_id, DONE, releases=True)
         for upload_id, document in self.documents().items():
             status = document["status"]
             assert status in TERMINAL or (status, document["requested"]) == ("paused", "pause"), "no exit"

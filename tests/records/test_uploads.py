@@ -10,7 +10,7 @@ from bson import ObjectId
 
 from console.models import Multipart, Requested, Upload, UploadStatus, read_upload
 from console.records.transitions import completed, multipart_opened
-from console.ui.held_uploads import matches
+from console.ui.uploads.uploads_window import matches
 from tests.records.documents import HOST, add, claim_all, expire, new_upload, put, the
 
 PENDING, UPLOADING, PAUSED = UploadStatus.PENDING, UploadStatus.UPLOADING, UploadStatus.PAUSED
@@ -247,9 +247,9 @@ def test_parts_of_cancelled_uploads_are_tidied_by_one_runner(uploads):
     (taken,) = uploads.to_tidy("a", lease_seconds=60)
     assert (taken.id, unsealed(taken)) == (upload_id, MULTIPART)
     assert uploads.to_tidy("b", lease_seconds=60) == []
-    uploads.tidied("b", upload_id)
+    uploads.cleaned_up("b", upload_id)
     assert unsealed(the(uploads, upload_id)) == MULTIPART
-    uploads.tidied("a", upload_id)
+    uploads.cleaned_up("a", upload_id)
     upload = the(uploads, upload_id)
     assert (upload.status, upload.multipart, upload.lease, upload.current) == (CANCELLED, None, None, 0)
 
@@ -269,7 +269,7 @@ def test_tidying_leaves_an_upload_alone_that_was_retried_meanwhile(uploads):
     again = {"status": "pending", "requested": "run", "lease": None}
     uploads.collection.update_one({"_id": upload_id}, {"$set": again})
     claim_all(uploads, "a")
-    uploads.tidied("a", upload_id)
+    uploads.cleaned_up("a", upload_id)
     upload = the(uploads, upload_id)
     assert (upload.status, unsealed(upload), upload.lease.runner) == (UPLOADING, MULTIPART, "a")
 

@@ -18,13 +18,11 @@ from pymongo.monitoring import CommandListener, CommandStartedEvent
 
 from console.models import Checksum, Multipart, Requested, UploadStatus
 from console.records.progress import Progress
-from console.records.transition_writes import Transition, TransitionWrites
 from console.records.transitions import Fields, completed, failed, failure, multipart_opened, stopped
 from console.records.uploads import Uploads
-from console.records.writer import RecordWriter
-from console.transfer import record_journal
-from console.transfer.record_journal import RecordJournal
-from console.transfer.transfer_control import StopOrdered, StopReason, TransferControl
+from console.records.writer import RecordWriter, Transition, TransitionWrites
+from console.runner import journal as record_journal
+from console.runner.journal import RecordJournal, StopOrdered, StopReason, TransferControl
 from tests.records.documents import LONG_AGO, add, claim_all, expire, the
 from tests.records.servers import failing
 
@@ -130,7 +128,7 @@ def test_transitions_of_many_uploads_share_a_bulk(mongodb_uri, uploads, writers)
             writer.hold(upload.id, Progress(upload.size), upload.attempts)
         before = updates.commands
         updates.may_be_sent.clear()
-        outcomes = [writer.write(upload_id, DONE, lets_go=True) for upload_id in added]
+        outcomes = [writer.write(upload_id, DONE, releases=True) for upload_id in added]
         updates.may_be_sent.set()
         assert all(outcome.result(PATIENCE) for outcome in outcomes)
         assert updates.commands - before <= 2  # what came before the first was sent, and all the others
@@ -186,7 +184,7 @@ class TestTogether:
         writes = TransitionWrites(uploads.collection, "a")
         ids = add(uploads, 50)
         taken = claim_all(uploads, "a", slots=50)
-        batch = [Transition(upload.id, upload.attempts, self.end(n), lets_go=True) for n, upload in enumerate(taken)]
+        batch = [Transition(upload.id, upload.attempts, self.end(n), releases=True) for n, upload in enumerate(taken)]
         writes.write(batch)
         assert all(item.outcome.result(0) for item in batch)
         by_id = {item.id: self.end(number) for number, item in enumerate(batch)}
@@ -202,7 +200,7 @@ class TestTogether:
         taken = claim_all(uploads, "a", slots=3)
         expire(uploads, ids[:1])
         claim_all(uploads, "b", only={"_id": ids[0]})
-        batch = [Transition(upload.id, upload.attempts, self.end(n), lets_go=True) for n, upload in enumerate(taken)]
+        batch = [Transition(upload.id, upload.attempts, self.end(n), releases=True) for n, upload in enumerate(taken)]
         TransitionWrites(uploads.collection, "a").write(batch)
         assert {item.id: item.outcome.result(0) for item in batch} == {ids[0]: False, ids[1]: True, ids[2]: True}
         assert the(uploads, ids[0]).lease.runner == "b"
@@ -210,7 +208,7 @@ class TestTogether:
     def test_one_that_is_refused_keeps_no_other_from_its_end(self, uploads):
         ids = add(uploads, 3)
         taken = claim_all(uploads, "a", slots=3)
-        batch = [Transition(upload.id, upload.attempts, self.end(n), lets_go=True) for n, upload in enumerate(taken)]
+        batch = [Transition(upload.id, upload.attempts, self.end(n), releases=True) for n, upload in enumerate(taken)]
         batch[1].fields["etag"] = {"$literal": 5}
         TransitionWrites(uploads.collection, "a").write(batch)
         assert batch[0].outcome.result(0)
@@ -222,7 +220,7 @@ class TestTogether:
     def test_an_answer_that_was_lost_is_recognised(self, uploads, monkeypatch):
         add(uploads, 3)
         taken = claim_all(uploads, "a", slots=3)
-        batch = [Transition(upload.id, upload.attempts, self.end(n), lets_go=True) for n, upload in enumerate(taken)]
+        batch = [Transition(upload.id, upload.attempts, self.end(n), releases=True) for n, upload in enumerate(taken)]
         writes = TransitionWrites(uploads.collection, "a")
         real = Collection.update_many
 
@@ -243,7 +241,7 @@ def test_transitions_of_one_upload_keep_their_order(uploads, writers):
     writer = writers(uploads, tick=SLOW)
     upload_id, _ = claimed(uploads, writer)
     outcomes = [writer.write(upload_id, failure(f"Code{number}", "x")) for number in range(20)]
-    outcomes.append(writer.write(upload_id, DONE, lets_go=True))
+    outcomes.append(writer.write(upload_id, DONE, releases=True))
     assert all(outcome.result(PATIENCE) for outcome in outcomes)
     upload = the(uploads, upload_id)
     assert (upload.status, upload.error.code) == (UploadStatus.COMPLETED, "Code19")
@@ -253,7 +251,7 @@ def test_letting_go_says_how_far_it_came(uploads, writers):
     writer = writers(uploads, tick=SLOW)
     upload_id, progress = claimed(uploads, writer, size=1000)
     progress.confirmed(300)
-    assert writer.write(upload_id, stopped(leaving=True), lets_go=True).result(PATIENCE)
+    assert writer.write(upload_id, stopped(leaving=True), releases=True).result(PATIENCE)
     upload = the(uploads, upload_id)
     assert (upload.status, upload.current, upload.percentage, upload.rate) == (UploadStatus.PAUSED, 300, 30.0, 0)
 
@@ -275,7 +273,7 @@ def test_what_becomes_of_an_upload_is_what_is_requested_at_that_moment(uploads, 
     writer = writers(uploads, tick=SLOW)
     upload_id, _ = claimed(uploads, writer)
     uploads.collection.update_one({"_id": upload_id}, {"$set": {"requested": requested.value}})
-    assert writer.write(upload_id, fields, lets_go=True).result(PATIENCE)
+    assert writer.write(upload_id, fields, releases=True).result(PATIENCE)
     upload = the(uploads, upload_id)
     assert (upload.status, upload.requested, upload.lease) == (status, requested, None)
     assert (upload.finished_at is not None) == status.is_terminal
@@ -307,9 +305,9 @@ def test_a_lost_upload_is_told_once_and_its_writes_do_nothing(uploads, writers, 
     progress.confirmed(10)
     assert lost.get(timeout=PATIENCE) == (upload_id, 1)
     assert writer.write(upload_id, multipart_opened(MULTIPART)).result(PATIENCE) is False
-    assert writer.write(upload_id, DONE, lets_go=True).result(PATIENCE) is False
+    assert writer.write(upload_id, DONE, releases=True).result(PATIENCE) is False
     assert uploads.collection.find_one({"_id": upload_id}) == before
-    assert writer.write(kept, DONE, lets_go=True).result(PATIENCE) is True
+    assert writer.write(kept, DONE, releases=True).result(PATIENCE) is True
     assert lost.empty()
 
 
@@ -321,23 +319,23 @@ def test_a_transition_of_a_claim_that_is_over_does_nothing(uploads, writers):
     expire(uploads, [upload_id])
     claim_all(uploads, "a", only={"_id": upload_id})
     before = uploads.collection.find_one({"_id": upload_id})
-    outcomes = [writer.write(some, DONE, lets_go=True) for some in (upload_id, other)]
+    outcomes = [writer.write(some, DONE, releases=True) for some in (upload_id, other)]
     assert [outcome.result(PATIENCE) for outcome in outcomes] == [False, True]
     assert uploads.collection.find_one({"_id": upload_id}) == before
 
 
 def test_what_was_never_held_is_not_written(uploads, writers):
     (upload_id,) = add(uploads)
-    assert writers(uploads).write(upload_id, DONE, lets_go=True).result(PATIENCE) is False
+    assert writers(uploads).write(upload_id, DONE, releases=True).result(PATIENCE) is False
 
 
 def test_one_refused_transition_keeps_no_other_from_being_written(uploads, writers):
     writer = writers(uploads, tick=SLOW)
     (bad, _), (unwritable, _), (good, _) = (claimed(uploads, writer) for _ in range(3))
     outcomes = [
-        writer.write(bad, {"status": "nonsense", "updated_at": "$$NOW"}, lets_go=True),
-        writer.write(unwritable, {"status": "failed", "size": 2**70}, lets_go=True),
-        writer.write(good, DONE, lets_go=True),
+        writer.write(bad, {"status": "nonsense", "updated_at": "$$NOW"}, releases=True),
+        writer.write(unwritable, {"status": "failed", "size": 2**70}, releases=True),
+        writer.write(good, DONE, releases=True),
     ]
     assert outcomes[2].result(PATIENCE) is True
     with pytest.raises(OperationFailure, match="Document failed validation"):
@@ -349,7 +347,7 @@ def test_one_refused_transition_keeps_no_other_from_being_written(uploads, write
 def test_messages_with_names_that_are_no_utf8_are_written_escaped(uploads, writers):
     writer = writers(uploads, tick=SLOW)
     upload_id, _ = claimed(uploads, writer)
-    assert writer.write(upload_id, failed("X", "$caf\udce9", multipart_gone=False), lets_go=True).result(PATIENCE)
+    assert writer.write(upload_id, failed("X", "$caf\udce9", multipart_gone=False), releases=True).result(PATIENCE)
     assert the(uploads, upload_id).error.message == r"$caf\udce9"
 
 
@@ -365,7 +363,7 @@ def test_a_fault_of_its_own_does_not_end_the_writer(uploads, writers, monkeypatc
     monkeypatch.setattr(progress, "sample", sample)
     progress.sent(1)
     assert failed_once.wait(PATIENCE)
-    assert writer.write(upload_id, DONE, lets_go=True).result(PATIENCE)
+    assert writer.write(upload_id, DONE, releases=True).result(PATIENCE)
     assert the(uploads, upload_id).status is UploadStatus.COMPLETED
 
 
@@ -382,7 +380,7 @@ def test_a_callback_that_fails_does_not_end_the_writer(uploads, writers, monkeyp
     uploads.collection.delete_one({"_id": upload_id})
     progress.confirmed(5)
     assert told.wait(PATIENCE)
-    assert writer.write(other, DONE, lets_go=True).result(PATIENCE) is True
+    assert writer.write(other, DONE, releases=True).result(PATIENCE) is True
 
 
 class TestFaults:
@@ -412,10 +410,10 @@ class TestFaults:
         expire(uploads, [taken])
         claim_all(uploads, "b", only={"_id": taken})
         monkeypatch.setattr(Collection, "bulk_write", forgetful)
-        outcomes = [writer.write(some, end, lets_go=True) for some, end in zip(held, ends, strict=True)]
+        outcomes = [writer.write(some, end, releases=True) for some, end in zip(held, ends, strict=True)]
         outcomes.append(writer.write(opened, multipart_opened(MULTIPART)))
         assert [outcome.result(PATIENCE) for outcome in outcomes] == [True] * 4
-        assert writer.write(taken, DONE, lets_go=True).result(PATIENCE) is False
+        assert writer.write(taken, DONE, releases=True).result(PATIENCE) is False
         assert lost["answers"] == 2
         assert [the(uploads, some).status.value for some in held] == ["completed", "failed", "paused"]
         assert the(uploads, opened).multipart == MULTIPART
@@ -435,7 +433,7 @@ class TestFaults:
         writer = writers(faulty_uploads, tick=SLOW)
         upload_id, _ = claimed(faulty_uploads, writer)
         with failing(faulty_mongod.client(), 4, failCommands=["update"], **fault):
-            outcome = writer.write(upload_id, DONE, lets_go=True)
+            outcome = writer.write(upload_id, DONE, releases=True)
             assert outcome.result(PATIENCE) is True
         assert the(faulty_uploads, upload_id).status is UploadStatus.COMPLETED
 
@@ -454,7 +452,7 @@ class TestFaults:
         faulty_mongod.process.kill()
         progress.confirmed(500)
         waiting = [writer.write(upload_id, failure("Slow", "x")) for upload_id in after]
-        waiting += [writer.write(upload_id, DONE, lets_go=True) for upload_id in after]
+        waiting += [writer.write(upload_id, DONE, releases=True) for upload_id in after]
         assert not any(outcome.done() for outcome in waiting)
         faulty_mongod.restart()
         assert all(outcome.result(PATIENCE) for outcome in waiting)
@@ -467,7 +465,7 @@ class TestFaults:
         upload_id, _ = claimed(faulty_uploads, writer)
         faulty_mongod.process.kill()
         try:
-            outcome = writer.write(upload_id, DONE, lets_go=True)
+            outcome = writer.write(upload_id, DONE, releases=True)
             assert writer.close(0.2) is False
             late = writer.write(upload_id, DONE)
             assert late.result(PATIENCE) is False  # let go of already
@@ -483,19 +481,19 @@ def test_a_closed_writer_cancels_what_comes_too_late(uploads, writers):
     writer = writers(uploads)
     upload_id, _ = claimed(uploads, writer)
     assert writer.close(PATIENCE) is True
-    assert writer.write(upload_id, DONE, lets_go=True).cancelled()
+    assert writer.write(upload_id, DONE, releases=True).cancelled()
     assert writer.close(PATIENCE) is True
     assert the(uploads, upload_id).status is UploadStatus.UPLOADING
 
 
 def test_what_is_learned_of_an_earlier_claim_leaves_the_present_one_held(uploads, writers):
-    """The same runner may have claimed it anew while the server was asked."""
+    """The same runner may have claimed it again while the server was asked."""
     lost: list[Any] = []
     writer = writers(uploads, lost=lambda *which: lost.append(which), tick=SLOW)
     upload_id, progress = claimed(uploads, writer)
     before = dict(writer._held)
     uploads.collection.update_one({"_id": upload_id}, {"$inc": {"attempts": 1}})
     writer.hold(upload_id, progress, the(uploads, upload_id).attempts)
-    writer._tell_lost(before)
+    writer._report_lost(before)
     assert lost == []
-    assert writer.write(upload_id, DONE, lets_go=True).result(PATIENCE)
+    assert writer.write(upload_id, DONE, releases=True).result(PATIENCE)

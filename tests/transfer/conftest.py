@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from console.choices import EngineChoice
-from console.transfer.client import ClientOptions
+from console.models import EngineChoice
+from console.s3.client import ClientOptions
 from console.transfer.transport import Transport, open_transport
 from tests.faults.proxy import FaultProxy
 

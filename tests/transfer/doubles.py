@@ -12,11 +12,11 @@ from typing import Any
 from bson import ObjectId
 
 from console.models import Multipart, Requested, Source, Upload, UploadStatus
-from console.transfer.errors import Stopped
+from console.s3.engines.source import FileState, file_state
+from console.s3.retry import RetryPolicy
+from console.s3.transfer_errors import Stopped
 from console.transfer.job import Confirmation, SendOptions
-from console.transfer.retrying import RetryPolicy
 from console.transfer.send import send
-from console.transfer.source import FileState, file_state
 from console.transfer.transport import Transport
 
 MIB = 1024 * 1024

@@ -21,7 +21,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
-from console.transfer.checksums import Algorithm, digest_bytes
+from console.s3.checksums import Algorithm, digest_bytes
 
 CERTIFICATE = Path(__file__).with_name("localhost.pem")
 AUTHORITY = Path(__file__).with_name("authority.pem")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from console.models import Multipart
-from console.transfer.errors import Stopped, TransferError
+from console.s3.error_codes import Recovery
+from console.s3.transfer_errors import Stopped, TransferError
 from console.transfer.multipart import abort
-from console.transfer.verdicts import Verdict
 from tests.faults.proxy import Answer
 
 from .conftest import Connect
@@ -34,7 +34,7 @@ def test_an_abort_that_leaves_parts_says_so(connect: Connect) -> None:
     upload_id = opened_with_a_part(strict, transport.s3)
     with pytest.raises(TransferError) as caught:
         abort(transport.s3, "bucket", "file.bin", upload_id)
-    assert (caught.value.code, caught.value.verdict) == ("OperationAborted", Verdict.RETRY)
+    assert (caught.value.code, caught.value.recovery) == ("OperationAborted", Recovery.RETRY)
     assert list(strict.multiparts) == [upload_id]
     abort(transport.s3, "bucket", "file.bin", upload_id)  # whoever comes back has better luck
     assert strict.multiparts == {}
@@ -67,7 +67,7 @@ def test_no_second_multipart_upload_is_opened_while_the_first_has_parts(connect:
     upload = an_upload(path, "bucket")
     with pytest.raises(TransferError) as caught:
         sent(upload, transport, notes)
-    assert (caught.value.code, caught.value.verdict) == ("OperationAborted", Verdict.RETRY)
+    assert (caught.value.code, caught.value.recovery) == ("OperationAborted", Recovery.RETRY)
     assert (len(notes.opened), notes.closed) == (1, 0)
     sent(upload.model_copy(update={"multipart": notes.opened[0]}), transport, notes)
     assert strict.objects["file.bin"].data == path.read_bytes()

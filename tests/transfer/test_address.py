@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from console.transfer.address import endpoint_name, endpoint_of
+from console.s3.address import endpoint_name, endpoint_of
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from console.models import Endpoint, Upload
-from console.transfer import adoption as adoption_module
-from console.transfer.adoption import Adoption
-from console.transfer.identity import RunnerIdentity
+from console.records.identity import RunnerIdentity
+from console.runner import adoption as adoption_module
+from console.runner.adoption import Adoption
 
 from .doubles import an_upload
 

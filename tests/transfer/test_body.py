@@ -7,17 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from console.transfer import body as body_module
-from console.transfer.bandwidth import BandwidthLimit
-from console.transfer.body import LARGEST_PIECE, Body
-from console.transfer.checksums import Algorithm, digest_bytes
-from console.transfer.client import ClientOptions
-from console.transfer.crt_engine import CrtEngine
-from console.transfer.engine_choice import LARGEST_WHERE_FASTER
-from console.transfer.plan import Part
+from console.s3.checksums import Algorithm, digest_bytes
+from console.s3.client import ClientOptions
+from console.s3.engines import body as body_module
+from console.s3.engines.bandwidth import BandwidthLimit
+from console.s3.engines.body import LARGEST_PIECE, Body
+from console.s3.engines.crt_engine import CrtEngine
+from console.s3.engines.source import SourceFile
+from console.s3.part_size import Part
 from console.transfer.send import send
-from console.transfer.source import SourceFile
-from console.transfer.transport import open_transport
+from console.transfer.transport import LARGEST_WHERE_FASTER, open_transport
 
 from .doubles import MIB, Commands, MakeFile, Notes, an_upload, options
 

@@ -9,16 +9,20 @@ from pathlib import Path
 import pytest
 
 from console.errors import ConfigurationError, UsageError
-from console.transfer.client import ClientOptions, is_aws, make_client
-from console.transfer.errors import TransferError
-from console.transfer.objects import delete_object, head_object
-from console.transfer.open_multiparts import open_multiparts, stored_bytes
-from console.transfer.presign import presign_download
-from console.transfer.probe import probe_bucket
-from console.transfer.retrying import ask
+from console.s3.client import ClientOptions, is_aws, make_client
+from console.s3.operations import (
+    delete_object,
+    head_object,
+    open_multiparts,
+    presign_download,
+    probe_bucket,
+    stored_bytes,
+)
+from console.s3.retry import call
+from console.s3.transfer_errors import TransferError
+from console.transfer.comparison import verify_upload
 from console.transfer.send import send
 from console.transfer.transport import Transport, open_transport
-from console.transfer.verify import verify_upload
 from tests.faults.proxy import Answer, FaultProxy, Reset
 
 from .doubles import MIB, Commands, MakeFile, Notes, an_upload, options
@@ -73,7 +77,7 @@ def test_a_wrong_secret(services, bucket: str, make_file: MakeFile, monkeypatch:
 def test_a_server_that_is_not_there() -> None:
     s3 = make_client(ClientOptions(endpoint_url="http://127.0.0.1:9", connect_timeout_seconds=2))
     with pytest.raises(TransferError, match="ConnectionFailed"):
-        ask(lambda: s3.head_bucket(Bucket="bucket"))
+        call(lambda: s3.head_bucket(Bucket="bucket"))
     s3.close()
 
 
@@ -99,12 +103,12 @@ def test_verify_sees_what_differs(transport: Transport, s3, bucket: str, make_fi
     s3.put_object(Bucket=bucket, Key="file.bin", Body=os.urandom(6 * MIB))
     assert verify_upload(transport.s3, upload, Commands()).same is False
     s3.put_object(Bucket=bucket, Key="file.bin", Body=b"short")
-    assert "5 bytes" in verify_upload(transport.s3, upload, Commands()).words
+    assert "5 bytes" in verify_upload(transport.s3, upload, Commands()).message
     s3.delete_object(Bucket=bucket, Key="file.bin")
-    assert "no longer exists" in verify_upload(transport.s3, upload, Commands()).words
+    assert "no longer exists" in verify_upload(transport.s3, upload, Commands()).message
     Path(path).write_bytes(b"x")
     s3.put_object(Bucket=bucket, Key="file.bin", Body=b"y")
-    assert "the file changed" in verify_upload(transport.s3, upload, Commands()).words
+    assert "the file changed" in verify_upload(transport.s3, upload, Commands()).message
 
 
 def test_a_missing_bucket_is_not_a_missing_key(transport: Transport, bucket: str, make_file: MakeFile) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from console.transfer.checksums import Algorithm
-from console.transfer.engine import ObjectSettings
-from console.transfer.errors import TransferError
-from console.transfer.objects import NotOurs, delete_object, head_object
-from console.transfer.server import ServerTraits
-from console.transfer.verify import verify_upload
+from console.s3.checksums import Algorithm
+from console.s3.confirmation import ServerTraits
+from console.s3.engines.engine import ObjectSettings
+from console.s3.operations import NotOurs, delete_object, head_object
+from console.s3.transfer_errors import TransferError
+from console.transfer.comparison import verify_upload
 from tests.faults.proxy import Answer, CorruptBody, EditAnswer
 
 from .conftest import Connect
@@ -148,7 +148,7 @@ def test_an_upload_whose_parts_are_all_there_is_completed_with_their_checksums(
     assert another_run.server.algorithm.header in headers
 
 
-def test_another_checksum_than_the_upload_began_with_starts_anew(connect: Connect, make_file) -> None:
+def test_another_checksum_than_the_upload_began_with_starts_again(connect: Connect, make_file) -> None:
     strict, proxy, transport = connect("crc32c")
     path = make_file(THREE_PARTS)
     notes = Notes()

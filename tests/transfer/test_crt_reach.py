@@ -12,14 +12,13 @@ import pytest
 from awscrt.exceptions import AwsCrtError
 from awscrt.s3 import S3Client
 
-from console.transfer import crt_engine
-from console.transfer.address import Address
-from console.transfer.boto3_engine import Boto3Engine
-from console.transfer.client import ClientOptions
-from console.transfer.crt_client import check_certificate
-from console.transfer.crt_engine import CrtEngine
-from console.transfer.engine import ObjectSettings, PutRequest
-from console.transfer.errors import TransferError
+from console.s3.address import Address
+from console.s3.client import ClientOptions
+from console.s3.engines import crt_engine
+from console.s3.engines.boto3_engine import Boto3Engine
+from console.s3.engines.crt_engine import CrtEngine, check_certificate
+from console.s3.engines.engine import ObjectSettings, PutRequest
+from console.s3.transfer_errors import TransferError
 from console.transfer.transport import open_transport
 from tests.faults.proxy import Answer
 

@@ -8,10 +8,10 @@ from collections import Counter
 import pytest
 
 from console.embedded.services import EmbeddedServices
-from console.transfer import crt_engine
-from console.transfer.client import ClientOptions
-from console.transfer.crt_engine import CrtEngine
-from console.transfer.engine import Answer, ObjectSettings, PutRequest
+from console.s3.client import ClientOptions
+from console.s3.engines import crt_engine
+from console.s3.engines.crt_engine import CrtEngine
+from console.s3.engines.engine import ObjectSettings, PutRequest, StoredBody
 from console.transfer.transport import open_transport
 
 REQUESTS = 40
@@ -22,10 +22,10 @@ def test_a_thread_that_calls_back_is_known_from_then_on(services: EmbeddedServic
     known = threading.local()
     calls: Counter[int] = Counter()
     forgotten: list[int] = []
-    answers: list[Answer | BaseException] = []
+    answers: list[StoredBody | BaseException] = []
     all_done = threading.Event()
 
-    def done(answer: Answer | BaseException) -> None:
+    def done(answer: StoredBody | BaseException) -> None:
         thread = threading.get_ident()
         calls[thread] += 1
         if calls[thread] > 1 and not hasattr(known, "of_before"):
@@ -44,7 +44,7 @@ def test_a_thread_that_calls_back_is_known_from_then_on(services: EmbeddedServic
         assert all_done.wait(30)
     finally:
         transport.close()
-    assert [answer for answer in answers if not isinstance(answer, Answer)] == []
+    assert [answer for answer in answers if not isinstance(answer, StoredBody)] == []
     assert forgotten == []
     assert max(calls.values()) > 1
 

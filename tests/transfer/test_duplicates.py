@@ -7,7 +7,7 @@ import os
 import pytest
 
 from console.models import Multipart
-from console.transfer.errors import TransferError
+from console.s3.transfer_errors import TransferError
 from tests.faults.proxy import Answer, CutAnswer, Do, DropAnswer
 
 from .conftest import Connect
@@ -142,7 +142,7 @@ def test_a_second_attempt_to_overwrite_needs_no_right_to_read(connect: Connect, 
         sent(upload, transport, duplicates="fail")
 
 
-def test_a_lost_multipart_upload_starts_anew_without_the_right_to_read(connect: Connect, make_file) -> None:
+def test_a_lost_multipart_upload_starts_again_without_the_right_to_read(connect: Connect, make_file) -> None:
     strict, proxy, transport = connect()
     path = make_file(LARGE)
     proxy.plan("HeadObject", Answer(403, "AccessDenied"), times=99)

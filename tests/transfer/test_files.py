@@ -12,20 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from console.transfer.bandwidth import BandwidthLimit
-from console.transfer.body import Body
-from console.transfer.checksums import Algorithm, digest_bytes
-from console.transfer.control import Unattended
-from console.transfer.engine import Answer
-from console.transfer.errors import Stopped, TransferError
-from console.transfer.objects import StoredObject
-from console.transfer.open_multiparts import open_multiparts
-from console.transfer.plan import Part
+from console.s3.checksums import Algorithm, digest_bytes
+from console.s3.control import Unattended
+from console.s3.engines.bandwidth import BandwidthLimit
+from console.s3.engines.body import Body
+from console.s3.engines.engine import StoredBody
+from console.s3.engines.source import SourceFile, file_state
+from console.s3.error_codes import Recovery
+from console.s3.operations import StoredObject, open_multiparts
+from console.s3.part_size import Part
+from console.s3.transfer_errors import Stopped, TransferError
+from console.transfer.comparison import compare
 from console.transfer.send import send
-from console.transfer.source import SourceFile, file_state
 from console.transfer.transport import Transport
-from console.transfer.verdicts import Verdict
-from console.transfer.verify import compare
 from tests.faults import proxy as faults
 from tests.faults.proxy import Do, FaultProxy
 
@@ -164,7 +163,7 @@ def test_a_file_that_changes_while_it_is_sent_makes_no_object(
     with pytest.raises(TransferError) as caught:
         send(an_upload(path, bucket), transport=faulty, options=options(), journal=notes, control=Commands())
     assert caught.value.code == CHANGES_AND_LOSS[change]
-    assert caught.value.verdict is Verdict.FINAL
+    assert caught.value.recovery is Recovery.PERMANENT
     assert notes.codes == ["changed"]
     assert s3.list_objects_v2(Bucket=bucket).get("KeyCount", 0) == 0
     assert list(open_multiparts(s3, bucket)) == []
@@ -198,7 +197,7 @@ def test_an_empty_file_that_changes_before_it_is_stored_makes_no_object(
 
 
 @pytest.mark.parametrize("change", [shrink, grow, rewrite])
-def test_a_file_that_changed_while_paused_starts_anew(
+def test_a_file_that_changed_while_paused_starts_again(
     transport: Transport, s3, bucket: str, make_file: MakeFile, change: Change
 ) -> None:
     path = make_file(17 * MIB)
@@ -232,7 +231,7 @@ def test_an_object_is_compared_also_where_its_parts_were_of_the_usual_size(
     digests = [hashlib.md5(data[start : start + 8 * MIB]).digest() for start in range(0, len(data), 8 * MIB)]
     etag = f"{hashlib.md5(b''.join(digests)).hexdigest()}-3"
     with SourceFile.open(str(path)) as source:
-        stored = StoredObject(len(data), Answer(etag))
+        stored = StoredObject(len(data), StoredBody(etag))
         assert compare(source, stored, part_size, NOBODY).same is same
 
 
@@ -270,4 +269,4 @@ def test_a_file_that_may_not_be_read(make_file: MakeFile, monkeypatch: pytest.Mo
     monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(TransferError) as caught:
         SourceFile.open(str(path))
-    assert (caught.value.code, caught.value.verdict) == ("PermissionDenied", Verdict.PERSON)
+    assert (caught.value.code, caught.value.recovery) == ("PermissionDenied", Recovery.NEEDS_ACTION)

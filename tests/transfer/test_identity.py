@@ -1,4 +1,4 @@
-"""The lock files of runners: what one that died leaves, and who may tidy it."""
+"""The lock files of runners: what one that died leaves, and who may clean_up it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from console.transfer.identity import RunnerIdentity
+from console.records.identity import RunnerIdentity
 
 
 def died(directory: Path, deployment: str) -> str:

@@ -13,9 +13,9 @@ from console.models import Multipart
 from console.records.seals import Seals
 from console.records.uploads import Uploads
 from console.records.writer import RecordWriter
+from console.runner.active import ActiveUploads, Capacity
+from console.runner.journal import StopReason, TransferControl
 from console.runner.policy import Policy
-from console.transfer.in_hand import InHand, Room
-from console.transfer.transfer_control import StopReason, TransferControl
 
 from .doubles import an_upload
 
@@ -54,10 +54,10 @@ def wants_more() -> threading.Semaphore:
 
 
 @pytest.fixture
-def in_hand(sender: Sends, wants_more: threading.Semaphore, database: Any) -> Iterator[InHand]:
+def active_uploads(sender: Sends, wants_more: threading.Semaphore, database: Any) -> Iterator[ActiveUploads]:
     writer = RecordWriter(database["uploads"], "r", on_lost=lambda upload_id, attempt: None)
     any_sender: Any = sender
-    held = InHand(
+    held = ActiveUploads(
         Uploads(database["uploads"]),
         any_sender,
         writer,
@@ -72,21 +72,21 @@ def in_hand(sender: Sends, wants_more: threading.Semaphore, database: Any) -> It
 
 
 def test_the_loss_of_an_earlier_claim_leaves_the_present_one_alone(
-    in_hand: InHand, sender: Sends, tmp_path: Path
+    active_uploads: ActiveUploads, sender: Sends, tmp_path: Path
 ) -> None:
     """It may be told late: then the upload would be held by a lease that is renewed for ever, and nobody at work."""
     path = tmp_path / "file.bin"
     path.write_bytes(b"bytes")
     upload = an_upload(path, "bucket").model_copy(update={"attempts": 3})
-    in_hand.take([upload], claimed=True)
-    assert not in_hand.lose(upload.id, 2)
-    assert upload.id in in_hand.ids()
-    assert in_hand.lose(upload.id, 3)
-    assert in_hand.wait_idle(60)
+    active_uploads.take([upload], claimed=True)
+    assert not active_uploads.lose(upload.id, 2)
+    assert upload.id in active_uploads.ids()
+    assert active_uploads.lose(upload.id, 3)
+    assert active_uploads.wait_idle(60)
 
 
 def test_the_end_of_an_earlier_claim_leaves_the_present_one_alone(
-    in_hand: InHand, sender: Sends, wants_more: threading.Semaphore, tmp_path: Path
+    active_uploads: ActiveUploads, sender: Sends, wants_more: threading.Semaphore, tmp_path: Path
 ) -> None:
     """What was lost is claimed again by the same runner before the thread that sent it has noticed."""
     path = tmp_path / "file.bin"
@@ -94,34 +94,36 @@ def test_the_end_of_an_earlier_claim_leaves_the_present_one_alone(
     upload = an_upload(path, "bucket")
     sender.uploads_at_once = 2
     for attempt in (1, 2):
-        in_hand.take([upload.model_copy(update={"attempts": attempt})], claimed=True)
+        active_uploads.take([upload.model_copy(update={"attempts": attempt})], claimed=True)
         assert sender.begun.acquire(timeout=60)
     while wants_more.acquire(blocking=False):
         pass
     sender.controls[0].stop(StopReason.LOST)
     assert wants_more.acquire(timeout=60)  # the first has ended
-    assert in_hand.ids() == {upload.id}
-    assert in_hand.lose(upload.id, 2)
-    assert in_hand.wait_idle(60)
+    assert active_uploads.ids() == {upload.id}
+    assert active_uploads.lose(upload.id, 2)
+    assert active_uploads.wait_idle(60)
 
 
-def test_what_is_let_go_of_while_it_waits_makes_room_again(in_hand: InHand, sender: Sends, tmp_path: Path) -> None:
+def test_what_is_let_go_of_while_it_waits_makes_room_again(
+    active_uploads: ActiveUploads, sender: Sends, tmp_path: Path
+) -> None:
     path = tmp_path / "file.bin"
     path.write_bytes(bytes(1000))
     upload = an_upload(path, "bucket")
     sender.uploads_at_once = 0
-    before = in_hand.room()
+    before = active_uploads.capacity()
     assert before is not None
-    in_hand.take([upload], claimed=False)
-    assert in_hand.room() == Room(0, before.bytes_ahead - 1000)
-    in_hand.obey(upload.id)
-    assert in_hand.wait_idle(60)
-    assert in_hand.room() == before
+    active_uploads.take([upload], claimed=False)
+    assert active_uploads.capacity() == Capacity(0, before.bytes_ahead - 1000)
+    active_uploads.obey(upload.id)
+    assert active_uploads.wait_idle(60)
+    assert active_uploads.capacity() == before
 
 
 @pytest.mark.parametrize("is_deleted", [False, True])
 def test_the_parts_of_what_was_lost_are_those_of_its_new_runner(
-    in_hand: InHand, sender: Sends, database: Any, tmp_path: Path, is_deleted: bool
+    active_uploads: ActiveUploads, sender: Sends, database: Any, tmp_path: Path, is_deleted: bool
 ) -> None:
     """Only without a document nobody would ever know of them."""
     path = tmp_path / "file.bin"
@@ -131,8 +133,8 @@ def test_the_parts_of_what_was_lost_are_those_of_its_new_runner(
     upload = upload.model_copy(update={"multipart": begun})
     if not is_deleted:
         database["uploads"].insert_one({"_id": upload.id})
-    in_hand.take([upload], claimed=True)
+    active_uploads.take([upload], claimed=True)
     assert sender.begun.acquire(timeout=60)
-    assert in_hand.lose(upload.id, upload.attempts)
-    assert in_hand.wait_idle(60)
+    assert active_uploads.lose(upload.id, upload.attempts)
+    assert active_uploads.wait_idle(60)
     assert sender.aborted == (["begun"] if is_deleted else [])

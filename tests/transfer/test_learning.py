@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from console.transfer.errors import TransferError
+from console.s3.confirmation import ServerTraits
+from console.s3.transfer_errors import TransferError
 from console.transfer.job import Confirmation
-from console.transfer.server import ServerTraits
 from console.transfer.transport import Transport
 from tests.faults.proxy import Answer, FaultProxy, Request
 

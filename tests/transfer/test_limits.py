@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.transfer.bandwidth import BandwidthLimit
-from console.transfer.errors import Stopped, TransferError
-from console.transfer.slots import Slots
+from console.s3.engines.bandwidth import BandwidthLimit
+from console.s3.transfer_errors import Stopped, TransferError
+from console.transfer.threads import Slots
 
 from .doubles import Commands
 

@@ -8,8 +8,7 @@ from functools import partial
 
 import pytest
 
-from console.transfer.pool import WorkerPool, wait_for
-from console.transfer.slots import Slots
+from console.transfer.threads import Slots, WorkerPool, wait_for
 
 from .doubles import Commands
 

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.transfer import checksums
-from console.transfer.checksums import Algorithm, combine, combine_crc32, digest_bytes, multipart_etag
-from console.transfer.confirm import SentPart, confirm_body, confirm_object
-from console.transfer.engine import Answer
-from console.transfer.errors import TransferError, classify, classify_file_error
-from console.transfer.plan import (
+from console.s3 import checksums
+from console.s3.checksums import Algorithm, combine, combine_crc32, digest_bytes, multipart_etag
+from console.s3.confirmation import SentPart, ServerTraits, confirm_body, confirm_object
+from console.s3.engines.engine import StoredBody
+from console.s3.error_codes import KNOWN_CODES, Recovery, explain
+from console.s3.part_size import (
     GIBIBYTE,
     MAX_OBJECT_SIZE,
     MAX_PART_SIZE,
@@ -25,8 +25,7 @@ from console.transfer.plan import (
     is_single_put,
     plan_parts,
 )
-from console.transfer.server import ServerTraits
-from console.transfer.verdicts import KNOWN_CODES, Verdict, explain
+from console.s3.transfer_errors import TransferError, classify, classify_file_error
 
 # --- plan
 
@@ -194,30 +193,30 @@ def object_parts(pieces: list[bytes]) -> list[SentPart]:
 
 
 def test_an_etag_of_a_kms_object_is_no_md5() -> None:
-    answer = Answer("0" * 32, etag_is_md5=False)
+    answer = StoredBody("0" * 32, etag_is_md5=False)
     assert confirm_body(answer, body_digests(b"x")) is None
     with pytest.raises(TransferError, match="ChecksumMismatch"):
-        confirm_body(Answer("0" * 32), body_digests(b"x"))
+        confirm_body(StoredBody("0" * 32), body_digests(b"x"))
 
 
 @given(st.lists(st.binary(min_size=1, max_size=50), min_size=1, max_size=5))
 def test_a_multipart_object_is_confirmed_by_whatever_came_back(pieces: list[bytes]) -> None:
     parts = object_parts(pieces)
     whole = checksums.to_base64(digest_bytes(Algorithm.CRC32, b"".join(pieces)))
-    by_crc = confirm_object(Answer("opaque", {Algorithm.CRC32: whole}), parts)
+    by_crc = confirm_object(StoredBody("opaque", {Algorithm.CRC32: whole}), parts)
     assert by_crc is not None
     assert (by_crc.kind, by_crc.confirmed) == ("FULL_OBJECT", "checksum")
     of_parts = b"".join(part.digests[Algorithm.SHA256] for part in parts)
     composite = f"{checksums.to_base64(hashlib.sha256(of_parts).digest())}-{len(parts)}"
-    by_sha = confirm_object(Answer("opaque", {Algorithm.SHA256: composite}), parts)
+    by_sha = confirm_object(StoredBody("opaque", {Algorithm.SHA256: composite}), parts)
     assert by_sha is not None
     assert (by_sha.kind, by_sha.value) == ("COMPOSITE", composite)
-    by_etag = confirm_object(Answer(multipart_etag([part.digests[Algorithm.MD5] for part in parts])), parts)
+    by_etag = confirm_object(StoredBody(multipart_etag([part.digests[Algorithm.MD5] for part in parts])), parts)
     assert by_etag is not None
     assert by_etag.confirmed == "etag"
-    assert confirm_object(Answer("opaque"), parts) is None
+    assert confirm_object(StoredBody("opaque"), parts) is None
     with pytest.raises(TransferError, match="ChecksumMismatch"):
-        confirm_object(Answer("", {Algorithm.CRC32: "AAAAAA=="}), object_parts([*pieces, b"more"]))
+        confirm_object(StoredBody("", {Algorithm.CRC32: "AAAAAA=="}), object_parts([*pieces, b"more"]))
 
 
 # --- errors
@@ -229,37 +228,41 @@ def client_error(code: str, status: int) -> aws.ClientError:
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "verdict"),
+    ("error", "code", "recovery"),
     [
-        (client_error("SlowDown", 503), "SlowDown", Verdict.RETRY),
-        (client_error("Whatever", 502), "Whatever", Verdict.RETRY),
-        (client_error("429", 429), "429", Verdict.RETRY),
-        (client_error("ExpiredToken", 400), "ExpiredToken", Verdict.PERSON),
-        (client_error("KMS.SomethingNew", 400), "KMS.SomethingNew", Verdict.PERSON),
-        (client_error("404", 404), "UnreadableAnswer", Verdict.RETRY),
-        (client_error("Odd", 403), "Odd", Verdict.PERSON),
-        (client_error("Odd", 400), "Odd", Verdict.PERSON),
-        (client_error("NotImplemented", 501), "NotImplemented", Verdict.FINAL),
-        (client_error("Odd", 501), "Odd", Verdict.PERSON),
-        (aws.EndpointConnectionError(endpoint_url="http://x", error=OSError()), "ConnectionFailed", Verdict.RETRY),
-        (aws.ConnectTimeoutError(endpoint_url="http://x", error=OSError()), "ConnectTimeout", Verdict.RETRY),
-        (aws.ReadTimeoutError(endpoint_url="http://x", error=OSError()), "ReadTimeout", Verdict.RETRY),
-        (aws.ConnectionClosedError(endpoint_url="http://x"), "ConnectionClosed", Verdict.RETRY),
+        (client_error("SlowDown", 503), "SlowDown", Recovery.RETRY),
+        (client_error("Whatever", 502), "Whatever", Recovery.RETRY),
+        (client_error("429", 429), "429", Recovery.RETRY),
+        (client_error("ExpiredToken", 400), "ExpiredToken", Recovery.NEEDS_ACTION),
+        (client_error("KMS.SomethingNew", 400), "KMS.SomethingNew", Recovery.NEEDS_ACTION),
+        (client_error("404", 404), "UnreadableAnswer", Recovery.RETRY),
+        (client_error("Odd", 403), "Odd", Recovery.NEEDS_ACTION),
+        (client_error("Odd", 400), "Odd", Recovery.NEEDS_ACTION),
+        (client_error("NotImplemented", 501), "NotImplemented", Recovery.PERMANENT),
+        (client_error("Odd", 501), "Odd", Recovery.NEEDS_ACTION),
+        (aws.EndpointConnectionError(endpoint_url="http://x", error=OSError()), "ConnectionFailed", Recovery.RETRY),
+        (aws.ConnectTimeoutError(endpoint_url="http://x", error=OSError()), "ConnectTimeout", Recovery.RETRY),
+        (aws.ReadTimeoutError(endpoint_url="http://x", error=OSError()), "ReadTimeout", Recovery.RETRY),
+        (aws.ConnectionClosedError(endpoint_url="http://x"), "ConnectionClosed", Recovery.RETRY),
         (
             aws.ConnectionClosedError(endpoint_url="http://x", error=Exception("aborted", TimeoutError("timed out"))),
             "WriteTimeout",
-            Verdict.RETRY,
+            Recovery.RETRY,
         ),
-        (aws.SSLError(endpoint_url="x", error="CERTIFICATE_VERIFY_FAILED"), "CertificateRefused", Verdict.PERSON),
-        (aws.SSLError(endpoint_url="x", error="EOF occurred"), "ConnectionClosed", Verdict.RETRY),
-        (aws.NoCredentialsError(), "CredentialsMissing", Verdict.PERSON),
-        (aws.ParamValidationError(report="x"), "ParameterRefused", Verdict.FINAL),
+        (
+            aws.SSLError(endpoint_url="x", error="CERTIFICATE_VERIFY_FAILED"),
+            "CertificateRefused",
+            Recovery.NEEDS_ACTION,
+        ),
+        (aws.SSLError(endpoint_url="x", error="EOF occurred"), "ConnectionClosed", Recovery.RETRY),
+        (aws.NoCredentialsError(), "CredentialsMissing", Recovery.NEEDS_ACTION),
+        (aws.ParamValidationError(report="x"), "ParameterRefused", Recovery.PERMANENT),
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_errors_are_sorted(error: Exception, code: str, verdict: Verdict) -> None:
+def test_errors_are_sorted(error: Exception, code: str, recovery: Recovery) -> None:
     sorted_error = classify(error)
-    assert (sorted_error.code, sorted_error.verdict) == (code, verdict)
+    assert (sorted_error.code, sorted_error.recovery) == (code, recovery)
     assert "\x1b" not in sorted_error.message
 
 
@@ -270,14 +273,14 @@ def test_what_is_no_fault_of_the_transfer_is_a_bug() -> None:
 
 def test_errors_of_the_file_name_it() -> None:
     error = classify_file_error(FileNotFoundError(2, "No such file or directory"), "/a/\udcffb")
-    assert (error.code, error.verdict) == ("FileNotFound", Verdict.FINAL)
+    assert (error.code, error.recovery) == ("FileNotFound", Recovery.PERMANENT)
     assert r"/a/\xffb" in error.message
 
 
 @pytest.mark.parametrize("code", sorted(KNOWN_CODES))
 def test_every_code_has_words(code: str) -> None:
     explanation = explain(code)
-    assert explanation.words
-    assert len(explanation.words) <= 50
-    if explanation.verdict is Verdict.PERSON:
+    assert explanation.message
+    assert len(explanation.message) <= 50
+    if explanation.recovery is Recovery.NEEDS_ACTION:
         assert explanation.advice

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from console.transfer.control import Unattended
-from console.transfer.errors import TransferError
-from console.transfer.retrying import RetryPolicy, with_retries
+from console.s3.control import Unattended
+from console.s3.retry import RetryPolicy, with_retries
+from console.s3.transfer_errors import TransferError
 
 from .doubles import Notes
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from console.transfer.content_type import content_type
-from console.transfer.refusal import Refusal
-from console.transfer.selection import Candidate, select
+from console.files.content_type import content_type
+from console.files.refusals import Refusal
+from console.files.walk import Candidate, select
 
 
 def names(found: list[Candidate | Refusal]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from console.transfer.errors import Stopped
+from console.s3.transfer_errors import Stopped
 from console.transfer.send import send
 from console.transfer.transport import Transport
 

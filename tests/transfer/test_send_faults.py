@@ -8,11 +8,11 @@ import threading
 import pytest
 
 from console.models import Multipart
-from console.transfer.errors import Stopped, TransferError
+from console.s3.error_codes import Recovery
+from console.s3.operations import open_multiparts
+from console.s3.transfer_errors import Stopped, TransferError
 from console.transfer.multipart import abort
-from console.transfer.open_multiparts import open_multiparts
 from console.transfer.send import send
-from console.transfer.verdicts import Verdict
 from tests.faults.proxy import Answer, CorruptBody, CutAnswer, CutBody, Do, DropAnswer, Fault, FaultProxy, Hold, Reset
 
 from .doubles import MIB, Commands, MakeFile, Notes, an_upload, options, sent
@@ -57,7 +57,7 @@ def test_parts_get_through(faulty, proxy: FaultProxy, s3, bucket, make_file: Mak
     notes = Notes()
     sent(an_upload(path, bucket), faulty, notes)
     assert stored(s3, bucket) == path.read_bytes()
-    if not isinstance(fault, CorruptBody):  # rclone cannot replace a part: it starts anew
+    if not isinstance(fault, CorruptBody):  # rclone cannot replace a part: it starts again
         assert proxy.count("UploadPart") == 4 + 3
         assert notes.net_sent == 17 * MIB
     assert notes.totals[-1] == 17 * MIB
@@ -113,7 +113,7 @@ def test_what_another_runner_has_by_now_is_not_completed(faulty, proxy: FaultPro
     assert left.upload_id == notes.opened[0].upload_id
 
 
-def test_an_aborted_multipart_upload_starts_anew(faulty, proxy: FaultProxy, s3, bucket, make_file: MakeFile) -> None:
+def test_an_aborted_multipart_upload_starts_again(faulty, proxy: FaultProxy, s3, bucket, make_file: MakeFile) -> None:
     path = make_file(17 * MIB)
     notes = Notes()
 
@@ -139,7 +139,7 @@ def test_a_part_with_other_bytes_is_found_on_resume(faulty, s3, bucket, make_fil
     multipart = Multipart(upload_id=upload_id, part_size=5 * MIB)
     sent(an_upload(path, bucket, multipart=multipart), faulty, notes)
     assert stored(s3, bucket) == path.read_bytes()
-    assert "InvalidPart" in notes.codes  # rclone cannot replace a part, so the upload had to start anew
+    assert "InvalidPart" in notes.codes  # rclone cannot replace a part, so the upload had to start again
     assert list(open_multiparts(s3, bucket)) == []
 
 
@@ -153,7 +153,7 @@ def test_what_a_person_must_mend_is_not_repeated(faulty, proxy, s3, bucket, make
     with pytest.raises(TransferError) as caught:
         sent(upload, faulty, notes)
     assert caught.value.code == code
-    assert caught.value.verdict is Verdict.PERSON
+    assert caught.value.recovery is Recovery.NEEDS_ACTION
     assert caught.value.advice
     assert proxy.count("UploadPart") == 2
     proxy.heal()
@@ -177,14 +177,14 @@ def test_a_bucket_that_vanishes(faulty, bucket, make_file: MakeFile) -> None:
     with pytest.raises(TransferError) as caught:
         sent(an_upload(make_file(10), f"{bucket}-gone"), faulty)
     assert caught.value.code == "NoSuchBucket"
-    assert caught.value.verdict is Verdict.PERSON
+    assert caught.value.recovery is Recovery.NEEDS_ACTION
 
 
 def test_retries_end(faulty, proxy: FaultProxy, s3, bucket, make_file: MakeFile) -> None:
     proxy.plan("PutObject", Answer(503, "SlowDown"), times=1000)
     with pytest.raises(TransferError, match="SlowDown") as caught:
         sent(an_upload(make_file(10), bucket), faulty)
-    assert caught.value.verdict is Verdict.RETRY
+    assert caught.value.recovery is Recovery.RETRY
     assert proxy.count("PutObject") == 5
 
 

@@ -15,11 +15,11 @@ import pytest
 from textual.pilot import Pilot
 
 from console.events.feed_items import FeedItem, FeedState
-from console.records.images import Images, ImagesOf
+from console.stream.server import Images, ImagesOf
 from console.ui.app import UploadConsole
-from console.ui.console_screen import ConsoleScreen
-from console.ui.event_log import EventLog
+from console.ui.events.event_log import EventLog
 from console.ui.inspector import Inspector, InspectorScreen
+from console.ui.main.console_screen import ConsoleScreen
 
 from .fake_backend import HOST, NOW, FakeBackend
 from .rest import Rest, press

@@ -16,7 +16,7 @@ from console.errors import ServerUnreachable
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Snapshot
 from console.models import Requested, UploadStatus, read_upload
-from console.records.intents import Outcome
+from console.records.requests import Outcome
 from console.records.runners import Limits
 from console.ui.backend import (
     Added,
@@ -30,7 +30,7 @@ from console.ui.backend import (
     Verification,
     WatchState,
 )
-from console.ui.held_uploads import matches
+from console.ui.uploads.uploads_window import matches
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 RUNNER = "alpha:4711"

@@ -8,11 +8,11 @@ import pytest
 from bson import ObjectId
 
 from console.errors import UsageError
-from console.records.intents import Outcome
-from console.ui import requests
+from console.records.requests import Outcome
 from console.ui.backend import Verification
-from console.ui.leaving import question
-from console.ui.watches import WatchesScreen
+from console.ui.main import actions
+from console.ui.main.console_screen import question
+from console.ui.main.watches_screen import WatchesScreen
 
 from .conftest import Opener
 from .fake_backend import document, unreachable
@@ -84,7 +84,7 @@ async def test_an_outage_is_told_once_by_the_watches(opened: Opener, monkeypatch
 async def test_a_wish_that_mongodb_lets_wait_is_said_to_wait_and_then_not_to_be_done(
     opened: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(requests, "_SLOW_SECONDS", 0.05)
+    monkeypatch.setattr(actions, "_SLOW_SECONDS", 0.05)
     async with opened(documents=[document(1, status="uploading")]) as console:
         answers = threading.Event()
 
@@ -113,4 +113,4 @@ async def test_what_is_over_is_not_counted_among_those_to_be_cancelled(opened: O
     ("number", "words"), [(1, "Pause it and leave: it continues later"), (2, "Pause them and leave")]
 )
 def test_one_upload_is_it(number: int, words: str) -> None:
-    assert any(words in choice.words for choice in question(number)._choices)
+    assert any(words in choice.message for choice in question(number)._choices)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from console.ui import browser
-from console.ui.help import declared
-from console.ui.listing import Entry, Kind, Listing, Sort
+from console.files.listing import Entry, EntryKind, Listing, Sort
+from console.ui.main import file_browser
+from console.ui.widgets.keys import declared
 
 from .conftest import Console, Opener
 
@@ -107,10 +107,10 @@ class SlowReading:
     """Reading directories takes until it is allowed; `begun` are those that were asked for."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._read = browser.read_directory
+        self._read = file_browser.read_directory
         self.begun: list[str] = []
         self.allowed = threading.Event()
-        monkeypatch.setattr(browser, "read_directory", self.read)
+        monkeypatch.setattr(file_browser, "read_directory", self.read)
 
     def read(self, directory: str, stopped: Callable[[], bool]) -> Listing:
         self.begun.append(directory)
@@ -140,8 +140,8 @@ async def test_a_look_at_the_directory_before_is_not_compared_with_this_one(
 ) -> None:
     async with opened() as console:
         files, may_answer = console.screen.files, threading.Event()
-        look = browser.changed_at
-        monkeypatch.setattr(browser, "changed_at", lambda directory: may_answer.wait(60) and look(directory) + 1)
+        look = file_browser.changed_at
+        monkeypatch.setattr(file_browser, "changed_at", lambda directory: may_answer.wait(60) and look(directory) + 1)
         files._look()
         await console.press("down", "enter")
         await settled(console, photos / "2026")
@@ -160,7 +160,7 @@ async def test_a_reading_that_failed_is_told_and_tried_again(
 
     async with opened() as console:
         with monkeypatch.context() as failing:
-            failing.setattr(browser, "read_directory", fail)
+            failing.setattr(file_browser, "read_directory", fail)
             await console.press("ctrl+r")
             await console.until(lambda: "out of luck" in console.text)
         (photos / "c.jpg").touch()
@@ -273,17 +273,17 @@ async def test_the_line_of_keys_says_what_enter_does_with_the_row(opened: Opener
 async def test_fifty_thousand_entries_are_listed_filtered_and_walked(
     opened: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entries = tuple(Entry(f"/huge/file-{n}", f"file-{n}", Kind.FILE, n) for n in range(50_000))
-    monkeypatch.setattr(browser, "read_directory", lambda directory, stopped: Listing(directory, entries))
+    entries = tuple(Entry(f"/huge/file-{n}", f"file-{n}", EntryKind.FILE, n) for n in range(50_000))
+    monkeypatch.setattr(file_browser, "read_directory", lambda directory, stopped: Listing(directory, entries))
     drawn = 0
-    cell = browser.FileRows.cell
+    cell = file_browser.FileRows.cell
 
-    def counted(self: browser.FileRows, index: int, column: str, width: int) -> object:
+    def counted(self: file_browser.FileRows, index: int, column: str, width: int) -> object:
         nonlocal drawn
         drawn += 1
         return cell(self, index, column, width)
 
-    monkeypatch.setattr(browser.FileRows, "cell", counted)
+    monkeypatch.setattr(file_browser.FileRows, "cell", counted)
     async with opened(size=(80, 24)) as console:
         await console.until(lambda: "50,000" in console.text)
         drawn = 0

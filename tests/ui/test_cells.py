@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from console.formatting import visible
-from console.ui.cells import ELLIPSIS, Cut, Span, fit_spans, head, padded, shorten, tail
+from console.ui.widgets.cells import ELLIPSIS, Cut, Span, fit_spans, head, padded, shorten, tail
 
 texts = st.text(max_size=40).map(visible)
 widths = st.integers(0, 50)

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.ui import compare_rows, event_cells, file_rows, upload_cells
-from console.ui.columns import GAP, Column, fit_columns
+from console.ui.events import compare_rows, log_rows
+from console.ui.main import file_browser
+from console.ui.uploads import upload_cells
+from console.ui.widgets.cells import GAP, Column, fit_columns
 
 
 @st.composite
@@ -75,16 +77,16 @@ def test_room_is_used_while_a_column_could_grow(declared: list[Column], width: i
 @pytest.mark.parametrize(
     "declared",
     [
-        file_rows.COLUMNS,
+        file_browser.COLUMNS,
         upload_cells.COLUMNS,
-        event_cells.ONE_NAMESPACE,
-        event_cells.SEVERAL_NAMESPACES,
+        log_rows.ONE_NAMESPACE,
+        log_rows.SEVERAL_NAMESPACES,
         compare_rows.SIDE_BY_SIDE,
         compare_rows.ONE_UNDER_THE_OTHER,
     ],
 )
 def test_every_table_keeps_its_essential_columns_where_a_pane_of_80_columns_is(declared: tuple[Column, ...]) -> None:
-    narrowest = {file_rows.COLUMNS: 24, upload_cells.COLUMNS: 44}.get(declared, 74)
+    narrowest = {file_browser.COLUMNS: 24, upload_cells.COLUMNS: 44}.get(declared, 74)
     kept = {column.key for column, _, _ in fit_columns(declared, narrowest)}
     assert {column.key for column in declared if column.rank == 0} <= kept
 

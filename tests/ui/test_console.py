@@ -13,11 +13,11 @@ from console.events.feed_items import FeedState, Gap
 from console.models import Requested
 from console.records.runners import Limits
 from console.ui.backend import Leave, Link, Orphan, Refusal, ServerHealth, Servers, Verification
-from console.ui.dialogs import ChoiceDialog, FormDialog
-from console.ui.help import KeysScreen
-from console.ui.link_screen import LinkScreen
-from console.ui.text_screen import TextScreen
-from console.ui.title_line import TitleLine
+from console.ui.uploads.upload_detail import LinkScreen
+from console.ui.widgets.dialogs import ChoiceDialog, FormDialog
+from console.ui.widgets.keys import KeysScreen
+from console.ui.widgets.pane import TitleLine
+from console.ui.widgets.text_screen import TextScreen
 
 from .conftest import SIZES, Opener
 from .fake_backend import NOW, document, unreachable
@@ -241,11 +241,11 @@ async def test_the_header_says_how_the_servers_are_in_words(opened: Opener) -> N
         await console.until(lambda: "● MongoDB connected" in console.text)
         lost = ServerHealth(Link.LOST, "s3.example.com", "connection refused")
         console.backend.health = Servers(console.backend.health.mongodb, lost)
-        console.screen._polls.ask_health()
+        console.screen._polling.ask_health()
         await console.until(lambda: "✗ S3 lost: connection refused" in console.text)
         told = ServerHealth(Link.LOST, "s3.example.com", "could not connect to " + "a/very/long/name/" * 9)
         console.backend.health = Servers(console.backend.health.mongodb, told)
-        console.screen._polls.ask_health()
+        console.screen._polling.ask_health()
         await console.until(lambda: "● MongoDB connected   ✗ S3 lost: could not connect to a/very/" in console.lines[0])
         assert console.lines[0].rstrip().endswith("…")
 

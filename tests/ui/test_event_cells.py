@@ -9,8 +9,7 @@ import pytest
 
 from console.events.event import ChangeEvent
 from console.events.feed_items import Gap
-from console.ui.event_cells import Notice, event_cell, event_time
-from console.ui.log_rows import LogRows
+from console.ui.events.log_rows import LogRows, Notice, event_cell, event_time
 
 FIRST, LAST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 

@@ -13,7 +13,7 @@ from bson.json_util import loads
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem
 from console.events.recording import replay
-from console.ui.event_detail import EventDetail, Tab
+from console.ui.events.event_detail import EventDetail, Tab
 
 from .conftest import Inspecting
 from .fake_backend import FakeBackend

@@ -12,9 +12,9 @@ from textual.events import Key
 
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Gap
-from console.ui import log_rows
+from console.ui.events import log_rows
 from console.ui.inspector import Inspector
-from console.ui.rows import RowsView
+from console.ui.widgets.list_view import RowsView
 
 from .conftest import Events, Inspecting
 from .fake_backend import NOW, FakeBackend, unreachable
@@ -181,7 +181,7 @@ async def test_a_feed_that_fails_is_said_in_a_notice_and_in_the_header(inspected
 
 async def test_what_scrolls_past_in_a_burst_is_counted_until_one_looks(inspected: Inspected) -> None:
     async with inspected(*events(5), capacity=5_000) as inspecting:
-        pace = inspecting.log_pane._pace
+        pace = inspecting.log_pane._throttle
         await inspecting.until(lambda: pace._timer is None)  # one that is due already would draw in the midst of it
         pace.interval = 3600.0
         inspecting.source.backend.bring(*events(1_000, start=5))
@@ -217,7 +217,7 @@ async def test_typing_a_filter_scans_the_past_in_one_chain_of_slices(
 @pytest.mark.parametrize("key", ["enter", "i"])
 async def test_a_key_on_an_event_that_a_busy_log_has_let_go_of_says_so(inspected: Inspected, key: str) -> None:
     async with inspected(*events(60), capacity=50) as inspecting:
-        pace = inspecting.log_pane._pace
+        pace = inspecting.log_pane._throttle
         await inspecting.until(lambda: pace._timer is None)
         pace.interval = 3600.0  # what is seen stays, as between two drawings
         await inspecting.press("home")

@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from console.errors import UsageError
 from console.records.runners import Limits
-from console.ui.forms import LONGEST_LINK_SECONDS, limit_fields, read_limits, read_parallel, read_rate, read_seconds
+from console.ui.widgets.dialogs import (
+    LONGEST_LINK_SECONDS,
+    limit_fields,
+    read_limits,
+    read_parallel,
+    read_rate,
+    read_seconds,
+)
 
 MIB = 1024 * 1024
 

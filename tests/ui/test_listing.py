@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from console.files.listing import Entry, EntryKind, Sort, chosen, in_order, natural, read_directory
 from console.formatting import visible
-from console.ui.listing import Entry, Kind, Sort, chosen, in_order, natural, read_directory
 
 needs_rights = pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 
@@ -23,16 +23,16 @@ def by_name(directory: Path) -> dict[str, Entry]:
 def test_a_directory_that_is_gone_says_so_and_leads_up(tmp_path: Path) -> None:
     listing = read_directory(str(tmp_path / "gone"))
     assert listing.problem == "No such file or directory"
-    assert [entry.kind for entry in listing.entries] == [Kind.PARENT]
+    assert [entry.kind for entry in listing.entries] == [EntryKind.PARENT]
 
 
 def test_entries_have_kind_size_and_time(photos: Path) -> None:
     os.utime(photos / "a.jpg", (1_700_000_000, 1_700_000_000))
     entries = by_name(photos)
-    assert entries[".."].kind is Kind.PARENT
+    assert entries[".."].kind is EntryKind.PARENT
     assert entries[".."].path == str(photos.parent)
-    assert entries["2026"].kind is Kind.DIRECTORY
-    assert (entries["a.jpg"].kind, entries["a.jpg"].size, entries["a.jpg"].mtime) == (Kind.FILE, 10, 1_700_000_000)
+    assert entries["2026"].kind is EntryKind.DIRECTORY
+    assert (entries["a.jpg"].kind, entries["a.jpg"].size, entries["a.jpg"].mtime) == (EntryKind.FILE, 10, 1_700_000_000)
     assert entries[".hidden"].is_hidden
 
 
@@ -63,7 +63,7 @@ def test_rights_that_are_missing_are_said(tmp_path: Path) -> None:
 
 
 def test_the_root_has_no_parent() -> None:
-    assert all(entry.kind is not Kind.PARENT for entry in read_directory("/").entries)
+    assert all(entry.kind is not EntryKind.PARENT for entry in read_directory("/").entries)
 
 
 def test_names_that_are_no_utf8_keep_their_bytes(tmp_path: Path) -> None:
@@ -86,11 +86,11 @@ def names(entries: list[Entry]) -> list[str]:
 
 def test_orders() -> None:
     entries = [
-        Entry("/x/b10", "b10", Kind.FILE, 5, 3.0),
-        Entry("/x/B9", "B9", Kind.FILE, 7, 1.0),
-        Entry("/x/dir", "dir", Kind.DIRECTORY, 0, 2.0),
-        Entry("/", "..", Kind.PARENT),
-        Entry("/x/a", "a", Kind.FILE, 6, 2.0),
+        Entry("/x/b10", "b10", EntryKind.FILE, 5, 3.0),
+        Entry("/x/B9", "B9", EntryKind.FILE, 7, 1.0),
+        Entry("/x/dir", "dir", EntryKind.DIRECTORY, 0, 2.0),
+        Entry("/", "..", EntryKind.PARENT),
+        Entry("/x/a", "a", EntryKind.FILE, 6, 2.0),
     ]
     assert names(in_order(entries, Sort.NAME)) == ["..", "dir", "a", "B9", "b10"]
     assert names(in_order(entries, Sort.SIZE)) == ["..", "dir", "B9", "a", "b10"]
@@ -100,10 +100,10 @@ def test_orders() -> None:
 
 @given(st.lists(st.text(max_size=8)), st.text(max_size=4), st.booleans())
 def test_filtering_shows_the_parent_and_every_match(found: list[str], text: str, hidden: bool) -> None:
-    entries = [Entry("/", "..", Kind.PARENT)]
-    entries += [Entry(f"/x/{name}", name, Kind.FILE) for name in found if name != ".."]
+    entries = [Entry("/", "..", EntryKind.PARENT)]
+    entries += [Entry(f"/x/{name}", name, EntryKind.FILE) for name in found if name != ".."]
     shown = chosen(entries, hidden=hidden, text=text)
-    assert shown[0].kind is Kind.PARENT
+    assert shown[0].kind is EntryKind.PARENT
     for entry in entries[1:]:
         wanted = all(word in entry.name.casefold() for word in text.casefold().split())
         assert (entry in shown) == (wanted and (hidden or not entry.name.startswith(".")))

@@ -1,6 +1,6 @@
 """The main states as they look at three sizes: text pictures, to be read in a review.
 
-Written anew by `pytest tests/ui/test_pictures.py --snapshot-update`; look at the difference before committing it.
+Written again by `pytest tests/ui/test_pictures.py --snapshot-update`; look at the difference before committing it.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from rich.cells import cell_len
 from syrupy.assertion import SnapshotAssertion
 
 from console.events.feed_items import Gap
-from console.ui.event_detail import EventDetail
-from console.ui.text_screen import TextScreen
+from console.ui.events.event_detail import EventDetail
+from console.ui.widgets.text_screen import TextScreen
 
 from .conftest import SIZES, Console, Inspecting, Opener
 from .fake_backend import NOW, RUNNER, document, unreachable

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from textual.geometry import Size
 
-from console.ui.room import LEAST_ROWS, LEAST_WIDTH, has_room
+from console.ui.main.console_screen import LEAST_ROWS, LEAST_WIDTH, has_room
 
 from .conftest import Console, Opener
 

@@ -8,11 +8,9 @@ from collections.abc import Sequence
 import pytest
 from textual.app import App, ComposeResult
 
-from console.ui.cells import Span
-from console.ui.columns import Column
-from console.ui.row_source import Key
-from console.ui.rows import RowsView
 from console.ui.themes import DARK, THEMES
+from console.ui.widgets.cells import Column, Span
+from console.ui.widgets.list_view import Key, RowsView
 
 from .rest import Rest, press
 
@@ -42,7 +40,7 @@ class Numbers:
     def may_mark(self, index: int) -> bool:
         return True
 
-    def empty_words(self) -> str:
+    def empty_text(self) -> str:
         return "nothing"
 
     def cell(self, index: int, column: str, width: int) -> Sequence[Span]:

@@ -15,7 +15,7 @@ from console.errors import ConfigurationError
 from console.models import UploadStatus
 from console.ui import themes
 from console.ui.backend import Leave
-from console.ui.clipboard import copy
+from console.ui.widgets.text_screen import copy
 
 from .conftest import Console, Opener
 from .fake_backend import document
@@ -115,7 +115,7 @@ async def test_a_notice_is_seen_once_also_where_a_question_comes_before_it(opene
             await console.press("2", question)
             await console.until(lambda: console.app.screen is not console.screen)
             await console.until(is_seen_once)
-            # What is below is not always painted anew.
+            # What is below is not always painted again.
             assert not any(holder.display for holder in console.screen.query("ToastHolder"))
             await console.press("escape")
             await console.until(lambda: console.app.screen is console.screen)

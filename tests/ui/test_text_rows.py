@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from console.formatting import visible
-from console.ui.text_rows import TextRows, folded, wrapped
+from console.ui.widgets.text_screen import TextRows, folded, wrapped
 
 texts = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=120).map(
     lambda text: "\n".join(visible(line) for line in text.split("\n"))
@@ -33,4 +33,4 @@ def test_folding_breaks_at_blanks() -> None:
 
 
 def test_an_empty_text_says_why() -> None:
-    assert TextRows("", 10, "nothing here").empty_words() == "nothing here"
+    assert TextRows("", 10, "nothing here").empty_text() == "nothing here"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.ui.thrift import Thrift
+from console.ui.terminal_diff import TerminalDiff
 
 WIDTH, HEIGHT = 30, 6
 TEXTS = st.text(alphabet="ab Ü━│✓写🙂", min_size=1, max_size=8)
@@ -70,53 +70,53 @@ def in_bounds(data: list[str]) -> bool:
 def test_the_picture_is_the_same(data: list[str]) -> None:
     if not in_bounds(data):
         return
-    thrift = Thrift()
+    terminal_diff = TerminalDiff()
     cells, _ = picture(data)
-    assert picture([thrift.rewrite(piece) for piece in data])[0] == cells
+    assert picture([terminal_diff.rewrite(piece) for piece in data])[0] == cells
 
 
 @given(st.lists(writings(), min_size=1, max_size=5))
 def test_the_cursor_is_left_where_it_was_put_last(data: list[str]) -> None:
     data = [*data, "\x1b[3;4H"]
-    thrift = Thrift()
-    assert picture([thrift.rewrite(piece) for piece in data])[1] == (2, 3)
+    terminal_diff = TerminalDiff()
+    assert picture([terminal_diff.rewrite(piece) for piece in data])[1] == (2, 3)
 
 
 FRAME = "\x1b[1;1H\x1b[1;38;2;9;9;9;48;2;1;1;1mUploads\x1b[0m\x1b[38;2;9;9;9;48;2;1;1;1m   44%\x1b[0m"
 
 
 def test_what_the_terminal_shows_already_costs_nothing() -> None:
-    thrift = Thrift()
-    first = thrift.rewrite(FRAME)
+    terminal_diff = TerminalDiff()
+    first = terminal_diff.rewrite(FRAME)
     assert len(first) < len(FRAME)
-    assert thrift.rewrite(FRAME).replace("\x1b[1;1H", "") == ""
+    assert terminal_diff.rewrite(FRAME).replace("\x1b[1;1H", "") == ""
 
 
 def test_only_the_cells_that_differ_are_sent() -> None:
-    thrift = Thrift()
-    thrift.rewrite(FRAME)
-    assert thrift.rewrite(FRAME.replace("44%", "45%")) == "\x1b[1;12H5"
+    terminal_diff = TerminalDiff()
+    terminal_diff.rewrite(FRAME)
+    assert terminal_diff.rewrite(FRAME.replace("44%", "45%")) == "\x1b[1;12H5"
 
 
 def test_everything_is_sent_again_after_forgetting() -> None:
-    thrift = Thrift()
-    first = thrift.rewrite(FRAME)
-    thrift.forget()
-    assert thrift.rewrite(FRAME) == first
+    terminal_diff = TerminalDiff()
+    first = terminal_diff.rewrite(FRAME)
+    terminal_diff.forget()
+    assert terminal_diff.rewrite(FRAME) == first
 
 
 def test_leaving_the_alternate_screen_moves_no_cursor() -> None:
-    thrift = Thrift()
-    thrift.rewrite(FRAME)
+    terminal_diff = TerminalDiff()
+    terminal_diff.rewrite(FRAME)
     for sequence in ("\x1b[<u", "\x1b[?1049l", "\x1b[?25h"):
-        assert "H" not in thrift.rewrite(sequence)
+        assert "H" not in terminal_diff.rewrite(sequence)
 
 
 @pytest.mark.parametrize("text", ["🙂", "写真", "e\u0301", "\ufe0f"])
 def test_text_of_uncertain_width_is_sent_whole_each_time_and_what_follows_states_its_place(text: str) -> None:
-    thrift = Thrift()
+    terminal_diff = TerminalDiff()
     for _ in range(2):
-        sent = thrift.rewrite(f"\x1b[2;1H{text}x")
+        sent = terminal_diff.rewrite(f"\x1b[2;1H{text}x")
         assert text in sent
         assert sent.endswith("x")
         assert f"{text}\x1b[2;" in sent

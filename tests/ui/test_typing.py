@@ -10,9 +10,9 @@ import pytest
 from textual import events
 from textual.keys import _character_to_key
 
+from console.files.listing import Listing
 from console.models import Requested
-from console.ui import browser
-from console.ui.listing import Listing
+from console.ui.main import file_browser
 
 from .conftest import Console, Opener
 from .fake_backend import document
@@ -74,14 +74,14 @@ async def test_going_to_a_pane_and_acting_there(opened: Opener) -> None:
 async def test_entering_a_directory_leaves_the_focus_where_it_went(
     opened: Opener, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, may_read = browser.read_directory, threading.Event()
+    read, may_read = file_browser.read_directory, threading.Event()
 
     def held(directory: str, stopped: Callable[[], bool]) -> Listing:
         may_read.wait(60)
         return read(directory, stopped)
 
     async with opened() as console:
-        monkeypatch.setattr(browser, "read_directory", held)
+        monkeypatch.setattr(file_browser, "read_directory", held)
         bunch(console, "h3")
         await console.until(lambda: console.screen.focused_pane is console.screen.log_pane)
         may_read.set()

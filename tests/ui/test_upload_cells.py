@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from console.models import UnreadableUpload, Upload, read_upload
-from console.ui.cells import Tone
-from console.ui.upload_cells import (
+from console.ui.uploads.upload_cells import (
     COLUMNS,
     is_stalled,
     percent,
     progress_bar,
     row_sign,
-    status_words,
+    status_text,
     upload_cell,
     upload_version,
 )
+from console.ui.widgets.cells import Tone
 
 from .fake_backend import NOW, document
 
@@ -61,7 +61,7 @@ def upload(**fields: Any) -> Upload:
 def test_signs_and_words(fields: dict[str, Any], sign: str, words: str) -> None:
     row = upload(**fields)
     assert row_sign(row, NOW).text == sign
-    assert status_words(row, NOW).text == words
+    assert status_text(row, NOW).text == words
 
 
 def test_where_a_bar_has_no_meaning_the_reason_stands_in_its_place() -> None:

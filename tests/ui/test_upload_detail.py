@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from console.models import Upload, read_upload
-from console.ui.upload_detail import record_lines
+from console.ui.uploads.upload_detail import record_lines
 
 from .samples import document
 

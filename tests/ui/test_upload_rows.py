@@ -15,9 +15,7 @@ from console.events.event import ChangeEvent
 from console.events.feed_items import SNAPSHOT_WINDOW, FeedItem, FeedState, Snapshot
 from console.models import UnreadableUpload, Upload, UploadStatus, read_upload
 from console.ui.backend import PageGroup, PageQuery
-from console.ui.held_uploads import matches
-from console.ui.upload_order import FINISHED, WAITING, newest, order_of
-from console.ui.upload_rows import MOST_FOUND, UploadRows
+from console.ui.uploads.uploads_window import FINISHED, MOST_FOUND, WAITING, UploadRows, matches, newest, order_of
 
 from .fake_backend import NOW, FakeBackend, document
 
@@ -469,7 +467,10 @@ doings = st.lists(
 def test_up_to_its_frontiers_the_table_is_what_the_collection_is(made: list[tuple[str, int, str]]) -> None:
     """Whatever happens in whatever order; a page is answered as the collection was when it was asked for."""
     small: dict[str, Any] = {"PAGE": 3, "SNAPSHOT_WINDOW": 3, "WAITING_RESERVE": 2, "MOST_FOUND": 6}
-    with patch.multiple("console.ui.upload_rows", **small), patch("console.ui.frontiers.NEAR_ROWS", 2):
+    with (
+        patch.multiple("console.ui.uploads.uploads_window", **small),
+        patch("console.ui.uploads.uploads_window.NEAR_ROWS", 2),
+    ):
         backend = FakeBackend([document(n, host=["alpha", "beta"][n % 2]) for n in range(1, 12)])
         rows = UploadRows(capacity=6)
         snapshot(backend, rows)
@@ -505,15 +506,15 @@ def test_up_to_its_frontiers_the_table_is_what_the_collection_is(made: list[tupl
             order = order_of(row)
             rank = int(order[0])
             found = bool(rows.text) and matches(row, rows.text.split())
-            frontier = (rows._matching if found else rows._frontiers).get(rank)
-            if frontier is None or order <= frontier.order:
+            page_bound = (rows._matching if found else rows._page_bounds).get(rank)
+            if page_bound is None or order <= page_bound.order:
                 assert rows.document(key) == doc
         assert all(rows.document(row.id) == backend.documents.get(row.id) for row in rows.rows())
         assert sum(order_of(row)[0] in (WAITING, FINISHED) for row in rows.rows()) <= 6 + 3 + 6 + 24
 
 
 def snapshot(backend: FakeBackend, rows: UploadRows) -> None:
-    """The feed begins anew: with the near ends of the long groups, and all of the others."""
+    """The feed begins again: with the near ends of the long groups, and all of the others."""
     backend.feed_take(0)
     others = [doc for doc in backend.documents.values() if doc["status"] in ("uploading", "paused")]
     pages = (backend.page(PageQuery(group, None, "", 3)) for group in PageGroup)

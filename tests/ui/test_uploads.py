@@ -10,8 +10,8 @@ import pytest
 from bson import ObjectId
 
 from console.events.feed_items import SNAPSHOT_WINDOW, FeedState, Snapshot
-from console.ui import polls
 from console.ui.backend import PageQuery
+from console.ui.main import polling
 
 from .conftest import Console, Opener
 from .fake_backend import NOW, document, unreachable
@@ -135,7 +135,7 @@ async def test_a_table_that_ends_before_its_rows_do_says_what_finds_them(opened:
 async def test_what_the_filter_asks_for_is_asked_again_where_it_failed(
     opened: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(polls, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(polling, "RETRY_SECONDS", 0.05)
     documents = [document(n, status="completed", host="beta" if n > 1_000 else "alpha") for n in range(1, 1_801)]
     async with opened(documents=documents) as console:
         await hold_the_first(console)
@@ -153,7 +153,7 @@ async def test_what_the_filter_asks_for_is_asked_again_where_it_failed(
         assert failures == []
         await console.press("end")
         await console.until(lambda: len(console.screen.uploads) == 800)
-        # A snapshot begins the table anew, and with it what the filter finds.
+        # A snapshot begins the table again, and with it what the filter finds.
         before = console.backend.asked.count(("found",))
         console.backend.bring(Snapshot(documents[:SNAPSHOT_WINDOW]))
         await console.until(lambda: console.backend.asked.count(("found",)) > before)
@@ -161,8 +161,8 @@ async def test_what_the_filter_asks_for_is_asked_again_where_it_failed(
 
 
 async def test_counts_that_failed_are_asked_again(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(polls, "RETRY_SECONDS", 0.05)
-    monkeypatch.setattr(polls, "COUNT_SECONDS", 0.05)
+    monkeypatch.setattr(polling, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(polling, "COUNT_SECONDS", 0.05)
     async with opened(documents=waiting(3)) as console:
         counts, failures, answered = console.backend.counts, [unreachable(), unreachable()], []
 

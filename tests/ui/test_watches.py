@@ -9,8 +9,8 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from console.ui.backend import Refusal, WatchState
-from console.ui.text_screen import TextScreen
-from console.ui.watches import WatchesScreen
+from console.ui.main.watches_screen import WatchesScreen
+from console.ui.widgets.text_screen import TextScreen
 
 from .conftest import SIZES, Console, Opener
 from .fake_backend import NOW, document

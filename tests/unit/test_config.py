@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from pydantic import ByteSize
 
-from console import config
-from console.choices import MEBIBYTE
-from console.config import FILE_VARIABLE, Settings, find_file, load
+from console import settings as config
 from console.errors import ConfigurationError
+from console.models import MEBIBYTE
+from console.settings import FILE_VARIABLE, Settings, find_file, load
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 

@@ -14,12 +14,12 @@ from pydantic import SecretStr
 from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError, ServerSelectionTimeoutError
 from pymongo.errors import ConfigurationError as TooOldForPyMongo
 
-from console.config import MongoSettings
 from console.errors import ConfigurationError, MongoUnsuitable, ServerUnreachable
 from console.records import database
-from console.records.connection import Connection, check, connect, explain, words
+from console.records.connection import Connection, check, connect, describe_error, explain
 from console.records.database import Records
-from console.records.stream_options import image_options
+from console.settings import MongoSettings
+from console.stream.server import image_options
 
 SECRET = "s3cr3t-pass"
 
@@ -127,8 +127,8 @@ def test_no_password_in_what_is_said_about_a_drivers_error():
 
 def test_words_leave_the_drivers_dumps_out():
     text = "h:1: refused (configured timeouts: connectTimeoutMS: 20000.0ms), Timeout: 10s, Topology Description: <…>"
-    assert words(ServerSelectionTimeoutError(text)) == "h:1: refused"
-    assert words(OperationFailure("no\x1b[31m, full error: {…}", 1)) == r"no\x1b[31m"
+    assert describe_error(ServerSelectionTimeoutError(text)) == "h:1: refused"
+    assert describe_error(OperationFailure("no\x1b[31m, full error: {…}", 1)) == r"no\x1b[31m"
 
 
 def test_old_servers_are_asked_for_what_they_know():

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from console.commands.log_lines import tell_in_lines
+from console.cli.output import tell_in_lines
 
 
 def test_a_fault_is_one_line_without_traceback_and_without_escapes(capsys: pytest.CaptureFixture[str]) -> None:

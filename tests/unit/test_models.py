@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from console.events.decoding import EVENT_CODEC
 from console.models import Requested, Source, UnreadableUpload, Upload, UploadStatus, changed_upload, read_upload
-from console.records.new_upload import NewUpload
+from console.records.uploads import NewUpload
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 

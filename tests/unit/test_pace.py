@@ -5,14 +5,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.transfer.pace import Pace
+from console.runner.active import ClaimAhead
 
 MIB = 1024 * 1024
 
 
 def after(*waits: float, rounds: int = 1) -> int:
     """What is ahead after so many claims, behind each of which uploads waited so long."""
-    pace = Pace()
+    pace = ClaimAhead()
     for _ in range(rounds):
         for seconds in waits:
             pace.waited(seconds)
@@ -30,7 +30,7 @@ def test_it_grows_while_nobody_waits_and_shrinks_where_one_did() -> None:
 
 
 def test_a_claim_behind_which_nothing_began_tells_nothing() -> None:
-    pace = Pace()
+    pace = ClaimAhead()
     pace.waited(0.01)
     for _ in range(5):
         pace.claimed()
@@ -40,7 +40,7 @@ def test_a_claim_behind_which_nothing_began_tells_nothing() -> None:
 @given(st.floats(4 * MIB, 4_000 * MIB), st.integers(MIB // 4, MIB))
 def test_whatever_the_speed_nothing_waits_for_long_and_a_claim_lasts(rate: float, size: int) -> None:
     """One after the other at so many bytes a second; the next claim comes when half of what is ahead has begun."""
-    pace = Pace()
+    pace = ClaimAhead()
     waiting: list[float] = []
     now = 0.0
     for _ in range(60):

@@ -86,7 +86,7 @@ def test_only_completion_says_100_percent():
     assert progress.sample_at(1) == Sample(SIZE, 99.9, 0.0)
 
 
-def test_another_file_starts_anew():
+def test_another_file_starts_again():
     progress = Counted(SIZE, 700)
     progress.resized(0)
     assert progress.sample_at(1) == Sample(0, 0.0, 0.0)

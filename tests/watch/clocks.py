@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from console.watch.at_rest import AtRest
+from console.watch.completeness import PendingFiles
 
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND
@@ -20,6 +20,6 @@ class Time:
     def wall(self) -> int:
         return START + int(self.passed * SECOND)
 
-    def rules(self, at_rest: AtRest) -> None:
+    def rules(self, pending_files: PendingFiles) -> None:
         """Let it take the place of the system's clocks."""
-        at_rest._clock, at_rest._wall_ns = self.monotonic, self.wall
+        pending_files._clock, pending_files._wall_ns = self.monotonic, self.wall

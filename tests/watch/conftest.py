@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from console.config import Settings, load
 from console.records.database import Records
+from console.records.identity import RunnerIdentity
 from console.records.runners import Limits
-from console.transfer.identity import RunnerIdentity
-from console.transfer.runner import Runner
+from console.runner.runner import Runner
+from console.settings import Settings, load
+from console.settings.watch_rules import WatchRule
 from console.transfer.sender import S3Sender
 from console.watch import service as service_module
 from console.watch import watcher as watcher_module
-from console.watch.notes import Kind, Note
-from console.watch.open_files import OpenFiles
-from console.watch.rules import WatchRule
+from console.watch.completeness import OpenFiles
+from console.watch.reporting import Note, NoteKind
 from console.watch.service import WatchService
 from tests.watch.waiting import until
 
@@ -46,11 +46,11 @@ class Notes:
         with self._lock:
             self._all.append(note)
 
-    def of(self, kind: Kind) -> list[Note]:
+    def of(self, kind: NoteKind) -> list[Note]:
         with self._lock:
             return [note for note in self._all if note.kind is kind]
 
-    def paths(self, kind: Kind) -> list[str]:
+    def paths(self, kind: NoteKind) -> list[str]:
         return [note.path for note in self.of(kind)]
 
 
@@ -81,7 +81,7 @@ class World:
             self.settings.transfer,
             host=host,
             holder=holder,
-            tell=self.notes,
+            notify=self.notes,
         )
         self._running.append(service.stop)
         service.start(rules or (self.rule(),))
@@ -117,7 +117,7 @@ class World:
         for _ in range(2):  # the look that ends first may have begun before this
             scans = watcher.counters.scans
             watcher.look_again()
-            until(lambda scans=scans: watcher.counters.scans > scans and not len(watcher.finds))
+            until(lambda scans=scans: watcher.counters.scans > scans and not len(watcher.pending))
 
     def body(self, key: str) -> bytes:
         return self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()

@@ -13,10 +13,10 @@ import pytest
 from bson import ObjectId
 
 from console.models import Upload
-from console.transfer.verify import Comparison
-from console.watch import aftercare
-from console.watch.notes import Kind
-from console.watch.rules import WatchRule
+from console.settings.watch_rules import WatchRule
+from console.transfer.comparison import Comparison
+from console.watch import after_upload
+from console.watch.reporting import NoteKind
 from tests.transfer.doubles import an_upload
 from tests.watch.conftest import World
 from tests.watch.waiting import until
@@ -28,7 +28,7 @@ def test_files_are_deleted_once_object_and_file_were_compared(world: World) -> N
     world.watch(world.rule(after="delete"))
     until(lambda: not path.exists())
     assert world.body("sub/a.txt") == b"content"
-    (note,) = until(lambda: world.notes.of(Kind.DELETED))
+    (note,) = until(lambda: world.notes.of(NoteKind.DELETED))
     assert note.path == str(path)
     assert len(world.completed(1)) == 1
 
@@ -70,8 +70,8 @@ def test_without_a_checksum_in_the_record_the_file_stays(world: World, tmp_path:
     service = world.watch(world.rule(after=after, move_to=tmp_path / "sent" if after == "move" else None))
     (document,) = until(lambda: world.documents())
     world.records.uploads.collection.update_one({"_id": document["_id"]}, {"$set": {"status": "completed"}})
-    until(lambda: world.notes.of(Kind.TROUBLE))
-    assert "S3 confirmed no checksum for it" in service.watchers()[0].troubles.last
+    until(lambda: world.notes.of(NoteKind.TROUBLE))
+    assert "S3 confirmed no checksum for it" in service.watchers()[0].problems.last
     assert path.exists()
 
 
@@ -84,16 +84,16 @@ def test_a_version_that_comes_while_mongodb_is_asked_stays(
     draft = tmp_path / "draft"
     draft.write_bytes(b"never sent")
     was_asked = threading.Event()
-    is_outdated = aftercare.Aftercare._is_outdated
+    is_outdated = after_upload.AfterUpload._is_outdated
 
-    def asked(self: aftercare.Aftercare, upload: Upload) -> bool:
+    def asked(self: after_upload.AfterUpload, upload: Upload) -> bool:
         answer = is_outdated(self, upload)
         if not was_asked.is_set():
             draft.replace(path)
             was_asked.set()
         return answer
 
-    monkeypatch.setattr(aftercare.Aftercare, "_is_outdated", asked)
+    monkeypatch.setattr(after_upload.AfterUpload, "_is_outdated", asked)
     world.run()
     service = world.watch(world.rule(after=after, move_to=tmp_path / "sent" if after == "move" else None))
     assert was_asked.wait(60)
@@ -110,8 +110,8 @@ def test_a_file_of_which_s3_confirmed_the_size_alone_is_not_moved(world: World, 
     world.records.uploads.collection.update_one(
         {"_id": document["_id"]}, {"$set": {"status": "completed", "checksum": checksum}}
     )
-    until(lambda: world.notes.of(Kind.TROUBLE))
-    assert "S3 confirmed no checksum for it" in service.watchers()[0].troubles.last
+    until(lambda: world.notes.of(NoteKind.TROUBLE))
+    assert "S3 confirmed no checksum for it" in service.watchers()[0].problems.last
     assert path.exists()
 
 
@@ -123,8 +123,8 @@ def test_a_file_whose_object_is_another_one_by_now_is_not_deleted(world: World) 
     keeping.stop()
     world.s3.put_object(Bucket=world.bucket, Key="a.txt", Body=b"CONTENT")
     service = world.watch(world.rule(name="w", after="delete"))
-    until(lambda: world.notes.of(Kind.TROUBLE))
-    assert "is not deleted" in service.watchers()[0].troubles.last
+    until(lambda: world.notes.of(NoteKind.TROUBLE))
+    assert "is not deleted" in service.watchers()[0].problems.last
     assert path.exists()
 
 
@@ -146,18 +146,18 @@ def test_a_full_disk_at_the_target_leaves_the_file_and_is_tried_again(
     """That a really full file system does so is seen in test_moving."""
     path = world.write("a.txt", age_seconds=60)
     is_full = True
-    real = aftercare.move
+    real = after_upload.move
 
     def move(source: str, target: str, **more: Any) -> str:
         if is_full:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return real(source, target, **more)
 
-    monkeypatch.setattr(aftercare, "move", move)
+    monkeypatch.setattr(after_upload, "move", move)
     world.run()
     service = world.watch(world.rule(after="move", move_to=tmp_path / "sent"))
-    (note,) = until(lambda: world.notes.of(Kind.TROUBLE))
-    assert "No space left on device" in note.words
+    (note,) = until(lambda: world.notes.of(NoteKind.TROUBLE))
+    assert "No space left on device" in note.message
     assert path.exists()
     is_full = False
     service.watchers()[0].look_again()
@@ -187,8 +187,8 @@ def test_a_file_that_somebody_has_open_for_writing_stays(world: World) -> None:
     with path.open("ab"):
         world.run()
         world.completed(1)
-        until(lambda: world.notes.of(Kind.TROUBLE))
-        assert "open for writing" in service.watchers()[0].troubles.last
+        until(lambda: world.notes.of(NoteKind.TROUBLE))
+        assert "open for writing" in service.watchers()[0].problems.last
         assert path.exists()
     service.watchers()[0].look_again()
     until(lambda: not path.exists())
@@ -236,6 +236,8 @@ def test_only_what_is_surely_in_s3_and_has_no_later_upload_is_deleted(
     )
     destination: Any = SimpleNamespace(scope="here", bucket="bucket")
     rule = WatchRule.model_validate({"folder": str(tmp_path), "after": "delete", "name": "in"})
-    care = aftercare.Aftercare(rule, destination, sent, verifier, tell=lambda note: None, trouble=lambda problem: None)
+    care = after_upload.AfterUpload(
+        rule, destination, sent, verifier, notify=lambda note: None, problem=lambda problem: None
+    )
     care._care_for(upload.id)
     assert path.exists() is stays

@@ -347,7 +347,7 @@ def test_a_killed_service_leaves_its_work_to_the_next_one(world: World, start: S
 
 @pytest.mark.parametrize("reader", ["full", "gone"])
 def test_a_service_that_nobody_hears_ends_with_a_failure(start: Start, world: World, reader: str) -> None:
-    """Its watches would go on, or not, and nobody would know: systemd starts it anew."""
+    """Its watches would go on, or not, and nobody would know: systemd starts it again."""
     with ExitStack() as stack:
         if reader == "full":
             out: Any = stack.enter_context(open("/dev/full", "w"))

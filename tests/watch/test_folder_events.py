@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from console.watch import notifications
-from console.watch.folder_events import (
+from console.watch import watchfiles
+from console.watch.folder import (
     Changes,
     FolderEvents,
     Silence,
@@ -24,7 +24,7 @@ from console.watch.folder_events import (
     open_events,
 )
 from console.watch.inotify import InotifyEvents
-from console.watch.notifications import NotifiedEvents
+from console.watch.watchfiles import NotifiedEvents
 from tests.watch.waiting import until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
@@ -98,9 +98,9 @@ def test_the_kernels_queue_overflows_and_that_is_told(events: InotifyEvents, tmp
 
 _LISTENER = """
 import json, sys
-from console.watch.folder_events import Changes
+from console.watch.folder import Changes
 from console.watch.inotify import InotifyEvents
-from console.watch.notifications import NotifiedEvents
+from console.watch.watchfiles import NotifiedEvents
 kind, folder = sys.argv[1:]
 events = InotifyEvents(folder) if kind == "inotify" else NotifiedEvents(folder, recursive=True)
 events.enter(folder)
@@ -183,11 +183,11 @@ def test_taking_is_woken_from_another_thread_also_at_the_end(
 
 def test_elsewhere_watchfiles_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On systems other than Linux; it works on Linux, too."""
-    monkeypatch.setattr(notifications, "_DEBOUNCE_MS", 50)
+    monkeypatch.setattr(watchfiles, "_DEBOUNCE_MS", 50)
     events = NotifiedEvents(str(tmp_path), recursive=True)
     (tmp_path / "first").touch()  # nothing comes between its making and the first event
     assert str(tmp_path / "first") in collected(events, lambda changes: changes.files).files
-    # A name that it cannot decode ends it: who watches is to begin anew.
+    # A name that it cannot decode ends it: who watches is to begin again.
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")).touch()
     assert collected(events, lambda changes: changes.moved).moved
     events.close()

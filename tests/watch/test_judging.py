@@ -10,11 +10,11 @@ import pytest
 from bson import ObjectId
 
 from console.models import UploadStatus
-from console.transfer.control import Unattended
-from console.watch.at_rest import Found
-from console.watch.judging import Decision, Judge, Step
-from console.watch.rules import WatchRule
-from console.watch.sent import Record
+from console.records.watched_files import Record
+from console.s3.control import Unattended
+from console.settings.watch_rules import WatchRule
+from console.watch.completeness import Found
+from console.watch.decisions import Action, Decision, Decisions
 
 NOW = datetime.now(UTC)
 FILE = Found("/in/a", "a", 5, 1_000, 1_000, (1, 1))
@@ -61,7 +61,7 @@ def decided(newest: Record, *, alive: str = "", **settings: Any) -> Decision:
     )
     nothing: Any = None  # no file looks like one that was sent
     rule = WatchRule.model_validate({"folder": "/in", **settings})
-    judge = Judge(
+    decisions = Decisions(
         rule,
         destination,
         sent,
@@ -70,30 +70,35 @@ def decided(newest: Record, *, alive: str = "", **settings: Any) -> Decision:
         control=Unattended(),
         is_host_alive=alive.split().__contains__,
     )
-    [decision] = judge.decide([FILE])
+    [decision] = decisions.decide([FILE])
     return decision
 
 
 def test_only_what_another_host_was_to_send_is_taken_over_and_only_where_that_is_away() -> None:
     """This host's own runner may not have begun yet."""
-    assert decided(record(PENDING)).step is Step.QUEUED
-    assert decided(record(PENDING, host="there"), alive="there").step is Step.QUEUED
-    assert decided(record(PENDING, host="there"), alive="here").step is Step.ARM
+    assert decided(record(PENDING)).action is Action.QUEUED
+    assert decided(record(PENDING, host="there"), alive="there").action is Action.QUEUED
+    assert decided(record(PENDING, host="there"), alive="here").action is Action.RETARGET
 
 
 @pytest.mark.parametrize(
     ("status", "wanted", "step"),
-    [(PENDING, True, Step.ARM), (PAUSED, False, Step.LEAVE), (PENDING, False, Step.LEAVE), (FAILED, False, Step.ARM)],
+    [
+        (PENDING, True, Action.RETARGET),
+        (PAUSED, False, Action.SKIP),
+        (PENDING, False, Action.SKIP),
+        (FAILED, False, Action.RETARGET),
+    ],
 )
 def test_a_changed_file_whose_upload_somebody_paused_waits_but_not_after_a_failure(
-    status: UploadStatus, wanted: bool, step: Step
+    status: UploadStatus, wanted: bool, step: Action
 ) -> None:
-    assert decided(record(status, size=4, wanted=wanted)).step is step
+    assert decided(record(status, size=4, wanted=wanted)).action is step
 
 
 @pytest.mark.parametrize(("status", "key"), [(COMPLETED, "versioned"), (CANCELLED, "plain")])
 def test_only_what_was_sent_has_versions(status: UploadStatus, key: str) -> None:
     decision = decided(record(status, size=4), changed="version")
-    assert decision.step is Step.UPLOAD
+    assert decision.action is Action.UPLOAD
     assert decision.upload is not None
     assert decision.upload.key == key

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from console.watch import moving
-from console.watch.moving import move
+from console.watch import after_upload
+from console.watch.after_upload import move
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def as_if_across(monkeypatch: pytest.MonkeyPatch) -> None:
             raise OSError(errno.EXDEV, "Invalid cross-device link")
         real(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
-    monkeypatch.setattr(moving.os, "replace", replace)
+    monkeypatch.setattr(after_upload.os, "replace", replace)
 
 
 @pytest.mark.usefixtures("as_if_across")
@@ -99,7 +99,7 @@ def test_a_disk_that_fills_up_where_nobody_may_mount(
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(moving.os, "fsync", full)
+    monkeypatch.setattr(after_upload.os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         moved(file, tmp_path / "sent" / file.name)
     assert file.read_bytes() == b"content"
@@ -115,7 +115,7 @@ def test_a_file_that_is_written_to_meanwhile_stays(file: Path, tmp_path: Path, m
         with file.open("ab") as stream:
             stream.write(b" and more")
 
-    monkeypatch.setattr(moving.os, "fsync", fsync)
+    monkeypatch.setattr(after_upload.os, "fsync", fsync)
     with pytest.raises(OSError, match="written to while it was being moved"):
         moved(file, tmp_path / "sent" / file.name)
     assert file.read_bytes() == b"content and more"
@@ -149,7 +149,7 @@ def test_a_file_that_comes_while_the_wrong_one_is_put_back_is_not_overwritten(
         if not file.exists():
             file.write_bytes(b"came meanwhile")
 
-    monkeypatch.setattr(moving.os, "replace", replace)
+    monkeypatch.setattr(after_upload.os, "replace", replace)
     with pytest.raises(OSError, match="another file is in its place"):
         a_move(file, tmp_path / "sent" / file.name, size=7, mtime_ns=1)
     assert file.read_bytes() == b"came meanwhile"
@@ -169,7 +169,7 @@ def test_another_file_that_cannot_be_put_back_is_not_lost(
             raise FileNotFoundError(errno.ENOENT, "its folder is gone")
         real(*names, **folders)
 
-    monkeypatch.setattr(moving.os, "replace", replace)
+    monkeypatch.setattr(after_upload.os, "replace", replace)
     with pytest.raises(OSError, match=r"another file is in its place by now, and was moved to .*: its folder is gone"):
         a_move(file, target, size=7, mtime_ns=1)
     assert target.read_bytes() == b"content"

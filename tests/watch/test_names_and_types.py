@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from console.watch.acceptance import Acceptance, types_of
-from console.watch.destination import version_key
-from console.watch.patterns import Patterns
-from console.watch.rules import WatchRule
+from console.files.patterns import Patterns
+from console.settings.watch_rules import WatchRule
+from console.watch.decisions import Acceptance, types_of, version_key
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(32)
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from console.transfer.comparison import Comparison
 from console.transfer.sender import S3Sender
-from console.transfer.verify import Comparison
-from console.watch.notes import Kind
+from console.watch.reporting import NoteKind
 from tests.watch.conftest import World
 from tests.watch.waiting import until
 
@@ -170,7 +170,7 @@ def test_a_file_keeps_the_key_that_it_was_given_when_it_changes(world: World) ->
         until(lambda folder=folder: f"{folder} at first".encode() in bodies(world).values())
     world.write("b/report.csv", "b later")
     until(lambda: bodies(world) == {"report.csv": b"a at first", "report-2.csv": b"b later"})
-    assert "its key is that of" in world.notes.of(Kind.QUEUED)[1].words
+    assert "its key is that of" in world.notes.of(NoteKind.QUEUED)[1].message
 
 
 def test_a_key_that_is_that_of_another_programs_file_is_not_overwritten(world: World, tmp_path: Path) -> None:
@@ -233,6 +233,6 @@ def test_a_file_is_not_moved_where_its_object_is_another_one_by_now(world: World
     keeping.stop()
     world.s3.put_object(Bucket=world.bucket, Key="a", Body=b"CONTENT")
     service = world.watch(world.rule(name="w", after="move", move_to=tmp_path / "sent"))
-    until(lambda: world.notes.of(Kind.TROUBLE))
-    assert "is not moved" in service.watchers()[0].troubles.last
+    until(lambda: world.notes.of(NoteKind.TROUBLE))
+    assert "is not moved" in service.watchers()[0].problems.last
     assert path.exists()

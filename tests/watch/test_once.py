@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from pymongo.errors import AutoReconnect
 
-from console.watch import rule_parts
-from console.watch.notes import Kind
+from console.records.watched_files import count_wanted
+from console.watch import watcher
 from console.watch.once import WatchOnce
-from console.watch.rule_parts import Surroundings
-from console.watch.sent import count_wanted
+from console.watch.reporting import NoteKind
+from console.watch.watcher import Surroundings
 from tests.watch.conftest import HOST, World
 
 
@@ -24,7 +24,7 @@ def test_mongodb_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) ->
             raise failure
         return count_wanted(*arguments, **more)
 
-    monkeypatch.setattr(rule_parts, "count_wanted", count)
+    monkeypatch.setattr(watcher, "count_wanted", count)
     world.write("a", age_seconds=60)
     world.run()
     settings = world.settings
@@ -34,5 +34,5 @@ def test_mongodb_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) ->
     )
     single = WatchOnce(world.records, around, [world.rule()])
     single.run(threading.Event())
-    assert "MongoDB" in world.notes.of(Kind.TROUBLE)[0].words
+    assert "MongoDB" in world.notes.of(NoteKind.TROUBLE)[0].message
     assert (len(world.documents(status="completed")), single.unseen) == (1, [])

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from console.watch import open_files
-from console.watch.open_files import OpenFiles
+from console.watch import completeness
+from console.watch.completeness import OpenFiles
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="leases and /proc are Linux's")
 
@@ -68,7 +68,7 @@ def test_where_there_is_no_lease_processes_are_looked_at(
     file: Path, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As for a file of somebody else, or on a network share."""
-    monkeypatch.setattr(open_files, "_lease_is_refused", lambda *_: None)
+    monkeypatch.setattr(completeness, "_lease_is_refused", lambda *_: None)
     with opened_by_another_process(file, mode):
         assert OpenFiles().is_open_for_writing(str(file)) is (mode == "ab")
         same_name = file.parent / "sub" / file.name

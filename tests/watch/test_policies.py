@@ -11,8 +11,8 @@ from typing import Any
 from bson import ObjectId
 
 from console.models import Requested
-from console.records.intents import remove, request_all
-from console.watch.notes import Kind
+from console.records.requests import remove, request_all
+from console.watch.reporting import NoteKind
 from console.watch.service import WatchService
 from tests.watch.conftest import World
 from tests.watch.waiting import until
@@ -67,21 +67,21 @@ def test_a_changed_file_is_a_version_under_a_key_of_its_own(world: World) -> Non
 def test_a_changed_file_is_left_alone_where_the_rule_says_so(world: World) -> None:
     path, service = sent(world, changed="ignore")
     path.write_text("second")
-    until(lambda: world.notes.of(Kind.LEFT))
+    until(lambda: world.notes.of(NoteKind.LEFT))
     world.settle(service)
     assert len(world.documents()) == 1
     assert world.body("a.txt") == b"first"
-    assert [note.words for note in world.notes.of(Kind.LEFT)] == ["it changed after it was sent"]
+    assert [note.message for note in world.notes.of(NoteKind.LEFT)] == ["it changed after it was sent"]
 
 
 def test_a_file_that_was_only_touched_is_recognised_by_its_checksum(world: World) -> None:
     path, service = sent(world)
     os.utime(path)
-    until(lambda: world.notes.of(Kind.RECOGNISED))
+    until(lambda: world.notes.of(NoteKind.RECOGNISED))
     world.settle(service)
     (document,) = world.documents()
     assert document["mtime_ns"] == path.stat().st_mtime_ns
-    assert len(world.notes.of(Kind.RECOGNISED)) == 1
+    assert len(world.notes.of(NoteKind.RECOGNISED)) == 1
 
 
 WHATEVER_ITS_NAME = "{size}-{mtime:%Y%m%dT%H%M%S}"
@@ -92,7 +92,7 @@ def test_a_file_that_is_renamed_and_keeps_its_key_is_no_new_upload_and_its_recor
     path, service = sent(world, key_template=WHATEVER_ITS_NAME)
     (before,) = world.documents()
     path.rename(world.folder / "b.txt")
-    until(lambda: world.notes.of(Kind.RECOGNISED))
+    until(lambda: world.notes.of(NoteKind.RECOGNISED))
     world.settle(service)
     (document,) = world.documents()
     assert (document["path"], document["key"]) == (str(world.folder / "b.txt"), before["key"])
@@ -118,7 +118,7 @@ def test_of_two_copies_that_follow_one_file_both_are_known_or_sent(world: World)
     world.watch(world.rule(key_template=WHATEVER_ITS_NAME))
     documents = world.completed(2)
     assert {document["filename"] for document in documents} == {"b.txt", "c.txt"}
-    assert len(world.notes.of(Kind.RECOGNISED)) == 1
+    assert len(world.notes.of(NoteKind.RECOGNISED)) == 1
     assert {world.body(document["key"]) for document in documents} == {b"first"}
 
 
@@ -133,7 +133,7 @@ def test_a_renamed_file_whose_object_has_gone_is_sent_again(world: World) -> Non
     assert world.body(again["key"]) == b"first"
 
 
-def test_a_file_that_is_renamed_after_some_of_its_parts_were_sent_begins_anew_under_its_own_key(world: World) -> None:
+def test_a_file_that_is_renamed_after_some_of_its_parts_were_sent_begins_again_under_its_own_key(world: World) -> None:
     """Its parts would become an object under the former name, which the next file of that name would overwrite."""
     path = world.write("a.txt", age_seconds=60)
     service = world.watch()
@@ -218,7 +218,7 @@ def test_what_somebody_cancelled_or_paused_is_not_sent_behind_his_back(world: Wo
     request_all(world.records.uploads, [second["_id"]], Requested.PAUSE)
     world.settle(service)
     assert {document["status"] for document in world.documents()} == {"cancelled", "paused"}
-    assert {note.words for note in world.notes.of(Kind.LEFT)} == {
+    assert {note.message for note in world.notes.of(NoteKind.LEFT)} == {
         "its upload was cancelled",
         "its upload was paused",
     }
@@ -260,7 +260,7 @@ def test_uploads_that_can_never_work_or_not_yet_are_left_for_a_person(world: Wor
     fail(world, second["_id"], "AccessDenied")
     world.settle(service)
     assert len(world.documents(status="failed")) == 2
-    assert {note.words for note in world.notes.of(Kind.LEFT)} == {
+    assert {note.message for note in world.notes.of(NoteKind.LEFT)} == {
         "its upload failed: played; retry it once that is fixed",
         "its upload failed: played; it is retried automatically",
     }

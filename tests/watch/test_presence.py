@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 from pymongo.errors import AutoReconnect
 
-from console.commands.backend import ConsoleBackend
+from console.commands.console.live_backend import ConsoleBackend
 from console.errors import MongoUnsuitable, UsageError
+from console.files.refusals import Refusal
+from console.records import watches as presence_module
+from console.records.identity import RunnerIdentity
 from console.records.runners import Limits
-from console.transfer.identity import RunnerIdentity
-from console.transfer.refusal import Refusal
-from console.transfer.runner import Runner
-from console.watch import presence as presence_module
-from console.watch.notes import Kind
-from console.watch.presence import Answer, Presence, WatchHeartbeat
+from console.records.watches import HeartbeatReply, Presence, WatchHeartbeat
+from console.runner.runner import Runner
+from console.watch.reporting import NoteKind
 from console.watch.service import WatchService
-from console.watch.state import State
+from console.watch.watcher import State
 from tests.watch.conftest import HOST, World
 from tests.watch.waiting import until
 
@@ -43,7 +43,7 @@ def test_a_heartbeat_is_read_as_it_was_told(presence: Presence) -> None:
         last_error="$oh.no",
         is_troubled=True,
     )
-    presence.beat("h", "$rule.1", "one", told)
+    presence.heartbeat("h", "$rule.1", "one", told)
     (known,) = presence.known()
     assert (known.host, known.rule, known.is_alive, known.is_paused) == ("h", "$rule.1", True, False)
     assert known.heartbeat.folder == "/in/caf\\xe9"
@@ -55,16 +55,16 @@ def test_a_heartbeat_is_read_as_it_was_told(presence: Presence) -> None:
 def test_one_process_of_a_host_holds_a_rule_until_it_leaves_or_falls_silent(
     presence: Presence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert presence.beat("h", "r", "one", HEARTBEAT) == Answer(is_ours=True, is_paused=False)
-    assert presence.beat("h", "r", "two", HEARTBEAT) == Answer(is_ours=False, is_paused=False)
-    assert presence.beat("elsewhere", "r", "two", HEARTBEAT).is_ours
+    assert presence.heartbeat("h", "r", "one", HEARTBEAT) == HeartbeatReply(is_ours=True, is_paused=False)
+    assert presence.heartbeat("h", "r", "two", HEARTBEAT) == HeartbeatReply(is_ours=False, is_paused=False)
+    assert presence.heartbeat("elsewhere", "r", "two", HEARTBEAT).is_ours
     presence.leave("h", "r", "two", "stopped")  # it is not two's to leave
-    assert presence.beat("h", "r", "one", HEARTBEAT).is_ours
+    assert presence.heartbeat("h", "r", "one", HEARTBEAT).is_ours
     presence.leave("h", "r", "one", "stopped")
     assert not presence.known()[1].is_alive
-    assert presence.beat("h", "r", "two", HEARTBEAT).is_ours
+    assert presence.heartbeat("h", "r", "two", HEARTBEAT).is_ours
     monkeypatch.setattr(presence_module, "LIVE_SECONDS", -1)
-    assert presence.beat("h", "r", "one", HEARTBEAT).is_ours
+    assert presence.heartbeat("h", "r", "one", HEARTBEAT).is_ours
 
 
 def test_of_many_that_begin_at_once_one_holds(presence: Presence) -> None:
@@ -73,7 +73,7 @@ def test_of_many_that_begin_at_once_one_holds(presence: Presence) -> None:
 
     def begin(holder: str) -> None:
         start.wait()
-        answers.append(presence.beat("h", "r", holder, HEARTBEAT).is_ours)
+        answers.append(presence.heartbeat("h", "r", holder, HEARTBEAT).is_ours)
 
     threads = [threading.Thread(target=begin, args=(str(number),)) for number in range(8)]
     for thread in threads:
@@ -88,7 +88,7 @@ def test_documents_of_others_are_passed_over(presence: Presence, world: World) -
     watches: Any = world.records.uploads.collection.database["uploads_watches"]
     watches.insert_many([{"_id": 1}, {"_id": 2, "folder": "/", "destination": "", "state": "", "seen_at": "now"}])
     watches.insert_one({"_id": 3, "folder": 1, "destination": 2, "state": 3, "pending": "many"})
-    presence.beat("h", "r", "one", HEARTBEAT)
+    presence.heartbeat("h", "r", "one", HEARTBEAT)
     assert [known.rule for known in presence.known()] == ["r"]
 
 
@@ -108,7 +108,7 @@ def test_pausing_reaches_the_watch_from_anywhere_and_outlives_its_process(world:
     assert len(world.documents()) == 1
     presence.pause(HOST, "scans", paused=False)
     until(lambda: len(world.documents()) == 2)
-    assert world.notes.of(Kind.RESUMED)
+    assert world.notes.of(NoteKind.RESUMED)
 
 
 def test_counts_come_from_the_records(world: World, presence: Presence) -> None:
@@ -139,7 +139,7 @@ def test_the_console_sees_the_watches_of_another_host_and_pauses_them(world: Wor
     backend.pause_watch("elsewhere", "scans", paused=True)
     until(lambda: service.watchers()[0].state is State.PAUSED)
     service.stop()
-    service._beat(service.watchers()[0])  # as the thread of the heartbeats may be about to
+    service._write_heartbeat(service.watchers()[0])  # as the thread of the heartbeats may be about to
     (state,) = backend.watches()
     assert (state.state, state.is_watched, state.paused) == ("stopped", False, True)
     with pytest.raises(UsageError, match="no watch rule nothing on elsewhere"):
@@ -159,7 +159,7 @@ def test_rules_that_change_are_followed_and_the_others_undisturbed(world: World,
     service.follow([two])
     assert [watcher.rule for watcher in service.watchers()] == [two]
     assert before.finished.wait(60)
-    service._beat(before)  # as the thread of the heartbeats may be about to
+    service._write_heartbeat(before)  # as the thread of the heartbeats may be about to
     states = {known.rule: known.is_alive for known in presence.known()}
     assert states == {one.title: False, two.title: True}
 
@@ -171,14 +171,14 @@ def test_new_rules_are_all_watched_where_mongodb_was_away_for_their_first_heartb
         (world.folder / name).mkdir()
     one, two, three = (world.rule(folder=world.folder / name) for name in ("one", "two", "three"))
     service = world.watch(one)
-    here, real = threading.get_ident(), Presence.beat
+    here, real = threading.get_ident(), Presence.heartbeat
 
-    def beat(self: Presence, *arguments: Any) -> Answer:
+    def heartbeat(self: Presence, *arguments: Any) -> HeartbeatReply:
         if threading.get_ident() == here:
             raise AutoReconnect("connection closed")
         return real(self, *arguments)
 
-    monkeypatch.setattr(Presence, "beat", beat)
+    monkeypatch.setattr(Presence, "heartbeat", heartbeat)
     service.follow([one, two, three])
     assert [watcher.is_alive for watcher in service.watchers()] == [True] * 3
     for name in ("two", "three"):
@@ -190,18 +190,18 @@ def test_a_new_watch_does_nothing_before_a_heartbeat_knows_whether_it_is_paused(
     world: World, presence: Presence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.write("a", age_seconds=60)
-    presence.beat(HOST, "scans", "before", HEARTBEAT)
+    presence.heartbeat(HOST, "scans", "before", HEARTBEAT)
     presence.leave(HOST, "scans", "before", "stopped")
     presence.pause(HOST, "scans", paused=True)
-    answers, tries, real = threading.Event(), threading.Semaphore(0), Presence.beat
+    answers, tries, real = threading.Event(), threading.Semaphore(0), Presence.heartbeat
 
-    def beat(self: Presence, *arguments: Any) -> Answer:
+    def heartbeat(self: Presence, *arguments: Any) -> HeartbeatReply:
         if answers.is_set():
             return real(self, *arguments)
         tries.release()
         raise AutoReconnect("connection closed")
 
-    monkeypatch.setattr(Presence, "beat", beat)
+    monkeypatch.setattr(Presence, "heartbeat", heartbeat)
     (watcher,) = world.watch(world.rule(name="scans", complete_when="renamed")).watchers()
     assert all(tries.acquire(timeout=60) for _ in range(3))  # the second and third from the thread of the heartbeats
     answers.set()
@@ -254,7 +254,7 @@ def test_uploads_that_end_while_their_rule_is_paused_are_counted_and_told_once_a
     world.run()
     assert all(heard.acquire(timeout=60) for _ in range(2))
     assert until(lambda: presence.known()[0].heartbeat.sent) == 1
-    assert world.notes.paths(Kind.COMPLETED) == [str(path)]
+    assert world.notes.paths(NoteKind.COMPLETED) == [str(path)]
     assert watcher.wait_for_aftercare(60)
     assert path.exists()
     presence.pause(HOST, "scans", paused=False)
@@ -293,5 +293,5 @@ def test_an_upload_that_was_counted_is_not_counted_again_when_the_feed_tells_of_
     service._must_count = True
     until(lambda: service.presence.known()[0].heartbeat.sent)
     told.set()
-    until(lambda: world.notes.of(Kind.COMPLETED))
+    until(lambda: world.notes.of(NoteKind.COMPLETED))
     assert service._sent["scans"] == 1

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from console.config import load
 from console.errors import ConfigurationError
-from console.watch.rules import WatchRule
+from console.settings import load
+from console.settings.watch_rules import WatchRule
 
 
 def read(tmp_path: Path, text: str) -> tuple[WatchRule, ...]:

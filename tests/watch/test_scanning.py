@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from console.transfer.errors import Stopped
-from console.watch import scanning
-from console.watch.at_rest import Found
-from console.watch.rules import WatchRule
-from console.watch.scanning import Scanner, in_order
+from console.files import walk as scanning
+from console.files.walk import Scanner, in_order
+from console.s3.transfer_errors import Stopped
+from console.settings.watch_rules import WatchRule
+from console.watch.completeness import Found
 
 
 class Walk:

@@ -13,14 +13,16 @@ import pytest
 from pymongo.errors import AutoReconnect
 
 from console.models import Requested, Source
-from console.records.intents import request_all
-from console.watch import finds, notifications, scan_progress, watched_folder, watcher
-from console.watch.folder_events import Changes
+from console.records.requests import request_all
+from console.records.watched_files import Record, SentFiles
+from console.watch import folder as watched_folder
+from console.watch import pending_queue, watcher, watchfiles
+from console.watch import watcher as scan_progress
+from console.watch.folder import Changes
 from console.watch.inotify import InotifyEvents
-from console.watch.notes import Kind
-from console.watch.notifications import NotifiedEvents
-from console.watch.sent import Record, SentFiles
-from console.watch.state import State
+from console.watch.reporting import NoteKind
+from console.watch.watcher import State
+from console.watch.watchfiles import NotifiedEvents
 from tests.watch.clocks import Time
 from tests.watch.conftest import World
 from tests.watch.waiting import until
@@ -38,7 +40,7 @@ def test_files_that_are_there_and_files_that_come_are_uploaded_under_their_keys(
             to=f"s3://{world.bucket}/incoming", name="scans", key_template="{prefix}/{host}/{relative_path}", priority=7
         )
     )
-    until(lambda: world.notes.of(Kind.SCANNED))
+    until(lambda: world.notes.of(NoteKind.SCANNED))
     world.write("deep/er/late.txt", "late")
     documents = world.completed(2)
     assert {document["key"]: document["source"] for document in documents} == {
@@ -47,7 +49,7 @@ def test_files_that_are_there_and_files_that_come_are_uploaded_under_their_keys(
     }
     assert world.body("incoming/watching-host/deep/er/late.txt") == b"late"
     assert {(document["watch"]["rule"], document["priority"]) for document in documents} == {("scans", 7)}
-    until(lambda: len(world.notes.of(Kind.COMPLETED)) >= 2)
+    until(lambda: len(world.notes.of(NoteKind.COMPLETED)) >= 2)
 
 
 def test_a_file_written_in_bursts_is_sent_once_and_whole(world: World) -> None:
@@ -78,13 +80,13 @@ def test_writes_without_an_open_file_are_told_by_the_quiet_time(world: World) ->
     service = world.watch(world.rule(quiet_seconds=1.0))
     world.scanned(service)
     (watching,) = service.watchers()
-    at_rest, time = watching._at_rest, Time()
-    time.rules(at_rest)
+    pending_files, time = watching._pending_files, Time()
+    time.rules(pending_files)
     path = world.folder / "slow.log"
     for burst in range(1, 4):
         with path.open("ab") as stream:
             stream.write(b"x" * 100)
-        until(lambda size=burst * 100: [file.size for file in at_rest.waiting()] == [size])
+        until(lambda size=burst * 100: [file.size for file in pending_files.waiting()] == [size])
         time.passed += 0.9
     assert world.documents() == []
     time.passed += 0.2
@@ -96,7 +98,7 @@ def test_writes_without_an_open_file_are_told_by_the_quiet_time(world: World) ->
 def test_temporary_names_wait_for_their_rename(world: World) -> None:
     world.run()
     world.watch(world.rule(complete_when="renamed"))
-    until(lambda: world.notes.of(Kind.SCANNED))
+    until(lambda: world.notes.of(NoteKind.SCANNED))
     temporary = world.write("movie.mkv.part", "all of it")
     world.write(".hidden", "no")
     temporary.rename(world.folder / "movie.mkv")
@@ -107,7 +109,7 @@ def test_temporary_names_wait_for_their_rename(world: World) -> None:
 def test_a_marker_says_complete_and_is_not_sent(world: World) -> None:
     world.run()
     world.watch(world.rule(complete_when="marked", after="delete"))
-    until(lambda: world.notes.of(Kind.SCANNED))
+    until(lambda: world.notes.of(NoteKind.SCANNED))
     first = world.write("a.csv", age_seconds=60)
     world.write("b.csv", age_seconds=60)
     marker = world.write("a.csv.done")
@@ -206,7 +208,7 @@ def test_refused_files_are_counted_with_their_reasons_and_leave_when_they_do(wor
     os.mkfifo(world.folder / "pipe")
     service = world.watch(world.rule(max_size=1000, extensions=(".txt",)))
     (watcher,) = service.watchers()
-    until(lambda: len(world.notes.of(Kind.REFUSED)) == 4)
+    until(lambda: len(world.notes.of(NoteKind.REFUSED)) == 4)
     assert watcher.refusals.total == 4
     assert set(watcher.refusals.by_reason()) == {
         "larger than allowed",
@@ -214,7 +216,7 @@ def test_refused_files_are_counted_with_their_reasons_and_leave_when_they_do(wor
         "a symbolic link that leads out of the folder",
         "a named pipe",
     }
-    assert {os.path.basename(path) for path in world.notes.paths(Kind.REFUSED)} == {
+    assert {os.path.basename(path) for path in world.notes.paths(NoteKind.REFUSED)} == {
         "large.txt",
         "wrong.exe",
         "way out",
@@ -229,7 +231,7 @@ def test_refused_files_are_counted_with_their_reasons_and_leave_when_they_do(wor
 def test_hostile_names_reach_the_bucket(world: World) -> None:
     world.run()
     world.watch()
-    until(lambda: world.notes.of(Kind.SCANNED))
+    until(lambda: world.notes.of(NoteKind.SCANNED))
     world.write("two\nlines\x1b[31m.txt", "newline")
     raw = Path(os.fsdecode(os.fsencode(world.folder) + b"/caf\xe9.txt"))
     raw.write_text("latin")
@@ -246,7 +248,7 @@ def test_a_folder_that_goes_and_comes_back(world: World, tmp_path: Path) -> None
     world.completed(1)
     world.folder.rename(tmp_path / "away")
     until(lambda: service.watchers()[0].state is State.MISSING)
-    assert world.notes.of(Kind.MISSING)
+    assert world.notes.of(NoteKind.MISSING)
     (tmp_path / "away" / "b").write_text("came while it was away")
     (tmp_path / "away").rename(world.folder)
     world.completed(2)
@@ -291,7 +293,7 @@ def test_a_storm_of_files_overflows_the_queue_and_none_is_missed(world: World, m
     """The kernel's queue is left unread until it has overflowed. (How long they take to be sent: benchmarks/watch.)"""
     blocked = world.block(monkeypatch, InotifyEvents, "take", Changes)
     service = world.watch(world.rule(complete_when="renamed"))
-    until(lambda: world.notes.of(Kind.SCANNED))
+    until(lambda: world.notes.of(NoteKind.SCANNED))
     limit = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
     noise = [world.write(f"noise-{number}") for number in range(2)]
     for number in range(limit // 2):
@@ -304,29 +306,29 @@ def test_a_storm_of_files_overflows_the_queue_and_none_is_missed(world: World, m
     until(lambda: service.watchers()[0].counters.overflows)
     until(lambda: world.records.uploads.collection.count_documents({}) == count)
     assert len({document["path"] for document in world.documents()}) == count
-    assert world.notes.of(Kind.OVERFLOW)
+    assert world.notes.of(NoteKind.OVERFLOW)
 
 
 def test_a_first_start_goes_in_batches_does_not_run_ahead_of_the_sending_and_tells_how_far_it_is(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(finds, "BATCH", 10)
+    monkeypatch.setattr(pending_queue, "BATCH", 10)
     monkeypatch.setattr(watcher, "QUEUE_AHEAD", 25)
     monkeypatch.setattr(scan_progress, "TELL_SECONDS", 0.0)
     for number in range(100):
         world.write(f"{number % 7}/{number}", age_seconds=60)
     service = world.watch(world.rule(complete_when="renamed"))
-    until(lambda: any("of 100 files" in note.words for note in world.notes.of(Kind.SCANNING)))
+    until(lambda: any("of 100 files" in note.message for note in world.notes.of(NoteKind.SCANNING)))
     until(lambda: len(world.documents()) == 30)  # three batches: with two there was room
     (watching,) = service.watchers()
-    told = len(world.notes.of(Kind.SCANNING))
-    until(lambda: len(world.notes.of(Kind.SCANNING)) > told + 3)  # it has asked for room several times since
+    told = len(world.notes.of(NoteKind.SCANNING))
+    until(lambda: len(world.notes.of(NoteKind.SCANNING)) > told + 3)  # it has asked for room several times since
     assert (len(world.documents()), watching.state_words) == (30, "scanning 40%")  # the fourth is in hand
-    assert "files in" in world.notes.of(Kind.SCANNING)[0].words
+    assert "files in" in world.notes.of(NoteKind.SCANNING)[0].message
     world.run()
     world.completed(100)
-    (scanned,) = until(lambda: world.notes.of(Kind.SCANNED))
-    assert scanned.words.startswith("100 files in 8 folders in ")
+    (scanned,) = until(lambda: world.notes.of(NoteKind.SCANNED))
+    assert scanned.message.startswith("100 files in 8 folders in ")
 
 
 def test_uploads_that_somebody_paused_take_no_room_from_new_files(
@@ -350,7 +352,7 @@ def test_files_that_come_while_mongodb_is_away_are_sent_when_it_is_back(
     """Also the second folder of two: the first ends the look at what has changed."""
     service = world.watch(world.rule(complete_when="renamed"))
     (watching,) = service.watchers()
-    until(lambda: world.notes.of(Kind.SCANNED))
+    until(lambda: world.notes.of(NoteKind.SCANNED))
     is_away = True
     real = SentFiles.newest
 
@@ -360,25 +362,25 @@ def test_files_that_come_while_mongodb_is_away_are_sent_when_it_is_back(
         return real(self, paths)
 
     monkeypatch.setattr(SentFiles, "newest", newest)
-    monkeypatch.setattr(finds, "BATCH", 1)
+    monkeypatch.setattr(pending_queue, "BATCH", 1)
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a").touch()
     for name in ("one", "two"):
         (tmp_path / name).rename(world.folder / name)
-    (trouble,) = until(lambda: world.notes.of(Kind.TROUBLE))
-    assert "MongoDB" in trouble.words
+    (problem,) = until(lambda: world.notes.of(NoteKind.TROUBLE))
+    assert "MongoDB" in problem.message
     is_away = False
     until(lambda: len(world.documents()) == 2)
-    until(lambda: not watching.troubles.are_there)
-    assert len(world.notes.of(Kind.TROUBLE)) == 1
+    until(lambda: not watching.problems.are_there)
+    assert len(world.notes.of(NoteKind.TROUBLE)) == 1
 
 
 def test_a_file_waits_until_it_has_the_age_that_the_rule_wants(world: World) -> None:
     young = world.write("young")
     world.write("old", age_seconds=600)
     service = world.watch(world.rule(minimum_age_seconds=300.0))
-    until(lambda: world.notes.of(Kind.SCANNED) and world.documents())
+    until(lambda: world.notes.of(NoteKind.SCANNED) and world.documents())
     assert [document["filename"] for document in world.documents()] == ["old"]
     os.utime(young, (1, 1))
     service.watchers()[0].look_again()
@@ -391,10 +393,10 @@ def test_with_the_events_of_watchfiles_as_elsewhere_than_on_linux(
     monkeypatch.setattr(
         watched_folder, "open_events", lambda folder, mode, *, recursive: NotifiedEvents(folder, recursive=recursive)
     )
-    monkeypatch.setattr(notifications, "_DEBOUNCE_MS", 50)
+    monkeypatch.setattr(watchfiles, "_DEBOUNCE_MS", 50)
     world.run()
     service = world.watch(world.rule(complete_when="renamed"))
-    until(lambda: world.notes.of(Kind.SCANNED))
+    until(lambda: world.notes.of(NoteKind.SCANNED))
     world.write("new folder/a")
     (tmp_path / "b.part").touch()
     (tmp_path / "b.part").rename(world.folder / "b")
@@ -424,7 +426,7 @@ def test_where_the_system_gives_no_more_watches_the_folder_is_polled(
     monkeypatch.setattr(watched_folder, "open_events", refuse)
     service = world.watch()
     until(lambda: service.watchers()[0].state is State.POLLING)
-    assert "max_user_watches" in world.notes.of(Kind.TROUBLE)[0].words
+    assert "max_user_watches" in world.notes.of(NoteKind.TROUBLE)[0].message
     world.write("a")
     until(lambda: world.documents())
 
@@ -433,7 +435,7 @@ def test_a_moved_folder_is_sent_under_its_new_names(world: World, tmp_path: Path
     """Written beside the watched folder and moved in as a whole: its files give no events of their own."""
     world.run()
     world.watch()
-    until(lambda: world.notes.of(Kind.SCANNED))
+    until(lambda: world.notes.of(NoteKind.SCANNED))
     (tmp_path / "batch" / "inner").mkdir(parents=True)
     (tmp_path / "batch" / "inner" / "a").write_text("a")
     shutil.move(tmp_path / "batch", world.folder / "batch")

@@ -12,16 +12,16 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from console.config import Settings, load
+from console.files.walk import Scanner
 from console.models import Upload
-from console.transfer.address import endpoint_name
-from console.transfer.control import Unattended
+from console.s3.address import endpoint_name
+from console.s3.control import Unattended
+from console.s3.operations import OWNER
+from console.settings import Settings, load
+from console.settings.watch_rules import WatchRule
 from console.transfer.job import Confirmation
-from console.transfer.objects import OWNER
 from console.transfer.sender import S3Sender
-from console.watch.destination import Destination
-from console.watch.rules import WatchRule
-from console.watch.scanning import Scanner
+from console.watch.decisions import Destination
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

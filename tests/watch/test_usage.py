@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from console.commands.watch import WatchOptions, run
-from console.config import load
 from console.errors import UsageError
+from console.settings import load
 
 NOWHERE = Path("/there/is/none")
 

@@ -1,0 +1,178 @@
+"""`pause`, `resume`, `cancel`, `retry`, `priority`, `delete`: what people want of uploads, on any host."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from enum import StrEnum
+from typing import Final, TextIO
+
+from bson import ObjectId
+from pydantic import BaseModel
+from pymongo.errors import PyMongoError
+
+from console.cli.output import json_line
+from console.cli.selection import Selection, agreed, can_ask
+from console.commands.upload import Carrier, Wanted
+from console.commands.upload_report import is_in_lines, make_report
+from console.errors import ConfigurationError, UsageError
+from console.formatting import count, visible
+from console.models import Requested, Upload, read_upload
+from console.records.database import Records
+from console.records.identity import RunnerIdentity
+from console.records.requests import Outcome, change_priority, request_all, retry_all
+from console.runner.cleanup import clean_up
+from console.runner.deletion import delete_all
+from console.settings import Settings
+from console.transfer.sender import S3Sender
+
+
+class UploadCommand(StrEnum):
+    """What is wanted."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    CANCEL = "cancel"
+    RETRY = "retry"
+    PRIORITY = "priority"
+    DELETE = "delete"
+
+
+class OutcomeLine(BaseModel):
+    """The line that `--json` prints: how many follow, and why others do not. `kept`, of `delete` alone: whose record
+    is gone while the object stays, and why."""
+
+    intent: UploadCommand
+    changed: int
+    refused: dict[str, str]
+    kept: dict[str, str] | None = None
+
+
+_PAST: Final = {
+    UploadCommand.PAUSE: "told to pause",
+    UploadCommand.RESUME: "resumed",
+    UploadCommand.CANCEL: "told to cancel",
+    UploadCommand.RETRY: "to be tried again",
+    UploadCommand.PRIORITY: "given another priority",
+    UploadCommand.DELETE: "deleted",
+}
+_REQUESTED: Final = {
+    UploadCommand.PAUSE: Requested.PAUSE,
+    UploadCommand.RESUME: Requested.RUN,
+    UploadCommand.CANCEL: Requested.CANCEL,
+}
+
+
+def run(
+    settings: Settings,
+    intent: UploadCommand,
+    selection: Selection,
+    *,
+    as_json: bool,
+    detach: bool = False,
+    yes: bool = False,
+    by: int = 0,
+) -> int:
+    """Record the intent; `resume` and `retry` then carry the uploads out unless `detach`ed. `by`: what is added to the
+    priority.
+
+    Returns 0 if all that were named follow, else 1.
+    """
+    with Records.open(settings.mongodb) as records:
+        ids = selection.find(records.uploads)
+        if intent is UploadCommand.DELETE:
+            if ids and not yes and not _agreed(len(ids)):
+                return 1
+            with S3Sender(settings.s3, settings.transfer) as sender:
+                outcome = delete_all(records, sender, ids)
+        elif intent is UploadCommand.RETRY:
+            outcome = retry_all(records.uploads, ids)
+        elif intent is UploadCommand.PRIORITY:
+            outcome = change_priority(records.uploads, ids, by)
+        else:
+            outcome = request_all(records.uploads, ids, _REQUESTED[intent])
+            if intent is not UploadCommand.RESUME:
+                _settle_abandoned(settings, records)
+        stays = intent in (UploadCommand.RESUME, UploadCommand.RETRY) and not detach
+        # Where lines of JSON follow, or would if there were any, standard output is for them alone.
+        out = sys.stderr if stays and not as_json and is_in_lines(as_json=False) else sys.stdout
+        # With --all, those to which the intent does not apply are no news; but it applies to whatever is to be deleted.
+        refused = {} if selection.all and intent is not UploadCommand.DELETE else outcome.refused
+        _report(intent, replace(outcome, refused=refused), out, as_json=as_json)
+        code = 1 if refused else 0
+        followers = [upload_id for upload_id in ids if upload_id not in outcome.refused]
+        if stays and followers:
+            with S3Sender(settings.s3, settings.transfer) as sender:
+                here = _without_other_endpoints(records, sender, followers)
+                if len(here) < len(followers):
+                    code = 1
+                if here:
+                    carrier = Carrier(records, sender, settings, Wanted.ids(here), make_report(as_json=as_json))
+                    code = carrier.run(_uploads(records, here)) or code
+        return code
+
+
+def _without_other_endpoints(records: Records, sender: S3Sender, ids: list[ObjectId]) -> list[ObjectId]:
+    """Those that can be carried out here; why the others cannot be is told. A runner for their endpoint finds them."""
+    here: list[ObjectId] = []
+    for document in records.uploads.get(ids):
+        upload = read_upload(document)
+        if isinstance(upload, Upload) and (words := sender.refusal(upload)) is not None:
+            sys.stderr.write(f"  {upload.id}: not carried out here: {words}\n")
+        else:
+            here.append(document["_id"])
+    return here
+
+
+def _uploads(records: Records, ids: list[ObjectId]) -> Iterator[list[Upload]]:
+    """Read when they are asked for."""
+    found = (read_upload(document) for document in records.uploads.get(ids))
+    yield [upload for upload in found if isinstance(upload, Upload)]
+
+
+def _settle_abandoned(settings: Settings, records: Records) -> None:
+    """Do what runners would do, if there were any: also for those that died, where this host knows that they did."""
+    identity = RunnerIdentity(deployment=records.deployment)
+    try:
+        dead = identity.dead_among(records.uploads.lease_holders(identity.host))
+        records.uploads.settle(dead)
+        if records.uploads.has_untidy():
+            with S3Sender(settings.s3, settings.transfer) as sender:
+                clean_up(records, sender, identity.name, dead=dead)
+                elsewhere = set(records.uploads.untidy_endpoints()) - set(sender.endpoint.names)
+            sys.stderr.writelines(
+                f"Parts stay in S3 until a console or `watch` runs with --s3-endpoint {visible(str(endpoint))}\n"
+                for endpoint in elsewhere
+            )
+    except (ConfigurationError, PyMongoError) as error:
+        sys.stderr.write(f"Parts may stay in S3 until a console or `watch` runs: {visible(str(error))}\n")
+    finally:
+        identity.release()
+
+
+def _agreed(number: int) -> bool:
+    if not can_ask():
+        raise UsageError("delete asks before it removes objects, and there is no terminal", advice="Add --yes.")
+    return agreed(f"Delete {count(number, 'upload')}, objects in S3 included?")
+
+
+def _report(intent: UploadCommand, outcome: Outcome, out: TextIO, *, as_json: bool) -> None:
+    if as_json:
+        line = OutcomeLine(
+            intent=intent,
+            changed=outcome.changed,
+            refused=_named(outcome.refused),
+            kept=_named(outcome.kept) if intent is UploadCommand.DELETE else None,
+        )
+        out.write(json_line(line) + "\n")
+        return
+    out.write(f"{count(outcome.changed, 'upload')} {_PAST[intent]}.\n")
+    sys.stderr.writelines(f"  {upload_id}: {visible(reason)}\n" for upload_id, reason in outcome.refused.items())
+    sys.stderr.writelines(
+        f"  {upload_id}: only the record: {visible(why)}\n" for upload_id, why in outcome.kept.items()
+    )
+
+
+def _named(reasons: Mapping[ObjectId, str]) -> dict[str, str]:
+    return {str(upload_id): reason for upload_id, reason in reasons.items()}

@@ -1,0 +1,99 @@
+"""`upload-console` without a command: the full-screen console, and a runner beside it.
+
+Owns starting and ending both, in every way in which a person or the system ends a program. Not here: what works behind
+the screen (`session`), which is opened when the first picture is seen (`opening`).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from console.cli.process import TERMINATION, exit_code, handling
+from console.commands.console.session import Opening, late_backend
+from console.errors import UsageError
+from console.records.identity import this_host
+from console.settings import Settings
+from console.ui.app import UploadConsole
+from console.ui.backend import Leave
+
+if TYPE_CHECKING:
+    from console.commands.console.session import Session
+
+_LAST_RESORT_SECONDS: Final = 6.0
+
+
+def run(settings: Settings, *, hints: Sequence[str] = ()) -> int:
+    """Open the console; returns the exit code.
+
+    Raises:
+        ConsoleError: a setting is wrong, or a server is away or cannot serve.
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError(
+            "the console needs a terminal",
+            advice="Without one: `upload-console upload`, `watch`, `list`, `events --json`.",
+        )
+    logging.getLogger("console").addHandler(logging.NullHandler())
+
+    def begun(session: Session) -> None:
+        app.call_from_thread(app.show_notes, session.notes)
+
+    def leave() -> None:
+        app.call_from_thread(app.exit, Leave.NOW)
+
+    opening = Opening(settings, begun, leave)
+    app = UploadConsole(
+        late_backend(opening),
+        directory=str(settings.ui.directory or Path.cwd()),
+        host=this_host(),
+        theme=settings.ui.theme,
+        show_hidden=settings.ui.show_hidden,
+        event_capacity=settings.ui.event_buffer,
+        notes=hints,
+        facts=settings.facts,
+        drawn=opening.start,
+    )
+    left: Leave | None = None
+    try:
+        with _ended_by_signals(opening, leave):
+            left = app.run()
+    finally:
+        session = opening.leave()
+        if session is not None:
+            try:
+                if left is Leave.CANCEL:
+                    session.cancel()
+            finally:
+                session.close()
+    if opening.error is not None:
+        raise opening.error
+    return app.return_code or 0
+
+
+def _ended_by_signals(opening: Opening, leave: Callable[[], None]) -> AbstractContextManager[None]:
+    """SIGTERM and SIGHUP pause what runs at once, whatever the screen is doing, and then end the program.
+
+    A closed terminal can leave the screen hanging in a write; the uploads do not wait for it, nor does the end.
+    """
+
+    def see_to_the_end(number: signal.Signals) -> None:
+        last_resort = threading.Timer(_LAST_RESORT_SECONDS, os._exit, (exit_code(number),))
+        last_resort.daemon = True
+        last_resort.start()
+        threading.Thread(target=leave, name="leave", daemon=True).start()
+        session = opening.leave()
+        if session is not None:
+            session.pause()
+
+    def begin(number: signal.Signals) -> None:
+        threading.Thread(target=see_to_the_end, args=(number,), name="signal", daemon=True).start()
+
+    return handling(TERMINATION, begin)

@@ -1,0 +1,222 @@
+"""What the screens ask for, done with records, sender and runner: the implementation of `ui.backend.Backend`.
+
+Owns the translation, nothing else. Every method may block: the screens call it in thread workers.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+from bson import ObjectId
+from pymongo.errors import PyMongoError
+
+from console.errors import UsageError
+from console.events.feed_items import FeedItem
+from console.formatting import visible
+from console.models import Requested, Source, Upload, UploadStatus, read_upload
+from console.records.connection import explain
+from console.records.database import Records
+from console.records.requests import Outcome, change_priority, request_all, retry_all
+from console.records.runners import Limits
+from console.records.watches import KnownWatch, Presence
+from console.runner.deletion import delete_all
+from console.runner.runner import Runner
+from console.s3.transfer_errors import TransferError
+from console.settings import Settings
+from console.transfer.intake import Intake
+from console.transfer.orphans import Orphan
+from console.transfer.sender import S3Sender
+from console.ui import backend as port
+
+T = TypeVar("T")
+
+
+class ConsoleBackend:
+    """The uploads part of the full-screen console."""
+
+    def __init__(self, records: Records, sender: S3Sender, runner: Runner, settings: Settings) -> None:
+        self._records = records
+        self._sender = sender
+        self._runner = runner
+        self._settings = settings
+        self._feed = records.feed()
+        self._presence = Presence.of(records.uploads)
+        self._found: dict[str, Orphan] = {}
+        self._found_lock = threading.Lock()
+
+    def start(self) -> None:
+        """Begin to read the change feed."""
+        self._feed.start()
+
+    @property
+    def runner(self) -> str:
+        """Name of the runner in this process."""
+        return self._runner.name
+
+    @property
+    def is_connected(self) -> bool:
+        """As the driver's monitors see MongoDB."""
+        return self._records.connection.is_connected
+
+    def feed_take(self, timeout_seconds: float) -> list[FeedItem]:
+        """What the feed brought."""
+        return self._feed.take(timeout_seconds)
+
+    def feed_close(self) -> None:
+        """End the feed."""
+        self._feed.close(timeout=0)  # its client ends right after
+
+    def servers(self) -> port.Servers:
+        """Ask both servers how they are."""
+        connection = self._records.connection
+        mongodb = port.ServerHealth(
+            port.Link.CONNECTED if connection.is_connected else port.Link.RECONNECTING, connection.address
+        )
+        address = visible(self._sender.address)
+        try:
+            self._sender.check_bucket()
+        except TransferError as error:
+            # Whoever may only write to a prefix gets AccessDenied here and can upload all the same.
+            if error.code not in ("AccessDenied", "403"):
+                return port.Servers(mongodb, port.ServerHealth(port.Link.LOST, address, error.message))
+        return port.Servers(mongodb, port.ServerHealth(port.Link.CONNECTED, address))
+
+    def counts(self) -> Mapping[UploadStatus, int]:
+        """How many documents there are of each status."""
+        return self._asked(self._records.uploads.counts)
+
+    def page(self, query: port.PageQuery) -> list[port.Document]:
+        """Documents further down than the table holds."""
+        uploads = self._records.uploads
+        if query.group is port.PageGroup.WAITING:
+            return self._asked(lambda: uploads.waiting_after(query.after, query.text, query.limit))  # type: ignore[arg-type]
+        return self._asked(lambda: uploads.finished_after(query.after, query.text, query.limit))  # type: ignore[arg-type]
+
+    def add_uploads(self, paths: Sequence[str]) -> port.Added:
+        """Insert a pending document for each file."""
+        intake = Intake(
+            self._settings.s3,
+            self._settings.transfer,
+            host=self._runner.host,
+            source=Source.BROWSER,
+            endpoint=self._sender.endpoint.name,
+        )
+        added, total = 0, 0
+        for batch in intake.batches(paths):
+            self._asked(lambda batch=batch: self._records.uploads.add(batch))  # type: ignore[misc]
+            added += len(batch)
+            total += sum(upload.size for upload in batch)
+        refusals = tuple(port.Refusal(refusal.path, refusal.reason) for refusal in intake.refusals)
+        return port.Added(added, total, refusals)
+
+    def request(self, ids: Sequence[ObjectId], requested: Requested) -> Outcome:
+        """Write `requested`."""
+        return self._asked(lambda: request_all(self._records.uploads, ids, requested))
+
+    def retry(self, ids: Sequence[ObjectId]) -> Outcome:
+        """Failed and cancelled uploads become pending."""
+        return self._asked(lambda: retry_all(self._records.uploads, ids))
+
+    def delete(self, ids: Sequence[ObjectId]) -> Outcome:
+        """Remove objects and documents."""
+        return self._asked(lambda: delete_all(self._records, self._sender, ids))
+
+    def set_priority(self, ids: Sequence[ObjectId], change: int) -> Outcome:
+        """Change the order in which what waits will start."""
+        return self._asked(lambda: change_priority(self._records.uploads, ids, change))
+
+    def link(self, upload_id: ObjectId, lifetime_seconds: int) -> str:
+        """A presigned download link."""
+        return self._sender.link(self._completed(upload_id), lifetime_seconds)
+
+    def verify(self, upload_id: ObjectId) -> port.Verification:
+        """Compare object and file again."""
+        result = self._sender.verify(self._completed(upload_id))
+        return port.Verification(result.same, result.message)
+
+    def limits(self) -> Limits:
+        """The limits of this process's runner."""
+        return self._runner.limits
+
+    def set_limits(self, limits: Limits) -> None:
+        """Change them, through the runner's document: so it is seen and done from any host alike."""
+        if not self._asked(lambda: self._records.runners.set_limits(self._runner.name, limits)):
+            raise UsageError("the runner has not told its first heartbeat yet", advice="Try again in a moment.")
+
+    def drain(self) -> None:
+        """Start no further upload in this process."""
+        self._runner.drain()
+
+    def running(self) -> list[ObjectId]:
+        """Uploads that this process's runner holds."""
+        held = {"lease.runner": self._runner.name}
+        return self._asked(lambda: self._records.uploads.ids(held))
+
+    def orphans(self) -> list[port.Orphan]:
+        """Multipart uploads that no document owns."""
+        found = self._asked(lambda: self._sender.orphans(self._records.uploads))
+        with self._found_lock:
+            self._found = {orphan.multipart.upload_id: orphan for orphan in found}
+        return [
+            port.Orphan(
+                orphan.multipart.key, orphan.multipart.upload_id, orphan.multipart.initiated_at, orphan.stored_bytes
+            )
+            for orphan in found
+        ]
+
+    def abort_orphans(self, orphans: Sequence[port.Orphan]) -> int:
+        """Abort those that were listed."""
+        with self._found_lock:
+            known = [self._found[orphan.upload_id] for orphan in orphans if orphan.upload_id in self._found]
+        return len(self._asked(lambda: self._sender.abort_orphans(self._records.uploads, known)))
+
+    def watches(self) -> list[port.WatchState]:
+        """Every watch rule of every host."""
+        return [_watch_state(watch) for watch in self._asked(self._presence.known)]
+
+    def pause_watch(self, host: str, rule: str, paused: bool) -> None:
+        """Pause or resume a rule."""
+        if not self._asked(lambda: self._presence.pause(host, rule, paused=paused)):
+            raise UsageError(f"there is no watch rule {visible(rule)} on {visible(host)}")
+
+    def _completed(self, upload_id: ObjectId) -> Upload:
+        documents = self._asked(lambda: self._records.uploads.get([upload_id]))
+        upload = read_upload(documents[0]) if documents else None
+        if not isinstance(upload, Upload):
+            raise UsageError(f"there is no readable upload {upload_id}")
+        if upload.status is not UploadStatus.COMPLETED:
+            raise UsageError(f"{visible(upload.filename)} is {upload.status.value}: there is no object yet")
+        return upload
+
+    def _asked(self, question: Callable[[], T]) -> T:
+        """Ask MongoDB; its errors become messages for people."""
+        try:
+            return question()
+        except PyMongoError as error:
+            raise explain(error, self._records.connection) from error
+
+
+def _watch_state(watch: KnownWatch) -> port.WatchState:
+    told = watch.heartbeat
+    return port.WatchState(
+        host=watch.host,
+        rule=watch.rule,
+        folder=told.folder,
+        destination=told.destination,
+        state=told.state,
+        paused=watch.is_paused,
+        pending=told.pending,
+        sent=told.sent,
+        refused=told.refused,
+        refused_by_reason=told.refused_by_reason or {},
+        last_refusals=tuple(port.Refusal(refusal.path, refusal.reason) for refusal in told.last_refusals),
+        last_error=told.last_error,
+        last_error_at=told.last_error_at,
+        is_troubled=told.is_troubled,
+        is_watched=watch.is_alive,
+        heartbeat_at=watch.heartbeat_at,
+        settling=told.waiting,
+        failed=told.failed,
+    )

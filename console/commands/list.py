@@ -1,0 +1,90 @@
+"""`list`: uploads as a table, or as extended-JSON lines."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from console.cli.selection import SHORT_ID, Selection
+from console.events.text import json_line, value_text
+from console.formatting import age, byte_size, visible
+from console.models import UnreadableUpload, Upload, UploadStatus, read_upload
+from console.records.connection import Document
+from console.records.database import Records
+from console.s3.address import endpoint_of
+from console.settings import S3Settings, Settings
+
+_UNBOUND: Final = 10_000  # columns; in a pipe nothing is wrapped
+
+
+def run(settings: Settings, selection: Selection, *, limit: int, as_json: bool) -> int:
+    """Print the uploads that are selected, newest first. Returns 1 where one that was named does not exist, else 0."""
+    with Records.open(settings.mongodb) as records:
+        documents = records.uploads.find(selection.filter(records.uploads), limit=limit)
+        missing = selection.missing(records.uploads)
+    sys.stderr.writelines(f"  {upload_id}: no such upload\n" for upload_id in missing)
+    code = 1 if missing else 0
+    if as_json:
+        for document in documents:
+            sys.stdout.write(json_line(document, relaxed=True) + "\n")
+        return code
+    if not documents:
+        sys.stdout.write("No uploads.\n")
+        return code
+    width = None if sys.stdout.isatty() else _UNBOUND
+    Console(width=width, highlight=False).print(_table(documents, settings.s3))
+    return code
+
+
+def _table(documents: list[Document], s3: S3Settings) -> Table:
+    now = datetime.now(UTC)
+    uploads = [read_upload(document) for document in documents]
+    rows = [_cells(upload, now) for upload in uploads]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("ID", "STATUS"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("%", "SIZE", "AGE"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in ("NAME", "DESTINATION", "ERROR"):
+        table.add_column(heading, overflow="fold")
+    if not any(row[-1] for row in rows):
+        table.columns.pop()
+    elsewhere = _endpoints(uploads, s3)
+    if any(elsewhere):
+        table.add_column("ENDPOINT", overflow="fold")
+        rows = [(*row[: len(table.columns) - 1], name) for row, name in zip(rows, elsewhere, strict=True)]
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row[: len(table.columns)]))
+    return table
+
+
+def _endpoints(uploads: list[Upload | UnreadableUpload], s3: S3Settings) -> list[str]:
+    """The S3 service of each upload, where it is not the one that the settings name; without one, where there are
+    several."""
+    names = [str(upload.endpoint or "") if isinstance(upload, Upload) else "" for upload in uploads]
+    if s3.endpoint_url is not None:
+        here = endpoint_of(s3.endpoint_url, s3.endpoint_names).names
+        return ["" if name in here else visible(name) for name in names]
+    return [visible(name) for name in names] if len(set(names)) > 1 else [""] * len(names)
+
+
+def _cells(upload: Upload | UnreadableUpload, now: datetime) -> tuple[str, ...]:
+    if isinstance(upload, UnreadableUpload):
+        return (value_text(upload.id, 200)[-SHORT_ID:], "unreadable", "", "", "", "", "", visible(upload.problem))
+    # The last failure is kept after a retry succeeds; here it would read as if it still were one.
+    error = upload.error if upload.status is not UploadStatus.COMPLETED else None
+    return (
+        str(upload.id)[-SHORT_ID:],
+        upload.status.value,
+        f"{upload.percentage:.0f}",
+        byte_size(upload.size),
+        age(upload.created_at, now),
+        visible(upload.filename),
+        visible(upload.destination),
+        visible(f"{error.code}: {error.message}") if error else "",
+    )

@@ -1,0 +1,449 @@
+"""The uploads that a runner holds, waiting or under way, and the threads that carry them out.
+
+Owns the life of an upload between claim and settlement, and how many go at once. Not here: which are taken (`runner`),
+how bytes are sent (`send`), what becomes of them (`settling`).
+
+What becomes of an upload in hand once nothing is sent for it any more: completed, failed, or let go.
+
+Owns the last write of a claim, and what is left of it in the bucket. Not here: what the transitions are
+(`records.transitions`), and how they reach MongoDB (`records.writer`).
+
+How many bytes are worth claiming ahead of those that are sent.
+
+Owns the number, which follows from how long uploads waited that were claimed before. Too little ahead and those who
+send wait for MongoDB; what is ahead shows as uploading though nothing is sent of it, and no priority overtakes it.
+Pure: it is told times, and asks no clock.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Final
+
+from bson import ObjectId
+from pymongo.errors import PyMongoError
+
+from console.models import MEBIBYTE, Upload
+from console.records.connection import describe_error
+from console.records.progress import Progress
+from console.records.transitions import NOT_ALLOWED, Fields, failed, refused, stopped
+from console.records.uploads import Gate, Uploads
+from console.records.writer import RecordWriter
+from console.runner.cleanup import is_aborted
+from console.runner.journal import RecordJournal, StopReason, TransferControl
+from console.runner.policy import Policy
+from console.runner.sender_port import Sender
+from console.s3.error_codes import Recovery
+from console.s3.transfer_errors import Stopped, TransferError
+from console.transfer.job import Confirmation
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Active:
+    """An upload that a runner holds, since when, if it was claimed. `cancel` where it is on its way without a thread of
+    its own."""
+
+    upload: Upload
+    control: TransferControl
+    journal: RecordJournal
+    claimed_at: float | None = None
+    cancel: Callable[[], None] | None = None
+
+    def stop(self, reason: StopReason) -> None:
+        """Whether a thread sends it, or it is on its way without one."""
+        self.control.stop(reason)
+        if self.cancel is not None:
+            self.cancel()
+
+
+class Finisher:
+    """Writes how claims end; `forget` is called once that is done, or cannot be. Thread-safe."""
+
+    def __init__(
+        self, uploads: Uploads, sender: Sender, writer: RecordWriter, forget: Callable[[Active], None]
+    ) -> None:
+        self._uploads = uploads
+        self._sender = sender
+        self._writer = writer
+        self._forget = forget
+
+    def complete(self, active: Active, sent: Confirmation) -> None:
+        """S3 confirmed the object."""
+        fields = active.journal.completed(sent)
+
+        def settled(outcome: Future[bool]) -> None:
+            is_refused = not outcome.cancelled() and outcome.exception() is None and not outcome.result()
+            if is_refused:  # asks the server, so not on the writer's thread
+                threading.Thread(target=self._complete_late, args=(active, fields), name="late", daemon=True).start()
+            else:
+                self._forget(active)
+
+        self._writer.write(active.upload.id, fields, releases=True).add_done_callback(settled)
+
+    def fail(self, active: Active, error: TransferError) -> None:
+        """It cannot go on; after a final error nothing of it is left in the bucket."""
+        gone = error.recovery is Recovery.PERMANENT and self._abort(active)
+        self._settle(active, failed(error.code, error.message, multipart_gone=gone))
+
+    def refuse(self, active: Active, gate: Gate, reason: str) -> None:
+        """This runner may not read the file, but whoever asked for it was not this user: somebody else may."""
+        self._settle(active, stopped(leaving=False) | refused(gate.name, NOT_ALLOWED, reason))
+
+    def let_go(self, active: Active, *, leaving: bool) -> None:
+        """The transfer stopped: leave the document to whoever is next, or settle what was requested.
+
+        The parts of a cancelled upload are the tidier's: S3 may take its time.
+        """
+        if active.control.reason is StopReason.LOST:
+            self._drop_if_deleted(active)
+            self._forget(active)
+        else:
+            self._settle(active, stopped(leaving=leaving))
+
+    def _settle(self, active: Active, fields: Fields) -> None:
+        outcome = self._writer.write(active.upload.id, fields, releases=True)
+        outcome.add_done_callback(lambda _: self._forget(active))
+
+    def _complete_late(self, active: Active, fields: Fields) -> None:
+        try:
+            if self._uploads.complete_late(active.upload.id, active.upload.attempts, fields):
+                _log.warning("upload %s was taken from us, but its object is complete", active.upload.id)
+        except PyMongoError as error:
+            _log.warning("whoever has %s now will find its object: %s", active.upload.id, describe_error(error))
+        self._forget(active)
+
+    def _drop_if_deleted(self, active: Active) -> None:
+        """Without a document nobody would ever know of the parts; with one they are its new runner's."""
+        try:
+            if not self._uploads.get([active.upload.id]):
+                self._abort(active)
+        except PyMongoError as error:
+            _log.warning("a sweep has to find what is left of %s: %s", active.upload.id, describe_error(error))
+
+    def _abort(self, active: Active) -> bool:
+        """Whether nothing is left in the bucket."""
+        # Under the key where it was opened, which may be another one than claimed (duplicates: new_name).
+        return is_aborted(self._sender, active.journal.upload)
+
+
+_FIRST: Final = 8 * MEBIBYTE
+_LEAST: Final = 1 * MEBIBYTE
+_MOST: Final = 256 * MEBIBYTE
+_SHORT_SECONDS: Final = 0.15
+"""A claim takes some milliseconds, and a tenth of a second while everybody wants Python's lock."""
+_LONG_SECONDS: Final = 0.5
+
+
+class ClaimAhead:
+    """The number. Not thread-safe: the lock of whoever owns it is held."""
+
+    def __init__(self) -> None:
+        self.bytes_ahead = _FIRST
+        self._longest: float | None = None
+
+    def waited(self, seconds: float) -> None:
+        """An upload that had been claimed has begun after so long a time."""
+        self._longest = max(seconds, self._longest or 0.0)
+
+    def claimed(self) -> None:
+        """More have been claimed: twice as much next time where all that began since the last time had hardly waited,
+        half as much where one waited for long."""
+        if self._longest is None:
+            return
+        if self._longest < _SHORT_SECONDS:
+            self.bytes_ahead = min(_MOST, self.bytes_ahead * 2)
+        elif self._longest > _LONG_SECONDS:
+            self.bytes_ahead = max(_LEAST, self.bytes_ahead // 2)
+        self._longest = None
+
+
+_FEW_WAITING: Final = 256
+"""What waits is claimed ahead, so that nobody who sends waits for MongoDB: as many bytes as `ClaimAhead` says, and again once
+half of them, or all but few uploads, have been begun. What waits here no other runner can take."""
+_BEGINNERS: Final = 2
+"""Threads that read and begin small files: where one hangs in a share that is gone, the other goes on."""
+
+_NOT_FOR_US: Final = frozenset({"PermissionDenied", "NotARegularFile"})
+"""Where others asked for the upload these are no failures of it: a runner of that user may read the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What may be claimed: `slots` uploads that would be begun at once, and others of `bytes_ahead` to wait."""
+
+    slots: int
+    bytes_ahead: int
+
+
+class ActiveUploads:
+    """What one runner holds. Thread-safe.
+
+    `wants_more` is called when it is time to claim more. Once `leaving` is set all that comes is let go of.
+    """
+
+    def __init__(
+        self,
+        uploads: Uploads,
+        sender: Sender,
+        writer: RecordWriter,
+        *,
+        policy: Callable[[], Policy],
+        leaving: threading.Event,
+        wants_more: Callable[[], None],
+    ) -> None:
+        self._sender = sender
+        self._writer = writer
+        self._policy = policy
+        self._seals = uploads.seals
+        self._finisher = Finisher(uploads, sender, writer, self._forget)
+        self._leaving = leaving
+        self._wants_more = wants_more
+        self._lock = threading.Lock()
+        self._idle = threading.Condition(self._lock)
+        self._active: dict[ObjectId, Active] = {}
+        self._waiting: deque[Active] = deque()
+        self._small: deque[Active] = deque()
+        self._waiting_bytes = 0
+        self._claim_ahead = ClaimAhead()
+        self._keeps_begun = False
+        self._beginning = 0
+        self._workers = 0
+
+    def __len__(self) -> int:
+        return len(self._active)
+
+    def ids(self) -> set[ObjectId]:
+        """All of them."""
+        with self._lock:
+            return set(self._active)
+
+    def capacity(self) -> Capacity | None:
+        """What may be claimed now; None while enough waits."""
+        with self._lock:
+            waiting = len(self._waiting) + len(self._small)
+            if waiting > _FEW_WAITING or self._waiting_bytes > self._claim_ahead.bytes_ahead // 2:
+                return None
+            busy = self._workers + len(self._waiting)
+            return Capacity(
+                max(0, self._sender.uploads_at_once - busy), self._claim_ahead.bytes_ahead - self._waiting_bytes
+            )
+
+    def take(self, uploads: Sequence[Upload], *, claimed: bool) -> None:
+        """Carry out uploads of the runner, which were `claimed` for it, or else inserted as its own."""
+        claimed_at = time.monotonic() if claimed else None
+        if claimed and uploads:
+            with self._lock:
+                self._claim_ahead.claimed()
+        policy = self._policy()
+        for upload in map(policy.prepared, uploads):
+            progress = Progress(upload.size, upload.current)
+            control = TransferControl()
+            journal = RecordJournal(upload, self._writer, progress, control, self._seals)
+            active = Active(upload, control, journal, claimed_at)
+            self._writer.hold(upload.id, progress, upload.attempts)
+            is_small = self._sender.takes(upload)
+            with self._lock:
+                self._active[upload.id] = active
+                begins = not self._keeps_begun
+                if begins:
+                    (self._small if is_small else self._waiting).append(active)
+                    self._waiting_bytes += upload.size
+                if self._leaving.is_set():
+                    control.stop(StopReason.LEAVING)
+            if not begins:
+                self._finisher.let_go(active, leaving=self._leaving.is_set())
+        self._start_workers()
+
+    def limits_changed(self) -> None:
+        """More or fewer threads from now on; those that are too many end with what they are at."""
+        self._start_workers()
+
+    def obey(self, upload_id: ObjectId) -> None:
+        """Stop one as somebody wants it to pause or to be cancelled, if it is held still."""
+        with self._lock:
+            active = self._active.get(upload_id)
+            waited = active is not None and self._leaves_queue(active)
+        if active is None:
+            return
+        active.stop(StopReason.REQUESTED)
+        if waited:  # no thread would look at it before its turn came
+            self._finisher.let_go(active, leaving=False)
+            self._wants_more()
+
+    def lose(self, upload_id: ObjectId, attempt: int) -> bool:
+        """Stop one that is another's by now; False if that attempt ended meanwhile: a later one is not meant."""
+        with self._lock:
+            active = self._active.get(upload_id)
+        if active is None or active.upload.attempts != attempt:
+            return False
+        active.stop(StopReason.LOST)
+        return True
+
+    def leave(self) -> None:
+        """Stop all, and let go of what waits. Small files that are on their way may still arrive."""
+        with self._lock:
+            waiting = self._empty_queues()
+            for active in self._active.values():
+                active.control.stop(StopReason.LEAVING)
+        for active in waiting:
+            self._finisher.let_go(active, leaving=self._leaving.is_set())
+
+    def keep_begun(self, timeout: float) -> bool:
+        """Begin nothing any more. What waits is let go of, for whoever else takes it; True if that was written within
+        `timeout` seconds."""
+        with self._lock:
+            self._keeps_begun = True
+            waiting = self._empty_queues()
+        for active in waiting:
+            self._finisher.let_go(active, leaving=self._leaving.is_set())
+        with self._idle:
+            return self._idle.wait_for(lambda: not any(entry.upload.id in self._active for entry in waiting), timeout)
+
+    def cancel(self) -> None:
+        """Stop also small files that are on their way."""
+        with self._lock:
+            under_way = list(self._active.values())
+        for active in under_way:
+            active.stop(StopReason.LEAVING)
+
+    def wait_idle(self, timeout: float | None = None) -> bool:
+        """Wait until nothing is held any more; False if that took longer."""
+        with self._idle:
+            return self._idle.wait_for(lambda: not self._active, timeout)
+
+    def _start_workers(self) -> None:
+        with self._lock:
+            missing = min(self._sender.uploads_at_once - self._workers, len(self._waiting))
+            self._workers += max(0, missing)
+            begins = min(_BEGINNERS - self._beginning, len(self._small))
+            self._beginning += max(0, begins)
+        for _ in range(missing):
+            threading.Thread(target=self._work, name="upload", daemon=True).start()
+        for _ in range(begins):
+            threading.Thread(target=self._begin_small, name="small-files", daemon=True).start()
+
+    def _work(self) -> None:
+        while (active := self._next()) is not None:
+            self._carry_out(active)
+
+    def _next(self) -> Active | None:
+        active, is_time = None, True
+        with self._lock:
+            allowed = self._sender.uploads_at_once
+            if self._workers > allowed or not self._waiting:
+                self._workers -= 1
+            else:
+                active, is_time = self._take_from(self._waiting)
+                is_time = is_time or allowed > self._workers
+        if active is not None:
+            self._start_workers()  # there may be room for more by now
+        if is_time:
+            self._wants_more()
+        return active
+
+    def _carry_out(self, active: Active) -> None:
+        try:
+            active.control.check()
+            sent = self._sender.send(active.upload, active.journal, active.control)
+        except Stopped:
+            self._finisher.let_go(active, leaving=self._leaving.is_set())
+        except TransferError as error:
+            if error.code in _NOT_FOR_US and not active.journal.is_own:
+                self._finisher.refuse(active, self._policy().gate, error.message)
+            else:
+                self._finisher.fail(active, error)
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not leave an upload that nobody ends
+            _log.exception("sending %s", active.upload.id)
+            self._finisher.fail(
+                active, TransferError("InternalError", f"{type(error).__name__}: {error}", Recovery.NEEDS_ACTION)
+            )
+        else:
+            self._finisher.complete(active, sent)
+
+    def _begin_small(self) -> None:
+        """Small files go one after the other from few threads, and are under way together: more threads would only take
+        Python's lock from each other."""
+        while (active := self._next_small()) is not None:
+            self._begin(active)
+
+    def _next_small(self) -> Active | None:
+        with self._lock:
+            if not self._small:
+                self._beginning -= 1
+                return None
+            active, is_time = self._take_from(self._small)
+        if is_time:
+            self._wants_more()
+        return active
+
+    def _begin(self, active: Active) -> None:
+        def ended(sent: Confirmation | None) -> None:
+            if sent is not None:
+                self._finisher.complete(active, sent)
+            else:
+                self._give_to_a_worker(active)
+
+        try:
+            active.control.check()
+            if self._sender.takes(active.upload):
+                active.cancel = self._sender.begin(active.upload, active.journal, active.control, ended)
+        except Stopped:
+            self._finisher.let_go(active, leaving=self._leaving.is_set())
+            return
+        except Exception:  # noqa: BLE001 - whatever it is, the worker meets it too and tells
+            _log.exception("beginning to send %s", active.upload.id)
+        if active.cancel is None:
+            self._give_to_a_worker(active)
+
+    def _give_to_a_worker(self, active: Active) -> None:
+        with self._lock:
+            self._waiting.appendleft(active)
+            self._waiting_bytes += active.upload.size
+        self._start_workers()
+
+    def _empty_queues(self) -> list[Active]:
+        """What waited. Called with the lock held."""
+        waiting = [*self._waiting, *self._small]
+        self._waiting.clear()
+        self._small.clear()
+        self._waiting_bytes = 0
+        return waiting
+
+    def _leaves_queue(self, active: Active) -> bool:
+        """Whether it was waiting; it is not any more. Called with the lock held."""
+        for queue in (self._waiting, self._small):
+            if active in queue:
+                queue.remove(active)
+                self._waiting_bytes -= active.upload.size
+                return True
+        return False
+
+    def _take_from(self, queue: deque[Active]) -> tuple[Active, bool]:
+        """The next one, and whether it is time to claim more. Called with the lock held."""
+        active = queue.popleft()
+        if active.claimed_at is not None:
+            self._claim_ahead.waited(time.monotonic() - active.claimed_at)
+            active.claimed_at = None  # it may come again, given back by `_begin`
+        before = self._waiting_bytes
+        self._waiting_bytes -= active.upload.size
+        waiting = len(self._waiting) + len(self._small)
+        has_few = waiting <= _FEW_WAITING and waiting % 64 == 0
+        return active, has_few or self._waiting_bytes <= self._claim_ahead.bytes_ahead // 2 < before
+
+    def _forget(self, active: Active) -> None:
+        with self._idle:
+            # The same runner may already have claimed it again.
+            if self._active.get(active.upload.id) is active:
+                del self._active[active.upload.id]
+            is_time = not self._waiting and not self._small
+            self._idle.notify_all()
+        if is_time:
+            self._wants_more()

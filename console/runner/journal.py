@@ -1,0 +1,207 @@
+"""The `Journal` of a transfer, kept in its document.
+
+Owns which of a transfer's tellings are counters (`records.progress`) and which are transitions that must be written
+before it goes on.
+
+How a runner stops one transfer: the `Control` that it hands to it.
+
+Owns the reasons and the waking of a thread that waits. Not here: what becomes of the document then (`settling`).
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotYetWritten
+from contextlib import suppress
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any, Final
+
+from bson import Int64
+
+from console.models import Multipart, Upload, stored_ns
+from console.records.progress import Progress
+from console.records.seals import Seals
+from console.records.transitions import NOW, Fields, completed, failure, literal, multipart_closed, multipart_opened
+from console.records.writer import RecordWriter
+from console.s3.transfer_errors import Stopped
+
+if TYPE_CHECKING:
+    from console.s3.engines.source import FileState
+    from console.transfer.job import Confirmation
+
+
+class StopReason(Enum):
+    """Why a transfer must stop. A later reason does not replace one that weighs more (LOST, then LEAVING)."""
+
+    REQUESTED = auto()
+    LEAVING = auto()
+    LOST = auto()
+
+
+class StopOrdered(Stopped):
+    """Raised in the transfer's threads once it must stop."""
+
+    def __init__(self, reason: StopReason) -> None:
+        super().__init__(reason.name.lower())
+        self.reason = reason
+
+
+class TransferControl:
+    """A `Control` that anybody may stop, once. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._stopped = threading.Event()
+        self._lock = threading.Lock()
+        self._reason: StopReason | None = None
+
+    @property
+    def reason(self) -> StopReason | None:
+        """Why it must stop, or None."""
+        return self._reason
+
+    def stop(self, reason: StopReason) -> None:
+        """Let `check` and `wait` raise from now on."""
+        with self._lock:
+            if self._reason is None or reason.value > self._reason.value:
+                self._reason = reason
+        self._stopped.set()
+
+    def check(self) -> None:
+        """Raises `StopOrdered` when it must stop."""
+        if self._stopped.is_set():
+            self._raise()
+
+    def wait(self, seconds: float) -> None:
+        """Sleep; raises `StopOrdered` at once when it must stop."""
+        if self._stopped.wait(max(0.0, seconds)):
+            self._raise()
+
+    def _raise(self) -> None:
+        if self._reason is not None:
+            raise StopOrdered(self._reason)
+
+
+_LOOK_AGAIN_SECONDS: Final = 0.5
+_PATIENCE_SECONDS: Final = 10.0
+"""So long is asked whose an upload is before it is completed without an answer: MongoDB may be away for hours."""
+
+
+class RecordJournal:
+    """Keeps one upload's document up to date while it is sent. Thread-safe.
+
+    `upload` is the document as this claim left it, without what other runners write. A seal (`records.seals`) that was
+    ours is renewed with what it covers.
+    """
+
+    def __init__(
+        self,
+        upload: Upload,
+        writer: RecordWriter,
+        progress: Progress,
+        control: TransferControl,
+        seals: Seals | None = None,
+    ) -> None:
+        self._writer = writer
+        self._progress = progress
+        self._control = control
+        self._seals = seals or Seals.of_this_user()
+        self.is_own = self._seals.is_own_request(upload)
+        self.upload = upload
+
+    def multipart_opened(self, multipart: Multipart) -> None:
+        """In the document before the first part is sent, so that a crash leaves nothing unknown in the bucket."""
+        sealed = self._seals.multipart(self.upload, multipart)
+        self.upload = self.upload.model_copy(update={"multipart": sealed})
+        self._write_durably(multipart_opened(sealed))
+
+    def multipart_closed(self) -> None:
+        """The parts are gone."""
+        self.upload = self.upload.model_copy(update={"multipart": None})
+        self._progress.confirmed(0)
+        self._write_durably(multipart_closed())
+
+    def completing(self) -> None:
+        """Where the lease has run out (MongoDB was away, the process stopped) another runner may be about to complete
+        the same multipart upload. Not every server bears two at once: `rclone serve s3` can lose the object."""
+        self._make_sure_ours(_PATIENCE_SECONDS)
+
+    def aborting(self) -> None:
+        """For the same reason. But what is dropped may be what another runner goes on with: no answer is no leave."""
+        self._make_sure_ours(math.inf)
+
+    def _make_sure_ours(self, patience: float) -> None:
+        """Renew a lease that has run out. Raises `StopOrdered` where the upload is another runner's by now; returns
+        also where there was no answer within `patience` seconds."""
+        renewed = self._writer.renew_if_over(self.upload.id)
+        if renewed is None:
+            return
+        until = time.monotonic() + patience
+        while time.monotonic() < until:
+            self._control.check()
+            with suppress(NotYetWritten):
+                if not renewed.result(_LOOK_AGAIN_SECONDS):
+                    raise StopOrdered(StopReason.LOST)
+                return
+
+    def confirmed(self, total_bytes: int) -> None:
+        """Counted."""
+        self._progress.confirmed(total_bytes)
+
+    def sent(self, byte_count: int) -> None:
+        """Counted."""
+        self._progress.sent(byte_count)
+
+    def noted(self, code: str, message: str) -> None:
+        """Seen in the document, and in its events, as the last thing that went wrong."""
+        self._writer.write(self.upload.id, failure(code, message))
+
+    def file_changed(self, state: FileState) -> None:
+        """The document describes the file that is sent."""
+        self._progress.resized(state.size)
+        changed = {"size": state.size, "mtime_ns": stored_ns(state.mtime_ns), "fingerprint": state.fingerprint}
+        fields = {
+            "size": Int64(state.size),
+            "mtime_ns": Int64(stored_ns(state.mtime_ns)),
+            "fingerprint": literal(state.fingerprint),
+        }
+        self._write_durably({**fields, **self._resealed(changed), "updated_at": NOW})
+
+    def key_chosen(self, key: str) -> None:
+        """The document names the object that is made."""
+        self._write_durably({"key": literal(key), **self._resealed({"key": key}), "updated_at": NOW})
+
+    def completed(self, sent: Confirmation) -> Fields:
+        """What the document says of the object that S3 confirmed."""
+        told: dict[str, Any] = {
+            "key": sent.key,
+            "checksum": sent.checksum,
+            "etag": sent.etag,
+            "version_id": sent.version_id,
+        }
+        seal = self._seals.result(self.upload.model_copy(update=told), was_found=sent.skipped)
+        return completed(**told, result_seal=seal)
+
+    def _resealed(self, changed: Mapping[str, Any]) -> Fields:
+        self.upload = self.upload.model_copy(update=dict(changed))
+        if not self.is_own:
+            return {}
+        seal = self._seals.request(self.upload)
+        self.upload = self.upload.model_copy(update={"seal": seal})
+        return {"seal": literal(seal)}
+
+    def _write_durably(self, fields: Fields) -> None:
+        """Wait for the write, also through an outage of MongoDB, but not when the transfer must stop."""
+        outcome: Future[bool] = self._writer.write(self.upload.id, fields)
+        while True:
+            try:
+                is_ours = outcome.result(_LOOK_AGAIN_SECONDS)
+            except NotYetWritten:
+                self._control.check()
+                continue
+            if not is_ours:
+                raise StopOrdered(StopReason.LOST)
+            return

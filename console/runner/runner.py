@@ -1,0 +1,303 @@
+"""The runner: claims uploads of its host, has them sent by worker threads, and obeys what their documents request.
+
+Owns which uploads it takes, and when. It knows only documents: a person or another host reaches it through them alone.
+Not here: the life of an upload between claim and settlement (`active_uploads`), how bytes are sent (`send`), what is written
+(`records`).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import pymongo
+from bson import ObjectId
+from pymongo.errors import PyMongoError
+
+from console.models import Upload
+from console.records.connection import describe_error
+from console.records.database import Records
+from console.records.identity import RunnerIdentity
+from console.records.runners import HEARTBEAT_SECONDS, LEAVING, Limits
+from console.records.transitions import Filter
+from console.records.uploads import Gate, NewUpload
+from console.records.writer import LEASE_SECONDS, RecordWriter
+from console.runner.active import ActiveUploads, Capacity
+from console.runner.adoption import Adoption
+from console.runner.cleanup import Cleanup
+from console.runner.policy import Policy
+from console.runner.sender_port import Sender
+from console.runner.wakeups import Wakeups
+
+_MOST_HELD: Final = 1_000
+"""While it holds as many uploads nothing more is inserted for it: what waits costs memory, and a lease each."""
+_LOOK_ANYWAY_SECONDS: Final = 2.0
+_DRAIN_SECONDS: Final = 3.0
+
+_log = logging.getLogger(__name__)
+
+
+class Runner:
+    """Carries out uploads until stopped. One for a process is enough.
+
+    `kind` (console, watch, command) and `details()` are what other hosts see of it. `only` bounds it to documents
+    that match. Without a `policy` it carries out what this user's own processes asked for, and nothing else.
+    """
+
+    def __init__(
+        self,
+        records: Records,
+        sender: Sender,
+        limits: Limits,
+        *,
+        kind: str,
+        identity: RunnerIdentity | None = None,
+        only: Filter | None = None,
+        policy: Policy | None = None,
+        details: Callable[[], Mapping[str, Any]] = dict,
+        lease_seconds: float = LEASE_SECONDS,
+    ) -> None:
+        self._records = records
+        self._sender = sender
+        self._limits = limits
+        self._kind = kind
+        self._identity = identity or RunnerIdentity(deployment=records.deployment)
+        self._only = only
+        self._policy = policy or Policy(seals=records.uploads.seals)
+        self._details = details
+        self._lease_seconds = lease_seconds
+        self._writer = RecordWriter(
+            records.uploads.collection, self.name, on_lost=self._lost, lease_seconds=lease_seconds
+        )
+        self._wakeups = Wakeups(records, self.host)
+        self._leaving = threading.Event()
+        self._active_uploads = ActiveUploads(
+            records.uploads,
+            sender,
+            self._writer,
+            policy=lambda: self._policy,
+            leaving=self._leaving,
+            wants_more=self._wake_for_more,
+        )
+        self._draining = False
+        self._may_find_more = True
+        self._claim_may_be_lost = False  # it took place, but the answer did not come
+        self._insert_may_be_lost = False
+        self._becoming_held = threading.Lock()
+        self._stopping = threading.Lock()
+        self._stopped: bool | None = None
+        self._next_heartbeat = 0.0
+        self._adoption = Adoption(records.uploads, self._identity, self._is_here, lease_seconds, sender.endpoint)
+        self._cleanup = Cleanup(records, sender, self.name, self._adoption.dead, lease_seconds)
+        self._thread = threading.Thread(target=self._run, name="runner", daemon=True)
+
+    @property
+    def name(self) -> str:
+        """The runner as it stands in leases."""
+        return self._identity.name
+
+    @property
+    def host(self) -> str:
+        """The host whose files it sends."""
+        return self._identity.host
+
+    @property
+    def limits(self) -> Limits:
+        """The limits that hold now."""
+        return self._limits
+
+    @property
+    def gate(self) -> Gate:
+        """Which uploads it may carry out."""
+        return self._policy.gate
+
+    def follow(self, policy: Policy) -> None:
+        """Do what this policy allows from now on."""
+        self._policy = policy
+        self._wakeups.wake()
+
+    def start(self) -> None:
+        """Begin to claim."""
+        self._sender.set_limits(self._limits)
+        self._wakeups.start()
+        self._cleanup.start()
+        self._thread.start()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it makes sense to `insert` more already."""
+        return len(self._active_uploads) < _MOST_HELD
+
+    def insert(self, uploads: Sequence[NewUpload]) -> list[Upload]:
+        """Insert documents for new uploads. Small files that can be begun at once are held by this runner from the
+        start; the others wait to be claimed, by it or another one.
+
+        Raises:
+            PyMongoError: the server is away. Those that it has nevertheless taken are carried out.
+        """
+        is_ending = self._draining or self._leaving.is_set()
+        held: list[NewUpload] = []
+        others: list[NewUpload] = []
+        for new in uploads:
+            (held if not is_ending and self._sender.takes_new(new) else others).append(new)
+        waiting = self._records.uploads.insert(others)
+        with self._becoming_held:
+            try:
+                claimed = self._records.uploads.insert_claimed(held, self.name, lease_seconds=self._lease_seconds)
+            except PyMongoError:
+                self._insert_may_be_lost = True
+                raise
+            self._active_uploads.take(claimed, claimed=False)
+        self._wakeups.wake()
+        return [*waiting, *claimed]
+
+    def drain(self) -> None:
+        """Begin nothing more; what has begun goes on. May wait for MongoDB, for some seconds."""
+        self._draining = True
+        self._next_heartbeat = 0.0
+        self._wakeups.wake()
+        self._active_uploads.keep_begun(_DRAIN_SECONDS)
+
+    def wait_idle(self, timeout: float | None = None) -> bool:
+        """Wait until nothing is claimed or sent any more; False if that took longer."""
+        return self._active_uploads.wait_idle(timeout)
+
+    def stop(self, timeout: float = 5.0) -> bool:
+        """Pause what runs, keep what arrived, and end; True if all was written within `timeout` seconds.
+
+        What could not be written in time is adopted by the next runner of this host. A second call waits for the
+        first and gives its answer.
+        """
+        with self._stopping:
+            if self._stopped is None:
+                self._stopped = self._stop(timeout)
+            return self._stopped
+
+    def _stop(self, timeout: float) -> bool:
+        until = time.monotonic() + timeout
+        self._leaving.set()
+        self._wakeups.close()
+        self._active_uploads.leave()
+        if self._thread.is_alive():
+            self._thread.join(timeout / 2)
+        if not self.wait_idle(timeout / 4):
+            self._active_uploads.cancel()
+        # While it lives it may still be claiming.
+        settled = not self._thread.is_alive() and self.wait_idle(max(0.1, until - time.monotonic() - 0.5))
+        written = self._writer.close(max(0.2, until - time.monotonic()))
+        is_well = settled and written
+        self._cleanup.close(max(0.0, until - time.monotonic()) if is_well else 0.0)
+        if is_well:
+            try:
+                with pymongo.timeout(max(0.2, until - time.monotonic())):  # MongoDB may fall silent just now
+                    self._records.runners.leave(self.name)
+            except PyMongoError as error:
+                _log.warning("the heartbeat could not be written: %s", describe_error(error))
+            self._identity.release()
+        return is_well
+
+    def _run(self) -> None:
+        has_intent = True
+        next_look = 0.0
+        while not self._leaving.is_set():
+            try:
+                self._heartbeat()
+                if has_intent or time.monotonic() >= next_look:
+                    self._may_find_more = True
+                    self._obey()
+                    self._adoption.look(self._active_uploads.ids())
+                    has_intent, next_look = False, time.monotonic() + _LOOK_ANYWAY_SECONDS
+                self._claim()
+            except PyMongoError as error:
+                _log.info("the runner waits for MongoDB: %s", describe_error(error))
+                self._leaving.wait(0.5)
+            except Exception:  # noqa: BLE001 - a runner that ended unnoticed would obey nobody any more
+                _log.exception("the runner goes on after a fault of its own")
+                self._leaving.wait(0.5)
+            if self._wakeups.wait(_LOOK_ANYWAY_SECONDS):
+                has_intent = True  # until it was obeyed: MongoDB may be away just now
+                self._cleanup.wake()
+
+    def _heartbeat(self) -> None:
+        if time.monotonic() < self._next_heartbeat:
+            return
+        kind = LEAVING if self._draining else self._kind
+        limits = self._records.runners.heartbeat(
+            self.name, self.host, kind, self._limits, self._details(), endpoint=self._sender.endpoint
+        )
+        self._next_heartbeat = time.monotonic() + HEARTBEAT_SECONDS
+        if limits != self._limits:
+            self._limits = limits
+            self._sender.set_limits(limits)
+            self._active_uploads.limits_changed()
+
+    def _obey(self) -> None:
+        """Stop what shall pause or be cancelled, and what is no longer ours."""
+        if not len(self._active_uploads):
+            return
+        for upload_id in self._records.uploads.requested_of(self.name):
+            self._active_uploads.obey(upload_id)
+
+    def _claim(self) -> None:
+        if self._draining or self._leaving.is_set() or not self._may_find_more:
+            return
+        capacity = self._active_uploads.capacity()
+        if capacity is None:
+            return
+        if not (self._claim_may_be_lost or self._insert_may_be_lost):
+            self._claim_into(capacity, own=False)
+            return
+        with self._becoming_held:  # what is just being inserted as held is not lost
+            self._claim_into(capacity, own=True)
+            # Where there was little room, or others were older, some may be left.
+            self._claim_may_be_lost = True  # also where this look fails
+            is_left = self._records.uploads.holds_beside(self.name, self._active_uploads.ids(), self.gate)
+            self._claim_may_be_lost = self._insert_may_be_lost = is_left
+
+    def _claim_into(self, capacity: Capacity, *, own: bool) -> None:
+        """Claim, and take in hand. `own`: also what the runner may hold without knowing of it."""
+        at_work = self._active_uploads.ids()
+        gate = self.gate
+        idle, takeable = self._adoption.takeable(at_work, own=own)
+        self._claim_may_be_lost = True
+        claimed = self._records.uploads.claim(
+            self.name,
+            self.host,
+            lease_seconds=self._lease_seconds,
+            slots=capacity.slots,
+            most_bytes_ahead=capacity.bytes_ahead,
+            dead=idle,
+            only=takeable if self._only is None else {"$and": [self._only, takeable]},
+            at_work=at_work,
+            endpoint=self._sender.endpoint,
+            gate=gate,
+        )
+        if not claimed and capacity.slots and self._only is None:
+            elsewhere = self._adoption.takeable_elsewhere(at_work)[: capacity.slots]
+            claimed = self._records.uploads.claim_elsewhere(
+                self.name,
+                self.host,
+                elsewhere,
+                lease_seconds=self._lease_seconds,
+                endpoint=self._sender.endpoint,
+                gate=gate,
+            )
+        # Where no slot was free, the next one may only have been too large to wait here.
+        self._may_find_more = bool(claimed) or not capacity.slots
+        self._claim_may_be_lost = False
+        self._active_uploads.take(claimed, claimed=True)
+
+    def _is_here(self, upload: Upload) -> bool:
+        """Whether it may be carried out, and its file is seen: one that may not be read is not even looked at."""
+        return self._policy.refuses(upload) is None and self._sender.is_here(self._policy.prepared(upload))
+
+    def _wake_for_more(self) -> None:
+        if self._may_find_more:
+            self._wakeups.wake()
+
+    def _lost(self, upload_id: ObjectId, attempt: int) -> None:
+        if self._active_uploads.lose(upload_id, attempt):
+            _log.warning("upload %s is no longer ours", upload_id)

@@ -1,0 +1,66 @@
+"""What a runner asks of S3: the one port between the two, so that a runner can be tested without S3.
+
+Owns the protocol; `sender.S3Sender` is the real one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from console.models import Endpoint, Multipart, Upload
+from console.records.runners import Limits
+from console.records.uploads import NewUpload
+from console.runner.journal import RecordJournal, TransferControl
+from console.transfer.job import Confirmation
+
+
+class Sender(Protocol):
+    """Sends bytes, and drops those that nobody wants. Thread-safe."""
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The S3 service to which it does so."""
+        ...
+
+    def send(self, upload: Upload, journal: RecordJournal, control: TransferControl) -> Confirmation:
+        """Send the file. Raises `TransferError` or `Stopped`, nothing else."""
+        ...
+
+    def takes(self, upload: Upload) -> bool:
+        """Whether `begin` may be tried with it."""
+        ...
+
+    def takes_new(self, upload: NewUpload) -> bool:
+        """The same of one that has no document yet."""
+        ...
+
+    def begin(
+        self,
+        upload: Upload,
+        journal: RecordJournal,
+        control: TransferControl,
+        ended: Callable[[Confirmation | None], None],
+    ) -> Callable[[], None] | None:
+        """Begin to send a small file and return, with what cancels it; None where nothing was begun.
+
+        `ended` hears, on another thread, what S3 confirmed, or None: then `send` has to do it. Raises `Stopped`.
+        """
+        ...
+
+    def abort(self, upload: Upload, multipart: Multipart) -> bool:
+        """Drop the parts that S3 holds; False where the server cannot. Raises `TransferError` where that failed."""
+        ...
+
+    def set_limits(self, limits: Limits) -> None:
+        """Bandwidth and parallel parts from now on."""
+        ...
+
+    @property
+    def uploads_at_once(self) -> int:
+        """How many files may be sent at once now, each by a thread."""
+        ...
+
+    def is_here(self, upload: Upload) -> bool:
+        """Whether the upload's file is seen at the same path, unchanged."""
+        ...

@@ -1,0 +1,140 @@
+"""The one place that sorts what can go wrong in a transfer.
+
+    ConsoleError
+    ├── TransferError   code, message and recovery: what the document's `error` shows
+    └── Stopped         the transfer was told to stop (pause, cancel, end of the program); no error at all
+    ServiceError        an engine's own, before it is sorted
+
+Owns these classes and `classify`. What a code means is in `verdicts`.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import Final
+
+import botocore.exceptions as aws
+
+from console.errors import ConsoleError, ServerUnreachable
+from console.files.beneath import THROUGH_A_LINK
+from console.formatting import visible
+from console.s3.error_codes import OUT_OF_REACH, Recovery, explain
+
+
+class TransferError(ConsoleError):
+    """A transfer failed. `code` is S3's where S3 gave one, else one of `verdicts`."""
+
+    title = "Upload"
+
+    def __init__(self, code: str, message: str, recovery: Recovery | None = None, *, status: int | None = None) -> None:
+        explanation = explain(code, status)
+        super().__init__(message, advice=explanation.advice)
+        self.code = code
+        self.recovery = recovery or explanation.recovery
+        if code in OUT_OF_REACH:
+            self.title, self.exit_code = ServerUnreachable.title, ServerUnreachable.exit_code
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+
+class Stopped(ConsoleError):
+    """The transfer must stop now. Raised by `Control.check`; subclasses say why."""
+
+    title = "Stopped"
+
+    def __init__(self, message: str = "stopped") -> None:
+        super().__init__(message)
+
+
+class ServiceError(Exception):
+    """An error answer of S3, as an engine that is not boto3 hands it over."""
+
+    def __init__(self, code: str, message: str, status: int) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.status = status
+
+
+# From the most specific to the most general: the first that fits names the code.
+_AWS_CODES: Final[tuple[tuple[type[Exception], str], ...]] = (
+    (aws.ConnectTimeoutError, "ConnectTimeout"),
+    (aws.ReadTimeoutError, "ReadTimeout"),
+    (aws.ProxyConnectionError, "ProxyFailed"),
+    (aws.SSLError, "CertificateRefused"),
+    (aws.ConnectionClosedError, "ConnectionClosed"),
+    (aws.EndpointConnectionError, "ConnectionFailed"),
+    (aws.ResponseStreamingError, "ConnectionClosed"),
+    (aws.IncompleteReadError, "ConnectionClosed"),
+    (aws.HTTPClientError, "ConnectionFailed"),
+    (aws.ConnectionError, "ConnectionFailed"),
+    (aws.NoCredentialsError, "CredentialsMissing"),
+    (aws.PartialCredentialsError, "CredentialsMissing"),
+    (aws.ProfileNotFound, "CredentialsMissing"),
+    (aws.CredentialRetrievalError, "CredentialsUnavailable"),
+    (aws.TokenRetrievalError, "CredentialsUnavailable"),
+    (aws.SSOError, "CredentialsUnavailable"),
+    (aws.MetadataRetrievalError, "CredentialsUnavailable"),
+    (aws.InvalidRegionError, "AuthorizationHeaderMalformed"),
+    (aws.ParamValidationError, "ParameterRefused"),
+)
+
+# What `open`, `pread` and `stat` of the file say. Broken sockets never arrive here: botocore wraps them.
+_FILE_CODES: Final[dict[int, str]] = {
+    errno.ENOENT: "FileNotFound",
+    errno.ENOTDIR: "FileNotFound",
+    errno.ESTALE: "FileNotFound",
+    errno.EACCES: "PermissionDenied",
+    errno.EPERM: "PermissionDenied",
+    errno.EISDIR: "NotARegularFile",
+    errno.ENXIO: "NotARegularFile",
+    errno.ELOOP: "FileNotFound",
+    errno.ENAMETOOLONG: "FileNotFound",
+}
+
+
+def classify(exception: Exception) -> TransferError:
+    """Sort an exception that came up while talking to S3. What it does not know is raised again: it is a bug."""
+    if isinstance(exception, TransferError):
+        return exception
+    if isinstance(exception, ServiceError):
+        return TransferError(exception.code, visible(exception.message), status=exception.status)
+    if isinstance(exception, aws.ClientError):
+        return _from_answer(exception)
+    if "ResponseParserError" in {kind.__name__ for kind in type(exception).__mro__}:
+        return TransferError("UnreadableAnswer", visible(str(exception)))
+    for kind, code in _AWS_CODES:
+        if isinstance(exception, kind):
+            if code == "CertificateRefused" and "CERTIFICATE_VERIFY_FAILED" not in str(exception):
+                code = "ConnectionClosed"
+            if code == "ConnectionClosed" and _has_timed_out(exception):
+                code = "WriteTimeout"
+            return TransferError(code, visible(str(exception)))
+    if isinstance(exception, aws.BotoCoreError):
+        return TransferError("ParameterRefused", visible(str(exception)))
+    raise exception
+
+
+def classify_file_error(error: OSError, path: str) -> TransferError:
+    """Sort an error of the file itself, with the file's name in the message."""
+    code = "NotARegularFile" if error.strerror == THROUGH_A_LINK else _FILE_CODES.get(error.errno or 0, "ReadFailed")
+    return TransferError(code, f"{visible(path)}: {error.strerror or error}")
+
+
+def _has_timed_out(exception: Exception) -> bool:
+    """Whether it is closed because the server took nothing for too long: botocore says so in what it wraps."""
+    cause = getattr(exception, "kwargs", {}).get("error")
+    return any(isinstance(inner, TimeoutError) for inner in (cause, *getattr(cause, "args", ())))
+
+
+def _from_answer(error: aws.ClientError) -> TransferError:
+    answer = error.response
+    status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    details = answer.get("Error", {})
+    code = str(details.get("Code") or status or "Unknown")
+    message = details.get("Message") or str(error)
+    if code == "404" and not error.operation_name.startswith("Head"):
+        # Every 404 but one to a HEAD names what is missing (NoSuchUpload, NoSuchBucket): this answer was cut.
+        return TransferError("UnreadableAnswer", "404 without an error code")
+    return TransferError(code, visible(message), status=status)

@@ -1,0 +1,192 @@
+"""The threads that send bodies, shared by all uploads of a process.
+
+Owns the threads and the number of parts under way. Unlike those of `concurrent.futures` they are daemons: a thread
+that hangs on a dead connection holds up neither a pause nor the end of the program.
+
+How many requests with bodies are under way at once: a semaphore whose number is the controller's (`concurrency`).
+
+Owns the lock and the clock, and which errors tell the controller to do less.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotYet
+from typing import Any, Final, TypeVar
+
+from console.models import MOST_PARALLEL
+from console.s3.control import Control
+from console.s3.error_codes import asks_for_less
+from console.s3.transfer_errors import TransferError
+from console.transfer.concurrency import ConcurrencyController
+
+T = TypeVar("T")
+
+_LOOK_AGAIN_SECONDS: Final = 0.2
+"""How often a waiting thread asks its `Control` whether it should stop."""
+
+
+class Slots:
+    """At most `limit` holders at once. Lowering it takes nothing away: those over it finish first. Thread-safe."""
+
+    def __init__(self, first: int, most: int = MOST_PARALLEL, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """It begins with `first`; `most` is what memory allows, however fast more would be."""
+        self._controller = ConcurrencyController(first=first, most=most)
+        self._clock = clock
+        self._used = 0
+        self._under_way = 0
+        self._changed = threading.Condition()
+
+    @property
+    def limit(self) -> int:
+        """How many may hold one now."""
+        return self._controller.limit
+
+    def resize(self, limit: int | None) -> None:
+        """A person's number, None for what turns out best; waiting threads see it at once."""
+        with self._changed:
+            self._controller.set_limit(limit)
+            self._changed.notify_all()
+
+    def acquire(self, control: Control) -> None:
+        """Take a slot, waiting for one. Raises what `control.check()` raises; then no slot is held."""
+        with self._changed:
+            while self._used >= self._controller.limit:
+                control.check()
+                self._changed.wait(_LOOK_AGAIN_SECONDS)
+            self._used += 1
+
+    def release(self) -> None:
+        """Give a slot back."""
+        with self._changed:
+            self._used -= 1
+            self._changed.notify()
+
+    def send(self, operation: Callable[[], T], amount: int) -> T:
+        """Run one request with a body of `amount` bytes, and learn from how it went. Raises what it raises."""
+        with self._changed:
+            self._under_way += 1
+            in_flight, began_at = self._under_way, self._clock()
+        try:
+            result = operation()
+        except TransferError as error:
+            if asks_for_less(error.code):
+                self.slowed_down(began_at)
+            raise
+        else:
+            self.finished(began_at, amount, in_flight)
+            return result
+        finally:
+            with self._changed:
+                self._under_way -= 1
+
+    def finished(self, began_at: float, amount: int, in_flight: int) -> None:
+        """A request has done its work."""
+        with self._changed:
+            before = self._controller.limit
+            self._controller.finished(began_at=began_at, now=self._clock(), amount=amount, in_flight=in_flight)
+            if self._controller.limit > before:
+                self._changed.notify_all()
+
+    def slowed_down(self, began_at: float) -> None:
+        """S3 asked for fewer requests, or did not answer one in time."""
+        with self._changed:
+            self._controller.slowed_down(began_at=began_at, now=self._clock())
+
+    def ran_short(self) -> None:
+        """This machine has no descriptor, thread or memory for one more."""
+        with self._changed:
+            in_flight = max(self._used, self._under_way)
+            self._controller.ran_short(in_flight=in_flight, now=self._clock())
+
+
+_POOL_LOOK_AGAIN_SECONDS: Final = 0.1
+
+
+class WorkerPool:
+    """Threads on demand. Tasks of `submit` run as many at once as there are slots."""
+
+    def __init__(self, slots: Slots) -> None:
+        self.slots = slots
+        self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._idle = 0
+        self._threads: list[threading.Thread] = []
+        self._closed = False
+
+    def submit(self, work: Callable[[], T], control: Control) -> Future[T]:
+        """Run `work` in a thread once a slot is free, waiting for it. Raises what `control.check()` raises."""
+        self.slots.acquire(control)
+        try:
+            return self._start(work, self.slots.release)
+        except BaseException:
+            self.slots.release()
+            raise
+
+    def start(self, work: Callable[[], T]) -> Future[T]:
+        """Run `work` in a thread at once, outside the slots: the caller bounds how many there are."""
+        return self._start(work, lambda: None)
+
+    def close(self, timeout_seconds: float = 2.0) -> None:
+        """Let idle threads end; those that hang are left behind."""
+        with self._lock:
+            self._closed = True
+            threads = list(self._threads)
+        for _ in threads:
+            self._tasks.put(None)
+        until = time.monotonic() + timeout_seconds
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))
+
+    def _start(self, work: Callable[[], T], finished: Callable[[], None]) -> Future[T]:
+        future: Future[T] = Future()
+
+        def task() -> None:
+            _settle(future, work)
+            finished()
+
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the pool is closed")
+            if self._idle:
+                self._idle -= 1
+            else:
+                self._grow()
+        self._tasks.put(task)
+        return future
+
+    def _grow(self) -> None:
+        thread = threading.Thread(target=self._run, name=f"transfer-{len(self._threads)}", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _run(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            task()
+            del task  # or the thread would hold the last upload's file while it is idle
+            with self._lock:
+                self._idle += 1
+
+
+def wait_for(future: Future[T], control: Control) -> T:
+    """The result of a future. Raises its exception, or what `control.check()` raises while it is not there yet."""
+    while True:
+        try:
+            return future.result(_POOL_LOOK_AGAIN_SECONDS)
+        except NotYet:
+            if future.done():
+                raise  # a timeout of the work's own
+            control.check()
+
+
+def _settle(future: Future[Any], work: Callable[[], Any]) -> None:
+    try:
+        result = work()
+    except BaseException as error:  # noqa: BLE001 - it is for whoever waits for the future
+        future.set_exception(error)
+    else:
+        future.set_result(result)

@@ -1,0 +1,1 @@
+"""The event log and one event in detail."""

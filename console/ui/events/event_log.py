@@ -1,0 +1,265 @@
+"""The event log: every change event as it arrives, one line each, newest at the bottom.
+
+Owns the pane: following the end, holding still, filtering, searching. Not here: which lines there are (`log_rows`), how
+they look (`event_cells`), an event in full (`event_detail`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import ClassVar, Final
+
+from textual import on
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.timer import Timer
+
+from console.events.buffer import CAPACITY
+from console.events.event import ChangeEvent
+from console.events.feed_items import FeedItem
+from console.events.filter import Filter, FilterError, KeyClause, Word, parse_filter
+from console.formatting import visible
+from console.ui.events.log_rows import DROPPED, LogRows
+from console.ui.feed_pump import Throttle
+from console.ui.widgets.filter_line import FilterLine
+from console.ui.widgets.list_view import Key, RowSource, RowsView
+from console.ui.widgets.pane import Pane
+
+DRAW_SECONDS: Final = 0.3  # a multiple of the table's: see `pace`
+# So many that came between two drawings, and have no room on the screen, are told of.
+FLOOD: Final = 100
+PAUSE_SECONDS: Final = 0.005  # between two slices of a scan or a search
+
+
+class EventLog(Pane):
+    """The pane at the bottom, and the whole of the inspector."""
+
+    NAME = "Events"
+    FILTER_HINT = "op:update key:… field:status text, -not, or a match expression {…}"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("space", "hold", "Hold", tooltip="Hold the view still, or release it; events are still read."),
+        Binding(
+            "slash",
+            "filter",
+            "Filter",
+            priority=True,
+            tooltip="Show only events that match: words, op:update and more.",
+        ),
+        Binding("escape", "back", "Clear", show=False, tooltip="Clear the filter."),
+        Binding("f", "find", "Find", priority=True, tooltip="Find an event without hiding the others."),
+        Binding("n", "search(1)", "Next", show=False, tooltip="Next match, further down."),
+        Binding("N", "search(-1)", "Previous", show=False, tooltip="Previous match, further up."),
+        Binding(
+            "i", "only_document", "This document", tooltip="Show only the events of the document under the cursor."
+        ),
+        Binding("t", "clock", "Time", show=False, tooltip="Switch between time of day and cluster time."),
+        Binding("x", "clear_filter", "Clear filter", show=False, tooltip="Clear the filter."),
+    ]
+
+    @dataclass
+    class Opened(Message):
+        """One event is to be shown in full; `number` is its number in the buffer."""
+
+        number: int
+
+    def __init__(self, now: Callable[[], datetime], *, capacity: int = CAPACITY, id: str | None = None) -> None:
+        self.log_rows = LogRows(capacity)
+        super().__init__(self.log_rows, follow=True, id=id)
+        self.find_line = FilterLine("words to look for, or a filter", self._find_typed, self._find, sign="find")
+        self._now = now
+        self._throttle = Throttle(self, self.draw, DRAW_SECONDS)
+        self._seen = 0
+        self._passed = 0
+        self._searched = Filter()
+        self._several = False
+        self._search: Timer | None = None
+        self._is_scanning = False
+        # Where the person stood before the filter, and where the last drawing left the cursor: another row since then
+        # was the person's wish, and the place is forgotten.
+        self._place: int | None = None
+        self._is_placing = False
+        self._placed: Key | None = None
+
+    def make_rows(self, source: RowSource, follow: bool) -> RowsView:
+        """Events are not marked: space holds the view."""
+        return RowsView(source, follow=follow)
+
+    def compose_body(self) -> Iterator[RowsView | FilterLine]:
+        """The list over both lines."""
+        yield from super().compose_body()
+        yield self.find_line
+
+    # ---- what arrives
+
+    def add(self, items: Iterable[FeedItem]) -> None:
+        """Take in what a feed brought."""
+        self.log_rows.add(items, self._now())
+        self._throttle.mark()
+
+    def draw(self) -> None:
+        """Draw what differs."""
+        if not self.screen.is_current:
+            return
+        self._see_move()
+        if self._several != (len(self.log_rows.buffer.namespaces) > 1):
+            self._several = not self._several
+            self.rows.show(self.log_rows, cursor=self.rows.cursor_key)
+        if self._place is not None and self._is_placing:
+            self._return_to(self._place)
+        self.rows.reload()
+        self._placed = self.rows.cursor_key
+        self.update_title()
+
+    def _see_move(self) -> None:
+        if self.rows.following or self.rows.cursor_key != self._placed:
+            self._place = None
+
+    def _return_to(self, number: int) -> None:
+        """Put the cursor on that entry, or near it, as long as older ones may still come that are nearer.
+
+        Not as somebody who moves there: the last row of what was looked at so far is not the end of the log.
+        """
+        shown = self.log_rows
+        if len(shown):
+            self.rows.show(shown, cursor=shown.key(shown.nearest(number)))
+        self._is_placing = bool(shown.unseen)
+
+    def update_title(self) -> None:
+        """Say in the title how many there are, and what is not seen of them."""
+        rows, buffer = self.log_rows, self.log_rows.buffer
+        stands = rows.is_held or not self.rows.following
+        if not stands:
+            passed = rows.newer_than(self._seen) - self.rows.page_rows
+            self._passed += passed if passed >= FLOOD else 0
+            self._seen = buffer.total
+        parts = [f"{len(rows):,} of {len(buffer):,}" if rows.filter else f"{len(buffer):,}"]
+        if buffer.first:
+            parts.append(f"{buffer.first:,} older gone")
+        if self._passed:
+            parts.append(f"{self._passed:,} scrolled past")
+        if rows.unseen:
+            parts.append(f"{rows.unseen:,} to scan")
+        if rows.is_held:
+            parts.append("held")
+        if new := rows.newer_than(self._seen) if stands else 0:
+            parts.append(f"+{new:,} new")
+        self.title_line.show(self.NAME, " · ".join(parts))
+
+    @on(RowsView.FollowingChanged)
+    def _following_changed(self, message: RowsView.FollowingChanged) -> None:
+        message.stop()
+        if not message.following:
+            self._passed = 0  # whoever scrolls up looks at what scrolled past
+        self.update_title()
+
+    def action_clock(self) -> None:
+        """Show another time."""
+        self.log_rows.shows_cluster_time = not self.log_rows.shows_cluster_time
+        self.rows.show(self.log_rows, cursor=self.rows.cursor_key)
+
+    def action_hold(self) -> None:
+        """Stand still, or go on."""
+        self.log_rows.hold(not self.log_rows.is_held)
+        self.draw()
+
+    # ---- filter
+
+    def filter_changed(self, text: str) -> None:
+        """Show what passes; a line that is no filter yet leaves the last one in force and says what is wrong."""
+        try:
+            wanted = parse_filter(text)
+        except FilterError as error:
+            self.filter_line.show_error(error.message)
+            return
+        self.filter_line.show_error("")
+        self._select(wanted)
+
+    def _select(self, wanted: Filter) -> None:
+        number = self.rows.cursor_key
+        self._see_move()
+        if self._place is None and isinstance(number, int) and not self.rows.following:
+            self._place = self._placed = number
+        self._is_placing = True
+        self.log_rows.select(wanted)
+        self.draw()
+        if not self._is_scanning:
+            self._is_scanning = True
+            self._scan()
+
+    def _scan(self) -> None:
+        """Look at what came before the filter, slice by slice; one chain of slices however fast one types."""
+        self._is_scanning = bool(self.log_rows.scan())
+        if self._is_scanning:
+            self.set_timer(PAUSE_SECONDS, self._scan)
+        self._throttle.mark()
+
+    def action_clear_filter(self) -> None:
+        """Show everything."""
+        self.filter_line.clear()
+
+    def action_only_document(self) -> None:
+        """Stack a clause for the document under the cursor on the filter."""
+        event = self._event_of(self.rows.cursor_key)
+        text = next(iter(KeyClause((Word(""),)).texts(event)), "") if event is not None else ""
+        if text:
+            clause = KeyClause((Word(text, in_quotes=True),))
+            self.filter_line.show((self.log_rows.filter + Filter((clause,))).text)
+
+    def _event_of(self, number: Key | None) -> ChangeEvent | None:
+        """The event of that number; None for a notice, and (which is said) for what the log has let go of."""
+        if not isinstance(number, int):
+            return None
+        if number not in self.log_rows.buffer:
+            self.notify(DROPPED, title="Event", severity="warning", markup=False)
+            return None
+        entry = self.log_rows.entry(number)
+        return entry if isinstance(entry, ChangeEvent) else None
+
+    # ---- search
+
+    def action_find(self) -> None:
+        """Type what to look for."""
+        self.find_line.open()
+
+    def _find_typed(self, text: str) -> None:
+        try:
+            self._searched = parse_filter(text)
+        except FilterError as error:
+            self.find_line.show_error(error.message)
+        else:
+            self.find_line.show_error("")
+
+    def _find(self) -> None:
+        self.focus_list()
+        if self.find_line.text:
+            # The newest is at the bottom: the first one found is the last that happened.
+            self.action_search(-1)
+
+    def action_search(self, steps: int) -> None:
+        """Go to the next event found, down or up."""
+        number = self.rows.cursor_key
+        if self._search is not None:
+            self._search.stop()  # it was on its way to an event that is not wanted any more
+        if self._searched and isinstance(number, int):
+            self._look(number, steps < 0)
+
+    def _look(self, start: int, backwards: bool) -> None:
+        found = self.log_rows.search(self._searched, start, backwards=backwards)
+        place = self.log_rows.index_of(found.number) if found.number is not None else None
+        if place is not None:
+            self.rows.move_to(place)
+        elif found.resume is not None:
+            resume = found.resume
+            self._search = self.set_timer(PAUSE_SECONDS, lambda: self._look(resume, backwards))
+        else:
+            where = "above" if backwards else "below"
+            self.notify(f"nothing {where}: {visible(self._searched.text)}", title="Find", markup=False)
+
+    @on(RowsView.Activated)
+    def _activated(self, message: RowsView.Activated) -> None:
+        message.stop()
+        # Of the row that was seen when the key was pressed; the cursor may stand on another one by now.
+        if self._event_of(message.key) is not None and isinstance(message.key, int):
+            self.post_message(self.Opened(message.key))

@@ -1,0 +1,325 @@
+"""What becomes of a wish: the question before it where one is due, the call to the backend, the words after it.
+
+Owns the conversation. Not here: keys (the panes), threads (`blocking`), what the servers do (`backend`).
+
+What a person can ask of uploads, and the words that answer.
+
+Owns the list of intents and how each is put to the backend. No widget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from bson import ObjectId
+from textual.screen import Screen
+
+from console.errors import ConsoleError
+from console.formatting import byte_size, count, count_at_once, duration, visible
+from console.models import Requested, Upload, UploadStatus
+from console.ui.backend import Added, Backend, Orphan, Refusal, Verification
+from console.ui.background import run_in_background, title_and_text
+from console.ui.uploads.upload_detail import LinkScreen
+from console.ui.uploads.uploads_window import UploadRows
+from console.ui.widgets.dialogs import Choice, ChoiceDialog, FormDialog, lifetime_fields, limit_fields, read_limits
+
+if TYPE_CHECKING:
+    from console.records.requests import Outcome
+    from console.records.runners import Limits
+
+
+class UploadAction(StrEnum):
+    """Asked of one or many uploads at once."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    CANCEL = "cancel"
+    RETRY = "retry"
+    DELETE = "delete"
+    SOONER = "sooner"
+    LATER = "later"
+    VERIFY = "verify"
+    LINK = "link"
+
+
+def carry_out(backend: Backend, intent: UploadAction, ids: Sequence[ObjectId]) -> Outcome:
+    """Put an intent on many uploads to the backend; blocks. VERIFY and LINK are about one and have their own calls."""
+    match intent:
+        case UploadAction.PAUSE:
+            return backend.request(ids, Requested.PAUSE)
+        case UploadAction.RESUME:
+            return backend.request(ids, Requested.RUN)
+        case UploadAction.CANCEL:
+            return backend.request(ids, Requested.CANCEL)
+        case UploadAction.RETRY:
+            return backend.retry(ids)
+        case UploadAction.DELETE:
+            return backend.delete(ids)
+        case UploadAction.SOONER:
+            return backend.set_priority(ids, 1)
+        case UploadAction.LATER:
+            return backend.set_priority(ids, -1)
+        case UploadAction.VERIFY | UploadAction.LINK:
+            raise ValueError(f"{intent} is asked of one upload")
+
+
+def deletion_message(outcome: Outcome) -> str:
+    """How many are gone, and why of some only the record is."""
+    title_and_text = count(outcome.changed, "upload")
+    if outcome.kept:
+        title_and_text += f"\nof {len(outcome.kept):,} only the record: {visible(next(iter(outcome.kept.values())))}"
+    return title_and_text
+
+
+def refusal_message(outcome: Outcome, name: Callable[[ObjectId], str], most: int = 5) -> str:
+    """One line for each different reason why an intent did not take, with the name of the upload or how many."""
+    reasons: dict[str, list[ObjectId]] = {}
+    for upload_id, reason in outcome.refused.items():
+        reasons.setdefault(reason, []).append(upload_id)
+    lines = [
+        f"{name(ids[0]) if len(ids) == 1 else count(len(ids), 'upload')}: {visible(reason)}"
+        for reason, ids in list(reasons.items())[:most]
+    ]
+    return "\n".join(lines)
+
+
+def verify_all(backend: Backend, ids: Sequence[ObjectId]) -> list[Verification]:
+    """Compare one after the other: each reads a whole file."""
+    verifications: list[Verification] = []
+    for upload_id in ids:
+        try:
+            verifications.append(backend.verify(upload_id))
+        except ConsoleError as error:
+            # Without the advice, which is that for an upload that failed: the object is there.
+            verifications.append(Verification(None, f"cannot be compared: {error.message}"))
+    return verifications
+
+
+def worst(verifications: Sequence[Verification]) -> bool | None:
+    """Of all: whether one differs, else whether one is not known."""
+    found = {verification.matches for verification in verifications}
+    return next((matches for matches in (False, None) if matches in found), True)
+
+
+def verification_message(names: Sequence[str], verifications: Sequence[Verification], most: int = 5) -> str:
+    """How many are the same, and a line for each of the others, up to `most`."""
+    others = [
+        f"{name}: {visible(verification.message)}"
+        for name, verification in sorted(
+            zip(names, verifications, strict=True), key=lambda each: each[1].matches is None
+        )
+        if verification.matches is not True
+    ]
+    lines = [f"{len(names) - len(others):,} of {count(len(names), 'object')} the same", *others[:most]]
+    if len(others) > most:
+        lines.append(f"and {len(others) - most:,} more")
+    return "\n".join(lines)
+
+
+SHOWN_REFUSALS: Final = 6
+NOTICE_SECONDS: Final = 8.0
+_VERIFIED: Final = {True: ("Same", "information"), False: ("Differs", "error"), None: ("Unknown", "warning")}
+_SLOW_SECONDS: Final = 2.0
+_OVER: Final = (UploadStatus.COMPLETED, UploadStatus.CANCELLED)
+_KEEPS_PARTS: Final = (UploadStatus.UPLOADING, UploadStatus.PAUSED, UploadStatus.FAILED)
+
+
+class Requests:
+    """Carries out what the panes ask for, on behalf of one screen."""
+
+    def __init__(self, screen: Screen[Any], backend: Backend, uploads: UploadRows) -> None:
+        self._screen = screen
+        self._backend = backend
+        self._uploads = uploads
+
+    # ---- new uploads
+
+    def upload(self, paths: Sequence[str]) -> None:
+        """Upload files and folders, and say what was refused."""
+        run_in_background(self._screen.app, partial(self._backend.add_uploads, tuple(paths)), self._added)
+
+    def _added(self, added: Added) -> None:
+        title_and_text = f"{count(added.uploads, 'upload')} waiting, {byte_size(added.total_bytes)}"
+        if added.refusals:
+            self._say(f"{title_and_text}\n{refusal_lines(added.refusals)}", "Some refused", severity="warning")
+        else:
+            self._say(title_and_text, "Added")
+
+    # ---- intents on uploads that are there
+
+    def intend(self, intent: UploadAction, ids: tuple[ObjectId, ...]) -> None:
+        """Carry out an intent; what takes something away asks first."""
+        if intent is UploadAction.DELETE:
+            self._ask_delete(ids)
+        elif intent is UploadAction.CANCEL and (len(ids) > 1 or self._arrived(ids[0])):
+            self._ask_cancel(ids)
+        elif intent is UploadAction.LINK:
+            self._ask_link(ids[0])
+        elif intent is UploadAction.VERIFY:
+            self._verify(ids)
+        else:
+            self._carry_out(intent, ids)
+
+    def _arrived(self, upload_id: ObjectId) -> int:
+        """How many bytes cancelling that upload would throw away."""
+        row = self._uploads.row(upload_id)
+        return row.current if isinstance(row, Upload) and row.status in _KEEPS_PARTS else 0
+
+    def _ask_cancel(self, ids: tuple[ObjectId, ...]) -> None:
+        if len(ids) > 1:
+            rows = [self._uploads.row(upload_id) for upload_id in ids]
+            over = sum(isinstance(row, Upload) and row.status in _OVER for row in rows)
+            others = f" {over:,} more are over and stay as they are." if over else ""
+            text = f"What arrived is removed from S3.{others}"
+            yes = "Cancel it" if len(ids) - over == 1 else "Cancel them"
+            self._sure(f"Cancel {count(len(ids) - over, 'upload')}?", text, yes, UploadAction.CANCEL, ids)
+        else:
+            text = f"{byte_size(self._arrived(ids[0]))} arrived; they are removed from S3."
+            self._sure(f"Cancel {self._name(ids[0])}?", text, "Cancel it", UploadAction.CANCEL, ids)
+
+    def _name(self, upload_id: ObjectId) -> str:
+        row = self._uploads.row(upload_id)
+        return visible(row.filename) if isinstance(row, Upload) else str(upload_id)
+
+    def _ask_delete(self, ids: tuple[ObjectId, ...]) -> None:
+        row = self._uploads.row(ids[0])
+        if len(ids) == 1 and isinstance(row, Upload):
+            is_there = row.status is UploadStatus.COMPLETED
+            what = f"{visible(row.destination)}\nand the record" if is_there else "What arrived of it, and the record"
+            text = f"{what} of the upload. The file on {visible(row.host)} stays."
+            self._sure(f"Delete {visible(row.filename)}?", text, "Delete it", UploadAction.DELETE, ids)
+        else:
+            text = "Their objects in S3 and their records. The files stay."
+            held, total = self._uploads.held, self._uploads.total
+            # Whoever marked all rows marked those that are loaded.
+            many = f"{len(ids):,} of {total:,} uploads" if held < total else count(len(ids), "upload")
+            self._sure(f"Delete {many}?", text, "Delete them", UploadAction.DELETE, ids)
+
+    def _sure(self, title: str, text: str, yes: str, intent: UploadAction, ids: tuple[ObjectId, ...]) -> None:
+        def answered(sure: bool | None) -> None:
+            if sure:
+                self._carry_out(intent, ids)
+
+        choices = (Choice("n", "No", False), Choice("y", yes, True))
+        self._screen.app.push_screen(ChoiceDialog(title, text, choices), answered)
+
+    def _carry_out(self, intent: UploadAction, ids: tuple[ObjectId, ...]) -> None:
+        which = self._name(ids[0]) if len(ids) == 1 else count(len(ids), "upload")
+        waiting = self._screen.set_timer(
+            _SLOW_SECONDS, lambda: self._say(f"{which}: waiting for MongoDB", str(intent).capitalize())
+        )
+
+        def done(outcome: Outcome) -> None:
+            waiting.stop()
+            self._carried_out(intent, outcome)
+
+        def failed(error: Exception) -> None:
+            waiting.stop()
+            title, text = title_and_text(error)
+            self._say(f"{which}\n{title}: {text}", f"{str(intent).capitalize()}: not done", severity="error")
+
+        run_in_background(self._screen.app, partial(carry_out, self._backend, intent, ids), done, failed)
+
+    def _carried_out(self, intent: UploadAction, outcome: Outcome) -> None:
+        """What obeys is seen in the table at once; only what does not needs words."""
+        gone = deletion_message(outcome) if intent is UploadAction.DELETE and outcome.changed else ""
+        if outcome.refused:
+            text = "\n".join(filter(None, (refusal_message(outcome, self._name), gone and f"deleted: {gone}")))
+            all_of_them = outcome.changed + len(outcome.refused)
+            done = f": {outcome.changed:,} of {all_of_them:,}" if outcome.changed else " refused"
+            self._say(text, f"{str(intent).capitalize()}{done}", severity="warning")
+        elif gone:
+            self._say(gone, "Deleted")
+
+    # ---- about one upload
+
+    def _ask_link(self, upload_id: ObjectId) -> None:
+        row = self._uploads.row(upload_id)
+        if not isinstance(row, Upload):
+            return
+
+        def answered(values: Mapping[str, Any] | None) -> None:
+            if values is not None:
+                seconds = int(values["seconds"])
+                call = partial(self._backend.link, upload_id, seconds)
+                run_in_background(self._screen.app, call, lambda link: self._show_link(row, link, seconds))
+
+        self._screen.app.push_screen(FormDialog(f"Link to {visible(row.filename)}", lifetime_fields()), answered)
+
+    def _show_link(self, row: Upload, link: str, seconds: int) -> None:
+        self._screen.app.push_screen(LinkScreen(visible(row.filename), link, duration(seconds)))
+
+    def _verify(self, ids: Sequence[ObjectId]) -> None:
+        names = [self._name(upload_id) for upload_id in ids]
+        run_in_background(self._screen.app, partial(verify_all, self._backend, ids), partial(self._verified, names))
+        self._say(
+            f"comparing {count(len(ids), 'object')} with {'its file' if len(ids) == 1 else 'their files'}", "Verify"
+        )
+
+    def _verified(self, names: Sequence[str], verifications: Sequence[Verification]) -> None:
+        title, severity = _VERIFIED[worst(verifications)]
+        if len(names) == 1:
+            title_and_text = f"{names[0]}\n{visible(verifications[0].message)}"
+        else:
+            title_and_text = verification_message(names, verifications)
+        self._say(title_and_text, title, severity=severity)
+
+    # ---- limits and orphans
+
+    def change_limits(self) -> None:
+        """Show the limits, and change them."""
+        run_in_background(self._screen.app, self._backend.limits, self._ask_limits)
+
+    def _ask_limits(self, limits: Limits) -> None:
+        def answered(values: Mapping[str, Any] | None) -> None:
+            if values is not None:
+                limits = read_limits(values)
+                run_in_background(
+                    self._screen.app, partial(self._backend.set_limits, limits), lambda _: self._limits_set(limits)
+                )
+
+        self._screen.app.push_screen(FormDialog("Limits", limit_fields(limits)), answered)
+
+    def _limits_set(self, limits: Limits) -> None:
+        rate = f"{byte_size(limits.bandwidth)}/s" if limits.bandwidth else "no bandwidth limit"
+        self._say(
+            f"{rate}, {count_at_once(limits.uploads, 'upload')}, {count_at_once(limits.parts, 'part')} at once",
+            "Limits",
+        )
+
+    def sweep(self) -> None:
+        """Look for multipart uploads that no record owns, and abort them if the person says so."""
+        run_in_background(self._screen.app, self._backend.orphans, self._ask_sweep)
+
+    def _ask_sweep(self, orphans: list[Orphan]) -> None:
+        if not orphans:
+            self._say("no multipart upload without a record", "Sweep")
+            return
+
+        def answered(sure: bool | None) -> None:
+            if sure:
+                run_in_background(self._screen.app, partial(self._backend.abort_orphans, orphans), self._swept)
+
+        known = [orphan.stored_bytes for orphan in orphans if orphan.stored_bytes is not None]
+        lines = [f"{orphan.initiated_at:%Y-%m-%d %H:%M} {visible(orphan.key)}" for orphan in orphans]
+        size = f", {byte_size(sum(known))} kept by S3" if known else ""
+        text = f"{count(len(orphans), 'multipart upload')} that no record owns{size}:\n" + "\n".join(lines)
+        choices = (Choice("n", "Leave them", False), Choice("y", "Abort them", True))
+        self._screen.app.push_screen(ChoiceDialog("Sweep", text, choices), answered)
+
+    def _swept(self, number: int) -> None:
+        self._say(count(number, "multipart upload"), "Aborted")
+
+    def _say(self, title_and_text: str, title: str, severity: Any = "information") -> None:
+        self._screen.app.notify(title_and_text, title=title, severity=severity, timeout=NOTICE_SECONDS, markup=False)
+
+
+def refusal_lines(refusals: Sequence[Refusal]) -> str:
+    """The first refusals, a line each, and how many more there are."""
+    lines = [f"{visible(refusal.path)}: {visible(refusal.reason)}" for refusal in refusals[:SHOWN_REFUSALS]]
+    if len(refusals) > SHOWN_REFUSALS:
+        lines.append(f"and {len(refusals) - SHOWN_REFUSALS:,} more")
+    return "\n".join(lines)

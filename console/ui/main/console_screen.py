@@ -1,0 +1,352 @@
+"""The main screen: status on top, files and uploads side by side, the event log below, keys at the bottom.
+
+Owns the layout, and the hand-over of what the feed brings to the panes. Not here: what a pane draws, what becomes of a
+wish (`requests`), how it reaches the servers (`backend`).
+
+Leaving the console while uploads run.
+
+Owns the question and its answers. Not here: stopping the runner, the command that opened the console does that with
+what `UploadConsole.run()` returned.
+
+Whether a pane has room beside the others, or gets the whole screen because the terminal is small.
+
+Owns the limits, and reckons with the sizes that app.tcss gives to panes. Pure: asking the laid-out pane instead would
+show it too small first. Not here: zooming (`console_screen`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from enum import Enum
+from functools import partial
+from typing import ClassVar, Final
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.dom import DOMNode
+from textual.geometry import Size, clamp
+from textual.widgets import Input
+
+from console.events.buffer import CAPACITY
+from console.events.feed_items import FeedState, Snapshot
+from console.events.text import json_text
+from console.formatting import count
+from console.models import Upload
+from console.ui.backend import Backend, ImageSource, Leave, Link
+from console.ui.background import notify_error, run_in_background
+from console.ui.events.event_detail import show_event
+from console.ui.events.event_log import EventLog
+from console.ui.feed_pump import FeedArrived, FeedPump, Throttle
+from console.ui.main.actions import Requests
+from console.ui.main.file_browser import FileBrowser
+from console.ui.main.polling import Polling, changes_status
+from console.ui.main.status_bar import StatusBar
+from console.ui.main.watches_screen import WatchesScreen
+from console.ui.uploads.upload_cells import is_stalled
+from console.ui.uploads.upload_detail import record_lines
+from console.ui.uploads.uploads_pane import UploadsPane
+from console.ui.uploads.uploads_window import UploadRows
+from console.ui.widgets.dialogs import Choice, ChoiceDialog
+from console.ui.widgets.full_screen import FullScreen
+from console.ui.widgets.keys import KeyBar
+from console.ui.widgets.list_view import Key, RowsView
+from console.ui.widgets.pane import Pane
+from console.ui.widgets.text_screen import TextScreen
+
+
+class LeaveAnswer(Enum):
+    """What to do with the uploads that run."""
+
+    STAY = "stay"
+    PAUSE = "pause"
+    FINISH = "finish"
+    CANCEL = "cancel"
+
+
+def running_here(uploading: Iterable[Upload], runner: str) -> list[Upload]:
+    """The uploads that this process is sending."""
+    return [upload for upload in uploading if upload.lease is not None and runner and upload.lease.runner == runner]
+
+
+def question(number: int) -> ChoiceDialog[LeaveAnswer]:
+    """Asks what to do with so many uploads."""
+    verb, them, go_on = ("runs", "it", "it continues") if number == 1 else ("run", "them", "they continue")
+    choices = (
+        Choice("s", "Stay here", LeaveAnswer.STAY),
+        Choice("p", f"Pause {them} and leave: {go_on} later", LeaveAnswer.PAUSE),
+        Choice("f", f"Finish {them} first, then leave", LeaveAnswer.FINISH),
+        Choice("c", f"Cancel {them} and leave: what arrived is removed from S3", LeaveAnswer.CANCEL),
+    )
+    return ChoiceDialog("Leave?", f"{count(number, 'upload')} still {verb} in this console.", choices)
+
+
+LEAST_ROWS: Final = 3
+LEAST_WIDTH: Final = 20
+# The header and the line of keys; title, headings and lower edge of a pane.
+_OTHER_LINES: Final = 3
+_FRAME_LINES: Final = 3
+
+
+def has_room(name: str, terminal: Size) -> bool:
+    """Whether the pane of that name, with the focus, shows enough to act on while the others are shown too."""
+    files = clamp(terminal.width * 32 // 100, 29, 70)
+    width = {"files": files, "uploads": terminal.width - files}.get(name, terminal.width)
+    lines = terminal.height - _OTHER_LINES
+    log = max(6, terminal.height * 30 // 100)
+    rows = (min(log, lines) if name == "events" else lines - log) - _FRAME_LINES
+    return width >= LEAST_WIDTH and rows >= LEAST_ROWS
+
+
+DRAW_SECONDS: Final = 0.1
+TICK_SECONDS: Final = 1.0
+
+
+class ConsoleScreen(FullScreen):
+    """Three panes on one backend."""
+
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012 - Textual declares it so
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab", "next_pane(1)", "Next pane", show=False, priority=True, tooltip="Go to the next pane."),
+        Binding(
+            "shift+tab", "next_pane(-1)", "Previous pane", show=False, priority=True, tooltip="Go to the previous pane."
+        ),
+        Binding("1", "pane('files')", "Files", show=False, priority=True, tooltip="Go to the files."),
+        Binding("2", "pane('uploads')", "Uploads", show=False, priority=True, tooltip="Go to the uploads."),
+        Binding("3", "pane('events')", "Events", show=False, priority=True, tooltip="Go to the events."),
+        Binding("z", "zoom", "Zoom", tooltip="Give the pane the whole screen, or restore the layout."),
+        Binding("b", "limits", "Limits", show=False, tooltip="Limit bandwidth, parallel uploads and parallel parts."),
+        Binding("o", "sweep", "Sweep", show=False, tooltip="Find multipart uploads in the bucket that no record owns."),
+        Binding("w", "watches", "Watches", show=False, tooltip="Show the watched folders of every host."),
+        Binding("question_mark", "app.keys", "Keys", key_display="?", tooltip="Show all keys."),
+        Binding("q", "leave", "Leave", tooltip="Leave the console; asks first while uploads run here."),
+    ]
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        directory: str,
+        host: str,
+        now: Callable[[], datetime],
+        show_hidden: bool = False,
+        event_capacity: int = CAPACITY,
+    ) -> None:
+        super().__init__()
+        self.backend = backend
+        self.now = now
+        self._heard_at = now()
+        self.uploads = UploadRows()
+        self.status = StatusBar(host, id="status")
+        self.files = FileBrowser(directory, show_hidden=show_hidden, id="files")
+        self.table = UploadsPane(self.uploads, self._known_at, id="uploads")
+        self.log_pane = EventLog(now, capacity=event_capacity, id="events")
+        self._keys = KeyBar()
+        self.requests = Requests(self, backend, self.uploads)
+        self._pump = FeedPump(backend, self, self._feed_failed)
+        self._throttle = Throttle(self, self._draw, DRAW_SECONDS)
+        self._polling = Polling(self, backend, self.status, self.uploads, self._throttle.mark)
+        self._is_zoomed = False
+        self._alone: Pane | None = None
+        self._finishing = False
+
+    def compose(self) -> ComposeResult:
+        """From top to bottom."""
+        yield self.status
+        with Horizontal(id="upper"):
+            yield self.files
+            yield self.table
+        yield self.log_pane
+        yield self._keys
+
+    def on_mount(self) -> None:
+        """Begin to read the feed, and to ask the servers how they are."""
+        self.files.focus_list()
+        self._pump.start()
+        self.set_interval(TICK_SECONDS, self._throttle.mark)
+        self._polling.ask_health()
+
+    def on_unmount(self) -> None:
+        """End the feed."""
+        self._pump.stop()
+
+    # ---- what the feed brings
+
+    @on(FeedArrived)
+    def _arrived(self, event: FeedArrived) -> None:
+        event.stop()
+        self.uploads.apply_all(event.items)
+        for item in event.items:
+            if isinstance(item, FeedState):
+                self._polling.feed_changed(item)
+            elif isinstance(item, Snapshot) or changes_status(item):
+                self.table.source.arrived = True
+                self._polling.count_soon()
+        self.log_pane.add(event.items)
+        event.applied()
+        self._throttle.mark()
+
+    def _known_at(self) -> datetime:
+        """Of when the table tells: while MongoDB is away leases run out whose runners are at work."""
+        if self.status.mongodb.link is Link.CONNECTED:
+            self._heard_at = self.now()
+        return self._heard_at
+
+    def _feed_failed(self, error: Exception) -> None:
+        notify_error(self.app, error)
+
+    def _draw(self) -> None:
+        """Everything that shows uploads. Skipped while another screen is on top; it is made good on return."""
+        self._polling.see_link()
+        if self._finishing:
+            self._finish_if_done()
+        if not self.is_current:
+            return
+        now = self._known_at()
+        self.uploads.counted = sum(self.status.counts.values())
+        self.table.changed()
+        self.status.rate = sum(row.rate for row in self.uploads.uploading() if not is_stalled(row, now))
+        self.status.redraw()
+        self._polling.ask_page(self.table.rows.cursor)
+
+    def on_screen_resume(self, event: events.ScreenResume) -> None:
+        """Draw what happened meanwhile."""
+        self._throttle.mark()
+        self.log_pane.draw()
+
+    # ---- what the panes ask for
+
+    @on(UploadsPane.FilterChanged)
+    def _filter_changed(self, event: UploadsPane.FilterChanged) -> None:
+        self._polling.ask_matches()
+
+    @on(FileBrowser.UploadAsked)
+    def _upload_asked(self, event: FileBrowser.UploadAsked) -> None:
+        self.requests.upload(event.paths)
+
+    @on(UploadsPane.Intended)
+    def _intended(self, event: UploadsPane.Intended) -> None:
+        self.requests.intend(event.intent, event.ids)
+
+    @on(UploadsPane.Opened)
+    def _upload_opened(self, event: UploadsPane.Opened) -> None:
+        self.app.push_screen(TextScreen("Upload", partial(self._record, event.key), partial(self._json, event.key)))
+
+    def _record(self, key: Key) -> list[tuple[str, str]]:
+        row = self.uploads.row(key)
+        return list(record_lines(row, self._known_at())) if row is not None else [("", "deleted")]
+
+    def _json(self, key: Key) -> str:
+        return json_text(self.uploads.document(key), relaxed=True)
+
+    @on(EventLog.Opened)
+    def _event_opened(self, event: EventLog.Opened) -> None:
+        images = self.backend if isinstance(self.backend, ImageSource) else None
+        show_event(self, event.number, self.log_pane.log_rows.buffer, self.now, images)
+
+    # ---- keys
+
+    @on(RowsView.CursorMoved)
+    def _cursor_moved(self, event: RowsView.CursorMoved) -> None:
+        event.stop()
+        if event.rows is self.files.rows:
+            self._keys.redraw()  # enter goes into a folder and marks a file
+
+    @property
+    def focused_pane(self) -> Pane | None:
+        """The pane with the focus."""
+        node: DOMNode | None = self.focused
+        while node is not None and not isinstance(node, Pane):
+            node = node.parent
+        return node
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Numbers are typed into an input, and go to a pane everywhere else; at once, for the keys that follow."""
+        return action != "pane" or not isinstance(self.focused, Input)
+
+    def action_pane(self, name: str) -> None:
+        """Go to a pane; a zoomed one gives way to it."""
+        pane = self.query_one(f"#{name}", Pane)
+        self._arrange(pane)
+        pane.focus_list()
+
+    def action_next_pane(self, steps: int) -> None:
+        """Go to the next pane, or the one before."""
+        panes = list(self.query(Pane))
+        place = panes.index(self.focused_pane) if self.focused_pane is not None else 0
+        self.action_pane(str(panes[(place + steps) % len(panes)].id))
+
+    def action_zoom(self) -> None:
+        """Give the pane the whole screen, or put it back."""
+        self._is_zoomed = not self._is_zoomed
+        self._arrange(self.focused_pane)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """There may be room for one pane only, or for all again."""
+        self._arrange(self.focused_pane)
+
+    def on_descendant_focus(self) -> None:
+        """Another pane may have too little room."""
+        self._arrange(self.focused_pane)
+
+    def _arrange(self, focused: Pane | None) -> None:
+        """Show all panes, or the one with the focus alone: keys act on its rows, and so these have to be seen."""
+        if focused is None:
+            return
+        alone = focused if self._is_zoomed or not has_room(str(focused.id), self.app.size) else None
+        if alone is self._alone:
+            return
+        self._alone = alone
+        for pane in self.query(Pane):
+            pane.display = alone is None or pane is alone
+            pane.set_class(pane is alone, "-zoomed")
+        self.query_one("#upper").display = alone is not self.log_pane
+
+    def action_limits(self) -> None:
+        """Change the limits."""
+        self.requests.change_limits()
+
+    def action_watches(self) -> None:
+        """Show the watched folders."""
+        self.app.push_screen(WatchesScreen(self.backend, self.now))
+
+    def action_sweep(self) -> None:
+        """Find multipart uploads that no record owns."""
+        self.requests.sweep()
+
+    def key_sections(self) -> list[tuple[str, DOMNode]]:
+        """What the list of keys tells about, the focused pane first."""
+        panes = sorted(self.query(Pane), key=lambda pane: pane is not self.focused_pane)
+        sections: list[tuple[str, DOMNode]] = [(pane.NAME, pane) for pane in panes]
+        return [*sections, ("In every list", self.files.rows), ("Everywhere", self)]
+
+    # ---- leaving
+
+    def action_leave(self) -> None:
+        """Leave; ask first while uploads run here."""
+        running = running_here(self.uploads.uploading(), self.backend.runner)
+        if running:
+            self.app.push_screen(question(len(running)), self._leave_answered)
+        else:
+            self.app.exit(Leave.NOW)
+
+    def _leave_answered(self, answer: LeaveAnswer | None) -> None:
+        match answer:
+            case LeaveAnswer.PAUSE:
+                self.app.exit(Leave.PAUSE)
+            case LeaveAnswer.CANCEL:
+                self.app.exit(Leave.CANCEL)
+            case LeaveAnswer.FINISH:
+                self._finishing = True
+                run_in_background(self.app, self.backend.drain)
+                self._finish_if_done()
+
+    def _finish_if_done(self) -> None:
+        running = running_here(self.uploads.uploading(), self.backend.runner)
+        if not running:
+            self.app.exit(Leave.NOW)
+        self.status.notice = f"leaving after {count(len(running), 'upload')}"
+        self.status.redraw()

@@ -1,0 +1,1 @@
+"""The uploads table and one upload in detail."""

@@ -1,0 +1,147 @@
+"""One upload in full: every field of its record, and what to do about its error.
+
+Owns the words. Pure. Not here: the screen (`text_screen`), what an error code means (`console.s3.error_codes`).
+
+A download link, shown once.
+
+Owns the screen and the copying. The link is kept nowhere: it is gone when the screen closes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import ClassVar, Final
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from console.events.text import json_text, value_text
+from console.formatting import age, byte_rate, byte_size, count, duration, visible
+from console.models import UnreadableUpload, Upload, UploadStatus
+from console.s3.error_codes import Recovery, explain
+from console.ui.uploads.upload_cells import is_retrying, is_stalled, percent, row_sign, status_text
+from console.ui.uploads.uploads_window import Row
+
+_VERDICTS: Final = {
+    Recovery.RETRY: "all retries failed; what arrived is kept for a retry (R)",
+    Recovery.NEEDS_ACTION: "needs fixing first; what arrived is kept for a retry (R)",
+    Recovery.PERMANENT: "cannot succeed with this file and destination",
+}
+_CONFIRMED: Final = {
+    "checksum": "confirmed by S3",
+    "etag": "confirmed by S3's ETag",
+    "parts": "S3 confirmed each part",
+    "content": "read back from S3",
+    "size": "of the file; S3 returned its size only",
+}
+
+
+def record_lines(row: Row, now: datetime) -> Iterator[tuple[str, str]]:
+    """Label and value of everything worth knowing about an upload, the error first."""
+    if isinstance(row, UnreadableUpload):
+        yield "unreadable", visible(row.problem)
+        yield "_id", value_text(row.id)
+        yield "document", "\n" + json_text(row.document, relaxed=True)
+        return
+    yield "name", visible(row.filename)
+    yield "status", f"{row_sign(row, now).text} {status_text(row, now).text}"
+    if is_stalled(row, now):
+        yield "", f"its runner is gone; a console or watcher on {visible(row.host)} takes it over"
+    yield from _error_lines(row)
+    yield "file", visible(row.path)
+    yield "host", visible(row.host)
+    yield "destination", visible(row.destination)
+    if row.endpoint is not None:
+        yield "endpoint", visible(row.endpoint)
+    yield (
+        "progress",
+        f"{percent(row.percentage)}  {byte_size(row.current)} of {byte_size(row.size)} ({row.size:,} bytes)",
+    )
+    if row.rate:
+        yield "rate", f"{byte_rate(row.rate)}, {duration(row.seconds_left)} left"
+    yield "type", visible(row.content_type)
+    yield from _result_lines(row)
+    source = f"{row.source} {visible(row.watch.rule)}" if row.watch is not None else str(row.source)
+    yield "from", f"{source}, priority {row.priority}, {count(row.attempts, 'attempt')}"
+    if row.multipart is not None:
+        yield "multipart", f"{byte_size(row.multipart.part_size)} parts, {visible(row.multipart.upload_id)}"
+    if row.lease is not None:
+        yield "lease", f"{visible(row.lease.runner)} until {_time(row.lease.expires_at)}"
+    for label in ("created", "started", "updated", "finished"):
+        moment = getattr(row, f"{label}_at")
+        if moment is not None:
+            yield label, f"{_time(moment)}  {age(moment, now)} ago"
+    yield "_id", str(row.id)
+
+
+def _error_lines(row: Upload) -> Iterator[tuple[str, str]]:
+    if row.error is None:
+        return
+    is_past = row.status is not UploadStatus.FAILED and not is_retrying(row)
+    yield "earlier" if is_past else "error", f"{visible(row.error.code)}  {_time(row.error.at)}"
+    yield "", visible(row.error.message)
+    meaning = explain(row.error.code)
+    if row.status is not UploadStatus.FAILED:
+        message = "a failure that it got over" if is_past else "it is being tried again"
+        yield "", f"{message}: {meaning.message}"
+        return
+    yield "meaning", f"{meaning.message}: {_VERDICTS[meaning.recovery]}"
+    if meaning.advice:
+        yield "to do", meaning.advice
+
+
+def _result_lines(row: Upload) -> Iterator[tuple[str, str]]:
+    if row.checksum is not None:
+        confirmed = _CONFIRMED.get(row.checksum.confirmed, row.checksum.confirmed)
+        yield "checksum", visible(f"{row.checksum.algorithm} {row.checksum.value} {row.checksum.kind}, {confirmed}")
+    if row.etag:
+        yield "etag", visible(row.etag)
+    if row.version_id:
+        yield "version", visible(row.version_id)
+
+
+def _time(moment: datetime) -> str:
+    try:
+        return f"{moment.astimezone():%Y-%m-%d %H:%M:%S %Z}"
+    except (OverflowError, OSError, ValueError):  # in the year 1 or 9999, as somebody else may have written it
+        return f"{moment:%Y-%m-%d %H:%M:%S %Z}"
+
+
+class LinkScreen(ModalScreen[None]):
+    """The whole link, and that it was copied."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,enter,q", "dismiss", "Back", tooltip="Close; the link is shown only once."),
+        Binding("y", "copy", "Copy", tooltip="Copy the link to your terminal's clipboard (OSC 52)."),
+    ]
+
+    def __init__(self, name: str, link: str, lifetime: str) -> None:
+        super().__init__()
+        self._name = name
+        self._link = link
+        self._lifetime = lifetime
+
+    def compose(self) -> ComposeResult:
+        """The link in full, over as many lines as it takes."""
+        with VerticalScroll(classes="dialog") as dialog:
+            dialog.border_title = Content(f"Link to {self._name}")
+            dialog.border_subtitle = "y copies · escape closes"
+            yield Static(Content(visible(self._link)), classes="dialog--link")
+            yield Static(
+                f"Works for {self._lifetime}, for whoever has it. Sent to your terminal's clipboard; stored nowhere.",
+                markup=False,
+                classes="dialog--text",
+            )
+
+    def on_mount(self) -> None:
+        """Copied at once: that is what it was made for."""
+        self.action_copy()
+
+    def action_copy(self) -> None:
+        """Copy the link."""
+        self.app.copy_to_clipboard(self._link)

@@ -1,0 +1,247 @@
+"""The uploads pane: the table of uploads, and the keys that say what is wanted of them.
+
+Owns marks and messages. Not here: which documents are held (`upload_rows`), how a row looks (`upload_cells`), what
+becomes of an intent (the screen puts it to the backend).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from datetime import datetime
+from operator import attrgetter
+from typing import ClassVar, Final
+
+from bson import ObjectId
+from textual import on
+from textual.binding import Binding, BindingType
+from textual.message import Message
+
+from console.formatting import count, visible
+from console.models import Upload
+from console.ui.main.actions import UploadAction
+from console.ui.uploads.upload_cells import COLUMNS, upload_cell, upload_version
+from console.ui.uploads.uploads_window import UploadRows
+from console.ui.widgets.cells import Span
+from console.ui.widgets.list_view import Key, RowsView
+from console.ui.widgets.pane import Pane, PaneRows, ask_which, count_forms, marks_sign, marks_text
+
+NOTICE_SECONDS: Final = 8.0
+# These name the upload before they do anything to it.
+_NAMES_FIRST: Final = (UploadAction.DELETE, UploadAction.LINK, UploadAction.VERIFY)
+_ASKED: Final[Mapping[UploadAction, str]] = {
+    UploadAction.LINK: "Make a link to",
+    UploadAction.SOONER: "Raise the priority of",
+    UploadAction.LATER: "Lower the priority of",
+}
+
+
+class UploadSource:
+    """The held uploads as rows of a list; the key of a row is the `_id` of its document."""
+
+    columns = COLUMNS
+
+    def __init__(self, uploads: UploadRows, now: Callable[[], datetime]) -> None:
+        self.uploads = uploads
+        self.now = now
+        self.arrived = False
+
+    def __len__(self) -> int:
+        return len(self.uploads)
+
+    def key(self, index: int) -> Key:
+        """The `_id`."""
+        return self.uploads.key(index)
+
+    def index_of(self, key: Key) -> int | None:
+        """Where that upload stands now."""
+        return self.uploads.index_of(key)
+
+    def version(self, index: int) -> object:
+        """The values of the document, and what the time makes of them."""
+        row = self.uploads.row(self.uploads.key(index))
+        return upload_version(row, self.now()) if row is not None else None
+
+    def whole(self, index: int) -> Sequence[Span] | None:
+        """All rows have columns."""
+        return None
+
+    def may_mark(self, index: int) -> bool:
+        """Documents that others wrote wrongly take no intents."""
+        return isinstance(self.uploads.row(self.uploads.key(index)), Upload)
+
+    def empty_text(self) -> str:
+        """Why nothing is shown."""
+        if not self.arrived:
+            return "waiting for MongoDB…"
+        return "nothing matches" if self.uploads.text else "no uploads yet: mark files and press u"
+
+    def cell(self, index: int, column: str, width: int) -> Sequence[Span]:
+        """One cell of one upload."""
+        row = self.uploads.row(self.uploads.key(index))
+        return upload_cell(row, column, width, self.now()) if row is not None else [Span("")]
+
+
+class UploadsPane(Pane):
+    """The pane on the right."""
+
+    NAME = "Uploads"
+    FILTER_HINT = "name, destination, host, status or error"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("p", "intend('pause')", "Pause", tooltip="Pause an upload; parts in S3 are kept."),
+        Binding("r", "intend('resume')", "Resume", tooltip="Resume a paused upload; parts in S3 are not sent again."),
+        Binding("c", "intend('cancel')", "Cancel", tooltip="Cancel an upload; parts in S3 are removed."),
+        Binding("R", "intend('retry')", "Retry", tooltip="Retry a failed or cancelled upload."),
+        Binding("d", "intend('delete')", "Delete", tooltip="Delete the object and its record, after asking."),
+        Binding("l", "intend('link')", "Link", tooltip="Make a download link that expires after a time you choose."),
+        Binding(
+            "v",
+            "intend('verify')",
+            "Verify",
+            tooltip="Compare checksums of object and file; nothing is downloaded.",
+        ),
+        Binding(
+            "plus,equals_sign", "intend('sooner')", "Sooner", key_display="+", tooltip="Raise the priority by one."
+        ),
+        Binding("minus", "intend('later')", "Later", tooltip="Lower the priority by one."),
+    ]
+
+    @dataclass
+    class Intended(Message):
+        """Something is wanted of these uploads."""
+
+        intent: UploadAction
+        ids: tuple[ObjectId, ...]
+
+    @dataclass
+    class Opened(Message):
+        """One upload is to be shown in full."""
+
+        key: Key
+
+    @dataclass
+    class FilterChanged(Message):
+        """The table is filtered by other words: what is not held may match too."""
+
+        text: str
+
+    def __init__(self, uploads: UploadRows, now: Callable[[], datetime], *, id: str | None = None) -> None:
+        self.uploads = uploads
+        self.source = UploadSource(uploads, now)
+        # A key that a person presses again must not mean another upload, only because the one it meant is gone.
+        self._marks_are_gone = False
+        self._cursor_row_is_gone = False
+        self._came_to: Key | None = None
+        super().__init__(self.source, id=id)
+
+    def changed(self) -> None:
+        """The held documents changed: draw what differs."""
+        held = {key for key in self.rows.marks if self.uploads.row(key) is not None}
+        if held != self.rows.marks:
+            self.rows.marks = held
+            self._marks_are_gone = not held
+        before = self.rows.cursor_key
+        self.rows.reload()
+        if self.rows.cursor_key != before:
+            self._came_to = self.rows.cursor_key
+            self._cursor_row_is_gone |= before is not None and self.uploads.index_of(before) is None
+        self.update_title()
+
+    def update_title(self) -> None:
+        """Say in the title how many there are, and what keys would act on that is not seen."""
+        uploads, rows = self.uploads, self.rows
+        if rows.top == 0:
+            uploads.fresh.clear()
+        parts: list[tuple[int, str]] = []
+        if above := uploads.news_above(rows.top):
+            parts.append((1, f"↑ {above:,} above"))
+        shown, total = len(uploads), uploads.total
+        parts.append((2, f"{shown:,} of {total:,}" if uploads.text or shown < total else f"{shown:,}"))
+        shortest = []
+        if rows.marks:
+            marks = len(rows.marks), len(self._hidden(rows.marks))
+            parts.append((0, marks_text(*marks)))
+            shortest.append(marks_sign(*marks))
+        elif self._marks_are_gone:
+            parts.append((0, "marked gone"))
+        if uploads.is_cut:
+            parts.append((3, "more by a filter (/)"))
+        self.title_line.show(self.NAME, [*count_forms(parts), *shortest])
+
+    def _hidden(self, keys: Iterable[Key]) -> set[Key]:
+        return {key for key in keys if self.source.index_of(key) is None}
+
+    def filter_changed(self, text: str) -> None:
+        """Show what matches among those held, and ask for those that are not."""
+        self.uploads.filter(text, self.rows.marks)
+        self.rows.reload()
+        self.update_title()
+        self.post_message(self.FilterChanged(text))
+
+    @on(PaneRows.MarksChanged)
+    def _marks_changed(self, event: PaneRows.MarksChanged) -> None:
+        event.stop()
+        self._marks_are_gone = False
+        self.update_title()
+
+    @on(RowsView.CursorMoved)
+    def _cursor_moved(self) -> None:
+        if self.rows.cursor_key != self._came_to:
+            self._cursor_row_is_gone = False
+        self.update_title()
+
+    def action_back(self) -> None:
+        """Undo the last narrowing; that marks are gone is known then."""
+        if self._marks_are_gone and not self.filter_line.text:
+            self._marks_are_gone = False
+            self.update_title()
+        super().action_back()
+
+    @on(RowsView.Activated)
+    def _activated(self, event: RowsView.Activated) -> None:
+        event.stop()
+        self.post_message(self.Opened(event.key))
+
+    def action_intend(self, intent: str) -> None:
+        """Say what is wanted of the marked uploads, or of the one under the cursor."""
+        if self._is_gone(UploadAction(intent)):
+            return
+        cursor = self.rows.cursor_key
+        keys = self.rows.marks or {cursor}
+        ids = tuple(row.id for key in keys if key is not None and isinstance(row := self.uploads.row(key), Upload))
+        place = self.source.index_of(cursor) if cursor is not None else None
+        if not self.rows.marks and place is not None:
+            self.rows.move_to(place)  # from now on the cursor goes where this upload goes
+        hidden = self._hidden(ids)
+        if hidden and self.rows.marks:
+            self._ask_which(UploadAction(intent), ids, hidden)
+        elif ids:
+            self.post_message(self.Intended(UploadAction(intent), ids))
+
+    def _ask_which(self, intent: UploadAction, ids: tuple[ObjectId, ...], hidden: Set[Key]) -> None:
+        """Marks that a filter hides are easily forgotten."""
+        rows = sorted(
+            (row for key in hidden if isinstance(row := self.uploads.row(key), Upload)), key=attrgetter("filename")
+        )
+        title = f"{_ASKED.get(intent, str(intent).capitalize())} {count(len(ids), 'marked upload')}?"
+        names = {row.id: row.filename for row in rows}
+        ask_which(self.app, title, ids, names, lambda meant: self.post_message(self.Intended(intent, meant)))
+
+    def _is_gone(self, intent: UploadAction) -> bool:
+        """Whether what a key was meant for has left the table. It is said once; the next key is for the cursor."""
+        marks, row = self._marks_are_gone, self._cursor_row_is_gone and self.rows.cursor_key == self._came_to
+        self._marks_are_gone = self._cursor_row_is_gone = False
+        if self.rows.marks or not (marks or (row and intent not in _NAMES_FIRST)):
+            return False
+        what = "The marked uploads are" if marks else "The upload under the cursor is"
+        upload = self.uploads.row(self.rows.cursor_key)
+        now = f"\nNow under the cursor: {visible(upload.filename)}" if isinstance(upload, Upload) else ""
+        self.app.notify(
+            f"{what} no longer in the table; nothing was done.{now}",
+            title=f"No {intent}",
+            severity="warning",
+            timeout=NOTICE_SECONDS,
+            markup=False,
+        )
+        self.update_title()
+        return True

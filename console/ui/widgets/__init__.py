@@ -1,0 +1,1 @@
+"""Widgets that know no upload and no event: lists, panes, dialogs, keys, text."""

@@ -1,0 +1,430 @@
+"""The one list of the console: files, uploads and events are all drawn by it.
+
+Owns the cursor, marks, scrolling, following the end, mouse and keys, and drawing only the lines (and of these only the
+part) that changed, so that little goes over a slow line. Not here: what a row holds (`row_source`), which
+columns fit (`columns`). The widget scrolls by itself instead of through Textual's `ScrollView`: changing a virtual
+size there lays out and repaints the whole screen with every row that arrives.
+
+A widget that is drawn line by line, and only those lines that differ from what is on the screen.
+
+Owns remembering what is on the screen. Not here: what the lines say; which cells of a line are sent (`terminal_diff`).
+
+What a list of the console shows: the port between `rows`, which draws, and files, uploads, events and watches.
+
+Owns the protocol alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Final, Protocol, TypeAlias, runtime_checkable
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Region
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+
+from console.ui.widgets.cells import Column, Fitted, Span, Tone, fit_columns, fit_spans, padded
+
+
+class LinesWidget(Widget):
+    """Subclasses say what line `y` is (`make_line`) and call `redraw` when something changed."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"lines--{tone}" for tone in Tone}
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._lines: dict[int, Strip] = {}
+        self._looks: dict[tuple[str, ...], Style] = {}
+
+    def make_line(self, y: int) -> Strip:
+        """The line at that height, exactly as wide as the widget."""
+        raise NotImplementedError
+
+    def redraw(self) -> None:
+        """Draw the lines that differ from what is on the screen."""
+        if not self.is_mounted or not self.size:
+            return
+        for y in range(self.size.height):
+            new = self.make_line(y)
+            old = self._lines.get(y)
+            if old is not new and old != new:
+                self.refresh(Region(0, y, self.size.width, 1))
+            self._lines[y] = new
+
+    def render_line(self, y: int) -> Strip:
+        """What Textual draws."""
+        line = self._lines.get(y)
+        if line is None:
+            line = self._lines[y] = self.make_line(y)
+        return line
+
+    def on_resize(self) -> None:
+        """Nothing of what was drawn is still right."""
+        self._lines.clear()
+        self.redraw()
+
+    def notify_style_update(self) -> None:
+        """Another theme, or the focus came or went."""
+        super().notify_style_update()
+        # The component styles are settled only after this: lines are made again when they are painted.
+        self._looks.clear()
+        self._lines.clear()
+        self.refresh()
+
+    def look(self, *names: str) -> Style:
+        """The style of the widget with these component classes on top, in their order."""
+        style = self._looks.get(names)
+        if style is None:
+            style = self.rich_style
+            for name in names:
+                style += self.get_component_rich_style(name, partial=True)
+            self._looks[names] = style
+        return style
+
+    def strip(self, spans: Iterable[Span]) -> Strip:
+        """Spans as a line, as wide as the widget."""
+        line = Strip(self.segments(spans))
+        return line.adjust_cell_length(self.size.width, self.look(f"lines--{Tone.PLAIN}"))
+
+    def segments(self, spans: Iterable[Span], *over: str) -> list[Segment]:
+        """Spans with their looks; `over` are component classes on top of the tones."""
+        segments: list[Segment] = []
+        for text, tone in spans:
+            # Blanks show no colour: joined to what is before them they cost no escape sequence of their own.
+            if segments and (text.isspace() or segments[-1].style is self.look(f"lines--{tone}", *over)):
+                last = segments.pop()
+                segments.append(Segment(last.text + text, last.style))
+            elif text:
+                segments.append(Segment(text, self.look(f"lines--{tone}", *over)))
+        return segments
+
+
+Key: TypeAlias = Hashable
+
+
+class RowSource(Protocol):
+    """What a list shows. Rows have a key that stays the same while their place changes."""
+
+    @property
+    def columns(self) -> Sequence[Column]:
+        """Which columns there are; asked again when the width changes or another source is shown."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def key(self, index: int) -> Key:
+        """What identifies the row."""
+        ...
+
+    def index_of(self, key: Key) -> int | None:
+        """Where the row with that key is now, None where it is gone."""
+        ...
+
+    def cell(self, index: int, column: str, width: int) -> Sequence[Span]:
+        """The text of one cell, already `visible()`; it is cut and padded to `width` afterwards."""
+        ...
+
+    def whole(self, index: int) -> Sequence[Span] | None:
+        """The text of a row that has no columns, None for one that has."""
+        ...
+
+    def may_mark(self, index: int) -> bool:
+        """Whether actions on several rows can include this one."""
+        ...
+
+    def empty_text(self) -> str:
+        """What is said where there is no row."""
+        ...
+
+
+@runtime_checkable
+class VersionedRows(Protocol):
+    """A source that can tell cheaply whether a row still looks as it did: its lines are kept, and not made again."""
+
+    def version(self, index: int) -> object:
+        """A value that is another one whenever a cell of the row is, at the same widths."""
+        ...
+
+
+WHEEL_ROWS: Final = 3
+MARK_SIGN: Final = "●"
+CURSOR_SIGN: Final = "▌"
+GUTTER: Final = 2
+_KEPT: Final = 500
+
+
+class RowsView(LinesWidget, can_focus=True):
+    """A list of rows with a cursor."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"rows--head", "rows--cursor", "rows--blurred", "rows--marked"}
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down,j", "move(1)", "Down", show=False, tooltip="Move down one row."),
+        Binding("up,k", "move(-1)", "Up", show=False, tooltip="Move up one row."),
+        Binding("pagedown,ctrl+f", "page(1)", "Page down", show=False, tooltip="Move down one page."),
+        Binding("pageup,ctrl+b", "page(-1)", "Page up", show=False, tooltip="Move up one page."),
+        Binding("enter", "activate", "Open", tooltip="Open the row under the cursor."),
+        Binding("home,g", "first", "First", show=False, tooltip="Go to the first row."),
+        Binding("end,G", "last", "Last", show=False, tooltip="Go to the last row; a log follows its end again."),
+    ]
+
+    @dataclass
+    class Activated(Message):
+        """Enter or a double click on a row."""
+
+        rows: RowsView
+        key: Key
+
+    @dataclass
+    class CursorMoved(Message):
+        """The cursor stands on another row."""
+
+        rows: RowsView
+
+    @dataclass
+    class FollowingChanged(Message):
+        """The list began to follow its end, or stopped."""
+
+        rows: RowsView
+        following: bool
+
+    def __init__(self, source: RowSource, *, follow: bool = False, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.source = source
+        self._versions = source if isinstance(source, VersionedRows) else None
+        self.marks: set[Key] = set()
+        self.cursor = 0
+        self.top = 0
+        self.following = follow
+        self._follows = follow
+        self._moved = False  # until somebody moves the cursor the list shows its beginning
+        self._cursor_key: Key | None = None
+        self._keys: dict[int, Key] = {}
+        self._fitted: list[Fitted] = []
+        # Lines as they were made, with all that they were made of.
+        self._made: dict[Key, tuple[object, Strip]] = {}
+        self._thumb = range(0)
+
+    # ---- what others ask of the list
+
+    @property
+    def cursor_key(self) -> Key | None:
+        """The key of the row that is seen under the cursor, None where there is none.
+
+        The source may have changed since it was drawn: what a key press means is the row that the person sees.
+        """
+        return self._cursor_key
+
+    @property
+    def enter_word(self) -> str:
+        """What enter does with the row under the cursor, for the line of keys."""
+        return "Open"
+
+    @property
+    def page_rows(self) -> int:
+        """How many rows are visible at once."""
+        return max(1, self.size.height - 1)
+
+    def reload(self) -> None:
+        """The source changed: find the cursor's row again and draw what differs."""
+        if self.following:
+            self.cursor = max(0, len(self.source) - 1)
+        elif self._moved:
+            self._find_again()
+        self._settle()
+
+    def show(self, source: RowSource, *, cursor: Key | None = None) -> None:
+        """Show another source, with the cursor on the row of that key or on the first."""
+        self.source = source
+        self._versions = source if isinstance(source, VersionedRows) else None
+        self.top = 0
+        self._moved = cursor is not None
+        place = source.index_of(cursor) if cursor is not None else None
+        self.cursor = place or 0
+        self._fit()
+        self._settle()
+
+    def move_to(self, index: int) -> None:
+        """Put the cursor on a row and bring it into view."""
+        count = len(self.source)
+        self._moved = True
+        self.cursor = max(0, min(index, count - 1))
+        if self._follows:
+            self._follow(self.cursor >= count - 1)
+        self._settle()
+
+    # ---- keys and mouse
+
+    def action_move(self, rows: int) -> None:
+        """Move the cursor by rows."""
+        self._find_again()
+        self.move_to(self.cursor + rows)
+
+    def action_page(self, pages: int) -> None:
+        """Move the cursor by pages."""
+        self._find_again()
+        self.move_to(self.cursor + pages * max(1, self.page_rows - 1))
+
+    def action_first(self) -> None:
+        """Move to the first row."""
+        self.move_to(0)
+
+    def action_last(self) -> None:
+        """Move to the last row."""
+        self.move_to(len(self.source) - 1)
+
+    def action_activate(self) -> None:
+        """Say that the row under the cursor was chosen."""
+        key = self.cursor_key
+        if key is not None:
+            self.post_message(self.Activated(self, key))
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """Scroll without moving the cursor out of view."""
+        event.stop()
+        self._scroll(WHEEL_ROWS)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """Scroll without moving the cursor out of view."""
+        event.stop()
+        self._scroll(-WHEEL_ROWS)
+
+    def on_click(self, event: events.Click) -> None:
+        """Choose a row; on the scroll bar, go to that part of the list."""
+        event.stop()
+        if event.x >= self.size.width - 1 and self._scrolls:
+            share = event.y / max(1, self.size.height - 1)
+            self.move_to(round(share * (len(self.source) - 1)))
+            return
+        key = self._keys.get(event.y)
+        index = self.source.index_of(key) if key is not None else None
+        if index is not None:
+            self.move_to(index)
+            if event.chain == 2:
+                self.action_activate()
+
+    # ---- inside
+
+    def _find_again(self) -> None:
+        """Put the cursor where its row is now, and the view along with it."""
+        place = self.source.index_of(self._cursor_key) if self._cursor_key is not None else None
+        if place is not None:
+            if self.top > 0:
+                self.top += place - self.cursor
+            self.cursor = place
+
+    @property
+    def _scrolls(self) -> bool:
+        return len(self.source) > self.page_rows
+
+    def _scroll(self, rows: int) -> None:
+        bottom = max(0, len(self.source) - self.page_rows)
+        self._moved = True
+        self.top = max(0, min(self.top + rows, bottom))
+        self.cursor = max(self.top, min(self.cursor, self.top + self.page_rows - 1))
+        if self._follows:
+            self._follow(self.top >= bottom)
+            if self.following:
+                self.cursor = max(0, len(self.source) - 1)
+        self._settle()
+
+    def _follow(self, following: bool) -> None:
+        if following != self.following:
+            self.following = following
+            self.post_message(self.FollowingChanged(self, following))
+
+    def _settle(self) -> None:
+        """Bring cursor and view back into the list, tell of a move, draw."""
+        count = len(self.source)
+        self.cursor = max(0, min(self.cursor, count - 1))
+        self.top = max(self.cursor - self.page_rows + 1, min(self.top, self.cursor))
+        self.top = max(0, min(self.top, count - self.page_rows))
+        key = self.source.key(self.cursor) if count else None
+        if key != self._cursor_key:
+            self._cursor_key = key
+            self.post_message(self.CursorMoved(self))
+        self._thumb = self._thumb_lines(count)
+        self.redraw()
+
+    def _fit(self) -> None:
+        self._made.clear()
+        self._fitted = fit_columns(self.source.columns, max(0, self.size.width - GUTTER - 1))
+
+    def on_resize(self) -> None:
+        """Fit the columns to the new width."""
+        self._lines.clear()
+        self._fit()
+        self._settle()
+
+    def notify_style_update(self) -> None:
+        """Other colours."""
+        self._made.clear()
+        super().notify_style_update()
+
+    def make_line(self, y: int) -> Strip:
+        """One line of the screen: the heading, a row, or nothing."""
+        index = self.top + y - 1
+        if y == 0:
+            return Strip(self.segments([*self._head(), Span(" ")], "rows--head"))
+        self._keys.pop(y, None)
+        if index >= len(self.source):
+            words = self.source.empty_text() if y == 2 and not len(self.source) else ""
+            return self.strip([Span(padded("  " + words, self.size.width), Tone.MUTED)])
+        key = self._keys[y] = self.source.key(index)
+        if self._versions is None:
+            return self._row_line(index, key, y)
+        state = (
+            *(self._versions.version(index), self._scrollbar(y)),
+            *(key in self.marks, index == self.cursor, self.has_focus),
+        )
+        made = self._made.get(key)
+        if made is None or made[0] != state:
+            if len(self._made) > _KEPT:
+                self._made.clear()
+            made = self._made[key] = (state, self._row_line(index, key, y))
+        return made[1]
+
+    def _row_line(self, index: int, key: Key, y: int) -> Strip:
+        over = [
+            *(["rows--marked"] if key in self.marks else []),
+            *(["rows--cursor" if self.has_focus else "rows--blurred"] if index == self.cursor else []),
+        ]
+        return Strip([*self.segments(self._row(index), *over), *self.segments([self._scrollbar(y)])])
+
+    def _head(self) -> list[Span]:
+        words = (padded(column.heading(width), width, right=column.right) for column, _, width in self._fitted)
+        return [Span(padded("  " + " ".join(words), self.size.width - 1), Tone.MUTED)]
+
+    def _row(self, index: int) -> list[Span]:
+        on_cursor = index == self.cursor and self.has_focus
+        marked = self.source.key(index) in self.marks
+        spans = [Span(CURSOR_SIGN if on_cursor else " ", Tone.ACCENT), Span(MARK_SIGN if marked else " ", Tone.WARNING)]
+        whole = self.source.whole(index)
+        if whole is not None:
+            return [*spans, *fit_spans(whole, max(0, self.size.width - GUTTER - 1))]
+        used = GUTTER
+        for place, (column, x, width) in enumerate(self._fitted):
+            if place:
+                spans.append(Span(" "))
+            cell = self.source.cell(index, column.key, width)
+            spans += fit_spans(cell, width, right=column.right, cut=column.cut)
+            used = GUTTER + x + width
+        spans.append(Span(" " * max(0, self.size.width - 1 - used)))
+        return spans
+
+    def _scrollbar(self, y: int) -> Span:
+        return Span("▐", Tone.MUTED) if y in self._thumb else Span(" ")
+
+    def _thumb_lines(self, count: int) -> range:
+        """Which lines the thumb of the scroll bar takes; none where all rows are seen."""
+        rows = self.page_rows
+        if count <= rows:
+            return range(0)
+        length = max(1, rows * rows // count)
+        start = 1 + round((rows - length) * self.top / max(1, count - rows))
+        return range(start, start + length)
