@@ -1,10 +1,8 @@
 """Carrying out uploads in the foreground: `upload`, `resume` and `retry` wait here until theirs are at their end.
 
-Owns who does it (a live runner of this host, else one of our own), and what is reported meanwhile. The change feed tells
-what becomes of them, so it is the same whoever does it; where an event does not tell all, the documents are read, many
-at once. Not here: how it looks (`report`), how a signal ends it (`interruption`).
-
-`upload`: files and folders without a screen.
+A live runner of this host carries them out, else one of our own does. The change feed says what becomes of them, so it
+is the same whoever does it; where an event does not say everything, the documents are read, many at once. How it looks
+is in `upload_report`, how a signal ends it in `interruption`.
 """
 
 from __future__ import annotations

@@ -503,12 +503,8 @@ def _of(endpoint: Endpoint | None) -> Filter:
 
 def _containing(text: str) -> Filter:
     """Every word somewhere in what the table's own filter looks at, as it is, in either case."""
-    describe_error = text.split()
-    return (
-        {"$and": [{"$or": [*_in_one_field(word), *_in_destination(word)]} for word in describe_error]}
-        if describe_error
-        else {}
-    )
+    words = text.split()
+    return {"$and": [{"$or": [*_in_one_field(word), *_in_destination(word)]} for word in words]} if words else {}
 
 
 def _in_one_field(word: str) -> list[Filter]:

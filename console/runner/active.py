@@ -166,8 +166,8 @@ class ClaimAhead:
 
 
 _FEW_WAITING: Final = 256
-"""What waits is claimed ahead, so that nobody who sends waits for MongoDB: as many bytes as `ClaimAhead` says, and again once
-half of them, or all but few uploads, have been begun. What waits here no other runner can take."""
+"""Uploads are claimed ahead, so that no sending thread waits for MongoDB: as many bytes as `ClaimAhead` says, and again
+once half of them, or all but few uploads, have been begun. What waits here no other runner can take."""
 _BEGINNERS: Final = 2
 """Threads that read and begin small files: where one hangs in a share that is gone, the other goes on."""
 

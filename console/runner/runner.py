@@ -1,7 +1,7 @@
 """The runner: claims uploads of its host, has them sent by worker threads, and obeys what their documents request.
 
 Owns which uploads it takes, and when. It knows only documents: a person or another host reaches it through them alone.
-Not here: the life of an upload between claim and settlement (`active_uploads`), how bytes are sent (`send`), what is written
+Not here: the life of an upload between its claim and its end (`active`), how bytes are sent (`send`), what is written
 (`records`).
 """
 

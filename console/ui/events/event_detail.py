@@ -1,7 +1,7 @@
 """One event in full: the documents before and after, the raw event, the update description, the document's history.
 
 Owns the screen with its four tabs, stepping from event to event of one document, copying and saving. Not here: what
-differs (`console.events.diff_rows`), how it is drawn (`compare_rows`), which events there are (`console.events.buffer`).
+differs (`console.events.diff_rows`), how it is drawn (`compare_rows`), which events there are (`events.buffer`).
 
 What an event lacks, why, and turning on what is needed to have it next time.
 

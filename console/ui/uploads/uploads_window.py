@@ -222,7 +222,7 @@ PageBounds: TypeAlias = dict[int, PageBound]
 
 
 def last_page_bound(rows: Iterable[Row], rank: int) -> PageBound | None:
-    """The page_bound at the last of these rows that are of the group; None where nothing can be asked for behind them."""
+    """The bound of a page at the last of these rows in the group; None where nothing can be asked for behind them."""
     placed = [(order_of(row), row) for row in rows if isinstance(row, Upload)]
     order, row = max(
         (entry for entry in placed if entry[0][0] == rank), key=lambda entry: entry[0], default=(None, None)
