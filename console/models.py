@@ -35,7 +35,7 @@ from console.formatting import as_text
 
 DuplicatePolicy = Literal["overwrite", "skip_identical", "new_name", "fail"]
 ChecksumPolicy = Literal["auto", "crc64nvme", "crc32c", "crc32", "sha256", "md5"]
-EngineChoice = Literal["auto", "crt", "boto3"]
+EngineChoice = Literal["auto", "boto3"]
 AddressingStyle = Literal["auto", "path", "virtual"]
 Encryption = Literal["AES256", "aws:kms", "aws:kms:dsse"]
 

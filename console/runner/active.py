@@ -48,8 +48,8 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True, eq=False)
 class Active:
-    """An upload that a runner holds, since when, if it was claimed. `cancel` where it is on its way without a thread of
-    its own."""
+    """An upload that a runner holds, since when, if it was claimed. `cancel` breaks off the request of a small
+    file."""
 
     upload: Upload
     control: TransferControl
@@ -57,8 +57,12 @@ class Active:
     claimed_at: float | None = None
     cancel: Callable[[], None] | None = None
 
+    def on_the_way(self, cancel: Callable[[], None]) -> None:
+        """Its request is on its way; this breaks it off."""
+        self.cancel = cancel
+
     def stop(self, reason: StopReason) -> None:
-        """Whether a thread sends it, or it is on its way without one."""
+        """Whether its thread looks at the control now and then, or waits for the answer to its only request."""
         self.control.stop(reason)
         if self.cancel is not None:
             self.cancel()
@@ -168,8 +172,6 @@ class ClaimAhead:
 _FEW_WAITING: Final = 256
 """Uploads are claimed ahead, so that no sending thread waits for MongoDB: as many bytes as `ClaimAhead` says, and again
 once half of them, or all but few uploads, have been begun. What waits here no other runner can take."""
-_BEGINNERS: Final = 2
-"""Threads that read and begin small files: where one hangs in a share that is gone, the other goes on."""
 
 _NOT_FOR_US: Final = frozenset({"PermissionDenied", "NotARegularFile"})
 """Where others asked for the upload these are no failures of it: a runner of that user may read the file."""
@@ -214,8 +216,8 @@ class ActiveUploads:
         self._waiting_bytes = 0
         self._claim_ahead = ClaimAhead()
         self._keeps_begun = False
-        self._beginning = 0
         self._workers = 0
+        self._small_workers = 0
 
     def __len__(self) -> int:
         return len(self._active)
@@ -323,12 +325,12 @@ class ActiveUploads:
         with self._lock:
             missing = min(self._sender.uploads_at_once - self._workers, len(self._waiting))
             self._workers += max(0, missing)
-            begins = min(_BEGINNERS - self._beginning, len(self._small))
-            self._beginning += max(0, begins)
+            missing_small = min(self._sender.small_at_once - self._small_workers, len(self._small))
+            self._small_workers += max(0, missing_small)
         for _ in range(missing):
             threading.Thread(target=self._work, name="upload", daemon=True).start()
-        for _ in range(begins):
-            threading.Thread(target=self._begin_small, name="small-files", daemon=True).start()
+        for _ in range(missing_small):
+            threading.Thread(target=self._work_small, name="small-files", daemon=True).start()
 
     def _work(self) -> None:
         while (active := self._next()) is not None:
@@ -342,7 +344,7 @@ class ActiveUploads:
                 self._workers -= 1
             else:
                 active, is_time = self._take_from(self._waiting)
-                is_time = is_time or allowed > self._workers
+                is_time = is_time or (allowed > self._workers and not self._waiting)
         if active is not None:
             self._start_workers()  # there may be room for more by now
         if is_time:
@@ -368,39 +370,43 @@ class ActiveUploads:
         else:
             self._finisher.complete(active, sent)
 
-    def _begin_small(self) -> None:
-        """Small files go one after the other from few threads, and are under way together: more threads would only take
-        Python's lock from each other."""
+    def _work_small(self) -> None:
         while (active := self._next_small()) is not None:
-            self._begin(active)
+            self._carry_out_small(active)
 
     def _next_small(self) -> Active | None:
+        active, is_time = None, True
         with self._lock:
-            if not self._small:
-                self._beginning -= 1
-                return None
-            active, is_time = self._take_from(self._small)
+            allowed = self._sender.small_at_once
+            if self._small_workers > allowed or not self._small:
+                self._small_workers -= 1
+            else:
+                active, is_time = self._take_from(self._small)
+            grows = bool(self._small) and self._small_workers < allowed
+        if grows:
+            self._start_workers()
         if is_time:
             self._wants_more()
         return active
 
-    def _begin(self, active: Active) -> None:
-        def ended(sent: Confirmation | None) -> None:
-            if sent is not None:
-                self._finisher.complete(active, sent)
-            else:
-                self._give_to_a_worker(active)
-
+    def _carry_out_small(self, active: Active) -> None:
+        sent = None
         try:
             active.control.check()
             if self._sender.takes(active.upload):
-                active.cancel = self._sender.begin(active.upload, active.journal, active.control, ended)
+                sent = self._sender.send_small(active.upload, active.journal, active.control, active.on_the_way)
         except Stopped:
             self._finisher.let_go(active, leaving=self._leaving.is_set())
             return
+        except TransferError as error:
+            self._finisher.fail(active, error)
+            return
         except Exception:  # noqa: BLE001 - whatever it is, the worker meets it too and tells
-            _log.exception("beginning to send %s", active.upload.id)
-        if active.cancel is None:
+            _log.exception("sending %s", active.upload.id)
+        active.cancel = None
+        if sent is not None:
+            self._finisher.complete(active, sent)
+        else:
             self._give_to_a_worker(active)
 
     def _give_to_a_worker(self, active: Active) -> None:

@@ -28,24 +28,21 @@ class Sender(Protocol):
         ...
 
     def takes(self, upload: Upload) -> bool:
-        """Whether `begin` may be tried with it."""
+        """Whether `send_small` may be tried with it."""
         ...
 
     def takes_new(self, upload: NewUpload) -> bool:
         """The same of one that has no document yet."""
         ...
 
-    def begin(
+    def send_small(
         self,
         upload: Upload,
         journal: RecordJournal,
         control: TransferControl,
-        ended: Callable[[Confirmation | None], None],
-    ) -> Callable[[], None] | None:
-        """Begin to send a small file and return, with what cancels it; None where nothing was begun.
-
-        `ended` hears, on another thread, what S3 confirmed, or None: then `send` has to do it. Raises `Stopped`.
-        """
+        on_the_way: Callable[[Callable[[], None]], None],
+    ) -> Confirmation | None:
+        """Send a small file; None where `send` has to do it. `on_the_way` gets what breaks it off. Raises `Stopped`."""
         ...
 
     def abort(self, upload: Upload, multipart: Multipart) -> bool:
@@ -59,6 +56,11 @@ class Sender(Protocol):
     @property
     def uploads_at_once(self) -> int:
         """How many files may be sent at once now, each by a thread."""
+        ...
+
+    @property
+    def small_at_once(self) -> int:
+        """How many small files may be sent at once now, each by a thread."""
         ...
 
     def is_here(self, upload: Upload) -> bool:

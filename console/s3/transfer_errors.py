@@ -11,6 +11,7 @@ Owns these classes and `classify`. What a code means is in `verdicts`.
 from __future__ import annotations
 
 import errno
+import xml.etree.ElementTree as ElementTree
 from typing import Final
 
 import botocore.exceptions as aws
@@ -55,6 +56,17 @@ class ServiceError(Exception):
         self.code = code
         self.message = message
         self.status = status
+
+
+def refusal(status: int, body: bytes) -> ServiceError:
+    """An answer that refuses, as it came over HTTP."""
+    try:
+        root = ElementTree.fromstring(body)  # noqa: S314 - expat expands no external entities, and bounds others
+    except ElementTree.ParseError:
+        return ServiceError(str(status), f"S3 answered {status}", status)
+    details = {element.tag.rpartition("}")[2]: element.text or "" for element in root}
+    code = details.get("Code") or str(status)
+    return ServiceError(code, details.get("Message") or f"S3 answered {code}", status)
 
 
 # From the most specific to the most general: the first that fits names the code.

@@ -88,6 +88,11 @@ def _none_if_auto(value: object) -> object:
     return None if value == "auto" else value
 
 
+def _auto_if_crt(value: object) -> object:
+    """The Common Runtime sent bodies before 1.0."""
+    return "auto" if value == "crt" else value
+
+
 Seconds = Annotated[Number, Field(gt=0, le=_LONGEST_SECONDS)]
 # S3 user guide, "Amazon S3 multipart upload limits": parts of 5 MiB to 5 GiB, one PutObject of at most 5 GiB.
 PartSize = Annotated[Size, Field(ge=5 * MEBIBYTE, le=5 * GIBIBYTE)]
@@ -139,7 +144,7 @@ class TransferSettings(_Section):
     multipart_threshold: Size = Field(ByteSize(16 * MEBIBYTE), ge=0, le=5 * GIBIBYTE)
     bandwidth_limit: Size = Field(ByteSize(0), ge=0)
     checksum: ChecksumPolicy = "auto"
-    engine: EngineChoice = "auto"
+    engine: Annotated[EngineChoice, BeforeValidator(_auto_if_crt)] = "auto"
     duplicates: DuplicatePolicy = "overwrite"
     retries: Count = Field(8, ge=0, le=100)
     outage_seconds: Annotated[Number, Field(ge=0, le=_LONGEST_OUTAGE_SECONDS)] = 3600.0

@@ -10,7 +10,7 @@ Owns turning settings into a transport and options. Not here: how an upload is s
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -23,6 +23,7 @@ from console.s3.address import endpoint_of
 from console.s3.client import ClientOptions
 from console.s3.control import Control, Journal, Unattended
 from console.s3.engines.engine import ObjectSettings
+from console.s3.engines.http_engine import Cancel
 from console.s3.engines.source import SourceFile
 from console.s3.operations import NotOurs, delete_object, head_object, presign_download
 from console.s3.part_size import USUAL_PART_SIZE
@@ -34,7 +35,7 @@ from console.transfer.job import Confirmation, SendOptions
 from console.transfer.multipart import abort
 from console.transfer.orphans import YOUNGEST_SECONDS, Orphan, abort_orphans, find_orphans
 from console.transfer.send import send
-from console.transfer.small_files import Cancel, Ended, SmallFiles
+from console.transfer.small_files import SmallFiles
 from console.transfer.transport import open_transport
 
 _PART_SECONDS: Final = 2.0
@@ -121,16 +122,18 @@ class S3Sender:
         return send(upload, transport=self._transport, options=self._options, journal=journal, control=control)
 
     def takes(self, upload: Upload) -> bool:
-        """Whether `begin` may be tried with it."""
+        """Whether `send_small` may be tried with it."""
         return self._small_files.takes(upload)
 
     def takes_new(self, upload: NewUpload) -> bool:
         """The same of one that has no document yet."""
         return self._small_files.takes_new(upload)
 
-    def begin(self, upload: Upload, journal: Journal, control: Control, ended: Ended) -> Cancel | None:
-        """Begin to send a small file; see `SmallFiles.begin`."""
-        return self._small_files.begin(upload, journal, control, ended)
+    def send_small(
+        self, upload: Upload, journal: Journal, control: Control, on_the_way: Callable[[Cancel], None]
+    ) -> Confirmation | None:
+        """Send a small file; see `SmallFiles.send`."""
+        return self._small_files.send(upload, journal, control, on_the_way)
 
     def abort(self, upload: Upload, multipart: Multipart) -> bool:
         """Drop the parts of an open multipart upload; False where the server cannot. Raises `TransferError`; `NotOurs`
@@ -212,12 +215,18 @@ class S3Sender:
         if limits.bandwidth:
             parts = useful if parts is None else min(parts, useful)
         self._transport.pool.slots.resize(parts)
+        self._transport.small.resize(limits.uploads)
         self._uploads = limits.uploads
 
     @property
     def uploads_at_once(self) -> int:
         """How many files may be sent at once now, each by a thread."""
         return self._transport.pool.slots.limit if self._uploads is None else self._uploads
+
+    @property
+    def small_at_once(self) -> int:
+        """How many small files may be sent at once now, each by a thread."""
+        return self._small_files.at_once
 
     def is_here(self, upload: Upload) -> bool:
         """Whether the upload's file is seen at the same path, unchanged."""

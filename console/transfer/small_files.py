@@ -1,13 +1,14 @@
-"""Small files, many on their way at once, without a thread for each.
+"""Small files, many on their way at once, each as one request over a connection that is kept.
 
 Owns the case in which nothing is to be decided: a first attempt, a file that is what it was when it was added, no
-question about duplicates, a server whose checksums are known. Whatever else comes up is handed back, and `send` does it
-from the beginning, with its retries.
+question about duplicates, a server that confirms in its answer. What passes by itself, or
+teaches something of the server, is handed back: `send` does it from the beginning, with its retries.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -16,112 +17,139 @@ from console.records.uploads import NewUpload
 from console.s3.checksums import digest_bytes
 from console.s3.confirmation import confirm_body
 from console.s3.control import Control, Journal
-from console.s3.engines.engine import PipeliningEngine, PutRequest, StoredBody
+from console.s3.engines.engine import PutRequest
+from console.s3.engines.http_engine import Cancel
 from console.s3.engines.source import SourceFile
-from console.s3.transfer_errors import TransferError
+from console.s3.error_codes import Recovery
+from console.s3.transfer_errors import Stopped, TransferError
 from console.transfer.job import Confirmation, SendOptions
 from console.transfer.transport import Transport
 
-LARGEST: Final = 256 * 1024
-"""Files up to this size, in bytes, are small."""
-_MOST_AT_ONCE: Final = 64
-_LOOK_AGAIN_SECONDS: Final = 0.2
+LARGEST: Final = 1024 * 1024
+"""Files up to this size, in bytes, are small: they are held in memory while they are sent."""
 
-Ended = Callable[[Confirmation | None], None]
-Cancel = Callable[[], None]
+_ELSEWHERE: Final = frozenset(
+    {
+        *("301", "302", "307", "308", "400", "PermanentRedirect", "TemporaryRedirect"),
+        *("AuthorizationHeaderMalformed", "IllegalLocationConstraintException"),
+    }
+)
+"""The bucket is in another region, as it seems: boto3 knows how to follow."""
+_TEACHES: Final = frozenset(
+    {"NotImplemented", "InvalidArgument", "InvalidRequest", "FileChanged", "CertificateRefused"}
+)
+"""S3 may not know a header, which `send` leaves out then; the file is another one, which it says; or boto3 may trust
+whom we do not."""
+_ELSEWHERE_SECONDS: Final = 600.0
+_LOOK_AGAIN_SECONDS: Final = 0.2
 
 
 class SmallFiles:
-    """Begins to send small files. Thread-safe."""
+    """Sends small files. Thread-safe."""
 
     def __init__(self, transport: Transport, options: SendOptions) -> None:
-        self._engine = transport.engine if isinstance(transport.engine, PipeliningEngine) else None
-        self._server = transport.server
+        self._transport = transport
         self._options = options
-        self._changed = threading.Condition()
-        self._under_way = 0
+        self._first = threading.Lock()
+        self._has_answered = False
+        self._elsewhere: dict[str, float] = {}
+
+    @property
+    def at_once(self) -> int:
+        """How many may be sent at once now, each by a thread."""
+        return self._transport.small.limit
 
     def takes(self, upload: Upload) -> bool:
-        """Whether it is small, and may be tried; `begin` can still say no."""
+        """Whether it is small, and may be tried; `send` can still say no."""
         return upload.attempts <= 1 and upload.multipart is None and self.takes_new(upload)
 
     def takes_new(self, upload: NewUpload | Upload) -> bool:
         """The same of one that has no document yet."""
         return (
-            self._engine is not None
+            self._transport.http is not None
             and upload.size <= LARGEST
             and upload.size < self._options.multipart_threshold
             and self._options.wanted_by(upload).duplicates == "overwrite"
-            and self._server.returns_checksums is not None
-            and self._server.confirms_bodies
-            and _takes_at_once(self._engine, upload.bucket)
+            and not self._transport.bandwidth.bytes_per_second
+            and self._transport.server.confirms_bodies
+            and time.monotonic() >= self._elsewhere.get(upload.bucket, 0.0)
         )
 
-    def begin(self, upload: Upload, journal: Journal, control: Control, ended: Ended) -> Cancel | None:
-        """Begin to send one that `takes` it, waiting for a place; gives what cancels it, or None: nothing was begun.
-
-        `ended` is called once, perhaps before this returns, on a thread of the engine: with what S3 confirmed, or with
-        None where `send` has to do it.
+    def send(
+        self, upload: Upload, journal: Journal, control: Control, on_the_way: Callable[[Cancel], None]
+    ) -> Confirmation | None:
+        """Send one that `takes` it; None where `send.send` has to do it. `on_the_way` gets what breaks it off.
 
         Raises:
-            Stopped: `control` said so while it waited for a place.
+            TransferError: what trying again does not mend. Stopped: `control` said so before it was sent.
         """
-        if self._engine is None:
-            return None
+        small = self._transport.small
+        small.acquire(control, upload.size)
         try:
-            content = _read(upload)
-        except TransferError:
-            return None
-        if content is None:
-            return None
-        digests = {algorithm: digest_bytes(algorithm, content) for algorithm in self._server.algorithms()}
-        settings = self._options.wanted_by(upload).settings
-        request = PutRequest(upload.bucket, upload.key, upload.content_type, settings)
-
-        def finished(answer: StoredBody | BaseException) -> None:
-            confirmation = None
-            if isinstance(answer, StoredBody):
+            # What the first answer shows holds for the others: none of them is sent in vain.
+            while not self._has_answered:
+                if not self._first.acquire(timeout=_LOOK_AGAIN_SECONDS):
+                    control.check()
+                    continue
                 try:
-                    checksum = confirm_body(self._server.without_md5(answer), digests)
-                    if checksum is None:  # the next ones go where an object is looked at, and are not sent twice
-                        self._server.learn_confirmation(by_answer=False)
-                except TransferError:
-                    checksum = None
-                if checksum is not None:
-                    confirmation = Confirmation(upload.key, answer.etag, answer.version_id, checksum, len(content))
-            if confirmation is None:
-                journal.sent(-len(content))
-            self._leave()
-            ended(confirmation)
+                    if not self._has_answered:
+                        return self._send(upload, journal, control, on_the_way)
+                finally:
+                    self._has_answered = True
+                    self._first.release()
+            return self._send(upload, journal, control, on_the_way)
+        finally:
+            small.release(upload.size)
 
-        self._enter(control)
+    def _send(
+        self, upload: Upload, journal: Journal, control: Control, on_the_way: Callable[[Cancel], None]
+    ) -> Confirmation | None:
+        server, http = self._transport.server, self._transport.http
+        counted = 0
+        checksum = None
         try:
-            journal.sent(len(content))
-            return self._engine.begin_put(request, content, digests, finished)
-        except Exception:  # noqa: BLE001 - whatever it is, `send` meets it too and sorts it
-            journal.sent(-len(content))
-            self._leave()
-            return None
-
-    def _enter(self, control: Control) -> None:
-        with self._changed:
-            while self._under_way >= _MOST_AT_ONCE:
-                control.check()
-                self._changed.wait(_LOOK_AGAIN_SECONDS)
             control.check()
-            self._under_way += 1
+            content = _read(upload)
+            if content is None or http is None or not server.confirms_bodies:
+                return None
+            digests = {algorithm: digest_bytes(algorithm, content) for algorithm in server.algorithms()}
+            settings = self._options.wanted_by(upload).settings
+            request = PutRequest(upload.bucket, upload.key, upload.content_type, settings)
+            counted = len(content)
+            journal.sent(counted)
+            answer = self._transport.small.send(lambda: http.put(request, content, digests, on_the_way), counted)
+            if server.algorithm in digests:
+                server.learn(server.algorithm in answer.checksums)
+            checksum = confirm_body(server.without_md5(answer), digests)
+            if checksum is None:  # the next ones go where an object is looked at, and are not sent twice
+                server.learn_confirmation(by_answer=False)
+        except Stopped:
+            raise
+        except TransferError as error:
+            if counted:
+                journal.sent(-counted)
+            self._hand_back(upload, error, journal, control)
+            return None
+        except Exception:  # noqa: BLE001 - credentials, a certificate: `send` meets it too, and sorts it
+            checksum = None
+        if checksum is None:
+            if counted:
+                journal.sent(-counted)
+            return None
+        return Confirmation(upload.key, answer.etag, answer.version_id, checksum, counted)
 
-    def _leave(self) -> None:
-        with self._changed:
-            self._under_way -= 1
-            self._changed.notify()
-
-
-def _takes_at_once(engine: PipeliningEngine, bucket: str) -> bool:
-    try:
-        return engine.takes_at_once(bucket)
-    except Exception:  # noqa: BLE001 - a certificate, or credentials that ran out: `send` meets it too and sorts it
-        return False
+    def _hand_back(self, upload: Upload, error: TransferError, journal: Journal, control: Control) -> None:
+        """Raises the error where `send` could do no better: to ask again mends nothing, and may lock an account."""
+        control.check()  # it may have been broken off
+        if error.code in _ELSEWHERE:
+            self._elsewhere[upload.bucket] = time.monotonic() + _ELSEWHERE_SECONDS
+        elif error.recovery is Recovery.RETRY:
+            retries = self._options.retry.retries
+            if not retries:
+                raise error
+            journal.noted(error.code, f"{error.message} (attempt 1 of {retries + 1})")
+        elif error.code not in _TEACHES:
+            raise error
 
 
 def _read(upload: Upload) -> bytes | None:

@@ -33,11 +33,21 @@ _LOOK_AGAIN_SECONDS: Final = 0.2
 class Slots:
     """At most `limit` holders at once. Lowering it takes nothing away: those over it finish first. Thread-safe."""
 
-    def __init__(self, first: int, most: int = MOST_PARALLEL, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """It begins with `first`; `most` is what memory allows, however fast more would be."""
+    def __init__(
+        self,
+        first: int,
+        most: int = MOST_PARALLEL,
+        *,
+        most_bytes: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """It begins with `first`; `most` is what memory allows, however fast more would be, and `most_bytes` the sum of
+        what holders hold of it."""
         self._controller = ConcurrencyController(first=first, most=most)
         self._clock = clock
+        self._most_bytes = most_bytes
         self._used = 0
+        self._used_bytes = 0
         self._under_way = 0
         self._changed = threading.Condition()
 
@@ -52,19 +62,25 @@ class Slots:
             self._controller.set_limit(limit)
             self._changed.notify_all()
 
-    def acquire(self, control: Control) -> None:
-        """Take a slot, waiting for one. Raises what `control.check()` raises; then no slot is held."""
+    def acquire(self, control: Control, size: int = 0) -> None:
+        """Take a slot, to hold `size` bytes, waiting for one. Raises what `control.check()` raises; then no slot is
+        held."""
         with self._changed:
-            while self._used >= self._controller.limit:
+            while self._used >= self._controller.limit or self._is_too_much(size):
                 control.check()
                 self._changed.wait(_LOOK_AGAIN_SECONDS)
             self._used += 1
+            self._used_bytes += size
 
-    def release(self) -> None:
+    def release(self, size: int = 0) -> None:
         """Give a slot back."""
         with self._changed:
             self._used -= 1
+            self._used_bytes -= size
             self._changed.notify()
+
+    def _is_too_much(self, size: int) -> bool:
+        return self._most_bytes is not None and self._used > 0 and self._used_bytes + size > self._most_bytes
 
     def send(self, operation: Callable[[], T], amount: int) -> T:
         """Run one request with a body of `amount` bytes, and learn from how it went. Raises what it raises."""

@@ -1,6 +1,6 @@
-"""Which engine sends the bodies: the Common Runtime the small ones, where it loads and fits, boto3 the others.
+"""Who sends small objects: connections of our own (`http_engine`), where they go the same way as boto3; else boto3.
 
-Owns the reasons. Per bucket and per body `crt_engine` decides again.
+Owns the reasons. boto3 sends all others in any case.
 
 Keys that uploads of this process are about to make.
 
@@ -16,19 +16,23 @@ import logging
 import os
 import threading
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from botocore.httpsession import get_cert_path
 
-from console.models import ChecksumPolicy, EngineChoice
-from console.s3.address import names_proxy
+from console.formatting import visible
+from console.models import MEBIBYTE, ChecksumPolicy, EngineChoice
+from console.s3.address import Address, address_of, is_plain_bucket, names_proxy
 from console.s3.client import ClientOptions, is_aws, make_client
 from console.s3.confirmation import ServerTraits
 from console.s3.credentials import open_session
 from console.s3.engines.bandwidth import BandwidthLimit
 from console.s3.engines.boto3_engine import Boto3Engine
-from console.s3.engines.engine import Engine
+from console.s3.engines.http_engine import HttpEngine
+from console.s3.engines.signature import Signer
+from console.s3.transfer_errors import TransferError
 from console.transfer.threads import Slots, WorkerPool
 
 if TYPE_CHECKING:
@@ -36,67 +40,32 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 
-LARGEST_WHERE_FASTER: Final = 4 * 1024 * 1024
-"""Up to here the runtime costs less for each request than boto3; beyond, more for each byte, and twice the memory: its
-messages are of 16 KiB, with three records for each over TLS."""
-
 _log = logging.getLogger(__name__)
 
-
-class _Unfit(Exception):
-    """The runtime cannot be used, and why."""
+_PROXY: Final = "boto3 sends small files too: a proxy is set for %s, and it knows whom NO_PROXY excepts"
 
 
-def choose_engine(
-    choice: EngineChoice, s3: S3Client, session: boto3.Session, options: ClientOptions, bandwidth: BandwidthLimit
-) -> Engine:
-    """The engine that is asked for, or boto3's where the runtime is of no use here (with a line in the log)."""
-    boto3_engine = Boto3Engine(s3)
+def small_engine(
+    choice: EngineChoice, s3: S3Client, session: boto3.Session, options: ClientOptions
+) -> HttpEngine | None:
+    """The engine for small objects, or None where boto3 has to send them too (with a line in the log)."""
     if choice == "boto3":
-        return boto3_engine
-    try:
-        largest = LARGEST_WHERE_FASTER if choice == "auto" else None
-        return _crt_engine(s3, session, options, boto3_engine, bandwidth, largest)
-    except _Unfit as reason:
-        _log.log(logging.WARNING if choice == "crt" else logging.INFO, "boto3 sends the bodies: %s", reason)
-        return boto3_engine
+        return None
+    scheme = urlsplit(s3.meta.endpoint_url).scheme
+    if names_proxy(scheme):
+        _log.info(_PROXY, scheme)
+        return None
 
+    @cache
+    def where(bucket: str) -> Address:
+        if not is_plain_bucket(bucket):
+            raise TransferError("NotImplemented", f"{visible(bucket)} is not for this engine")
+        return address_of(s3, bucket)
 
-def _crt_engine(
-    s3: S3Client,
-    session: boto3.Session,
-    options: ClientOptions,
-    fallback: Engine,
-    bandwidth: BandwidthLimit,
-    largest_body: int | None,
-) -> Engine:
-    try:
-        from console.s3.engines.crt_engine import LARGEST_BODY, CrtEngine, Signing, make_crt_client
-    except ImportError as error:
-        raise _Unfit(f"the Common Runtime does not load: {error}") from None
-    endpoint = urlsplit(s3.meta.endpoint_url)
-    if names_proxy(endpoint.scheme):
-        raise _Unfit(f"a proxy is set for {endpoint.scheme}, and the Common Runtime reads NO_PROXY by other rules")
-    ca_file = _ca_file(session, options) if endpoint.scheme == "https" else None
-    region = s3.meta.region_name
-    try:
-        client = make_crt_client(
-            region=region,
-            is_tls=endpoint.scheme == "https",
-            ca_file=ca_file,
-            connect_timeout_seconds=options.connect_timeout_seconds,
-            connections=options.connections,
-        )
-    except Exception as error:  # noqa: BLE001 - the runtime has no common class for what it refuses
-        raise _Unfit(f"the Common Runtime refuses its settings: {error}") from None
-    return CrtEngine(
-        s3,
-        client,
-        Signing(session.get_credentials(), region),
-        fallback=fallback,
-        bandwidth=bandwidth,
-        largest_body=largest_body or LARGEST_BODY,
-        ca_file=ca_file,
+    return HttpEngine(
+        where,
+        Signer(session.get_credentials(), s3.meta.region_name),
+        ca_file=_ca_file(session, options) if scheme == "https" else None,
         connect_timeout_seconds=options.connect_timeout_seconds,
         read_timeout_seconds=options.read_timeout_seconds,
     )
@@ -133,23 +102,30 @@ FIRST_BODIES: Final = 8
 MOST_BODIES: Final = 64
 """Each body under way holds a piece of a megabyte, its copy in the HTTP library, and a thread: 64 stay well below
 256 MiB."""
+_FIRST_SMALL: Final = 16
+_MOST_SMALL: Final = 256
+_MOST_SMALL_BYTES: Final = 64 * MEBIBYTE
 
 
 @dataclass(frozen=True, slots=True)
 class Transport:
-    """Client, engine, threads, limits, and what is known of the server. Safe to use from several threads."""
+    """Client, engines, threads, limits, and what is known of the server. Safe to use from several threads. `http` sends
+    small objects, as many at once as `small` says; None where boto3 has to."""
 
     s3: S3Client
-    engine: Engine
+    engine: Boto3Engine
+    http: HttpEngine | None
     pool: WorkerPool
     bandwidth: BandwidthLimit
     server: ServerTraits
+    small: Slots
     keys: KeysInUse = field(default_factory=KeysInUse)
 
     def close(self) -> None:
         """End threads and connections."""
         self.pool.close()
-        self.engine.close()
+        if self.http is not None:
+            self.http.close()
         self.s3.close()
 
 
@@ -171,11 +147,12 @@ def open_transport(
     slots.resize(parts)
     session = open_session(options.profile, options.region)
     s3 = make_client(options, session)
-    bandwidth = BandwidthLimit(bytes_per_second)
     return Transport(
         s3=s3,
-        engine=choose_engine(engine, s3, session, options, bandwidth),
+        engine=Boto3Engine(s3),
+        http=small_engine(engine, s3, session, options),
         pool=WorkerPool(slots),
-        bandwidth=bandwidth,
+        bandwidth=BandwidthLimit(bytes_per_second),
         server=ServerTraits(is_aws=is_aws(s3), policy=checksum),
+        small=Slots(_FIRST_SMALL, _MOST_SMALL, most_bytes=_MOST_SMALL_BYTES),
     )

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from typing import Final
 
 from console.commands.upload import _redirected
 from console.models import Source, Upload
@@ -17,49 +17,21 @@ from console.records.uploads import NewUpload
 from console.s3.control import Unattended
 from console.settings import load
 from console.transfer.intake import Intake
-from console.transfer.job import Confirmation
 from console.transfer.sender import S3Sender
+
+_AT_ONCE: Final = 32
 
 
 def _upload(new: NewUpload) -> Upload:
     return Upload.model_validate(new.document(datetime.now(UTC)))
 
 
-class _Sending:
-    """Sends uploads as the runner does: small ones without a thread for each."""
-
-    def __init__(self, sender: S3Sender) -> None:
-        self._sender = sender
-        self._nobody = Unattended()
-        self._changed = threading.Condition()
-        self._under_way = 0
-        self._again: list[Upload] = []
-
-    def send(self, upload: Upload) -> None:
-        if not (self._sender.takes(upload) and self._begin(upload)):
-            self._sender.send(upload, self._nobody, self._nobody)
-
-    def wait(self) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: not self._under_way)
-        for upload in self._again:
-            self._sender.send(upload, self._nobody, self._nobody)
-
-    def _begin(self, upload: Upload) -> bool:
-        def ended(sent: Confirmation | None) -> None:
-            with self._changed:
-                self._under_way -= 1
-                if sent is None:
-                    self._again.append(upload)
-                self._changed.notify()
-
-        with self._changed:
-            self._under_way += 1
-        if self._sender.begin(upload, self._nobody, self._nobody, ended) is None:
-            with self._changed:
-                self._under_way -= 1
-            return False
-        return True
+def _send(sender: S3Sender, upload: Upload) -> None:
+    """As the runner does: small ones over connections that are kept, if they go so."""
+    nobody = Unattended()
+    is_sent = sender.takes(upload) and sender.send_small(upload, nobody, nobody, lambda _: None)
+    if not is_sent:
+        sender.send(upload, nobody, nobody)
 
 
 def main() -> int:
@@ -68,16 +40,14 @@ def main() -> int:
     settings = _redirected(load(None, os.environ, {}), to)
     with (
         S3Sender(settings.s3, settings.transfer) as sender,
-        ThreadPoolExecutor(settings.transfer.parallel_uploads or 8) as threads,
+        ThreadPoolExecutor(_AT_ONCE) as threads,
     ):
         intake = Intake(
             settings.s3, settings.transfer, host="benchmark", source=Source.COMMAND, endpoint=sender.endpoint.name
         )
-        sending = _Sending(sender)
         for batch in intake.batches([path]):
-            for _ in threads.map(lambda new: sending.send(_upload(new)), batch):
+            for _ in threads.map(lambda new: _send(sender, _upload(new)), batch):
                 pass
-        sending.wait()
     return 1 if intake.refusals else 0
 
 

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from console.models import UploadStatus
-from console.s3.engines.crt_engine import CrtEngine
+from console.s3.engines.http_engine import HttpEngine
 from console.s3.error_codes import Recovery, explain
 from console.s3.transfer_errors import TransferError
 from console.transfer.orphans import find_orphans
@@ -43,7 +43,7 @@ PASSING: list[Fault] = [
 ]
 
 
-@pytest.mark.parametrize("engine", ["auto", "crt"])  # large bodies through boto3, or all through the runtime
+@pytest.mark.parametrize("engine", ["auto", "boto3"])  # small bodies over connections of our own, or all through boto3
 @pytest.mark.parametrize("fault", PASSING, ids=repr)
 def test_what_passes_by_itself_is_passed(make_world: MakeWorld, fault: Fault, engine: str) -> None:
     world = make_world(engine=engine)
@@ -68,8 +68,7 @@ def test_a_server_that_says_nothing_is_given_up_on(world: World) -> None:
     for hold, operation in zip(holds, ("PutObject", "UploadPart"), strict=True):
         world.proxy.plan(operation, hold)
     ids = world.add(world.file(100_000, "small"), world.file(6 * MIB, "large"))
-    # The Common Runtime has a time-out of its own, half a minute, which cannot be set from Python.
-    world.start_runner(sender=world.open_sender(read_timeout_seconds=0.5, engine="boto3"))
+    world.start_runner(sender=world.open_sender(read_timeout_seconds=0.5))
     world.wait_completed(ids)
     for upload_id in ids:
         assert {"ReadTimeout", "WriteTimeout"} & set(world.noted(upload_id))
@@ -188,10 +187,10 @@ def test_a_small_file_whose_bucket_cannot_be_asked_for_goes_the_long_way(
 ) -> None:
     """A certificate that is refused, say, is met again there, and told."""
 
-    def refused(*_: object) -> bool:
+    def refused(*_: object) -> None:
         raise TransferError("CertificateRefused", "a fault of the test's own")
 
-    monkeypatch.setattr(CrtEngine, "takes_at_once", refused)
+    monkeypatch.setattr(HttpEngine, "put", refused)
     ids = world.add(world.file(1000))
     world.start_runner()
     world.wait_completed(ids)  # now it is known what the server returns, which is asked first

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from console.models import EngineChoice
 from console.s3.client import ClientOptions
 from console.transfer.transport import Transport, open_transport
 from tests.faults.proxy import FaultProxy
@@ -34,17 +33,10 @@ def make_file(tmp_path: Path) -> MakeFile:
     return make
 
 
-@pytest.fixture(params=["crt", "boto3"])
-def engine(request: pytest.FixtureRequest) -> EngineChoice:
-    """Every transfer is tested with both."""
-    choice: EngineChoice = request.param
-    return choice
-
-
 @pytest.fixture
-def transport(services: EmbeddedServices, engine: EngineChoice) -> Iterator[Transport]:
+def transport(services: EmbeddedServices) -> Iterator[Transport]:
     """To the real S3 server."""
-    transport = open_transport(ClientOptions(endpoint_url=services.s3_endpoint), parts=4, engine=engine)
+    transport = open_transport(ClientOptions(endpoint_url=services.s3_endpoint), parts=4)
     yield transport
     transport.close()
 
@@ -57,17 +49,17 @@ def proxy(services: EmbeddedServices) -> Iterator[FaultProxy]:
 
 
 @pytest.fixture
-def faulty(proxy: FaultProxy, engine: EngineChoice) -> Iterator[Transport]:
+def faulty(proxy: FaultProxy) -> Iterator[Transport]:
     """To the real S3 server through the proxy."""
     # Longer than any machine stands still: a timeout would be one more attempt, and the attempts are counted.
     options = ClientOptions(endpoint_url=proxy.url, read_timeout_seconds=90, connect_timeout_seconds=90)
-    transport = open_transport(options, parts=4, engine=engine)
+    transport = open_transport(options, parts=4)
     yield transport
     transport.close()
 
 
 @pytest.fixture
-def connect(engine: EngineChoice) -> Iterator[Connect]:
+def connect() -> Iterator[Connect]:
     """A strict server, a proxy before it and a transport through that."""
     with ExitStack() as stack:
 
@@ -78,7 +70,6 @@ def connect(engine: EngineChoice) -> Iterator[Connect]:
                 ClientOptions(endpoint_url=proxy.url, read_timeout_seconds=90),
                 parts=4,
                 checksum=checksum,  # type: ignore[arg-type]
-                engine=engine,
             )
             stack.callback(transport.close)
             return strict, proxy, transport

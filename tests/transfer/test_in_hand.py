@@ -24,6 +24,7 @@ class Sends:
     """A sender that sends until it is told to stop."""
 
     uploads_at_once = 1
+    small_at_once = 1
 
     def __init__(self) -> None:
         self.controls: list[TransferControl] = []

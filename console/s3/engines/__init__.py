@@ -1,1 +1,1 @@
-"""How bodies are read from files and sent to S3: one `Engine` for each library that can send them."""
+"""How bodies are read and sent: through boto3, and small ones over connections of our own."""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Collection
 from typing import Final
 
-from console.s3.checksums import Algorithm, Digest, Digests, new_digest
+from console.s3.checksums import Algorithm, Digests
 from console.s3.control import Control, Journal
 from console.s3.engines.bandwidth import BandwidthLimit
 from console.s3.engines.source import SourceFile
@@ -70,8 +70,6 @@ class Body(io.RawIOBase):
         self._part = part
         self.algorithms = tuple(algorithms)
         self._digests = known
-        self._running: dict[Algorithm, Digest] | None = None
-        self._summed = 0
         self._piece_size = _PieceSize()
         self._bandwidth = bandwidth
         self._journal = journal
@@ -92,21 +90,11 @@ class Body(io.RawIOBase):
         return True
 
     def digests(self) -> Digests:
-        """Its checksums: those of the bytes that were read, where `sum_while_read` was asked for and all were; else
-        the file is read for them now. Raises as `SourceFile.digests`."""
+        """Its checksums, for which the file is read. Raises as `SourceFile.digests`."""
         if self._digests is None:
-            if self._running is not None and self._summed == self._part.length:
-                self._digests = {algorithm: running.digest() for algorithm, running in self._running.items()}
-            else:
-                part = self._part
-                self._digests = self._source.digests(part.offset, part.length, self.algorithms, self._control)
+            part = self._part
+            self._digests = self._source.digests(part.offset, part.length, self.algorithms, self._control)
         return self._digests
-
-    def sum_while_read(self) -> None:
-        """Compute the checksums on the way, for whoever need not know them before: the file is read once, not twice."""
-        if self._digests is None:
-            self._running = {algorithm: new_digest(algorithm) for algorithm in self.algorithms}
-            self._summed = 0
 
     def check(self) -> None:
         """Raises a `Stopped` when the transfer must stop."""
@@ -120,8 +108,6 @@ class Body(io.RawIOBase):
         """Move; going back takes back what was counted as sent."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._part.length}[whence]
         self._position = min(max(0, base + offset), self._part.length)
-        if self._position == 0 and self._running is not None:
-            self.sum_while_read()
         self.take_back(self._position)
         return self._position
 
@@ -135,23 +121,6 @@ class Body(io.RawIOBase):
             pieces.append(self._piece(left))
         return b"".join(pieces)
 
-    def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
-        """Fill `buffer` as far as the part goes, without a copy; the number of bytes."""
-        view = memoryview(buffer).cast("B")
-        wanted = min(len(view), self._part.length - self._position)
-        filled = 0
-        while filled < wanted:
-            length = self._admit(wanted - filled)
-            piece = view[filled : filled + length]
-            try:
-                self._source.read_into(piece, self._part.offset + self._position)
-                self._passed(piece)
-            except TransferError as error:
-                self.failure = error
-                raise
-            filled += length
-        return filled
-
     def take_back(self, position: int = 0) -> None:
         """Count what lies after `position` as not sent: the request failed or starts over."""
         if self._counted > position:
@@ -164,7 +133,7 @@ class Body(io.RawIOBase):
         length = self._admit(wanted)
         try:
             data = self._source.read(self._part.offset + self._position, length)
-            self._passed(data)
+            self._passed(len(data))
         except TransferError as error:
             self.failure = error
             raise
@@ -181,12 +150,8 @@ class Body(io.RawIOBase):
             raise
         return length
 
-    def _passed(self, piece: bytes | memoryview) -> None:
-        if self._running is not None and self._position == self._summed:
-            for running in self._running.values():
-                running.update(piece)
-            self._summed += len(piece)
-        self._position += len(piece)
+    def _passed(self, count: int) -> None:
+        self._position += count
         if self._position == self._part.length:
             # Without its last piece S3 stores nothing: bytes of a file that changed never become an object or part.
             self._source.check_unchanged()

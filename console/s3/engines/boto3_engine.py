@@ -1,4 +1,4 @@
-"""Request bodies through boto3: the engine that runs everywhere, and the one for large bodies."""
+"""Request bodies through boto3: all but small ones, and those too where `http_engine` is not fit for them."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class Boto3Engine:
         self._s3 = s3
 
     def put_object(self, request: PutRequest, body: Body) -> StoredBody:
-        """Send a whole object."""
+        """Send a whole object. Raises `Stopped`, or what `errors.classify` knows."""
         parameters = object_parameters(request.content_type, request.settings)
         if request.if_absent:
             parameters["IfNoneMatch"] = "*"
         return _send(self._s3.put_object, body, Bucket=request.bucket, Key=request.key, **parameters)
 
     def upload_part(self, request: PartRequest, body: Body) -> StoredBody:
-        """Send one part."""
+        """Send one part. Raises as `put_object`."""
         return _send(
             self._s3.upload_part,
             body,
@@ -44,9 +44,6 @@ class Boto3Engine:
             UploadId=request.upload_id,
             PartNumber=request.number,
         )
-
-    def close(self) -> None:
-        """Nothing: the client belongs to whoever made it."""
 
 
 def _send(operation: Callable[..., Any], body: Body, **parameters: Any) -> StoredBody:

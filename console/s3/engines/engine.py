@@ -1,17 +1,15 @@
-"""The two requests that carry bytes, as an interface: PutObject and UploadPart.
+"""The two requests that carry bytes, and the answer to them: PutObject and UploadPart.
 
-Everything else that is asked of S3 goes through boto3. Implementations: `boto3_engine` and `crt_engine`. They send one
-request each, without retries of their own, the body's checksums in its headers, and verify nothing: `confirm` does.
+`boto3_engine` sends them, and `http_engine` the small ones: one request each, without retries of their own, the body's
+checksums in its headers. They verify nothing: `confirm` does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
 
-from console.s3.checksums import Algorithm, Digests
-from console.s3.engines.body import Body
+from console.s3.checksums import Algorithm
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,38 +52,3 @@ class StoredBody:
     checksums: Mapping[Algorithm, str] = field(default_factory=dict)
     version_id: str | None = None
     etag_is_md5: bool = True
-
-
-class Engine(Protocol):
-    """Sends bodies; safe to use from several threads."""
-
-    def put_object(self, request: PutRequest, body: Body) -> StoredBody:
-        """Send a whole object. Raises `Stopped`, or what `errors.classify` knows."""
-        ...
-
-    def upload_part(self, request: PartRequest, body: Body) -> StoredBody:
-        """Send one part. Raises as `put_object`."""
-        ...
-
-    def close(self) -> None:
-        """End connections and threads."""
-        ...
-
-
-@runtime_checkable
-class PipeliningEngine(Engine, Protocol):
-    """An engine that can also send without a thread waiting for each request."""
-
-    def takes_at_once(self, bucket: str) -> bool:
-        """Whether `begin_put` may be used for this bucket now."""
-        ...
-
-    def begin_put(
-        self, request: PutRequest, content: bytes, digests: Digests, done: Callable[[StoredBody | BaseException], None]
-    ) -> Callable[[], None]:
-        """Begin to send a small object and return at once; gives what cancels it. `digests` go into the headers.
-
-        `done` gets the answer, or what `errors.classify` knows, on a thread of the engine: it must be quick, and not
-        raise. Raises what keeps the request from being sent at all; `done` is not called then.
-        """
-        ...
