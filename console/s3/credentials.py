@@ -24,7 +24,7 @@ from console.formatting import visible
 _ADVICE: Final = (
     "Run `aws configure` or `aws sso login`, set s3.profile, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
 )
-_LOOK_SECONDS: Final = 1.0
+LOOK_SECONDS: Final = 1.0
 _UNCHANGING: Final = frozenset({"env", "explicit"})
 """Credentials that no file holds, by botocore's names of where it found them."""
 
@@ -150,7 +150,7 @@ class RenewedCredentials:
         self._paths = list(paths)
         self._state = self._look()
         self._lock = threading.Lock()
-        self._next_look = time.monotonic() + _LOOK_SECONDS
+        self._next_look = time.monotonic() + LOOK_SECONDS
 
     def __getattr__(self, name: str) -> Any:
         """Everything else as those in use have it; asked only then, for some are fetched from a server."""
@@ -161,7 +161,7 @@ class RenewedCredentials:
         if time.monotonic() >= self._next_look and self._lock.acquire(blocking=False):
             try:
                 self._renew_if_changed()
-                self._next_look = time.monotonic() + _LOOK_SECONDS
+                self._next_look = time.monotonic() + LOOK_SECONDS
             finally:
                 self._lock.release()
         frozen: ReadOnlyCredentials = self._found.get_frozen_credentials()

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 _GRACE_SECONDS: Final = 1.0
 """How long parts under way may take to notice that the upload stops, before they are left behind."""
 _LOOK_AGAIN_SECONDS: Final = 0.25
-_PARTS_EVERYWHERE: Final = 1_000
+PARTS_EVERYWHERE: Final = 1_000
 """As many as any server is known to take."""
 
 
@@ -98,7 +98,7 @@ def send_parts(job: Job, upload_id: str, plan: PartPlan, listed: Mapping[int, Li
     futures: list[Future[SentPart]] = []
     try:
         order = list(plan)
-        is_long = len(plan) > _PARTS_EVERYWHERE and not job.transport.server.is_aws
+        is_long = len(plan) > PARTS_EVERYWHERE and not job.transport.server.is_aws
         if is_long and len(plan) not in listed:
             # Some servers take no more parts than that: better to hear of it before the others have been sent.
             order.insert(0, order.pop())
@@ -317,6 +317,9 @@ def _send_once(job: Job, *, if_absent: bool) -> Confirmation:
     if any(number > len(plan) for number in listed):
         raise TransferError("InvalidPart", "the multipart upload holds parts beyond the end of the file")
     parts = send_parts(job, multipart.upload_id, plan, listed)
+    if job.transport.server.etags_are_md5 and any(part.is_confirmed is False for part in parts):
+        # Others have shown meanwhile that an ETag is an MD5 here: those parts are damaged.
+        parts = send_parts(job, multipart.upload_id, plan, _list_parts(job, multipart))
     job.source.check_unchanged()
     answer = _complete(job, multipart.upload_id, parts, if_absent=if_absent)
     if isinstance(answer, Confirmation):

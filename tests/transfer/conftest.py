@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -63,8 +63,8 @@ def connect() -> Iterator[Connect]:
     """A strict server, a proxy before it and a transport through that."""
     with ExitStack() as stack:
 
-        def connect(checksum: str = "auto", **server: int) -> tuple[StrictS3, FaultProxy, Transport]:
-            strict = stack.enter_context(StrictS3(**server))
+        def connect(checksum: str = "auto", **habits: Any) -> tuple[StrictS3, FaultProxy, Transport]:
+            strict = stack.enter_context(StrictS3(**habits))
             proxy = stack.enter_context(FaultProxy(strict.url))
             transport = open_transport(
                 ClientOptions(endpoint_url=proxy.url, read_timeout_seconds=90),

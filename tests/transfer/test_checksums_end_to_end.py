@@ -61,7 +61,7 @@ def test_without_checksums_the_etag_is_compared(connect: Connect, make_file, pol
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])
 def test_with_nothing_to_compare_only_the_size_is_confirmed(connect: Connect, make_file, size: int) -> None:
-    strict, _, transport = connect(brief=True, opaque_etags=True)
+    strict, _, transport = connect(brief=True, etags="opaque")
     path = make_file(size)
     upload = an_upload(path, "bucket")
     assert sent(upload, transport).checksum.confirmed == "size"

@@ -1,0 +1,292 @@
+"""What S3 servers other than AWS do, one line a habit, and what becomes of a small and of a large file there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from console.errors import ConfigurationError
+from console.s3 import credentials
+from console.s3.checksums import Algorithm
+from console.s3.client import ClientOptions
+from console.s3.confirmation import ServerTraits
+from console.s3.error_codes import Recovery
+from console.s3.operations import delete_object
+from console.s3.transfer_errors import TransferError
+from console.transfer import multipart
+from console.transfer.comparison import verify_upload
+from console.transfer.multipart import abort
+from console.transfer.transport import open_transport
+from tests.faults.proxy import Answer
+
+from .conftest import Connect
+from .doubles import LARGE, MIB, QUICK, SMALL, Commands, MakeFile, Notes, an_upload, sent
+from .strict_s3 import StrictS3
+
+HABITS: list[tuple[str, dict[str, Any], str, str]] = [
+    # what it does, its switches, what a small file is confirmed by, what a large one
+    ("as AWS", {}, "checksum", "checksum"),
+    ("MD5 in ETags only", {"brief": True}, "etag", "etag"),
+    ("checksums of objects only", {"brief_parts": True}, "checksum", "etag"),
+    ("composite checksums, without a word", {"checksum_types": "composite"}, "checksum", "checksum"),
+    ("composite checksums, others refused", {"checksum_types": "composite_refuses"}, "checksum", "checksum"),
+    ("weak ETags", {"brief": True, "etags": "weak"}, "etag", "etag"),
+    ("opaque ETags", {"etags": "opaque"}, "checksum", "checksum"),
+    ("neither checksums nor MD5s", {"brief": True, "etags": "opaque"}, "size", "size"),
+    ("ETags that look like MD5s", {"brief": True, "etags": "like_md5"}, "content", "size"),
+    ("such ETags beside checksums", {"etags": "like_md5"}, "checksum", "checksum"),
+    ("no ETag of a completion", {"brief": True, "etag_of_completion": False}, "etag", "etag"),
+    ("no ETag to HEAD", {"brief": True, "etag_of_head": False}, "etag", "etag"),
+    ("no ETag of either", {"brief": True, "etag_of_completion": False, "etag_of_head": False}, "etag", "parts"),
+    (
+        "write-only, no ETag of a completion",
+        {"brief": True, "etag_of_completion": False, "write_only": True},
+        "etag",
+        "parts",
+    ),
+    ("write-only, checksums of parts", {"write_only": True}, "checksum", "checksum"),
+    ("one part at most", {"most_parts": 1}, "checksum", "checksum"),
+    ("one part at most, said in the end", {"most_parts": 1, "refused_part_at": "completion"}, "checksum", "checksum"),
+    ("no ListParts, no abort", {"lists_parts": False, "aborts": False}, "checksum", "checksum"),
+    ("errors without a message", {"messages": False}, "checksum", "checksum"),
+]
+each_habit = pytest.mark.parametrize(
+    ("habits", "small", "large"), [row[1:] for row in HABITS], ids=[row[0] for row in HABITS]
+)
+
+
+only_one_engine = pytest.mark.parametrize("engine", ["crt"])  # what is learned is the same whoever sends
+
+
+@only_one_engine
+@each_habit
+def test_files_arrive_once_and_can_be_verified_and_deleted(
+    connect: Connect, make_file: MakeFile, habits: dict[str, Any], small: str, large: str
+) -> None:
+    strict, _, transport = connect(**habits)
+    for number in range(2):  # what is learned from the first of each size holds for the next
+        for size, confirmed in ((SMALL, small), (LARGE, large)):
+            path = make_file(size)
+            upload = an_upload(path, "bucket", f"{size}-{number}")
+            done = sent(upload, transport)
+            assert strict.objects[done.key].data == path.read_bytes()
+            # What was read once to know the server is not read each time.
+            assert done.checksum.confirmed == ("size" if confirmed == "content" and number else confirmed)
+            if number:
+                assert done.sent_bytes == size
+            if strict.habits.write_only:
+                continue
+            record = upload.model_copy(update={"etag": done.etag, "checksum": done.checksum})
+            is_known = confirmed in ("checksum", "etag") and (strict.habits.etag_of_head or not strict.habits.brief)
+            assert verify_upload(transport.s3, record, Commands()).same is (True if is_known else None)
+            assert delete_object(transport.s3, "bucket", done.key, etag=done.etag, size=size, is_vouched_for=True)
+            assert done.key not in strict.objects
+
+
+# --- checksums
+
+
+@only_one_engine
+def test_bodies_that_nothing_vouches_for_are_sent_once_and_looked_at_once(connect: Connect, make_file) -> None:
+    _, proxy, transport = connect(brief=True, etags="opaque")
+    for number in range(5):
+        sent(an_upload(make_file(SMALL), "bucket", str(number)), transport)
+    assert (proxy.count("PutObject"), proxy.count("HeadObject")) == (5, 5)
+    assert not transport.server.confirms_bodies
+
+
+@only_one_engine
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+def test_an_object_whose_bytes_are_others_is_deleted_and_sent_again(connect: Connect, make_file, size: int) -> None:
+    strict, proxy, transport = connect(brief=True, damaged_bodies=1)
+    path = make_file(size)
+    done = sent(an_upload(path, "bucket"), transport, retry=QUICK)
+    assert strict.objects["file.bin"].data == path.read_bytes()
+    assert done.checksum.confirmed == "etag"
+    assert proxy.count("GetObject") == (1 if size == SMALL else 0)
+
+
+@only_one_engine
+def test_whoever_may_not_look_at_objects_is_told_what_is_missing(connect: Connect, make_file) -> None:
+    _, proxy, transport = connect(brief=True, etags="opaque", write_only=True)
+    with pytest.raises(TransferError, match="s3:GetObject") as caught:
+        sent(an_upload(make_file(SMALL), "bucket"), transport)
+    assert caught.value.recovery is Recovery.NEEDS_ACTION
+    assert proxy.count("PutObject") == 1
+
+
+# --- parts
+
+
+@only_one_engine
+def test_the_last_of_many_parts_is_sent_first_where_the_limit_is_not_known(
+    connect: Connect, make_file, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a store that takes 1,000, the refusal would come after the other 1,000 were sent."""
+    monkeypatch.setattr(multipart, "PARTS_EVERYWHERE", 3)
+    strict, _, transport = connect(most_parts=3)
+    path = make_file(31 * MIB)
+    done = sent(an_upload(path, "bucket"), transport)
+    assert strict.objects["file.bin"].data == path.read_bytes()
+    assert strict.objects["file.bin"].part_sizes == [11 * MIB, 11 * MIB, 9 * MIB]
+    assert done.sent_bytes < 31 * MIB + 5 * 5 * MIB  # at most what was under way beside it
+    assert transport.server.most_parts == 3
+
+
+@only_one_engine
+def test_without_list_parts_all_are_sent_again_in_place_of_those_that_are_there(connect: Connect, make_file) -> None:
+    strict, proxy, transport = connect(lists_parts=False, aborts=False)
+    path = make_file(LARGE)
+    notes = Notes()
+    proxy.plan("CompleteMultipartUpload", Answer(403, "AccessDenied"))
+    with pytest.raises(TransferError, match="AccessDenied"):
+        sent(an_upload(path, "bucket"), transport, notes)
+    resumed = an_upload(path, "bucket", multipart=notes.opened[0])
+    sent(resumed, transport, notes)
+    assert strict.objects["file.bin"].data == path.read_bytes()
+    assert proxy.count("CreateMultipartUpload") == 1
+    assert strict.multiparts == {}
+
+
+@only_one_engine
+def test_without_abort_an_upload_that_is_given_up_ends_all_the_same(connect: Connect, make_file) -> None:
+    strict, proxy, transport = connect(aborts=False)
+    notes = Notes()
+    proxy.plan("CompleteMultipartUpload", Answer(400, "EntityTooSmall"))
+    with pytest.raises(TransferError, match="EntityTooSmall"):
+        sent(an_upload(make_file(LARGE), "bucket"), transport, notes)
+    assert notes.closed == 1
+    assert len(strict.multiparts) == 1
+    assert abort(transport.s3, "bucket", "file.bin", notes.opened[0].upload_id) is False
+
+
+# --- what was learned can be wrong
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_what_was_learned_is_tried_again_after_a_while() -> None:
+    clock = Clock()
+    traits = ServerTraits(is_aws=False, clock=clock)
+    traits.learn(returns_checksums=False)
+    assert traits.learn_from_refusal("NotImplemented", conditional=True, had_checksums=False)
+    assert traits.learn_part_limit(1500, TransferError("InvalidArgument", "Part number must be at most 1000"))
+    traits.learn_etags(are_md5=False)
+    assert traits.algorithms() == (Algorithm.MD5,)
+    assert (traits.takes_conditions, traits.most_parts, traits.etags_are_md5) == (False, 1000, False)
+    clock.now = 601.0
+    assert traits.algorithms() == (Algorithm.CRC32C, Algorithm.MD5)
+    assert (traits.takes_conditions, traits.most_parts, traits.etags_are_md5) == (True, None, None)
+
+
+def test_an_answer_without_the_checksum_unlearns_that_there_are_any() -> None:
+    traits = ServerTraits(is_aws=False)
+    traits.learn(returns_checksums=True)
+    assert traits.algorithms() == (Algorithm.CRC32C,)
+    traits.learn(returns_checksums=False)
+    assert traits.algorithms() == (Algorithm.MD5,)
+
+
+@only_one_engine
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+def test_a_refusal_that_meant_something_else_teaches_nothing(connect: Connect, make_file, size: int) -> None:
+    """Tags, say: left out were checksums and conditions, one after the other, and all in vain."""
+    _, proxy, transport = connect()
+    operation = "PutObject" if size == SMALL else "CreateMultipartUpload"
+    proxy.plan(operation, Answer(501, "NotImplemented"), times=9)
+    with pytest.raises(TransferError, match="NotImplemented"):
+        sent(an_upload(make_file(size), "bucket"), transport, duplicates="fail")
+    server = transport.server
+    assert server.takes_conditions
+    assert server.checksum_type == "FULL_OBJECT"
+    assert server.returns_checksums is None
+    assert server.returns_part_checksums is None
+    proxy.heal()
+    assert sent(an_upload(make_file(size), "bucket"), transport).checksum.confirmed == "checksum"
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "number", "limit"),
+    [
+        ("InvalidArgument", "Part number must be an integer between 1 and 1000, inclusive", 1001, 1000),
+        ("InvalidArgument", "Part number must be an integer between 1 and 1,000, inclusive", 9000, 1000),
+        ("InvalidPartNumber", "", 5, 4),
+        ("InvalidRequest", "too many parts", 4000, 1000),
+        ("TooManyParts", "at most 64 parts", 65, 64),
+        ("InvalidArgument", "the header is not known", 5, None),
+        ("AccessDenied", "part", 5, None),
+        ("InvalidArgument", "Part number must be an integer between 1 and 10000, inclusive", 1, None),
+    ],
+)
+def test_how_many_parts_a_refusal_tells(code: str, message: str, number: int, limit: int | None) -> None:
+    traits = ServerTraits(is_aws=False)
+    assert traits.learn_part_limit(number, TransferError(code, message)) is (limit is not None)
+    assert traits.most_parts == limit
+    assert not ServerTraits(is_aws=True).learn_part_limit(number, TransferError(code, message))
+
+
+# --- credentials
+
+
+def keys_file(path: Path, name: str) -> None:
+    path.write_text(f"[default]\naws_access_key_id = {name}\naws_secret_access_key = secret\n")
+
+
+@pytest.mark.parametrize("engine", ["crt", "boto3"])
+def test_credentials_that_are_renewed_in_their_file_are_used(
+    tmp_path: Path, make_file, engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setattr(credentials, "LOOK_SECONDS", 0.0)
+    keys_file(tmp_path / "credentials", "OLD")
+    with StrictS3(access_keys=frozenset({"NEW"})) as strict:
+        transport = open_transport(ClientOptions(endpoint_url=strict.url), engine=engine)
+        for size in (SMALL, LARGE):
+            keys_file(tmp_path / "credentials", "OLD")
+            with pytest.raises(TransferError, match="ExpiredToken"):
+                sent(an_upload(make_file(size), "bucket"), transport)
+            (tmp_path / "credentials").write_text("[default]\naws_access")  # being written
+            with pytest.raises(TransferError, match="ExpiredToken"):
+                sent(an_upload(make_file(size), "bucket"), transport)
+            keys_file(tmp_path / "credentials", "NEW2")
+            keys_file(tmp_path / "credentials", "NEW")
+            sent(an_upload(make_file(size), "bucket"), transport)
+        transport.close()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"aws_access_key_id=AKID\n", "line 1"),
+        (b"\xef\xbb\xbf[default]\naws_access_key_id = AKID\n", "line 1"),
+        (b"[default]\naws_access_key_id = A\naws_access_key_id = B\n", "line 3"),
+        (b"[default]\naws_access_key_id = \xff\n", "UTF-8"),
+        (b"[default]\naws_access_key_id = A\n", "aws_secret_access_key"),
+    ],
+    ids=["no section", "a byte order mark", "a key twice", "no UTF-8", "half a key"],
+)
+def test_a_file_of_credentials_that_cannot_be_used_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, words: str
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    (tmp_path / "credentials").write_bytes(content)
+    with pytest.raises(ConfigurationError, match=words):
+        open_transport(ClientOptions(endpoint_url="http://127.0.0.1:9")).close()
+
+
+def test_a_profile_of_the_environment_that_does_not_exist_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nope")
+    with pytest.raises(ConfigurationError, match="AWS_PROFILE: there is no AWS profile 'nope'"):
+        open_transport(ClientOptions(endpoint_url="http://127.0.0.1:9"))
