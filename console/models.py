@@ -45,7 +45,8 @@ MOST_PARALLEL: Final = 256
 MEBIBYTE: Final = 1024 * 1024
 GIBIBYTE: Final = 1024 * MEBIBYTE
 
-
+NOT_ALLOWED: Final = "NotAllowed"
+"""The `error.code` of an upload that a runner left for one that may carry it out."""
 _CODES: Final = ("utf-8", "ascii")
 
 
@@ -266,6 +267,11 @@ class Upload(BaseModel):
         path = self.path_bytes if self.path_bytes is not None else os.fsencode(self.path)
         length = max(self.folder_length, 0)
         return os.fsdecode(path[:length]) if path[length : length + 1] == b"/" and length else "/"
+
+    @property
+    def is_left(self) -> bool:
+        """Whether a runner that looked at it may not have it, and none has taken it since."""
+        return bool(self.refused_by) and self.error is not None and self.error.code == NOT_ALLOWED
 
     @property
     def destination(self) -> str:

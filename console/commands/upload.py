@@ -238,12 +238,12 @@ class Carrier:
         else:
             self._waited_for.discard(upload.id)
         self._report.changed(before, upload)
-        if upload.refused_by and self._runner is None:  # by a runner that we counted on: ours may be another user's
+        if upload.is_left and self._runner is None:  # by a runner that we counted on: ours may be another user's
             self._start_runner()
 
     def _refuses(self, upload: Upload) -> bool:
         """Whether not even the runner of this command may carry it out; then nobody here will."""
-        if self._runner is None or self._runner.gate.name not in upload.refused_by:
+        if self._runner is None or not upload.is_left or self._runner.gate.name not in upload.refused_by:
             return False
         if upload.id not in self._refused:
             self._refused.add(upload.id)

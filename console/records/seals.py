@@ -11,7 +11,6 @@ Hosts that are to vouch for each other share the key's file, as they would share
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
 import logging
@@ -52,6 +51,8 @@ class Seals:
 
     def __init__(self, key: bytes) -> None:
         self._key = key
+        self.prefix = f"{self._mac('key', [])[:16]}:"
+        """What the seals of requests begin with: tells by which key they were made, and gives nothing of it away."""
 
     @classmethod
     def of_this_user(cls) -> Self:
@@ -59,14 +60,9 @@ class Seals:
         process alone: what it seals holds until it ends."""
         return cls(_key_in(key_file()))
 
-    @property
-    def key_id(self) -> str:
-        """Tells keys apart and gives nothing of them away."""
-        return self._mac("key id", [])[:16]
-
     def request(self, upload: Upload) -> str:
         """The seal of what is asked for: this file, as it is, to this place, kept like this."""
-        return self._mac(_REQUEST, _request_of(upload))
+        return self.prefix + self._mac(_REQUEST, _request_of(upload))
 
     def is_own_request(self, upload: Upload) -> bool:
         """Whether one of this user's processes asked for just this upload."""
@@ -98,7 +94,7 @@ class Seals:
 
     def _mac(self, purpose: str, facts: list[object]) -> str:
         text = json.dumps([purpose, *facts], sort_keys=True, default=bytes.hex)
-        return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
+        return hmac.digest(self._key, text.encode(), "sha256").hex()
 
 
 def _is_same(seal: str | None, expected: Callable[[], str]) -> bool:

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from bson import Int64, ObjectId
 
-from console.models import Checksum, Endpoint, Multipart, Requested, UploadStatus
+from console.models import NOT_ALLOWED, Checksum, Endpoint, Multipart, Requested, UploadStatus
 
 Filter = dict[str, Any]
 Fields = dict[str, Any]
@@ -28,8 +28,6 @@ Fields = dict[str, Any]
 NOW: Final = "$$NOW"
 OPEN: Final = (UploadStatus.PENDING.value, UploadStatus.PAUSED.value, UploadStatus.UPLOADING.value)
 LEASE_LIVE: Final = {"$gt": ["$lease.expires_at", NOW]}
-NOT_ALLOWED: Final = "NotAllowed"
-"""The `error.code` of an upload that a runner left for one that may carry it out."""
 _MOST_REFUSALS: Final = 100
 _IS_CANCEL: Final = {"$eq": ["$requested", Requested.CANCEL.value]}
 
@@ -102,7 +100,7 @@ def needs_cleanup() -> Filter:
     return {"status": UploadStatus.CANCELLED.value, "multipart.upload_id": {"$exists": True}, **free()}
 
 
-def refused(by: str, code: str, message: str) -> Fields:
+def refused(by: str, reason: str) -> Fields:
     """A runner may not carry it out, and neither may others that are `by` (`runner.policy`); it waits for one that may.
 
     The oldest are forgotten where very many look at it: they refuse it once more.
@@ -111,7 +109,7 @@ def refused(by: str, code: str, message: str) -> Fields:
     others = {"$filter": {"input": known, "cond": {"$ne": ["$$this", literal(by)]}}}
     return {
         "refused_by": {"$slice": [{"$concatArrays": [others, [literal(by)]]}, -_MOST_REFUSALS]},
-        **failure(code, message),
+        **failure(NOT_ALLOWED, reason),
     }
 
 

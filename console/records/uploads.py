@@ -30,6 +30,7 @@ from pymongo.read_concern import ReadConcern
 from console.events.decoding import RAW_CODEC, decoded
 from console.events.feed_items import SNAPSHOT_WINDOW
 from console.models import (
+    NOT_ALLOWED,
     TERMINAL,
     DuplicatePolicy,
     Endpoint,
@@ -46,7 +47,6 @@ from console.models import (
 from console.records.connection import MAJORITY, Document, describe_error
 from console.records.seals import Seals
 from console.records.transitions import (
-    NOT_ALLOWED,
     Fields,
     Filter,
     at_endpoint,
@@ -148,6 +148,8 @@ _log = logging.getLogger(__name__)
 _MOST_AHEAD: Final = 500
 _MOST_LOOKS: Final = 20
 """So many pages of documents that are all refused are gone through for one claim; the next goes on behind them."""
+_OWN_RUNNER_SECONDS: Final = 60.0
+"""So long the parts of a cancelled upload are left, without a word, to a runner of the user who opened it."""
 _FINISHED: Final = [status.value for status in sorted(TERMINAL)]
 _FINISHED_ORDER: Final = [("finished_at", DESCENDING), ("_id", DESCENDING)]
 _SEARCHED: Final = ("filename", "path", "key", "bucket", "host", "status", "source", "error.code")
@@ -158,10 +160,23 @@ _WAITING_ORDER: Final = [("priority", DESCENDING), ("created_at", ASCENDING), ("
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Which documents a runner may carry out: why not, or None. `name` tells it from gates that answer otherwise."""
+    """Which uploads a runner may carry out: why not, or None. `name` tells it from gates that answer otherwise; whose
+    seal begins with `prefix` is worth a claim without a look."""
 
     name: str
-    refuses: Callable[[Mapping[str, Any]], str | None]
+    refuses: Callable[[Upload], str | None]
+    prefix: str = ""
+
+    def refusals(self, documents: Iterable[Document]) -> dict[ObjectId, str]:
+        """Those that it refuses. One that cannot be read is nobody's: whoever claims it says so in it."""
+        uploads = (read_upload(document) for document in documents)
+        found = {upload.id: self.refuses(upload) for upload in uploads if isinstance(upload, Upload)}
+        return {upload_id: reason for upload_id, reason in found.items() if reason is not None}
+
+    def trusts(self, document: Document) -> bool:
+        """Whether it need not be looked at before it is claimed. What is claimed is looked at all the same."""
+        seal = document.get("seal")
+        return isinstance(seal, str) and seal.startswith(self.prefix)
 
 
 OPEN_GATE: Final = Gate("", lambda _: None)
@@ -266,11 +281,12 @@ class Uploads:
             wanted["_id"]["$nin"] = list(at_work)
         for _ in range(_MOST_LOOKS):
             candidates: list[ObjectId] = []
-            refusals: dict[ObjectId, str] = {}
+            page = list(self.read(wanted, ("size", "seal"), order=_WAITING_ORDER, limit=slots + _MOST_AHEAD))
+            foreign = [document["_id"] for document in page if not gate.trusts(document)]
+            refusals = gate.refusals(self.read({"_id": {"$in": foreign}})) if foreign else {}
             ahead = 0
-            for document in self.read(wanted, order=_WAITING_ORDER, limit=slots + _MOST_AHEAD):
-                if (reason := gate.refuses(document)) is not None:
-                    refusals[document["_id"]] = reason
+            for document in page:
+                if document["_id"] in refusals:
                     continue
                 if len(candidates) >= slots:
                     size = document.get("size")
@@ -302,7 +318,7 @@ class Uploads:
     def refuse(self, gate: Gate, reasons: Mapping[ObjectId, str], wanted: Filter) -> None:
         """Leave documents that still match for a runner that may carry them out, and say why."""
         changes = [
-            UpdateOne({"$and": [wanted, {"_id": upload_id}]}, [{"$set": refused(gate.name, NOT_ALLOWED, reason)}])
+            UpdateOne({"$and": [wanted, {"_id": upload_id}]}, [{"$set": refused(gate.name, reason)}])
             for upload_id, reason in reasons.items()
         ]
         try:
@@ -320,10 +336,10 @@ class Uploads:
         for document in self.read({**among, **held_by(runner)}):
             upload = read_upload(document)
             # What is carried out is what was claimed: somebody may have changed it since it was looked at.
-            if (reason := gate.refuses(document)) is not None:
-                self._give_back(runner, upload.id, stopped(leaving=False) | refused(gate.name, NOT_ALLOWED, reason))
-            elif isinstance(upload, UnreadableUpload):
+            if isinstance(upload, UnreadableUpload):
                 self._give_back(runner, upload.id, failed("InvalidRecord", upload.problem, multipart_gone=False))
+            elif (reason := gate.refuses(upload)) is not None:
+                self._give_back(runner, upload.id, stopped(leaving=False) | refused(gate.name, reason))
             else:
                 mine[upload.id] = upload
         return [mine[upload_id] for upload_id in ids if upload_id in mine]
@@ -403,15 +419,16 @@ class Uploads:
     ) -> list[Upload]:
         """Take cancelled uploads that still have an open multipart upload, to abort those. One that is not known for
         ours may be another program's: it is left, and said."""
-        gate = Gate(self.seals.key_id, self._refuses_to_tidy)
+        gate = Gate(f"parts {self.seals.prefix}", self._refuses_to_tidy)
         wanted: Filter = {**needs_cleanup(), **_of(endpoint), "_id": {**_OURS}, "refused_by": {"$ne": gate.name}}
         ids: list[ObjectId] = []
         refusals: dict[ObjectId, str] = {}
         for document in self.read(wanted):
-            if (reason := gate.refuses(document)) is None:
+            reasons = gate.refusals([document])
+            if not reasons:
                 ids.append(document["_id"])
-            else:
-                refusals[document["_id"]] = reason
+            elif _is_older(document, _OWN_RUNNER_SECONDS):
+                refusals |= reasons
             if len(ids) == limit or len(refusals) == _MOST_AHEAD:
                 break
         self.refuse(gate, refusals, wanted)
@@ -422,9 +439,8 @@ class Uploads:
         taken = self.read({"_id": {"$in": ids}, **_cleaned_up_by(runner)})
         return [found for document in taken if isinstance(found := read_upload(document), Upload)]
 
-    def _refuses_to_tidy(self, document: Mapping[str, Any]) -> str | None:
-        upload = read_upload(document)
-        if isinstance(upload, UnreadableUpload) or self.seals.is_own_multipart(upload):
+    def _refuses_to_tidy(self, upload: Upload) -> str | None:
+        if self.seals.is_own_multipart(upload):
             return None
         return "its multipart upload stays open: nothing shows that one of this user's processes opened it (see sweep)"
 
@@ -435,6 +451,8 @@ class Uploads:
     def multipart_ids(self, bucket: str, endpoint: Endpoint | None = None) -> set[str]:
         """Upload ids in the bucket that documents know of."""
         wanted: Filter = {"bucket": bucket, "multipart.upload_id": {"$exists": True}, **_of(endpoint)}
+        # What no runner may abort by itself is for a person to decide about.
+        wanted["$nor"] = [{"status": UploadStatus.CANCELLED.value, "error.code": NOT_ALLOWED}]
         return {
             str(multipart.get("upload_id"))
             for document in self.read(wanted, ("multipart.upload_id",))
@@ -499,6 +517,12 @@ def _ours(wanted: Filter) -> Filter:
 def _of(endpoint: Endpoint | None) -> Filter:
     """That S3 service's uploads, or those of all."""
     return at_endpoint(endpoint) if endpoint is not None else {}
+
+
+def _is_older(document: Mapping[str, Any], seconds: float) -> bool:
+    """Whether nobody has changed it for so long, as far as clocks agree."""
+    changed_at = document.get("updated_at")
+    return not isinstance(changed_at, datetime) or datetime.now(UTC) - changed_at > timedelta(seconds=seconds)
 
 
 def _containing(text: str) -> Filter:

@@ -32,7 +32,7 @@ from pymongo.errors import PyMongoError
 from console.models import MEBIBYTE, Upload
 from console.records.connection import describe_error
 from console.records.progress import Progress
-from console.records.transitions import NOT_ALLOWED, Fields, failed, refused, stopped
+from console.records.transitions import Fields, failed, refused, stopped
 from console.records.uploads import Gate, Uploads
 from console.records.writer import RecordWriter
 from console.runner.cleanup import is_aborted
@@ -99,7 +99,7 @@ class Finisher:
 
     def refuse(self, active: Active, gate: Gate, reason: str) -> None:
         """This runner may not read the file, but whoever asked for it was not this user: somebody else may."""
-        self._settle(active, stopped(leaving=False) | refused(gate.name, NOT_ALLOWED, reason))
+        self._settle(active, stopped(leaving=False) | refused(gate.name, reason))
 
     def let_go(self, active: Active, *, leaving: bool) -> None:
         """The transfer stopped: leave the document to whoever is next, or settle what was requested.
@@ -245,10 +245,12 @@ class ActiveUploads:
             with self._lock:
                 self._claim_ahead.claimed()
         policy = self._policy()
-        for upload in map(policy.prepared, uploads):
+        for claimed_upload in uploads:
+            is_own = self._seals.is_own_request(claimed_upload)
+            upload = policy.prepared(claimed_upload, is_own=is_own)
             progress = Progress(upload.size, upload.current)
             control = TransferControl()
-            journal = RecordJournal(upload, self._writer, progress, control, self._seals)
+            journal = RecordJournal(upload, self._writer, progress, control, self._seals, is_own=is_own)
             active = Active(upload, control, journal, claimed_at)
             self._writer.hold(upload.id, progress, upload.attempts)
             is_small = self._sender.takes(upload)

@@ -79,7 +79,7 @@ def delete_all(records: Records, sender: S3Sender, ids: Sequence[ObjectId]) -> O
         for upload in found
         if isinstance(upload, Upload) and (heir := inherited.get(upload.id)) is not None
         # One that is deleted as well takes the object with it, unless that was another version.
-        if heir.id not in cleared or heir.version_id != upload.version_id
+        if heir.id not in cleared or heir.id in kept or heir.version_id != upload.version_id
     }
     gone = cleared - outcome.refused.keys()
     kept = {upload_id: why for upload_id, why in kept.items() if upload_id in gone}

@@ -93,8 +93,8 @@ _PATIENCE_SECONDS: Final = 10.0
 class RecordJournal:
     """Keeps one upload's document up to date while it is sent. Thread-safe.
 
-    `upload` is the document as this claim left it, without what other runners write. A seal (`records.seals`) that was
-    ours is renewed with what it covers.
+    `upload` is the document as this claim left it, without what other runners write. Where this user asked for it,
+    `is_own`, its seal (`records.seals`) is renewed with what that covers.
     """
 
     def __init__(
@@ -104,12 +104,14 @@ class RecordJournal:
         progress: Progress,
         control: TransferControl,
         seals: Seals | None = None,
+        *,
+        is_own: bool = True,
     ) -> None:
         self._writer = writer
         self._progress = progress
         self._control = control
         self._seals = seals or Seals.of_this_user()
-        self.is_own = self._seals.is_own_request(upload)
+        self.is_own = is_own
         self.upload = upload
 
     def multipart_opened(self, multipart: Multipart) -> None:

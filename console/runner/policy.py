@@ -11,12 +11,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 from console.formatting import visible
-from console.models import DuplicatePolicy, Storage, UnreadableUpload, Upload, read_upload
+from console.models import DuplicatePolicy, Storage, Upload
 from console.records.seals import Seals
 from console.records.uploads import Gate
 from console.settings import Settings
@@ -62,15 +62,10 @@ class Policy:
     @property
     def gate(self) -> Gate:
         """The policy as claims ask it. Two of the same name answer alike."""
-        told = [self.seals.key_id, os.geteuid(), self.roots, self.destinations, self.duplicates]
+        told = [self.seals.prefix, os.geteuid(), self.roots, self.destinations, self.duplicates]
         storages = [storage.model_dump() for storage in self.storages]
         text = json.dumps([*told, storages], sort_keys=True)
-        return Gate(hashlib.sha256(text.encode()).hexdigest()[:16], self._refuses)
-
-    def _refuses(self, document: Mapping[str, Any]) -> str | None:
-        upload = read_upload(document)
-        # One that cannot be read is nobody's: whoever claims it says so in it.
-        return None if isinstance(upload, UnreadableUpload) else self.refuses(upload)
+        return Gate(hashlib.sha256(text.encode()).hexdigest()[:16], self.refuses, self.seals.prefix)
 
     def refuses(self, upload: Upload) -> str | None:
         """Why a runner may not carry it out; None where it may."""
@@ -104,13 +99,13 @@ class Policy:
             "see transfer.destinations"
         )
 
-    def prepared(self, upload: Upload) -> Upload:
-        """The upload as it may be sent: a multipart upload that may be another program's is not gone on with, and a
-        file that others asked for is reached below its root through no link, whatever the document says."""
+    def prepared(self, upload: Upload, *, is_own: bool) -> Upload:
+        """The upload as it may be sent, whatever the document says: a multipart upload that may be another program's is
+        not gone on with, and a file that others asked for (not `is_own`) is reached below its root through no link."""
         changed: dict[str, Any] = {}
         if not self.seals.is_own_multipart(upload):
             changed["multipart"] = None
-        if not self.seals.is_own_request(upload):
+        if not is_own:
             root = self.root_of(upload) or "/"
             folder = root if root != upload.os_path else os.path.dirname(root)  # noqa: PTH120
             changed["folder_length"] = len(os.fsencode(folder.rstrip("/")))

@@ -292,7 +292,10 @@ class Runner:
 
     def _is_here(self, upload: Upload) -> bool:
         """Whether it may be carried out, and its file is seen: one that may not be read is not even looked at."""
-        return self._policy.refuses(upload) is None and self._sender.is_here(self._policy.prepared(upload))
+        policy = self._policy
+        if policy.refuses(upload) is not None:
+            return False
+        return self._sender.is_here(policy.prepared(upload, is_own=policy.seals.is_own_request(upload)))
 
     def _wake_for_more(self) -> None:
         if self._may_find_more:

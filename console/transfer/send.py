@@ -66,7 +66,7 @@ def _look_at_file(job: Job, upload: Upload) -> None:
     But not where a watch asked for it: the file is being written, and its watch asks again once it is at rest.
     """
     state = job.source.state
-    if state.fingerprint == upload.fingerprint:
+    if (state.fingerprint, state.size) == (upload.fingerprint, upload.size):
         return
     if upload.watch is not None:
         raise TransferError("FileChanged", f"{visible(upload.path)} changed: its watch sends it once it is complete")

@@ -155,7 +155,7 @@ class SmallFiles:
 def _read(upload: Upload) -> bytes | None:
     """The file's bytes, read as one; None where it is not the file that was added."""
     with SourceFile.open(upload.os_path, upload.below) as source:
-        if source.state.fingerprint != upload.fingerprint:
+        if source.state.fingerprint != upload.fingerprint or source.state.size > LARGEST:
             return None
         content = source.read(0, source.state.size)
         source.check_unchanged()

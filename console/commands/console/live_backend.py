@@ -22,6 +22,7 @@ from console.records.requests import Outcome, change_priority, request_all, retr
 from console.records.runners import Limits
 from console.records.watches import KnownWatch, Presence
 from console.runner.deletion import delete_all
+from console.runner.policy import Policy
 from console.runner.runner import Runner
 from console.s3.transfer_errors import TransferError
 from console.settings import Settings
@@ -128,8 +129,11 @@ class ConsoleBackend:
         return self._asked(lambda: change_priority(self._records.uploads, ids, change))
 
     def link(self, upload_id: ObjectId, lifetime_seconds: int) -> str:
-        """A presigned download link."""
-        return self._sender.link(self._completed(upload_id), lifetime_seconds)
+        """A presigned download link. A record of others' making gives none to what it has no business with."""
+        upload = self._completed(upload_id)
+        if (reason := Policy.of(self._settings, rules=self._settings.watch).refuses_destination(upload)) is not None:
+            raise UsageError(f"no link: {reason}")
+        return self._sender.link(upload, lifetime_seconds)
 
     def verify(self, upload_id: ObjectId) -> port.Verification:
         """Compare object and file again."""

@@ -103,6 +103,8 @@ def status_text(upload: Upload, now: datetime, width: int = 80) -> Span:
         message = f"retrying {visible(upload.error.code)}"
         return Span(message if cell_len(message) <= width else "retrying…", Tone.WARNING)
     match upload.status:
+        case UploadStatus.PENDING if upload.is_left:
+            return Span("not allowed", Tone.WARNING)
         case UploadStatus.PENDING:
             return Span(f"waiting {upload.priority:+d}" if upload.priority else "waiting", Tone.PLAIN)
         case UploadStatus.FAILED if upload.error is not None:

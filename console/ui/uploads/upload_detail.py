@@ -82,10 +82,14 @@ def record_lines(row: Row, now: datetime) -> Iterator[tuple[str, str]]:
 def _error_lines(row: Upload) -> Iterator[tuple[str, str]]:
     if row.error is None:
         return
-    is_past = row.status is not UploadStatus.FAILED and not is_retrying(row)
+    is_past = row.status is not UploadStatus.FAILED and not is_retrying(row) and not row.is_left
     yield "earlier" if is_past else "error", f"{visible(row.error.code)}  {_time(row.error.at)}"
     yield "", visible(row.error.message)
     meaning = explain(row.error.code)
+    if row.is_left:
+        yield "meaning", meaning.message
+        yield "to do", meaning.advice
+        return
     if row.status is not UploadStatus.FAILED:
         message = "a failure that it got over" if is_past else "it is being tried again"
         yield "", f"{message}: {meaning.message}"
