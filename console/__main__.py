@@ -14,6 +14,8 @@ import threading
 from contextlib import suppress
 from typing import Any, Final, NoReturn
 
+from console.capacity import fit_threads, no_room, shortage
+
 # Modules and what they make when they are imported: nothing of it becomes garbage, and to look through it three times
 # was a twelfth of the processor time of a start.
 _OBJECTS_OF_THE_START: Final = 250_000
@@ -21,7 +23,7 @@ _OBJECTS_OF_THE_START: Final = 250_000
 # again took a fourth of the processor time of sending them. Little here is in cycles, and one that is kept a while
 # longer does no harm. But no look may take long: with 50,000 new objects at once a key waited for 50 ms.
 _THRESHOLDS: Final = (5_000, 10, 1_000)
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+_BROKEN: Final = {errno.EIO: "input/output error"}
 
 
 def main() -> NoReturn:
@@ -31,6 +33,7 @@ def main() -> NoReturn:
     gc.set_threshold(_OBJECTS_OF_THE_START)
     gc.callbacks.append(_leave_out_the_start)
     _prepare_streams()
+    fit_threads()
     code = 0
     try:
         code = _run()
@@ -39,10 +42,10 @@ def main() -> NoReturn:
     except BrokenPipeError:
         pass  # the reader has gone (`| head`)
     except OSError as error:
-        if error.errno not in _FULL or error.filename is not None:
+        if error.filename is not None or not (reason := no_room(error) or _BROKEN.get(error.errno or 0, "")):
             raise
         with suppress(OSError):
-            os.write(2, f"Output could not be written: {error.strerror}\n".encode())
+            os.write(2, f"Output could not be written: {reason}\n".encode())
         code = code or 1
     _end(code)
 
@@ -82,6 +85,11 @@ def _run() -> int:
         if not isinstance(end.code, int | None):
             raise
         return end.code or 0
+    except Exception as error:
+        if not (reason := shortage(error)):
+            raise
+        sys.stderr.write(f"Out of resources: {reason}\n")
+        return 1
     return 0
 
 

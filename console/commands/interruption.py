@@ -14,11 +14,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
+from functools import partial
 from typing import Final
 
 from bson import ObjectId
 from pymongo.errors import PyMongoError
 
+from console.capacity import start_thread
 from console.cli.output import show_control_keys
 from console.cli.process import TERMINATION, exit_code, handling
 from console.commands.upload_report import Report
@@ -63,9 +65,14 @@ class Interruption:
         is_paused = threading.Event()
         if number is signal.SIGINT:
             # In a thread, as MongoDB may be away.
-            telling = threading.Thread(target=self._request_pause, args=(ids, is_paused), name="pause", daemon=True)
-            telling.start()
-            telling.join(_TELL_SECONDS)
+            is_told = threading.Event()
+
+            def tell() -> None:
+                self._request_pause(ids, is_paused)
+                is_told.set()
+
+            if start_thread(tell, "pause"):
+                is_told.wait(_TELL_SECONDS)
         with suppress(OSError):
             self._report.interrupted(ids, number, is_paused=is_paused.is_set())
 
@@ -80,7 +87,7 @@ class Interruption:
     def _begin(self, number: signal.Signals) -> None:
         if self.number is None:
             self.number = number
-            threading.Thread(target=self._see_to_the_end, args=(number,), name="signal", daemon=True).start()
+            start_thread(partial(self._see_to_the_end, number), "signal")
 
     def _see_to_the_end(self, number: signal.Signals) -> None:
         """Uploads pause and the program ends in time, whatever the main thread waits for: a MongoDB that says nothing,

@@ -24,11 +24,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from bson import ObjectId
 from pymongo.errors import PyMongoError
 
+from console.capacity import NO_THREAD, shortage, start_thread
 from console.models import MEBIBYTE, Upload
 from console.records.connection import describe_error
 from console.records.progress import Progress
@@ -86,7 +88,8 @@ class Finisher:
         def settled(outcome: Future[bool]) -> None:
             is_refused = not outcome.cancelled() and outcome.exception() is None and not outcome.result()
             if is_refused:  # asks the server, so not on the writer's thread
-                threading.Thread(target=self._complete_late, args=(active, fields), name="late", daemon=True).start()
+                if not start_thread(partial(self._complete_late, active, fields), "late"):
+                    self._complete_late(active, fields)
             else:
                 self._forget(active)
 
@@ -172,6 +175,7 @@ class ClaimAhead:
 _FEW_WAITING: Final = 256
 """Uploads are claimed ahead, so that no sending thread waits for MongoDB: as many bytes as `ClaimAhead` says, and again
 once half of them, or all but few uploads, have been begun. What waits here no other runner can take."""
+_THREADLESS_SECONDS: Final = 20.0
 
 _NOT_FOR_US: Final = frozenset({"PermissionDenied", "NotARegularFile"})
 """Where others asked for the upload these are no failures of it: a runner of that user may read the file."""
@@ -218,6 +222,7 @@ class ActiveUploads:
         self._keeps_begun = False
         self._workers = 0
         self._small_workers = 0
+        self._without_threads_since: float | None = None
 
     def __len__(self) -> int:
         return len(self._active)
@@ -266,8 +271,8 @@ class ActiveUploads:
                 self._finisher.let_go(active, leaving=self._leaving.is_set())
         self._start_workers()
 
-    def limits_changed(self) -> None:
-        """More or fewer threads from now on; those that are too many end with what they are at."""
+    def start_missing(self) -> None:
+        """More or fewer threads from now on, as limits say and the machine allows; those that are too many end."""
         self._start_workers()
 
     def obey(self, upload_id: ObjectId) -> None:
@@ -329,10 +334,31 @@ class ActiveUploads:
             self._workers += max(0, missing)
             missing_small = min(self._sender.small_at_once - self._small_workers, len(self._small))
             self._small_workers += max(0, missing_small)
+        refused = 0
         for _ in range(missing):
-            threading.Thread(target=self._work, name="upload", daemon=True).start()
+            if not start_thread(self._work, "upload"):
+                refused += 1
+                with self._lock:
+                    self._workers -= 1
         for _ in range(missing_small):
-            threading.Thread(target=self._work_small, name="small-files", daemon=True).start()
+            if not start_thread(self._work_small, "small-files"):
+                refused += 1
+                with self._lock:
+                    self._small_workers -= 1
+        self._wait_for_threads(is_refused=refused > 0)
+
+    def _wait_for_threads(self, *, is_refused: bool) -> None:
+        """Where the machine allows not one thread, not even after a while, what waits fails with that reason."""
+        with self._lock:
+            if not is_refused or self._workers or self._small_workers:
+                self._without_threads_since = None
+                return
+            self._without_threads_since = self._without_threads_since or time.monotonic()
+            if time.monotonic() - self._without_threads_since < _THREADLESS_SECONDS:
+                return
+            waiting = self._empty_queues()
+        for active in waiting:
+            self._finisher.fail(active, TransferError("OutOfResources", NO_THREAD))
 
     def _work(self) -> None:
         while (active := self._next()) is not None:
@@ -365,6 +391,9 @@ class ActiveUploads:
             else:
                 self._finisher.fail(active, error)
         except Exception as error:  # noqa: BLE001 - a fault of ours must not leave an upload that nobody ends
+            if lacking := shortage(error):
+                self._finisher.fail(active, TransferError("OutOfResources", lacking))
+                return
             _log.exception("sending %s", active.upload.id)
             self._finisher.fail(
                 active, TransferError("InternalError", f"{type(error).__name__}: {error}", Recovery.NEEDS_ACTION)
@@ -403,8 +432,9 @@ class ActiveUploads:
         except TransferError as error:
             self._finisher.fail(active, error)
             return
-        except Exception:  # noqa: BLE001 - whatever it is, the worker meets it too and tells
-            _log.exception("sending %s", active.upload.id)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the worker meets it too and tells
+            if not shortage(error):
+                _log.exception("sending %s", active.upload.id)
         active.cancel = None
         if sent is not None:
             self._finisher.complete(active, sent)

@@ -17,6 +17,7 @@ import pymongo
 from bson import ObjectId
 from pymongo.errors import PyMongoError
 
+from console.capacity import shortage
 from console.models import Upload
 from console.records.connection import describe_error
 from console.records.database import Records
@@ -205,6 +206,7 @@ class Runner:
         while not self._leaving.is_set():
             try:
                 self._heartbeat()
+                self._active_uploads.start_missing()
                 if has_intent or time.monotonic() >= next_look:
                     self._may_find_more = True
                     self._obey()
@@ -214,8 +216,11 @@ class Runner:
             except PyMongoError as error:
                 _log.info("the runner waits for MongoDB: %s", describe_error(error))
                 self._leaving.wait(0.5)
-            except Exception:  # noqa: BLE001 - a runner that ended unnoticed would obey nobody any more
-                _log.exception("the runner goes on after a fault of its own")
+            except Exception as error:  # noqa: BLE001 - a runner that ended unnoticed would obey nobody any more
+                if lacking := shortage(error):
+                    _log.warning("the runner waits: %s", lacking)
+                else:
+                    _log.exception("the runner goes on after a fault of its own")
                 self._leaving.wait(0.5)
             if self._wakeups.wait(_LOOK_ANYWAY_SECONDS):
                 has_intent = True  # until it was obeyed: MongoDB may be away just now
@@ -232,7 +237,6 @@ class Runner:
         if limits != self._limits:
             self._limits = limits
             self._sender.set_limits(limits)
-            self._active_uploads.limits_changed()
 
     def _obey(self) -> None:
         """Stop what shall pause or be cancelled, and what is no longer ours."""

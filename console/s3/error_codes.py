@@ -93,6 +93,7 @@ _EXPLANATIONS: Final[dict[str, Explanation]] = {
     "InvalidPart": _retry("a part is missing in S3", "It starts again by itself."),
     "TooManyParts": _needs_action("the server takes fewer parts", "Raise transfer.part_size, then retry."),
     "InvalidPartOrder": _retry("the parts do not fit together", "It starts again by itself."),
+    "OutOfResources": _retry("this machine allows no more at once", "Raise its limits (`ulimit -a`) if it lasts."),
     # For a person
     "CredentialsMissing": _needs_action(
         "no AWS credentials", "Run `aws configure` or `aws sso login`, or set s3.profile; then retry."

@@ -16,6 +16,7 @@ from typing import Final
 
 import botocore.exceptions as aws
 
+from console.capacity import shortage
 from console.errors import ConsoleError, ServerUnreachable
 from console.files.beneath import THROUGH_A_LINK
 from console.formatting import visible
@@ -110,6 +111,8 @@ def classify(exception: Exception) -> TransferError:
     """Sort an exception that came up while talking to S3. What it does not know is raised again: it is a bug."""
     if isinstance(exception, TransferError):
         return exception
+    if lacking := shortage(exception):
+        return TransferError("OutOfResources", lacking)
     if isinstance(exception, ServiceError):
         return TransferError(exception.code, visible(exception.message), status=exception.status)
     if isinstance(exception, aws.ClientError):
@@ -130,6 +133,8 @@ def classify(exception: Exception) -> TransferError:
 
 def classify_file_error(error: OSError, path: str) -> TransferError:
     """Sort an error of the file itself, with the file's name in the message."""
+    if lacking := shortage(error):
+        return TransferError("OutOfResources", f"{visible(path)}: {lacking}")
     code = "NotARegularFile" if error.strerror == THROUGH_A_LINK else _FILE_CODES.get(error.errno or 0, "ReadFailed")
     return TransferError(code, f"{visible(path)}: {error.strerror or error}")
 

@@ -14,6 +14,7 @@ from console.s3.control import Control, Journal
 from console.s3.engines.source import SourceFile
 from console.s3.error_codes import Recovery
 from console.s3.part_size import is_single_put
+from console.s3.retry import with_retries
 from console.s3.transfer_errors import TransferError
 from console.transfer.duplicates import exists_already, resolve_duplicate
 from console.transfer.job import Confirmation, Job, SendOptions
@@ -36,7 +37,7 @@ def send(
         TransferError: sorted by `recovery`. Stopped: as raised by `control`.
     """
     job = Job(
-        source=SourceFile.open(upload.os_path, upload.below),
+        source=with_retries(lambda: _open(upload, transport), options.retry, control, journal),
         bucket=upload.bucket,
         key=upload.key,
         content_type=upload.content_type,
@@ -58,6 +59,15 @@ def send(
     finally:
         transport.keys.release(job)
         job.close_source()
+
+
+def _open(upload: Upload, transport: Transport) -> SourceFile:
+    try:
+        return SourceFile.open(upload.os_path, upload.below)
+    except TransferError as error:
+        if error.code == "OutOfResources":
+            transport.pool.slots.ran_short()
+        raise
 
 
 def _look_at_file(job: Job, upload: Upload) -> None:

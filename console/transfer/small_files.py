@@ -141,6 +141,8 @@ class SmallFiles:
     def _hand_back(self, upload: Upload, error: TransferError, journal: Journal, control: Control) -> None:
         """Raises the error where `send` could do no better: to ask again mends nothing, and may lock an account."""
         control.check()  # it may have been broken off
+        if error.code == "OutOfResources":
+            self._transport.small.ran_short()
         if error.code in _ELSEWHERE:
             self._elsewhere[upload.bucket] = time.monotonic() + _ELSEWHERE_SECONDS
         elif error.recovery is Recovery.RETRY:

@@ -18,6 +18,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
 from typing import Any, Final, TypeVar
 
+from console.capacity import shortage
 from console.models import MOST_PARALLEL
 from console.s3.control import Control
 from console.s3.error_codes import asks_for_less
@@ -90,7 +91,9 @@ class Slots:
         try:
             result = operation()
         except TransferError as error:
-            if asks_for_less(error.code):
+            if error.code == "OutOfResources":
+                self.ran_short()
+            elif asks_for_less(error.code):
                 self.slowed_down(began_at)
             raise
         else:
@@ -168,7 +171,7 @@ class WorkerPool:
         with self._lock:
             if self._closed:
                 raise RuntimeError("the pool is closed")
-            if self._idle:
+            if self._idle > 0:
                 self._idle -= 1
             else:
                 self._grow()
@@ -176,9 +179,19 @@ class WorkerPool:
         return future
 
     def _grow(self) -> None:
+        """One thread more; where the machine allows none, those that there are do the task when they are free."""
         thread = threading.Thread(target=self._run, name=f"transfer-{len(self._threads)}", daemon=True)
-        self._threads.append(thread)
-        thread.start()
+        try:
+            thread.start()
+        except (RuntimeError, MemoryError) as error:
+            if not shortage(error):
+                raise
+            self.slots.ran_short()
+            if not self._threads:
+                raise
+            self._idle -= 1  # one is busy with this task as soon as it has done its own
+        else:
+            self._threads.append(thread)
 
     def _run(self) -> None:
         while (task := self._tasks.get()) is not None:

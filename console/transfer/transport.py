@@ -15,13 +15,14 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from botocore.httpsession import get_cert_path
 
+from console.capacity import bodies_at_once
 from console.formatting import visible
 from console.models import MEBIBYTE, ChecksumPolicy, EngineChoice
 from console.s3.address import Address, address_of, is_plain_bucket, names_proxy
@@ -143,7 +144,9 @@ def open_transport(
     Raises:
         ConfigurationError: the client cannot be made.
     """
-    slots = Slots(FIRST_BODIES, MOST_BODIES)
+    most, most_small = bodies_at_once(MOST_BODIES), bodies_at_once(_MOST_SMALL)
+    options = replace(options, connections=bodies_at_once(options.connections))
+    slots = Slots(min(FIRST_BODIES, most), most)
     slots.resize(parts)
     session = open_session(options.profile, options.region)
     s3 = make_client(options, session)
@@ -154,5 +157,5 @@ def open_transport(
         pool=WorkerPool(slots),
         bandwidth=BandwidthLimit(bytes_per_second),
         server=ServerTraits(is_aws=is_aws(s3), policy=checksum),
-        small=Slots(_FIRST_SMALL, _MOST_SMALL, most_bytes=_MOST_SMALL_BYTES),
+        small=Slots(min(_FIRST_SMALL, most_small), most_small, most_bytes=_MOST_SMALL_BYTES),
     )

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 import platformdirs
 
 import console
+from console.capacity import no_room, shortage
 from console.formatting import visible
 from console.private_files import make_private_folder, open_private
 
@@ -21,8 +22,10 @@ from console.private_files import make_private_folder, open_private
 def report() -> str:
     """Keep the exception that is being handled in a file; returns what to tell the person."""
     error = sys.exception()
-    words = f"The console ended because of an internal error: {type(error).__name__}: {visible(str(error))[:500]}"
     uploads = "Uploads that ran here are paused; a console or `resume` continues them where they stopped."
+    if error is not None and (lacking := shortage(error)):
+        return f"The console ended: {lacking}.\n{uploads}"
+    words = f"The console ended because of an internal error: {type(error).__name__}: {visible(str(error))[:500]}"
     now = datetime.now(UTC)
     path = platformdirs.user_state_path("upload-console") / f"fault-{now:%Y%m%d-%H%M%S}.txt"
     try:
@@ -30,7 +33,7 @@ def report() -> str:
         with os.fdopen(open_private(path), "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(_text(error, now))
     except OSError as failure:
-        return f"{words}\n{uploads}\nNo report could be written to {path}: {failure.strerror}."
+        return f"{words}\n{uploads}\nNo report could be written to {path}: {no_room(failure) or failure.strerror}."
     return f"{words}\n{uploads}\nPlease send the report, and say what you did last: {path}"
 
 

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from urllib3.util.ssl_ import create_urllib3_context
 
+from console.capacity import shortage
 from console.formatting import visible
 from console.s3.address import Address
 from console.s3.checksums import Algorithm, Digests, to_base64
@@ -166,6 +167,8 @@ class HttpEngine:
         except ssl.SSLCertVerificationError as error:
             raise TransferError("CertificateRefused", visible(f"{address.host}: {error.verify_message}")) from None
         except OSError as error:
+            if lacking := shortage(error):
+                raise TransferError("OutOfResources", lacking) from None
             raise TransferError("ConnectionFailed", f"{address.host}: {error}") from None
         return _Connection(used)
 
