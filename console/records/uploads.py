@@ -388,7 +388,7 @@ class Uploads:
         """Which runners the host's running uploads name."""
         wanted: Filter = {"host": host, "status": UploadStatus.UPLOADING.value, "lease.runner": {"$type": "string"}}
         rows = decoded(self._raw.aggregate([{"$match": wanted}, {"$group": {"_id": "$lease.runner"}}]))
-        return [row["_id"] for row in rows if type(row["_id"]) is str]
+        return sorted(row["_id"] for row in rows if type(row["_id"]) is str)
 
     def holds_beside(self, runner: str, at_work: AnyOf[ObjectId], gate: Gate = OPEN_GATE) -> bool:
         """Whether the runner holds an upload that may go on beside those that it is at work on: an answer was lost."""
