@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from rich.console import Console
@@ -25,6 +25,7 @@ _UNBOUND: Final = 10_000  # columns; in a pipe nothing is wrapped
 def run(settings: Settings, selection: Selection, *, limit: int, as_json: bool) -> int:
     """Print the uploads that are selected, newest first. Returns 1 where one that was named does not exist, else 0."""
     with Records.open(settings.mongodb) as records:
+        now = records.connection.clock.now()
         documents = records.uploads.find(selection.filter(records.uploads), limit=limit)
         missing = selection.missing(records.uploads)
     sys.stderr.writelines(f"  {upload_id}: no such upload\n" for upload_id in missing)
@@ -37,12 +38,11 @@ def run(settings: Settings, selection: Selection, *, limit: int, as_json: bool) 
         sys.stdout.write("No uploads.\n")
         return code
     width = None if sys.stdout.isatty() else _UNBOUND
-    Console(width=width, highlight=False).print(_table(documents, settings.s3))
+    Console(width=width, highlight=False).print(_table(documents, settings.s3, now))
     return code
 
 
-def _table(documents: list[Document], s3: S3Settings) -> Table:
-    now = datetime.now(UTC)
+def _table(documents: list[Document], s3: S3Settings, now: datetime) -> Table:
     uploads = [read_upload(document) for document in documents]
     rows = [_cells(upload, now) for upload in uploads]
     table = Table(box=None, pad_edge=False, header_style="bold")

@@ -7,9 +7,11 @@ set-up (`schema`) or what is read and written.
 from __future__ import annotations
 
 import re
+import time
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import unquote_plus
 
@@ -24,11 +26,12 @@ from pymongo.errors import (
     OperationFailure,
     PyMongoError,
     ServerSelectionTimeoutError,
+    WTimeoutError,
 )
 from pymongo.uri_parser import parse_uri
 
 from console import __version__
-from console.errors import ConfigurationError, ConsoleError, MongoUnsuitable, ServerUnreachable
+from console.errors import ConfigurationError, ConsoleError, MongoRefuses, MongoUnsuitable, ServerUnreachable
 from console.formatting import visible
 from console.settings import MongoSettings
 
@@ -37,10 +40,13 @@ Document = dict[str, Any]
 # https://github.com/mongodb/specifications: wire versions. 4.4 has all that the conditional updates need
 # ($$NOW in update pipelines is 4.2); before-images and exact post-images came with 6.0.
 WIRE_VERSION_4_4: Final = 9
+WIRE_VERSION_5_0: Final = 13
 WIRE_VERSION_6_0: Final = 17
+_FIRST_WITH_IMAGES: Final = 6
 
 # Server error codes: https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
 UNAUTHORIZED: Final = 13
+INVALID_OPTIONS: Final = 72
 AUTHENTICATION_FAILED: Final = 18
 NOT_A_REPLICA_SET: Final = 40573
 
@@ -48,10 +54,43 @@ NOT_A_REPLICA_SET: Final = 40573
 # end, instead of a call that never returns.
 MAJORITY: Final = WriteConcern("majority", wtimeout=10_000)
 
+_REFUSALS: Final = {
+    73: "Give another --namespace, or another mongodb.database and mongodb.collection.",  # InvalidNamespace
+    85: "Let an administrator drop that index, or set another mongodb.collection.",  # IndexOptionsConflict
+    86: "Let an administrator drop that index, or set another mongodb.collection.",  # IndexKeySpecsConflict
+    166: "Give the name of a collection: change streams know no views.",  # CommandNotSupportedOnView
+    13297: "Names of databases must not differ in case alone: set mongodb.database as it is written there.",
+}
+# A server that starts, ends or elects says these (specification "Retryable Reads"), and will do what was asked later.
+_PASSING: Final = frozenset(
+    {6, 7, 50, 64, 89, 91, 112, 133, 134, 189, 202, 211, 262, 9001, 10107, 11600, 11602, 13435, 13436}
+)
+_OPTION_NAMES: Final = re.compile(r"(?<=[?&;])([^=&;]+)=")
+_OPTION: Final = re.compile(r"[A-Za-z]+=")
 _FAREWELL_SECONDS: Final = 0.5
 _NO_SET_ADVICE: Final = "Start mongod with --replSet rs0 and run once: mongosh --eval 'rs.initiate()'."
+_POOL: Final = 100  # PyMongo's own
 _GHOST: Final = "RSGhost"  # server discovery specification: started with --replSet, and not (yet) in a set
 _SECRET_OPTION: Final = re.compile(r"(?i)(?<=[?&;])(\w*password|authmechanismproperties)=[^&;]*")
+
+
+class ServerClock:
+    """The server's time: leases and ages are told by it, whatever the clock of this host says. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._offset: float | None = None
+
+    def set(self, local_time: object) -> None:
+        """The server has just said that it is `local_time` (of `hello`)."""
+        if isinstance(local_time, datetime):
+            told = local_time if local_time.tzinfo is not None else local_time.replace(tzinfo=UTC)
+            self._offset = told.timestamp() - time.monotonic()
+
+    def now(self) -> datetime:
+        """The time, in UTC; this host's until the server has told its own."""
+        if self._offset is None:
+            return datetime.now(UTC)
+        return datetime.fromtimestamp(self._offset + time.monotonic(), UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +100,7 @@ class Connection:
     client: MongoClient[Document]
     address: str
     settings: MongoSettings
+    clock: ServerClock = field(default_factory=ServerClock)
 
     @property
     def is_connected(self) -> bool:
@@ -84,6 +124,8 @@ def connect(settings: MongoSettings, *, raw: bool = False) -> Connection:
     """
     uri = settings.uri.get_secret_value()
     try:
+        if _has_unescaped_password(uri):  # PyMongo would take a part of it for a host, and show it as such
+            raise ValueError("a character in name or password is to be escaped")
         client, nodes = _client(uri, settings, RawBSONDocument if raw else dict)
     except (PyMongoError, ValueError, TypeError, OSError, UserWarning):
         raise ConfigurationError(
@@ -107,6 +149,11 @@ def _client(
             uri,
             document_class=document_class,
             appname=f"upload-console {__version__}",
+            # What the console needs, whatever the URI says: a pool for its threads, and streams that wait for seconds.
+            maxPoolSize=_POOL,
+            waitQueueTimeoutMS=None,
+            socketTimeoutMS=0,
+            timeoutMS=None,
             serverSelectionTimeoutMS=milliseconds,
             connectTimeoutMS=milliseconds,
             tz_aware=True,
@@ -116,12 +163,37 @@ def _client(
             unicode_decode_error_handler="replace",
             uuidRepresentation="unspecified",
             connect=False,
+            **_compression(uri),
         )
     return client, nodes
 
 
+def _compression(uri: str) -> dict[str, Any]:
+    """Whatever of the compressors is installed, unless the URI names some: over a slow line reads are five to ten times
+    shorter, and to compress a document on the fastest level costs 10 µs."""
+    options = {name.lower() for name in _OPTION_NAMES.findall(uri)}
+    if "compressors" in options:
+        return {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyMongo takes out, with a warning each, what is not installed
+        installed = get_validated_options({"compressors": "zstd,snappy,zlib"})["compressors"]
+    level = {} if "zlibcompressionlevel" in options else {"zlibCompressionLevel": 1}
+    return {"compressors": ",".join(installed), **level} if installed else {}
+
+
+def _has_unescaped_password(uri: str) -> bool:
+    """Whether name and password have an `@`, `/` or `?` of their own: a URI's last `@` before its options ends them."""
+    rest = uri.partition("://")[2]
+    before, _, options = rest.partition("?")
+    if not all(_OPTION.match(option) for option in re.split("[&;]", options) if option):
+        before = rest
+    return any(character in before.rpartition("@")[0] for character in "@/?")
+
+
 def _complaint(uri: str, settings: MongoSettings) -> str:
     """What PyMongo says about the URI once its secrets are replaced: its texts quote whatever part they stumble on."""
+    if _has_unescaped_password(uri):
+        return "user name and password hold a character that a URI wants escaped"
     scheme, separator, rest = uri.partition("://")
     _, at, hosts = rest.rpartition("@")
     public = scheme + separator + at.replace("@", "user:password@") + _SECRET_OPTION.sub(r"\1=SERVICE_NAME:x", hosts)
@@ -158,15 +230,30 @@ def check(connection: Connection) -> int:
         hello = connection.client.admin.command("hello")
     except PyMongoError as error:
         raise explain(error, connection) from error
+    connection.clock.set(hello.get("localTime"))
     if "setName" not in hello and hello.get("msg") != "isdbgrid":
         raise _no_replica_set(connection)
-    wire_version = int(hello.get("maxWireVersion", 0))
+    wire_version = wire_version_of(connection.client, hello)
     if wire_version < WIRE_VERSION_4_4:
         raise MongoUnsuitable(
             f"MongoDB at {connection.address} is older than 4.4.",
             advice="Upgrade it to 6.0 or later; from 6.0 on the event log also shows documents before each change.",
         )
     return wire_version
+
+
+def wire_version_of(client: MongoClient[Any], hello: Mapping[str, Any]) -> int:
+    """What the server can do: less than its version says where it still runs as an older one, as each does after an
+    upgrade until an administrator has raised `featureCompatibilityVersion`. Raises `PyMongoError`."""
+    wire_version = int(hello.get("maxWireVersion", 0))
+    if wire_version < WIRE_VERSION_6_0 or hello.get("msg") == "isdbgrid":  # a mongos has no such parameter
+        return wire_version
+    try:
+        found = client.admin.command("getParameter", 1, featureCompatibilityVersion=1)["featureCompatibilityVersion"]
+        major = int(str(found["version"]).partition(".")[0])
+    except (OperationFailure, LookupError, TypeError, ValueError):  # no right to ask (role clusterMonitor)
+        return wire_version
+    return wire_version if major >= _FIRST_WITH_IMAGES else WIRE_VERSION_5_0
 
 
 def describe_error(error: PyMongoError) -> str:
@@ -197,6 +284,9 @@ def explain(error: PyMongoError, connection: Connection) -> ConsoleError:
             f"MongoDB at {connection.address} does not answer: {text}",
             advice="Is it running, and reachable from here? See mongodb.uri and mongodb.timeout_seconds.",
         )
+    if isinstance(error, OperationFailure) and error.code not in _PASSING and not isinstance(error, WTimeoutError):
+        advice = _REFUSALS.get(error.code or 0, "")
+        return MongoRefuses(f"MongoDB at {connection.address} refuses: {text}", advice=advice)
     return ServerUnreachable(f"MongoDB at {connection.address}: {text}")
 
 
@@ -206,14 +296,14 @@ def _no_replica_set(connection: Connection) -> MongoUnsuitable:
     )
 
 
-def _no_right(text: str, connection: Connection) -> MongoUnsuitable:
+def _no_right(text: str, connection: Connection) -> MongoRefuses:
     if "requires authentication" in text:
-        return MongoUnsuitable(
+        return MongoRefuses(
             f"MongoDB at {connection.address} requires a user and a password.",
             advice="Write them into mongodb.uri: mongodb://user:password@host:27017/?authSource=admin.",
         )
     database = connection.settings.database
-    return MongoUnsuitable(
+    return MongoRefuses(
         f"The user may not do this on {database}.{connection.settings.collection} at {connection.address}: {text}",
         advice=f"Let an administrator run: db.grantRolesToUser(USER, [{{role: 'readWrite', db: '{database}'}}]); "
         "to change collection options (pre-images) also the role 'dbAdmin'.",

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from pymongo import ReadPreference
 from pymongo.errors import PyMongoError
+from pymongo.read_concern import ReadConcern
 
 from console.events.decoding import EVENT_CODEC
 from console.events.since import Start
-from console.records.connection import Connection, check, connect, explain
+from console.records.connection import MAJORITY, Connection, check, connect, explain
 from console.records.runners import Runners
 from console.records.schema import prepare
 from console.records.uploads import Uploads
@@ -46,7 +48,14 @@ class Records:
         connection = connect(settings)
         try:
             wire_version = check(connection)
-            database = connection.client.get_database(settings.database, codec_options=EVENT_CODEC)
+            database = connection.client.get_database(
+                settings.database,
+                codec_options=EVENT_CODEC,
+                # Whatever the URI says: what was written is seen, and no write waits for members that are not there.
+                read_preference=ReadPreference.PRIMARY,
+                read_concern=ReadConcern(),
+                write_concern=MAJORITY,
+            )
             try:
                 notes = prepare(database, settings.collection, wire_version=wire_version)
             except PyMongoError as error:

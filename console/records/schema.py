@@ -14,10 +14,16 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import CollectionInvalid, OperationFailure
 
-from console.errors import MongoUnsuitable
+from console.errors import MongoRefuses
 from console.formatting import count
 from console.models import DuplicatePolicy, Requested, Source, UploadStatus
-from console.records.connection import UNAUTHORIZED, WIRE_VERSION_6_0, Document
+from console.records.connection import (
+    INVALID_OPTIONS,
+    UNAUTHORIZED,
+    WIRE_VERSION_5_0,
+    WIRE_VERSION_6_0,
+    Document,
+)
 
 _NAMESPACE_EXISTS: Final = 48  # server: src/mongo/base/error_codes.yml
 
@@ -112,7 +118,7 @@ def prepare(database: Database[Document], name: str, *, wire_version: int) -> li
     A user without the right to change options gets the collection as it is, with a sentence that says what is missing.
 
     Raises:
-        MongoUnsuitable: there is a view or a time series of that name.
+        MongoRefuses: there is a view or a time series of that name.
         PyMongoError: the server is away, or refuses to create the collection.
     """
     images: dict[str, Any] = (
@@ -123,6 +129,8 @@ def prepare(database: Database[Document], name: str, *, wire_version: int) -> li
     except CollectionInvalid:
         pass
     except OperationFailure as error:
+        if error.code == INVALID_OPTIONS and images:  # it runs as an older version, and we may not ask it
+            return prepare(database, name, wire_version=WIRE_VERSION_5_0)
         if error.code != _NAMESPACE_EXISTS:  # another console was faster by a moment
             raise
     else:
@@ -133,7 +141,7 @@ def prepare(database: Database[Document], name: str, *, wire_version: int) -> li
 def _bring_up_to_date(database: Database[Document], name: str, images: Document) -> list[str]:
     found = next(iter(database.list_collections(filter={"name": name})), {})
     if found.get("type", "collection") != "collection":
-        raise MongoUnsuitable(
+        raise MongoRefuses(
             f"{database.name}.{name} is a {found['type']}, not a collection.", advice="Use another mongodb.collection."
         )
     options = found.get("options", {})
@@ -153,6 +161,8 @@ def _bring_up_to_date(database: Database[Document], name: str, images: Document)
     try:
         database.command("collMod", name, **wanted)
     except OperationFailure as error:
+        if error.code == INVALID_OPTIONS and images:  # as in `prepare`
+            return _bring_up_to_date(database, name, {})
         if error.code != UNAUTHORIZED:
             raise
         return [f"no right to set {what} on {database.name}.{name} (collMod): the event log may lack documents"]

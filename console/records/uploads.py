@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Collection as AnyOf
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from bson import Int64, ObjectId
@@ -216,15 +216,20 @@ class Uploads:
 
     def insert(self, uploads: Iterable[NewUpload]) -> list[Upload]:
         """Insert a pending document for each; gives them in order."""
-        now = datetime.now(UTC)
+        now = self._server_time()
         return self._insert([upload.document(now) for upload in uploads])
 
     def insert_claimed(self, uploads: Sequence[NewUpload], runner: str, *, lease_seconds: float) -> list[Upload]:
         """Insert documents that the runner holds from the start: claiming one costs as much as three inserts."""
         if not uploads:
             return []
-        now = self.collection.database.command("hello")["localTime"]
+        now = self._server_time()
         return self._insert([upload.claimed_document(now, runner, lease_seconds) for upload in uploads])
+
+    def _server_time(self) -> datetime:
+        """Ages and leases of all hosts are by one clock."""
+        now: datetime = self.collection.database.command("hello")["localTime"]
+        return now
 
     def _insert(self, documents: list[Document]) -> list[Upload]:
         uploads = [self.seal(document) for document in documents]

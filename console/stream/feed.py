@@ -37,6 +37,7 @@ from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.read_concern import ReadConcern
 
 from console.events.decoding import RAW_CODEC, decoded
 from console.events.event import ChangeEvent, join_fragments
@@ -44,7 +45,14 @@ from console.events.feed_items import FeedItem, FeedState, Gap, Snapshot
 from console.events.since import Start
 from console.events.text import value_text
 from console.formatting import visible
-from console.records.connection import AUTHENTICATION_FAILED, NOT_A_REPLICA_SET, UNAUTHORIZED, Document, describe_error
+from console.records.connection import (
+    AUTHENTICATION_FAILED,
+    NOT_A_REPLICA_SET,
+    UNAUTHORIZED,
+    WIRE_VERSION_5_0,
+    Document,
+    describe_error,
+)
 from console.stream.server import Abilities, history, image_options
 
 _BATCH: Final = 1000
@@ -73,6 +81,7 @@ class ReadMode:
         self.step = ReadLevel.NONE
         self._images = images
         self._before = before
+        self._is_older = False
         self._may_split = images
         self._opens_again = True
 
@@ -113,6 +122,11 @@ class ReadMode:
         did_split, self._may_split = self._may_split, False
         return did_split
 
+    def stop_post_images(self) -> bool:
+        """Ask for documents as servers before 6.0 give them; whether that was otherwise until now."""
+        did_ask, self._is_older = self._images and not self._is_older, True
+        return did_ask
+
     def shape(
         self, pipeline: Sequence[Mapping[str, Any]], can: Abilities
     ) -> tuple[list[Mapping[str, Any]], dict[str, Any]]:
@@ -120,7 +134,8 @@ class ReadMode:
         stages = [*pipeline]
         options: dict[str, Any] = {"batch_size": _BATCH if self.step == ReadLevel.NONE else 1}
         if self._images and self.step < ReadLevel.WITHOUT_IMAGES:
-            options |= image_options(can.wire_version, before=self._before)
+            wire_version = min(can.wire_version, WIRE_VERSION_5_0) if self._is_older else can.wire_version
+            options |= image_options(wire_version, before=self._before)
         if self.step == ReadLevel.KEY_ONLY:
             stages.append({"$unset": _DOCUMENTS})
         if self._may_split and can.splits:
@@ -135,6 +150,7 @@ HISTORY_LOST: Final = frozenset({222, INVALID_RESUME_TOKEN, 280, HISTORY_TOO_SHO
 ChangeStreamHistoryLost: after the last token there is nothing to be had."""
 TOKEN_REFUSED: Final = frozenset({INVALID_RESUME_TOKEN, 280})
 """Also said of a good token: one that this stream's filter, or its collection, leaves out."""
+BAD_VALUE: Final = 2
 EVENT_TOO_LARGE: Final = 10334
 """BSONObjectTooLarge: both documents together are over 16 MiB."""
 FATAL: Final = frozenset({UNAUTHORIZED, AUTHENTICATION_FAILED, NOT_A_REPLICA_SET})
@@ -328,6 +344,10 @@ class ChangeFeed:
                     self._recover(error)
                 elif code_of(error) not in FATAL and self._read_mode.stop_splitting():
                     continue  # a server that should know the stage, and perhaps does not
+                elif (
+                    code_of(error) == BAD_VALUE and "fullDocument" in str(error) and self._read_mode.stop_post_images()
+                ):
+                    continue  # it runs as an older version than it is (featureCompatibilityVersion)
                 else:
                     self._end(error, describe_error(error))
                     return
@@ -469,7 +489,9 @@ def _is_whole(raw: Mapping[str, Any]) -> bool:
 
 def _raw(target: FeedTarget) -> Collection[RawBSONDocument] | Database[RawBSONDocument] | MongoClient[Any]:
     """The target, read as bytes. A client has its own codec: see `connect`."""
-    return target if isinstance(target, MongoClient) else target.with_options(codec_options=RAW_CODEC)
+    if isinstance(target, MongoClient):
+        return target
+    return target.with_options(codec_options=RAW_CODEC, read_concern=ReadConcern())  # the URI may name another
 
 
 def _client_of(target: FeedTarget) -> MongoClient[Document]:

@@ -27,7 +27,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from console.events.event import ChangeEvent
 from console.formatting import duration, visible
-from console.records.connection import WIRE_VERSION_6_0, Document
+from console.records.connection import WIRE_VERSION_6_0, Document, wire_version_of
 
 _OPTION: Final[Document] = {"changeStreamPreAndPostImages": {"enabled": True}}
 
@@ -66,7 +66,7 @@ class ImagesOf:
             case Images.NO_COLLECTION:
                 return f"{name} is not a collection, or no longer one: its images are gone."
             case Images.TOO_OLD:
-                return "The server is older than 6.0, which brought pre- and post-images."
+                return "The server is older than 6.0, or runs as if (featureCompatibilityVersion): it keeps no images."
             case Images.UNKNOWN:
                 return f"The user may not see whether {name} keeps pre- and post-images."
         if self.lifetime is not None and event.time is not None and now - event.time > self.lifetime:
@@ -79,7 +79,7 @@ def images_of(client: MongoClient[Document], namespace: str) -> ImagesOf:
     database, _, collection = namespace.partition(".")
     if not database or not collection:
         return ImagesOf(namespace, Images.NO_COLLECTION)
-    if int(client.admin.command("hello").get("maxWireVersion", 0)) < WIRE_VERSION_6_0:
+    if wire_version_of(client, client.admin.command("hello")) < WIRE_VERSION_6_0:
         return ImagesOf(namespace, Images.TOO_OLD)
     try:
         found = next(iter(client[database].list_collections(filter={"name": collection})), None)
@@ -136,7 +136,8 @@ class Abilities:
     @classmethod
     def of(cls, client: MongoClient[Document]) -> Abilities:
         """Ask the server. Raises `PyMongoError`."""
-        wire_version = int(client.admin.command("hello").get("maxWireVersion", 0))
+        hello = client.admin.command("hello")
+        wire_version = wire_version_of(client, hello)
         return cls(wire_version, splits_large_events(wire_version, _version(client, wire_version)))
 
     @property

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
+from datetime import UTC, timedelta
+from unittest.mock import patch
 
 import bson
 import pytest
@@ -14,12 +16,18 @@ from pymongo import timeout
 from pymongo.errors import ServerSelectionTimeoutError
 
 from console.embedded.lifetime import LOOPBACK, ServiceFolder, free_port
-from console.errors import ConsoleError, MongoUnsuitable, ServerUnreachable
+from console.errors import ConsoleError, MongoRefuses, MongoUnsuitable, ServerUnreachable
 from console.models import UploadStatus
-from console.records.connection import check
+from console.records.connection import WIRE_VERSION_6_0, check
 from console.records.database import Records
+from console.records.runners import Limits
+from console.records.schema import INDEXES, prepare
 from console.settings import MongoSettings
+from console.stream import server
+from console.stream.feed import ChangeFeed
+from console.stream.server import Images, images_of
 from tests.records.documents import new_upload
+from tests.records.feeds import events, opened, take_until
 from tests.records.servers import SET_NAME, Mongod, running_mongod
 
 SECRET = "s3cr3t-pass"
@@ -112,6 +120,7 @@ def test_a_wrong_password_is_named_as_such(guarded_mongod):
 
 def test_no_password_where_one_is_needed(guarded_mongod):
     error = refusal(f"mongodb://{guarded_mongod.address}", "requires a user and a password")
+    assert isinstance(error, MongoRefuses)
     assert "mongodb://user:password@" in error.advice
 
 
@@ -119,8 +128,91 @@ def test_a_user_without_the_right_is_told_which_role_is_missing(guarded_mongod):
     admin = guarded_mongod.client(username="root", password="root").admin
     admin.command("createUser", "reader", pwd="p", roles=[{"role": "read", "db": "elsewhere"}])
     error = refusal(f"mongodb://reader:p@{guarded_mongod.address}/?authSource=admin", "upload_console.uploads")
-    assert isinstance(error, MongoUnsuitable)
+    assert isinstance(error, MongoRefuses)
     assert "grantRolesToUser" in error.advice
+
+
+@pytest.mark.parametrize(
+    "option", ["readPreference=secondary", "w=3", "maxPoolSize=1", "timeoutMS=1", "socketTimeoutMS=1"]
+)
+def test_the_uri_does_not_change_how_our_own_collections_are_used(mongodb_uri, database, option):
+    with Records.open(settings(f"{mongodb_uri}&{option}", database=database.name)) as records:
+        (upload_id,) = records.uploads.add([new_upload()])
+        records.runners.heartbeat("r", "here", "watch", Limits(0, 1, 1), {})
+        assert [runner.runner for runner in records.runners.live()] == ["r"]
+        assert records.uploads.get([upload_id])
+        feed = records.feed()
+        feed.start()
+        assert opened(take_until(feed, opened))
+        feed.close()
+
+
+def test_what_goes_over_the_line_is_compressed(mongodb_uri, database):
+    def compressed():
+        found = database.client.admin.command("serverStatus")["network"]["compression"]
+        return sum(each["decompressor"]["bytesIn"] for each in found.values())
+
+    before = compressed()
+    with Records.open(settings(mongodb_uri, database=database.name)) as records:
+        records.uploads.add([new_upload()])
+    assert compressed() > before
+
+
+class TestWhatTheServerRefuses:
+    """It is named, and no server is called out of reach."""
+
+    def refused(self, mongodb_uri, **options):
+        with pytest.raises(ConsoleError) as caught:
+            Records.open(settings(mongodb_uri, **options)).close()
+        assert isinstance(caught.value, MongoRefuses)
+        assert (caught.value.exit_code, bool(caught.value.advice)) == (2, True)
+        return caught.value.message
+
+    def test_an_index_in_the_way(self, mongodb_uri, database):
+        (first, *_) = INDEXES
+        database.uploads.create_index([("a", 1)], name=first.document["name"])
+        assert "existing index" in self.refused(mongodb_uri, database=database.name)
+
+    def test_a_name_that_differs_in_case_alone(self, mongodb_uri, database):
+        database.things.insert_one({})
+        assert database.name in self.refused(mongodb_uri, database=database.name.upper())
+
+    def test_a_view(self, mongodb_uri, database):
+        database.command("create", "uploads", viewOn="things", pipeline=[])
+        assert "is a view" in self.refused(mongodb_uri, database=database.name)
+
+
+def test_a_server_that_runs_as_an_older_version_serves_without_documents_before_a_change():
+    """How every server is after an upgrade, until an administrator raises featureCompatibilityVersion."""
+    with running_mongod() as mongod:
+        client = mongod.client()
+        client.admin.command("setFeatureCompatibilityVersion", "5.0")
+        with Records.open(settings(f"mongodb://{mongod.address}")) as records:
+            feed = records.feed()
+            feed.start()
+            take_until(feed, opened)
+            (upload_id,) = records.uploads.add([new_upload()])
+            records.uploads.collection.update_one({"_id": upload_id}, {"$set": {"priority": 5}})
+            items = take_until(feed, lambda items: len(events(items)) == 2)
+            assert events(items)[-1].after["priority"] == 5
+            assert images_of(client, "upload_console.uploads").images is Images.TOO_OLD
+            feed.close()
+        # To the same end where nobody tells the version (no right to ask).
+        assert prepare(client.upload_console, "others", wire_version=WIRE_VERSION_6_0)
+        with patch.object(server, "wire_version_of", lambda *_: WIRE_VERSION_6_0):
+            feed = ChangeFeed(client.upload_console.others)
+            feed.start()
+            assert opened(take_until(feed, opened))
+            feed.close()
+
+
+def test_the_time_is_the_servers(mongodb_uri, database):
+    with Records.open(settings(mongodb_uri, database=database.name)) as records:
+        clock = records.connection.clock
+        told = database.client.admin.command("hello")["localTime"].replace(tzinfo=UTC)
+        assert abs((clock.now() - told).total_seconds()) < 60
+        clock.set(told + timedelta(hours=3))
+        assert abs((clock.now() - told).total_seconds() - 3 * 3600) < 60
 
 
 def test_a_server_that_goes_away_is_noticed_and_not_waited_for():

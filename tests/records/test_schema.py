@@ -8,7 +8,7 @@ import pytest
 from pymongo import ASCENDING, MongoClient
 from pymongo.errors import WriteError
 
-from console.errors import MongoUnsuitable
+from console.errors import MongoRefuses
 from console.records.connection import WIRE_VERSION_4_4, WIRE_VERSION_6_0
 from console.records.schema import INDEXES, VALIDATOR, prepare
 from console.records.uploads import Uploads
@@ -104,7 +104,7 @@ def test_consoles_that_start_at_once_do_not_stand_in_each_others_way(database):
 
 def test_a_view_is_refused(database):
     database.create_collection("uploads", viewOn="elsewhere", pipeline=[])
-    with pytest.raises(MongoUnsuitable, match=r"uploads is a view, not a collection"):
+    with pytest.raises(MongoRefuses, match=r"uploads is a view, not a collection"):
         prepare(database, "uploads", wire_version=WIRE_VERSION_6_0)
 
 

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError, ServerSelectionTimeoutError
 from pymongo.errors import ConfigurationError as TooOldForPyMongo
 
-from console.errors import ConfigurationError, MongoUnsuitable, ServerUnreachable
+from console.errors import ConfigurationError, ConsoleError, MongoRefuses, MongoUnsuitable, ServerUnreachable
 from console.records import database
 from console.records.connection import Connection, check, connect, describe_error, explain
 from console.records.database import Records
@@ -50,11 +50,14 @@ def refused(uri: str) -> ConfigurationError:
         ("mongodb://host/?authMechanism=FOO", "authMechanism must be in"),
         (f"mongodb://user:{SECRET}@host/?bogus=1", "Unknown option: bogus"),
         (f"mongodb://user:{SECRET}@host:99999", "Port must be an integer"),
-        (f"mongodb://user:{SECRET}/more@host", "user name, password"),
-        (f"mongodb://user:{SECRET}@more@host", "user name, password"),
+        (f"mongodb://user:{SECRET}/more@host", "user name and password"),
+        (f"mongodb://user:{SECRET}@more@host", "user name and password"),
+        (f"mongodb://user:abc@{SECRET}/more@host:1/", "user name and password"),
+        (f"mongodb://user:abc@{SECRET}?more@host:1/", "user name and password"),
+        (f"mongodb://user:abc@{SECRET}/x?y=z@host:1/?replicaSet=rs0", "mongodb.uri: "),
         (f"mongodb://user:{SECRET}:more@host", "user name, password"),
         (f"mongodb://user:{SECRET}%zz@host", "user name, password"),
-        (f"mongodb://user:/{SECRET}@host:1/", "user name, password"),
+        (f"mongodb://user:/{SECRET}@host:1/", "user name and password"),
         (f"mongodb://user:p@host/?authMechanismProperties={SECRET}", "authentication option"),
     ],
 )
@@ -97,11 +100,12 @@ def connection_that_says(answer: dict[str, Any] | PyMongoError, uri: str = "mong
         ({"setName": "rs0", "maxWireVersion": 8}, MongoUnsuitable, "is older than 4.4"),
         ({"setName": "rs0"}, MongoUnsuitable, "is older than 4.4"),
         (OperationFailure("Authentication failed.", 18), ServerUnreachable, "refuses user or password"),
-        (OperationFailure("x requires authentication", 13), MongoUnsuitable, "requires a user and a password"),
-        (OperationFailure("not allowed to do it", 13), MongoUnsuitable, "not allowed to do it"),
+        (OperationFailure("x requires authentication", 13), MongoRefuses, "requires a user and a password"),
+        (OperationFailure("not allowed to do it", 13), MongoRefuses, "not allowed to do it"),
         (TooOldForPyMongo("reports wire version 5"), MongoUnsuitable, "reports wire version 5"),
         (AutoReconnect("connection closed"), ServerUnreachable, "does not answer: connection closed"),
-        (OperationFailure("odd", 1), ServerUnreachable, "odd"),
+        (OperationFailure("odd", 1), MongoRefuses, "odd"),
+        (OperationFailure("in recovery", 11602), ServerUnreachable, "in recovery"),
     ],
 )
 def test_what_the_check_says(answer, kind, said):
@@ -146,7 +150,7 @@ def test_old_servers_are_asked_for_what_they_know():
 def test_what_ends_work_with_the_records_is_said_as_people_can_act_on_it(error: PyMongoError, words: str) -> None:
     nothing: Any = None
     records = Records(connection_that_says({}), nothing, nothing, ())
-    with pytest.raises(ServerUnreachable, match=words), records:
+    with pytest.raises(ConsoleError, match=words), records:
         raise error
     records.connection.client.close.assert_called_once_with()  # type: ignore[attr-defined]
 

@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -49,6 +50,10 @@ def run(settings: Settings, *, hints: Sequence[str] = ()) -> int:
     def leave() -> None:
         app.call_from_thread(app.exit, Leave.NOW)
 
+    def now() -> datetime:
+        session = opening.session
+        return session.backend.now() if session is not None else datetime.now(UTC)
+
     opening = Opening(settings, begun, leave)
     app = UploadConsole(
         late_backend(opening),
@@ -60,6 +65,7 @@ def run(settings: Settings, *, hints: Sequence[str] = ()) -> int:
         notes=hints,
         facts=settings.facts,
         drawn=opening.start,
+        now=now,
     )
     left: Leave | None = None
     try:

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from contextlib import suppress
+from datetime import datetime
+from typing import Final, TypeVar
 
+import pymongo
 from bson import ObjectId
 from pymongo.errors import PyMongoError
 
@@ -32,6 +35,8 @@ from console.transfer.sender import S3Sender
 from console.ui import backend as port
 
 T = TypeVar("T")
+
+_HELLO_SECONDS: Final = 2.0
 
 
 class ConsoleBackend:
@@ -61,6 +66,10 @@ class ConsoleBackend:
         """As the driver's monitors see MongoDB."""
         return self._records.connection.is_connected
 
+    def now(self) -> datetime:
+        """The time by which ages and leases are judged: the server's."""
+        return self._records.connection.clock.now()
+
     def feed_take(self, timeout_seconds: float) -> list[FeedItem]:
         """What the feed brought."""
         return self._feed.take(timeout_seconds)
@@ -72,6 +81,10 @@ class ConsoleBackend:
     def servers(self) -> port.Servers:
         """Ask both servers how they are."""
         connection = self._records.connection
+        if connection.is_connected:
+            # A host that slept, or whose clock was slow all along, is told the time again.
+            with suppress(PyMongoError), pymongo.timeout(_HELLO_SECONDS):
+                connection.clock.set(connection.client.admin.command("hello").get("localTime"))
         mongodb = port.ServerHealth(
             port.Link.CONNECTED if connection.is_connected else port.Link.RECONNECTING, connection.address
         )

@@ -59,6 +59,11 @@ class Opening:
         self._begun.wait(seconds)
         return self._session
 
+    @property
+    def session(self) -> Session | None:
+        """The session, if it has begun."""
+        return self._session
+
     def leave(self) -> Session | None:
         """The session to be closed, if there is one. None will begin from now on."""
         self._is_leaving = True

@@ -36,7 +36,7 @@ from bson import Timestamp
 from pymongo.errors import OperationFailure, PyMongoError
 
 from console.cli.selection import read_match
-from console.errors import ConsoleError, MongoUnsuitable, UsageError
+from console.errors import ConsoleError, MongoRefuses, UsageError
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Gap
 from console.events.filter import Filter, FilterError, parse_filter
@@ -94,6 +94,9 @@ def _refused(error: FilterError) -> UsageError:
 
 
 ALL: Final = "*"
+_WRONG_NAMESPACE: Final = (73, 166)  # InvalidNamespace, CommandNotSupportedOnView: also of time series
+_NAMESPACE_ADVICE: Final = "Give a collection, a database or '*'; for a view, the collection behind it."
+_WRONG_TOKEN: Final = (9, 15, 40647, 40649, 50811)  # no hexadecimal, too short, no text: server, resume_token.cpp
 _HISTORY_ADVICE: Final = "Give a later time, or enlarge the oplog (replSetResizeOplog)."
 
 
@@ -251,7 +254,7 @@ class LiveSource:
             return False
         if reached.time >= moment.timestamp():
             return True
-        if not self._is_connected or datetime.now(UTC) < moment:
+        if not self._is_connected or self._connection.clock.now() < moment:
             return False
         try:
             hello = self._connection.client.admin.command("hello")
@@ -289,16 +292,22 @@ class LiveSource:
             return explain(error, self._connection)
         if error.code == UNAUTHORIZED and "requires authentication" not in str(error):
             return self._no_right(error, action or f"watch {visible(self._name)}", role)
+        if not self._has_opened and error.code in _WRONG_NAMESPACE:
+            return UsageError(f"--namespace {visible(self._name)}: {describe_error(error)}", advice=_NAMESPACE_ADVICE)
+        if not self._has_opened and self._is_dated and error.code in _WRONG_TOKEN:
+            return UsageError(
+                f"--since: {describe_error(error)}", advice="Give the _id of an event of this deployment, or a time."
+            )
         if self._has_match and not self._has_opened and error.code not in (UNAUTHORIZED, NOT_A_REPLICA_SET):
             return UsageError(f"--match: {describe_error(error)}")
         return explain(error, self._connection)
 
-    def _no_right(self, error: OperationFailure, action: str, role: str) -> MongoUnsuitable:
+    def _no_right(self, error: OperationFailure, action: str, role: str) -> MongoRefuses:
         database = self._name.partition(".")[0]
         grant = (
             "{role: 'readAnyDatabase', db: 'admin'}" if self._name == ALL else f"{{role: '{role}', db: '{database}'}}"
         )
-        return MongoUnsuitable(
+        return MongoRefuses(
             f"The user may not {action} at {self._connection.address}: {describe_error(error)}",
             advice=f"Let an administrator run: db.grantRolesToUser(USER, [{visible(grant)}]).",
         )
