@@ -57,10 +57,6 @@ each_habit = pytest.mark.parametrize(
 )
 
 
-only_one_engine = pytest.mark.parametrize("engine", ["crt"])  # what is learned is the same whoever sends
-
-
-@only_one_engine
 @each_habit
 def test_files_arrive_once_and_can_be_verified_and_deleted(
     connect: Connect, make_file: MakeFile, habits: dict[str, Any], small: str, large: str
@@ -88,7 +84,6 @@ def test_files_arrive_once_and_can_be_verified_and_deleted(
 # --- checksums
 
 
-@only_one_engine
 def test_bodies_that_nothing_vouches_for_are_sent_once_and_looked_at_once(connect: Connect, make_file) -> None:
     _, proxy, transport = connect(brief=True, etags="opaque")
     for number in range(5):
@@ -97,7 +92,6 @@ def test_bodies_that_nothing_vouches_for_are_sent_once_and_looked_at_once(connec
     assert not transport.server.confirms_bodies
 
 
-@only_one_engine
 @pytest.mark.parametrize("size", [SMALL, LARGE])
 def test_an_object_whose_bytes_are_others_is_deleted_and_sent_again(connect: Connect, make_file, size: int) -> None:
     strict, proxy, transport = connect(brief=True, damaged_bodies=1)
@@ -108,7 +102,6 @@ def test_an_object_whose_bytes_are_others_is_deleted_and_sent_again(connect: Con
     assert proxy.count("GetObject") == (1 if size == SMALL else 0)
 
 
-@only_one_engine
 def test_whoever_may_not_look_at_objects_is_told_what_is_missing(connect: Connect, make_file) -> None:
     _, proxy, transport = connect(brief=True, etags="opaque", write_only=True)
     with pytest.raises(TransferError, match="s3:GetObject") as caught:
@@ -120,22 +113,21 @@ def test_whoever_may_not_look_at_objects_is_told_what_is_missing(connect: Connec
 # --- parts
 
 
-@only_one_engine
 def test_the_last_of_many_parts_is_sent_first_where_the_limit_is_not_known(
     connect: Connect, make_file, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a store that takes 1,000, the refusal would come after the other 1,000 were sent."""
     monkeypatch.setattr(multipart, "PARTS_EVERYWHERE", 3)
     strict, _, transport = connect(most_parts=3)
+    transport.pool.slots.resize(1)
     path = make_file(31 * MIB)
     done = sent(an_upload(path, "bucket"), transport)
     assert strict.objects["file.bin"].data == path.read_bytes()
     assert strict.objects["file.bin"].part_sizes == [11 * MIB, 11 * MIB, 9 * MIB]
-    assert done.sent_bytes < 31 * MIB + 5 * 5 * MIB  # at most what was under way beside it
+    assert done.sent_bytes <= (31 + 1 + 5) * MIB  # the last part in vain, and at most one that was under way beside it
     assert transport.server.most_parts == 3
 
 
-@only_one_engine
 def test_without_list_parts_all_are_sent_again_in_place_of_those_that_are_there(connect: Connect, make_file) -> None:
     strict, proxy, transport = connect(lists_parts=False, aborts=False)
     path = make_file(LARGE)
@@ -150,7 +142,6 @@ def test_without_list_parts_all_are_sent_again_in_place_of_those_that_are_there(
     assert strict.multiparts == {}
 
 
-@only_one_engine
 def test_without_abort_an_upload_that_is_given_up_ends_all_the_same(connect: Connect, make_file) -> None:
     strict, proxy, transport = connect(aborts=False)
     notes = Notes()
@@ -195,7 +186,6 @@ def test_an_answer_without_the_checksum_unlearns_that_there_are_any() -> None:
     assert traits.algorithms() == (Algorithm.MD5,)
 
 
-@only_one_engine
 @pytest.mark.parametrize("size", [SMALL, LARGE])
 def test_a_refusal_that_meant_something_else_teaches_nothing(connect: Connect, make_file, size: int) -> None:
     """Tags, say: left out were checksums and conditions, one after the other, and all in vain."""
@@ -240,9 +230,8 @@ def keys_file(path: Path, name: str) -> None:
     path.write_text(f"[default]\naws_access_key_id = {name}\naws_secret_access_key = secret\n")
 
 
-@pytest.mark.parametrize("engine", ["crt", "boto3"])
 def test_credentials_that_are_renewed_in_their_file_are_used(
-    tmp_path: Path, make_file, engine, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, make_file, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
@@ -250,7 +239,7 @@ def test_credentials_that_are_renewed_in_their_file_are_used(
     monkeypatch.setattr(credentials, "LOOK_SECONDS", 0.0)
     keys_file(tmp_path / "credentials", "OLD")
     with StrictS3(access_keys=frozenset({"NEW"})) as strict:
-        transport = open_transport(ClientOptions(endpoint_url=strict.url), engine=engine)
+        transport = open_transport(ClientOptions(endpoint_url=strict.url))
         for size in (SMALL, LARGE):
             keys_file(tmp_path / "credentials", "OLD")
             with pytest.raises(TransferError, match="ExpiredToken"):
