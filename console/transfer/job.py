@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from console.models import MEBIBYTE, Checksum, DuplicatePolicy, Multipart, Upload
 from console.records.uploads import NewUpload
@@ -72,9 +72,16 @@ class Confirmation:
     skipped: bool = False
 
 
+class Arrived(NamedTuple):
+    """A whole file that was sent as one request: what S3 answered, and what its checksums are."""
+
+    answer: StoredBody
+    digests: Digests
+
+
 @dataclass(slots=True)
 class Job:
-    """The upload being sent. `key` and `multipart` change on the way, nothing else.
+    """The upload being sent. `key` and `multipart` change on the way, and `arrived` is taken once.
 
     `begun_before` says that an earlier attempt may have got as far as completing the object.
     """
@@ -89,6 +96,7 @@ class Job:
     options: SendOptions
     journal: Journal
     control: Control
+    arrived: Arrived | None = None
     sent_bytes: int = 0
     under_way: list[Future[Any]] = field(default_factory=list)
 

@@ -41,29 +41,42 @@ def _put_or_find(job: Job, *, attempt: int, if_absent: bool) -> Confirmation:
 
 
 def _put_once(job: Job, *, if_absent: bool) -> Confirmation:
+    if job.arrived is not None:
+        (answer, digests), job.arrived = job.arrived, None
+        job.sent_bytes += job.source.state.size
+        return _confirmed(job, answer, digests)
     server, size = job.transport.server, job.source.state.size
     conditional = if_absent and server.takes_conditions
     request = PutRequest(job.bucket, job.key, job.content_type, job.options.settings, conditional)
     if not size:
         job.source.check_unchanged()  # an empty body is never read, and so takes no look of its own
     body = job.body(Part(1, 0, size), job.control)
-    answer = None
+    had_checksums = server.algorithm in body.algorithms
     try:
         answer = job.in_thread(lambda: job.send(lambda: job.transport.engine.put_object(request, body), size))
-        if server.algorithm in body.algorithms:
-            server.learn(server.algorithm in answer.checksums)
-        checksum = _confirm(job, answer, body.digests())
     except TransferError as error:
         body.take_back()
-        if answer is not None and error.code == "ChecksumMismatch":
-            job.delete_damaged(answer)
-        had_checksums = server.algorithm in body.algorithms
-        is_refused = answer is None
-        if is_refused and server.learn_from_refusal(error.code, conditional=conditional, had_checksums=had_checksums):
+        if server.learn_from_refusal(error.code, conditional=conditional, had_checksums=had_checksums):
             raise TransferError(error.code, error.message, Recovery.RETRY) from error
         raise
     finally:
         job.sent_bytes += body.tell()
+    if had_checksums:
+        server.learn(server.algorithm in answer.checksums)
+    try:
+        return _confirmed(job, answer, body.digests())
+    except TransferError:
+        body.take_back()
+        raise
+
+
+def _confirmed(job: Job, answer: StoredBody, digests: Digests) -> Confirmation:
+    try:
+        checksum = _confirm(job, answer, digests)
+    except TransferError as error:
+        if error.code == "ChecksumMismatch":
+            job.delete_damaged(answer)
+        raise
     return Confirmation(job.key, answer.etag, answer.version_id, checksum, job.sent_bytes)
 
 

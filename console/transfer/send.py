@@ -17,7 +17,7 @@ from console.s3.part_size import is_single_put
 from console.s3.retry import with_retries
 from console.s3.transfer_errors import TransferError
 from console.transfer.duplicates import exists_already, resolve_duplicate
-from console.transfer.job import Confirmation, Job, SendOptions
+from console.transfer.job import Arrived, Confirmation, Job, SendOptions
 from console.transfer.multipart import close_multipart, send_multipart
 from console.transfer.put import put
 from console.transfer.transport import Transport
@@ -26,9 +26,16 @@ _MOST_COLLISIONS: Final = 5
 
 
 def send(
-    upload: Upload, *, transport: Transport, options: SendOptions, journal: Journal, control: Control
+    upload: Upload,
+    *,
+    transport: Transport,
+    options: SendOptions,
+    journal: Journal,
+    control: Control,
+    arrived: Arrived | None = None,
 ) -> Confirmation:
     """Send the file of `upload`, going on where an earlier run ended, and return once S3 has confirmed the object.
+    `arrived`: it was sent already as one request, whose answer vouched for nothing.
 
     When stopped, what arrived stays in the open multipart upload. So it does after errors that pass or that a person
     can fix; after one that is final it is aborted.
@@ -48,6 +55,7 @@ def send(
         options=options.wanted_by(upload),
         journal=journal,
         control=control,
+        arrived=arrived,
     )
     try:
         _look_at_file(job, upload)
@@ -85,6 +93,7 @@ def _look_at_file(job: Job, upload: Upload) -> None:
         f"{visible(upload.path)} changed since it was added ({upload.size} bytes then, {state.size} now): starts again",
     )
     close_multipart(job)
+    job.arrived = None
     job.journal.file_changed(state)
 
 

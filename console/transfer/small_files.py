@@ -10,19 +10,21 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from console.models import Upload
 from console.records.uploads import NewUpload
 from console.s3.checksums import digest_bytes
-from console.s3.confirmation import confirm_body
+from console.s3.confirmation import EtagMismatch, confirm_body
 from console.s3.control import Control, Journal
 from console.s3.engines.engine import PutRequest
 from console.s3.engines.http_engine import Cancel
 from console.s3.engines.source import SourceFile
 from console.s3.error_codes import Recovery
 from console.s3.transfer_errors import Stopped, TransferError
-from console.transfer.job import Confirmation, SendOptions
+from console.transfer.job import Arrived, Confirmation, SendOptions
+from console.transfer.send import send
 from console.transfer.transport import Transport
 
 LARGEST: Final = 1024 * 1024
@@ -120,9 +122,8 @@ class SmallFiles:
             answer = self._transport.small.send(lambda: http.put(request, content, digests, on_the_way), counted)
             if server.algorithm in digests:
                 server.learn(server.algorithm in answer.checksums)
-            checksum = confirm_body(server.without_md5(answer), digests)
-            if checksum is None:  # the next ones go where an object is looked at, and are not sent twice
-                server.learn_confirmation(by_answer=False)
+            with suppress(EtagMismatch):
+                checksum = confirm_body(server.without_md5(answer), digests)
         except Stopped:
             raise
         except TransferError as error:
@@ -131,11 +132,13 @@ class SmallFiles:
             self._hand_back(upload, error, journal, control)
             return None
         except Exception:  # noqa: BLE001 - credentials, a certificate: `send` meets it too, and sorts it
-            checksum = None
-        if checksum is None:
             if counted:
                 journal.sent(-counted)
             return None
+        if checksum is None:  # it arrived, and is not sent again: what S3 shows of it tells
+            arrived = Arrived(answer, digests)
+            transport, options = self._transport, self._options
+            return send(upload, transport=transport, options=options, journal=journal, control=control, arrived=arrived)
         return Confirmation(upload.key, answer.etag, answer.version_id, checksum, counted)
 
     def _hand_back(self, upload: Upload, error: TransferError, journal: Journal, control: Control) -> None:
