@@ -98,7 +98,8 @@ class KeyTemplate:
                 begun += prefix
             elif field is not None:
                 break
-        return "/".join(segment for segment in begun.split("/") if segment) + ("/" if begun.endswith("/") else "")
+        segments = "/".join(segment for segment in begun.split("/") if segment)
+        return f"{segments}/" if segments and begun.endswith("/") else segments
 
     def key(self, facts: KeyFacts, now: datetime | None = None) -> str:
         """The key of a file.

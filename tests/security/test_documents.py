@@ -15,6 +15,7 @@ from bson import ObjectId
 from console.models import UploadStatus, read_upload
 from console.runner.deletion import delete_all
 from console.runner.policy import Policy
+from console.s3.engines.source import SourceFile
 from tests.faults.world import HERE, MIB, World, wait_for
 from tests.security.conftest import Forge
 
@@ -123,6 +124,29 @@ def test_the_path_that_people_see_is_the_one_that_is_read(world: World, forge: F
     world.wait_status(ids, FAILED)
     assert {world.document(upload_id)["error"]["code"] for upload_id in ids} == {"InvalidRecord"}
     assert world.object_keys() == set()
+
+
+def test_a_small_size_in_the_document_reads_no_large_file_at_once(
+    world: World, forge: Forge, policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Small files are read whole: what counts is how large the file is."""
+    world.start_runner(policy=policy)
+    small = world.file(1000, "small")
+    world.wait_completed(world.add(small))  # now it is known what the server returns, and small files go at once
+    longest = [0]
+    read = SourceFile.read
+
+    def noted(self: SourceFile, offset: int, length: int) -> bytes:
+        longest[0] = max(longest[0], length)
+        return read(self, offset, length)
+
+    monkeypatch.setattr(SourceFile, "read", noted)
+    path = world.file(12 * MIB)
+    upload_id = forge(path, size=10)
+    world.expect(upload_id, path)
+    world.wait_completed([upload_id])
+    assert longest[0] <= MIB
+    world.check()
 
 
 DESTINATIONS: dict[str, Fields] = {

@@ -109,3 +109,21 @@ def test_a_key_may_have_1024_bytes_and_no_more() -> None:
     assert clean_key("é" * 512) == "é" * 512
     with pytest.raises(KeyRefused):
         clean_key("é" * 512 + "x")
+
+
+@pytest.mark.parametrize(
+    ("template", "prefix", "beginning"),
+    [
+        ("{prefix}/{relative_path}", "", ""),
+        ("{prefix}/{relative_path}", "team", "team/"),
+        ("{prefix}/{relative_path}", "/a//b/", "a/b/"),
+        ("{prefix}{relative_path}", "team", "team"),
+        ("archive/{prefix}/{host}/{filename}", "team", "archive/team/"),
+        ("in-{host}/{filename}", "team", "in-"),
+        ("{relative_path}", "team", ""),
+    ],
+)
+def test_what_the_keys_of_a_template_begin_with(template: str, prefix: str, beginning: str) -> None:
+    parsed = KeyTemplate.parse(template)
+    assert parsed.beginning(prefix) == beginning
+    assert parsed.key(KeyFacts("d/f.txt", 1, 0, "h", prefix)).startswith(beginning)
