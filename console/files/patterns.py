@@ -9,8 +9,6 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from pathspec import GitIgnoreSpec
-
 from console.settings.watch_rules import WatchRule
 
 TEMPORARY_SUFFIXES: Final = (
@@ -26,6 +24,8 @@ class Patterns:
     """Answers for one rule. Paths are relative to the watched folder, with `/`."""
 
     def __init__(self, rule: WatchRule) -> None:
+        from pathspec import GitIgnoreSpec  # for watches alone: an upload walks folders too
+
         self._include = GitIgnoreSpec.from_lines(rule.include) if rule.include else None
         self._exclude = GitIgnoreSpec.from_lines(rule.exclude) if rule.exclude else None
         self._ignores_temporary = rule.ignore_temporary

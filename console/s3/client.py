@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlencode, urlsplit
 
-import boto3
 import botocore.exceptions as aws
 from botocore import httpsession
 from botocore.config import Config
+from botocore.session import Session
 
 from console.errors import ConfigurationError
 from console.formatting import visible
@@ -45,14 +45,14 @@ class ClientOptions:
     connections: int = 256
 
 
-def make_client(options: ClientOptions, session: boto3.Session | None = None) -> S3Client:
+def make_client(options: ClientOptions, session: Session | None = None) -> S3Client:
     """A client without retries of its own (`retrying` does that, and can be interrupted).
 
     Raises:
         ConfigurationError: no region for AWS, no credentials, an unknown profile, a wrong endpoint.
     """
     session = session or open_session(options.profile, options.region)
-    region = session.region_name or (_ENDPOINT_REGION if options.endpoint_url else None)
+    region = session.get_config_variable("region") or (_ENDPOINT_REGION if options.endpoint_url else None)
     if region is None:
         raise ConfigurationError(
             "s3.region: no AWS region is set", advice="Set s3.region, AWS_REGION, or the profile's region."
@@ -63,13 +63,14 @@ def make_client(options: ClientOptions, session: boto3.Session | None = None) ->
     if httpsession.BUFFER_SIZE is not None:  # else this urllib3 has no such parameter
         httpsession.BUFFER_SIZE = LARGEST_PIECE
     try:
-        return session.client(
+        client: Any = session.create_client(
             "s3",
             region_name=region,
             endpoint_url=options.endpoint_url,
             verify=str(options.ca_bundle) if options.ca_bundle is not None else None,
             config=_config(options),
         )
+        return cast("S3Client", client)
     except (ValueError, aws.BotoCoreError) as error:
         raise ConfigurationError(f"S3 client: {visible(str(error))}", advice="Check the s3 settings.") from None
 

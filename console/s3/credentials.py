@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-import boto3
 import botocore.exceptions as aws
 from botocore.credentials import ReadOnlyCredentials
 from botocore.loaders import Loader
@@ -33,7 +32,7 @@ _UNUSABLE: Final = (aws.BotoCoreError, ValueError, OSError)
 State = tuple[tuple[int, int, int] | None, ...]
 
 
-def open_session(profile: str | None = None, region: str | None = None) -> boto3.Session:
+def open_session(profile: str | None = None, region: str | None = None) -> Session:
     """Where credentials and settings of AWS come from.
 
     Raises:
@@ -45,12 +44,14 @@ def open_session(profile: str | None = None, region: str | None = None) -> boto3
         underlying.register_component("credential_provider", _RenewingChain(chain, underlying, profile))
         named: str | None = underlying.get_config_variable("data_path")
         underlying.register_component("data_loader", _Descriptions(named.split(os.pathsep) if named else []))
-        return boto3.Session(region_name=region, botocore_session=underlying)
+        if region is not None:
+            underlying.set_config_variable("region", region)
+        return underlying
     except _UNUSABLE as error:
         raise _unusable(error, profile) from None
 
 
-def require_credentials(session: boto3.Session) -> None:
+def require_credentials(session: Session) -> None:
     """Raises `ConfigurationError`: there are none, or they cannot be had."""
     try:
         credentials = session.get_credentials()

@@ -5,11 +5,11 @@ Owns the backoff. Which errors are worth it is in `verdicts`; waits go through `
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
-
-from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 
 from console.s3.control import Control, Journal, Unattended
 from console.s3.error_codes import OUT_OF_REACH, Recovery
@@ -34,6 +34,7 @@ class RetryPolicy:
     outage_seconds: float = 0.0
 
 
+_MOST_DOUBLED: Final = 60
 _SINGLE_REQUEST: Final = RetryPolicy(retries=3, first_wait_seconds=0.2, longest_wait_seconds=2.0)
 
 
@@ -54,43 +55,28 @@ def with_retries(operation: Callable[[], T], policy: RetryPolicy, control: Contr
         TransferError: the last one.
         Stopped: `control` said so.
     """
-    counted = 0
-
-    def is_enough(state: RetryCallState) -> bool:
-        nonlocal counted
-        if not (_is_out_of_reach(state) and (state.seconds_since_start or 0.0) < policy.outage_seconds):
-            counted += 1
-        return counted > policy.retries
-
-    def note(state: RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
-        # An outage may last for hundreds of attempts, and each note is an event that every console shows.
-        if isinstance(error, TransferError) and state.attempt_number <= policy.retries + 1:
-            attempts = "" if _is_out_of_reach(state) else f" of {policy.retries + 1}"
-            journal.noted(error.code, f"{error.message} (attempt {state.attempt_number}{attempts})")
-
-    retrying = Retrying(
-        stop=is_enough,
-        wait=wait_random_exponential(multiplier=policy.first_wait_seconds, max=policy.longest_wait_seconds),
-        retry=retry_if_exception(_passes_by_itself),
-        sleep=control.wait,
-        before_sleep=note,
-        reraise=True,
-    )
-    result: T = retrying(call, operation)
-    return result
+    began_at = time.monotonic()
+    attempt = counted = 0
+    while True:
+        attempt += 1
+        try:
+            return call(operation)
+        except TransferError as error:
+            if error.recovery is not Recovery.RETRY or error.code in START_AGAIN:
+                raise
+            is_outage = error.code in OUT_OF_REACH
+            counted += not (is_outage and time.monotonic() - began_at < policy.outage_seconds)
+            if counted > policy.retries:
+                raise
+            # An outage may last for hundreds of attempts, and each note is an event that every console shows.
+            if attempt <= policy.retries + 1:
+                of_how_many = "" if is_outage else f" of {policy.retries + 1}"
+                journal.noted(error.code, f"{error.message} (attempt {attempt}{of_how_many})")
+        longest = min(policy.longest_wait_seconds, policy.first_wait_seconds * 2 ** min(attempt - 1, _MOST_DOUBLED))
+        control.wait(random.uniform(0, longest))  # noqa: S311 - so that many do not come back at once
 
 
 def call_with_retries(operation: Callable[[], T]) -> T:
     """A single request outside an upload: a few quick retries, not interruptible."""
     nobody = Unattended()
     return with_retries(operation, _SINGLE_REQUEST, nobody, nobody)
-
-
-def _is_out_of_reach(state: RetryCallState) -> bool:
-    error = state.outcome.exception() if state.outcome else None
-    return isinstance(error, TransferError) and error.code in OUT_OF_REACH
-
-
-def _passes_by_itself(error: BaseException) -> bool:
-    return isinstance(error, TransferError) and error.recovery is Recovery.RETRY and error.code not in START_AGAIN

@@ -37,7 +37,7 @@ from console.s3.transfer_errors import TransferError
 from console.transfer.threads import Slots, WorkerPool
 
 if TYPE_CHECKING:
-    import boto3
+    from botocore.session import Session
     from mypy_boto3_s3.client import S3Client
 
 
@@ -46,9 +46,7 @@ _log = logging.getLogger(__name__)
 _PROXY: Final = "boto3 sends small files too: a proxy is set for %s, and it knows whom NO_PROXY excepts"
 
 
-def small_engine(
-    choice: EngineChoice, s3: S3Client, session: boto3.Session, options: ClientOptions
-) -> HttpEngine | None:
+def small_engine(choice: EngineChoice, s3: S3Client, session: Session, options: ClientOptions) -> HttpEngine | None:
     """The engine for small objects, or None where boto3 has to send them too (with a line in the log)."""
     if choice == "boto3":
         return None
@@ -72,12 +70,12 @@ def small_engine(
     )
 
 
-def _ca_file(session: boto3.Session, options: ClientOptions) -> str:
+def _ca_file(session: Session, options: ClientOptions) -> str:
     """The certificates that boto3 trusts: those that are set, or AWS_CA_BUNDLE, or REQUESTS_CA_BUNDLE, or the bundle
     that it brings."""
     if options.ca_bundle is not None:
         return str(options.ca_bundle)
-    named: str | None = session._session.get_config_variable("ca_bundle")
+    named: str | None = session.get_config_variable("ca_bundle")
     return named or os.environ.get("REQUESTS_CA_BUNDLE") or str(get_cert_path(True))
 
 

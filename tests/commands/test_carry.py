@@ -11,8 +11,9 @@ import pytest
 from pymongo.errors import OperationFailure, PyMongoError
 
 from console.commands import upload as carry
+from console.commands.terminal_report import TerminalReport
 from console.commands.upload import Carrier, Wanted
-from console.commands.upload_report import JsonReport, TerminalReport
+from console.commands.upload_report import JsonReport
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Gap
 from console.models import Endpoint, Upload, read_upload
