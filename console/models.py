@@ -2,10 +2,6 @@
 
 Owns the field names, their types and the two vocabularies `status` and `requested` (design, rule 2).
 Not here: how documents are written (`records`), what a change event is (`events`).
-
-The words, units and bounds that settings, flags and transfers have in common.
-
-Imports next to nothing: `--help` reads it. Not here: what the words mean, which stands where they are obeyed.
 """
 
 from __future__ import annotations
@@ -15,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Self
 
 from bson import ObjectId
 from pydantic import (
@@ -30,20 +26,9 @@ from pydantic import (
     model_validator,
 )
 
+from console.choices import DuplicatePolicy
 from console.events.decoding import malformed_path
 from console.formatting import as_text
-
-DuplicatePolicy = Literal["overwrite", "skip_identical", "new_name", "fail"]
-ChecksumPolicy = Literal["auto", "crc64nvme", "crc32c", "crc32", "sha256", "md5"]
-EngineChoice = Literal["auto", "boto3"]
-AddressingStyle = Literal["auto", "path", "virtual"]
-Encryption = Literal["AES256", "aws:kms", "aws:kms:dsse"]
-
-MOST_PARALLEL: Final = 256
-"""Uploads, or parts of one."""
-
-MEBIBYTE: Final = 1024 * 1024
-GIBIBYTE: Final = 1024 * MEBIBYTE
 
 NOT_ALLOWED: Final = "NotAllowed"
 """The `error.code` of an upload that a runner left for one that may carry it out."""

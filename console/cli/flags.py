@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
-from console.models import MOST_PARALLEL, DuplicatePolicy
+from console.choices import MOST_PARALLEL, DuplicatePolicy
 
 if TYPE_CHECKING:
     from console.cli.selection import Selection

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 from pydantic import BaseModel, ByteSize, TypeAdapter, ValidationError
 
+from console.choices import MOST_PARALLEL
 from console.cli.output import json_line
 from console.errors import UsageError
 from console.formatting import byte_rate, count_at_once, visible
-from console.models import MOST_PARALLEL
 from console.records.database import Records
 from console.records.runners import AUTO, Limits, RunnerState
 from console.settings import Settings

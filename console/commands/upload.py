@@ -21,6 +21,7 @@ from typing import Any, Final
 from bson import ObjectId
 from pymongo.errors import PyMongoError
 
+from console.choices import DuplicatePolicy
 from console.cli.output import tell_in_lines
 from console.cli.process import exit_code
 from console.commands.interruption import STOP_SECONDS, Interruption
@@ -29,7 +30,7 @@ from console.errors import ServerUnreachable, UsageError
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedState, Gap
 from console.formatting import count, visible
-from console.models import DuplicatePolicy, Requested, Source, Upload, UploadStatus, changed_upload, read_upload
+from console.models import Requested, Source, Upload, UploadStatus, changed_upload, read_upload
 from console.records.connection import describe_error, explain
 from console.records.database import Records
 from console.records.identity import lives_here, this_host

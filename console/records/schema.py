@@ -14,9 +14,10 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import CollectionInvalid, OperationFailure
 
+from console.choices import DuplicatePolicy
 from console.errors import MongoRefuses
 from console.formatting import count
-from console.models import DuplicatePolicy, Requested, Source, UploadStatus
+from console.models import Requested, Source, UploadStatus
 from console.records.connection import (
     INVALID_OPTIONS,
     UNAUTHORIZED,

@@ -31,7 +31,8 @@ from bson import ObjectId
 from pymongo.errors import PyMongoError
 
 from console.capacity import NO_THREAD, shortage, start_thread
-from console.models import MEBIBYTE, Upload
+from console.choices import MEBIBYTE
+from console.models import Upload
 from console.records.connection import describe_error
 from console.records.progress import Progress
 from console.records.transitions import Fields, failed, refused, stopped

@@ -15,8 +15,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
+from console.choices import DuplicatePolicy
 from console.formatting import visible
-from console.models import DuplicatePolicy, Storage, Upload
+from console.models import Storage, Upload
 from console.records.seals import Seals
 from console.records.uploads import Gate
 from console.settings import Settings

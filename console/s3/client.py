@@ -15,9 +15,9 @@ from botocore import httpsession
 from botocore.config import Config
 from botocore.session import Session
 
+from console.choices import AddressingStyle
 from console.errors import ConfigurationError
 from console.formatting import visible
-from console.models import AddressingStyle
 from console.s3.credentials import open_session, require_credentials
 from console.s3.engines.body import LARGEST_PIECE
 from console.s3.engines.engine import ObjectSettings

@@ -23,7 +23,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Generic, Literal, TypeVar
 
-from console.models import Checksum, ChecksumPolicy
+from console.choices import ChecksumPolicy
+from console.models import Checksum
 from console.s3.checksums import Algorithm, Digests, combine, composite, multipart_etag, to_base64
 from console.s3.engines.engine import StoredBody
 from console.s3.transfer_errors import TransferError

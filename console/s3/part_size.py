@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from console.models import GIBIBYTE, MEBIBYTE
+from console.choices import GIBIBYTE, MEBIBYTE
 from console.s3.transfer_errors import TransferError
 
 MIN_PART_SIZE: Final = 5 * MEBIBYTE

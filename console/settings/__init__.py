@@ -28,9 +28,7 @@ from pydantic import (
     ValidationError,
 )
 
-from console.errors import ConfigurationError
-from console.formatting import visible
-from console.models import (
+from console.choices import (
     GIBIBYTE,
     MEBIBYTE,
     MOST_PARALLEL,
@@ -40,6 +38,8 @@ from console.models import (
     Encryption,
     EngineChoice,
 )
+from console.errors import ConfigurationError
+from console.formatting import visible
 from console.private_files import others_may_read, why_not_ours
 from console.settings.messages import Layer, complaint
 from console.settings.types import Count, Number, Size

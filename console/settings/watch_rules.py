@@ -21,10 +21,10 @@ from pydantic import (
     model_validator,
 )
 
+from console.choices import DuplicatePolicy, Encryption
 from console.errors import ConfigurationError
 from console.files.beneath import absolute
 from console.formatting import visible
-from console.models import DuplicatePolicy, Encryption
 from console.settings.key_template import KeyTemplate, parse_destination
 from console.settings.types import Size
 

@@ -15,12 +15,13 @@ from typing import Final
 
 from bson import ObjectId
 
+from console.choices import DuplicatePolicy
 from console.errors import ConfigurationError
 from console.files.content_type import content_type
 from console.files.refusals import Refusal
 from console.files.walk import Candidate, select
 from console.formatting import as_text
-from console.models import DuplicatePolicy, Source
+from console.models import Source
 from console.records.uploads import NewUpload
 from console.s3.engines.source import file_state, state_by_status
 from console.s3.part_size import MAX_OBJECT_SIZE

@@ -11,7 +11,8 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple, TypeVar
 
-from console.models import MEBIBYTE, Checksum, DuplicatePolicy, Multipart, Upload
+from console.choices import MEBIBYTE, DuplicatePolicy
+from console.models import Checksum, Multipart, Upload
 from console.records.uploads import NewUpload
 from console.s3.checksums import Algorithm, Digests
 from console.s3.control import Control, Journal

@@ -19,7 +19,7 @@ from concurrent.futures import TimeoutError as NotYet
 from typing import Any, Final, TypeVar
 
 from console.capacity import shortage
-from console.models import MOST_PARALLEL
+from console.choices import MOST_PARALLEL
 from console.s3.control import Control
 from console.s3.error_codes import asks_for_less
 from console.s3.transfer_errors import TransferError

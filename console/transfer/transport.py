@@ -23,8 +23,8 @@ from urllib.parse import urlsplit
 from botocore.httpsession import get_cert_path
 
 from console.capacity import bodies_at_once
+from console.choices import MEBIBYTE, ChecksumPolicy, EngineChoice
 from console.formatting import visible
-from console.models import MEBIBYTE, ChecksumPolicy, EngineChoice
 from console.s3.address import Address, address_of, is_plain_bucket, names_proxy
 from console.s3.client import ClientOptions, is_aws, make_client
 from console.s3.confirmation import ServerTraits

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any, Self
 from bson import ObjectId
 from pydantic import SecretStr
 
+from console.choices import DuplicatePolicy
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Gap
-from console.models import DuplicatePolicy, Requested, Source, Upload, UploadStatus, read_upload
+from console.models import Requested, Source, Upload, UploadStatus, read_upload
 from console.records.database import Records
 from console.records.identity import RunnerIdentity
 from console.records.requests import request_all, retry_all

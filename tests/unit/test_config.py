@@ -10,8 +10,8 @@ import pytest
 from pydantic import ByteSize
 
 from console import settings as config
+from console.choices import MEBIBYTE
 from console.errors import ConfigurationError
-from console.models import MEBIBYTE
 from console.settings import FILE_VARIABLE, Settings, find_file, load
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
