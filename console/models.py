@@ -26,8 +26,8 @@ from pydantic import (
     model_validator,
 )
 
+from console.bson_decoding import malformed_path
 from console.choices import DuplicatePolicy
-from console.events.decoding import malformed_path
 from console.formatting import as_text
 
 NOT_ALLOWED: Final = "NotAllowed"
@@ -342,3 +342,30 @@ def changed_upload(upload: Upload, updated_fields: Mapping[str, Any]) -> Upload 
     if change.updated_at is not None and change.updated_at < upload.updated_at:
         return None
     return upload.model_copy(update={name: getattr(change, name) for name in change.model_fields_set})
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """Size in bytes, modification time in nanoseconds since the epoch, and what tells the file from another one.
+
+    The fingerprint is made of size, modification time and, from 1 MiB on, a hash of the first and last 4 KiB. Inode
+    and device are left out: several hosts that see the same file over NFS, or one host after a remount, must come to
+    the same value. What it cannot see, the checksums of the parts do when an upload is resumed.
+    """
+
+    size: int
+    mtime_ns: int
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenMultipart:
+    """A multipart upload that was neither completed nor aborted. `initiated_at` in UTC.
+
+    `stored_bytes` is what its parts hold; None where nobody asked or S3 would not say.
+    """
+
+    key: str
+    upload_id: str
+    initiated_at: datetime
+    stored_bytes: int | None = None

@@ -14,8 +14,8 @@ from pymongo.errors import PyMongoError
 
 from console.cli.output import json_line
 from console.cli.selection import Selection, agreed, can_ask
-from console.commands.upload import Carrier, Wanted
-from console.commands.upload_report import is_in_lines, make_report
+from console.commands.upload import Carrier, Wanted, make_report
+from console.commands.upload_report import is_in_lines
 from console.errors import ConfigurationError, UsageError
 from console.formatting import count, visible
 from console.models import Requested, Upload, read_upload

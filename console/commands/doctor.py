@@ -27,6 +27,8 @@ from rich.console import Console
 from rich.text import Text
 
 from console.cli.output import json_line
+from console.error_codes import CREDENTIAL_CODES
+from console.error_codes import explain as explain_code
 from console.errors import ConsoleError
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedState
@@ -35,8 +37,6 @@ from console.records.connection import WIRE_VERSION_6_0, Connection, check, conn
 from console.records.database import Records
 from console.s3.client import make_client, object_parameters
 from console.s3.engines.engine import ObjectSettings
-from console.s3.error_codes import CREDENTIAL_CODES
-from console.s3.error_codes import explain as explain_code
 from console.s3.operations import probe_bucket, refused_rights, why_refused
 from console.s3.transfer_errors import TransferError, classify
 from console.settings import MongoSettings, Settings

@@ -11,9 +11,9 @@ from console.cli.output import json_line
 from console.cli.selection import agreed, can_ask
 from console.errors import UsageError
 from console.formatting import age, byte_size, count, visible
+from console.models import OpenMultipart
 from console.records.database import Records
 from console.settings import Settings
-from console.transfer.orphans import Orphan
 from console.transfer.sender import S3Sender
 
 
@@ -48,15 +48,15 @@ def run(settings: Settings, *, older_than: float, yes: bool, as_json: bool) -> i
     return 0
 
 
-def _report(bucket: str, orphans: list[Orphan]) -> None:
+def _report(bucket: str, orphans: list[OpenMultipart]) -> None:
     if not orphans:
         sys.stdout.write(f"No multipart upload in {visible(bucket)} is without a record.\n")
         return
     now = datetime.now(UTC)
     for orphan in orphans:
         stored = "?" if orphan.stored_bytes is None else byte_size(orphan.stored_bytes)
-        opened = age(orphan.multipart.initiated_at, now)
-        sys.stdout.write(f"{stored:>9}  {opened:>4} old  {visible(orphan.multipart.key)}\n")
+        opened = age(orphan.initiated_at, now)
+        sys.stdout.write(f"{stored:>9}  {opened:>4} old  {visible(orphan.key)}\n")
     sys.stdout.write("These may also belong to other programs that upload to this bucket.\n")
 
 
@@ -67,11 +67,11 @@ def _agreed(number: int) -> bool:
     return agreed(f"Abort {count(number, 'multipart upload')} and drop the parts?")
 
 
-def _line(orphan: Orphan, *, aborted: bool) -> OrphanLine:
+def _line(orphan: OpenMultipart, *, aborted: bool) -> OrphanLine:
     return OrphanLine(
-        key=orphan.multipart.key,
-        upload_id=orphan.multipart.upload_id,
-        initiated_at=orphan.multipart.initiated_at,
+        key=orphan.key,
+        upload_id=orphan.upload_id,
+        initiated_at=orphan.initiated_at,
         stored_bytes=orphan.stored_bytes,
         aborted=aborted,
     )

@@ -17,9 +17,9 @@ from rich.text import Text
 
 from console.cli.output import hide_control_keys, show_control_keys
 from console.commands.upload_report import ended_message, new_trouble
+from console.error_codes import explain
 from console.formatting import byte_rate, byte_size, count, duration, visible
 from console.models import Failure, Upload, UploadStatus
-from console.s3.error_codes import explain
 
 _MOST_BARS: Final = 12
 _SILENT_SECONDS: Final = 60.0

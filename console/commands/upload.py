@@ -25,7 +25,8 @@ from console.choices import DuplicatePolicy
 from console.cli.output import tell_in_lines
 from console.cli.process import exit_code
 from console.commands.interruption import STOP_SECONDS, Interruption
-from console.commands.upload_report import Report, make_report
+from console.commands.upload_report import JsonReport, Report, is_in_lines
+from console.error_codes import OUT_OF_REACH
 from console.errors import ServerUnreachable, UsageError
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedState, Gap
@@ -39,7 +40,6 @@ from console.records.transitions import Filter
 from console.records.uploads import NewUpload
 from console.runner.policy import Policy
 from console.runner.runner import Runner
-from console.s3.error_codes import OUT_OF_REACH
 from console.settings import Settings
 from console.settings.key_template import parse_destination
 from console.settings.messages import repeated
@@ -57,6 +57,15 @@ _CLOCK_STEPS: Final = timedelta(hours=1)
 
 Batches = Iterable[Sequence[Upload]]
 """Uploads whose documents exist by the time they are handed over, some at a time."""
+
+
+def make_report(*, as_json: bool) -> Report:
+    """Bars where a person watches, else JSON lines."""
+    if is_in_lines(as_json=as_json):
+        return JsonReport()
+    from console.commands.terminal_report import TerminalReport
+
+    return TerminalReport()
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,15 +84,6 @@ def is_in_lines(*, as_json: bool) -> bool:
     return as_json or not sys.stdout.isatty()
 
 
-def make_report(*, as_json: bool) -> Report:
-    """Bars where a person watches, else JSON lines."""
-    if is_in_lines(as_json=as_json):
-        return JsonReport()
-    from console.commands.terminal_report import TerminalReport
-
-    return TerminalReport()
-
-
 class JsonReport:
     """A line of JSON for each thing that happens, flushed several times a second."""
 

@@ -12,10 +12,10 @@ from pydantic import BaseModel
 
 from console.cli.output import json_line
 from console.cli.selection import Selection
+from console.error_codes import OUT_OF_REACH
 from console.formatting import visible
 from console.models import Upload, UploadStatus, read_upload
 from console.records.database import Records
-from console.s3.error_codes import OUT_OF_REACH
 from console.s3.transfer_errors import TransferError
 from console.settings import Settings
 from console.transfer.sender import S3Sender

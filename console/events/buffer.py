@@ -21,8 +21,8 @@ from weakref import WeakSet
 import bson
 from bson.errors import BSONError
 
+from console.bson_decoding import EVENT_CODEC
 from console.events.bson_values import fingerprint
-from console.events.decoding import EVENT_CODEC
 from console.events.event import ChangeEvent
 from console.events.filter import Filter
 

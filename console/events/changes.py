@@ -31,7 +31,7 @@ class ChangeKind(StrEnum):
     CUT = "cut"
 
 
-class Missing(Enum):
+class MissingValue(Enum):
     """Why a change has no value on one side."""
 
     ABSENT = "absent"  # there was no such field
@@ -44,8 +44,8 @@ class FieldChange:
 
     path: Path
     kind: ChangeKind
-    before: Any = Missing.ABSENT
-    after: Any = Missing.ABSENT
+    before: Any = MissingValue.ABSENT
+    after: Any = MissingValue.ABSENT
 
     def text(self, limit: int = VALUE_LIMIT) -> str:
         """`status pending→uploading`, `+lease {…}`, `-error {…}`; a value takes at most about `limit` characters."""
@@ -119,10 +119,10 @@ def described_changes(update: Mapping[str, Any], before: Mapping[str, Any] | Non
     """The changes that an `updateDescription` names; the old values from the pre-image where it came."""
     exact = _part(update, "disambiguatedPaths", Mapping) or {}
 
-    def change(name: Any, kind: ChangeKind, after: Any = Missing.ABSENT) -> FieldChange:
+    def change(name: Any, kind: ChangeKind, after: Any = MissingValue.ABSENT) -> FieldChange:
         path = _described_path(str(name), exact)
-        old = Missing.UNKNOWN if before is None else _lookup(before, path)
-        if kind is ChangeKind.CHANGED and old is Missing.ABSENT:
+        old = MissingValue.UNKNOWN if before is None else _lookup(before, path)
+        if kind is ChangeKind.CHANGED and old is MissingValue.ABSENT:
             return FieldChange(path, ChangeKind.ADDED, after=after)
         return FieldChange(path, kind, old, after)
 
@@ -142,7 +142,7 @@ def both_texts(before: Any, after: Any, limit: int) -> tuple[str, str]:
         position = first_difference(before, after)
         return excerpt(before, position, limit), excerpt(after, position, limit)
     texts = plain_text(before, limit), plain_text(after, limit)
-    if Missing.UNKNOWN in (before, after) or (bson_type(before) == bson_type(after) and texts[0] != texts[1]):
+    if MissingValue.UNKNOWN in (before, after) or (bson_type(before) == bson_type(after) and texts[0] != texts[1]):
         return texts
     if bson_type(before) == bson_type(after):
         return f"{texts[0]} (differs further on)", texts[1]
@@ -153,7 +153,7 @@ def both_texts(before: Any, after: Any, limit: int) -> tuple[str, str]:
 
 def plain_text(value: Any, limit: int = VALUE_LIMIT) -> str:
     """As `value_text`, with a string's quotes left away where it cannot be taken for anything else."""
-    if isinstance(value, Missing):
+    if isinstance(value, MissingValue):
         return ""
     text = value_text(value, limit)
     if bson_type(value) != "string" or not value or value != value.strip() or _reads_as_other(value):
@@ -214,7 +214,7 @@ def _described_path(name: str, exact: Mapping[str, Any]) -> Path:
 
 
 def _lookup(document: Mapping[str, Any], path: Path) -> Any:
-    """The value at a path, where a step of digits may mean an element; `Missing.ABSENT` where there is none."""
+    """The value at a path, where a step of digits may mean an element; `MissingValue.ABSENT` where there is none."""
     value: Any = document
     for step in path:
         if isinstance(value, Mapping) and step in value:
@@ -222,7 +222,7 @@ def _lookup(document: Mapping[str, Any], path: Path) -> Any:
         elif isinstance(value, list) and (index := _index(step)) is not None and index < len(value):
             value = value[index]
         else:
-            return Missing.ABSENT
+            return MissingValue.ABSENT
     return value
 
 

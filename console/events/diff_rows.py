@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from console.events.bson_values import MAX_DEPTH, bson_type
-from console.events.changes import ChangeKind, FieldChange, Missing, both_texts, described_changes
+from console.events.changes import ChangeKind, FieldChange, MissingValue, both_texts, described_changes
 from console.events.diff import Edit, ElementsEdited, FieldsEdited, Path, Replaced, Step, aligned, compare
 from console.events.event import ChangeEvent
 from console.events.text import path_text, step_text, type_label, type_mark, value_text
@@ -271,7 +271,9 @@ def _replaced_cells(before: Any, after: Any) -> tuple[Cell, Cell]:
 
 def _described_row(change: FieldChange) -> Row:
     """A change that only `updateDescription` tells of, as a row of its own with the whole path."""
-    before, after = (None if isinstance(value, Missing) else _cell(value) for value in (change.before, change.after))
+    before, after = (
+        None if isinstance(value, MissingValue) else _cell(value) for value in (change.before, change.after)
+    )
     if change.kind is ChangeKind.CUT:
         after = Cell(f"[{change.after}]", "", change.after)
     one_sided = change.kind in (ChangeKind.ADDED, ChangeKind.REMOVED)

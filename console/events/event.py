@@ -14,7 +14,7 @@ from typing import Any, Final
 from bson.raw_bson import RawBSONDocument
 from bson.timestamp import Timestamp
 
-from console.events.decoding import decode
+from console.bson_decoding import decode
 
 # Operations about documents. All others are about collections, databases or the cluster, and have no images.
 DOCUMENT_OPERATIONS: Final = frozenset({"insert", "update", "replace", "delete"})

@@ -35,7 +35,7 @@ from bson.errors import BSONError
 
 from console.errors import UsageError
 from console.events.bson_values import MAX_DEPTH, is_deep
-from console.events.changes import Missing, changes, described_changes
+from console.events.changes import MissingValue, changes, described_changes
 from console.events.event import ChangeEvent
 from console.events.match import MatchError, Predicate, compile_match
 from console.events.text import RELAXED, value_text
@@ -282,7 +282,7 @@ def changed_paths(event: ChangeEvent) -> Iterator[tuple[str, ...]]:
         steps = tuple(map(str, change.path))
         yield steps
         for value in (change.before, change.after):
-            if not isinstance(value, Missing):
+            if not isinstance(value, MissingValue):
                 yield from _paths_in(value, steps)
 
 

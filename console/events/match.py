@@ -45,13 +45,13 @@ from console.events.bson_values import (
 from console.formatting import visible
 
 
-class Missing(Enum):
+class MissingField(Enum):
     """Stands for a field that is not there, which some operators match."""
 
     FIELD = "no such field"
 
 
-MISSING: Final = Missing.FIELD
+MISSING: Final = MissingField.FIELD
 
 
 def values_at(document: Mapping[str, Any], steps: Sequence[str], into_arrays: bool) -> Iterator[Any]:

@@ -21,8 +21,8 @@ from bson.datetime_ms import DatetimeMS
 from bson.errors import BSONError
 from bson.json_util import DatetimeRepresentation, JSONMode, JSONOptions
 
+from console.bson_decoding import decode
 from console.events.bson_values import MAX_DEPTH, bson_type
-from console.events.decoding import decode
 from console.events.diff import Path
 from console.formatting import visible
 

@@ -180,17 +180,6 @@ def is_below(path: str, folder: str) -> bool:
     return path.startswith(folder.rstrip("/") + "/")
 
 
-def absolute(path: str) -> str:
-    """The path from the root, so that it means what it means to the system: `link/../f` is beside what the link leads
-    to. Names are as they were typed, but for those before a `..`.
-    """
-    steps = path.split("/")
-    if ".." in steps:
-        behind = len(steps) - steps[::-1].index("..")
-        path = "/".join([os.path.realpath("/".join(steps[:behind])), *steps[behind:]])
-    return os.path.abspath(path)  # noqa: PTH100 - a Path would lose nothing, but names stay as the system has them
-
-
 def through_a_link(path: str) -> OSError:
     """The error for a path that leads through a link."""
     return OSError(errno.ELOOP, THROUGH_A_LINK, path)

@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from console.files.beneath import THROUGH_A_LINK, listed, status_of
-from console.files.beneath import absolute as absolute_path
 from console.files.patterns import Patterns
 from console.files.refusals import (
     CONTAINS_ITSELF,
@@ -33,12 +32,27 @@ from console.files.refusals import (
     link_target,
     os_error_message,
 )
+from console.settings.types import absolute as absolute_path
 from console.settings.watch_rules import Order, WatchRule
-from console.watch.completeness import Found
 
 HELD: Final = 32_768
 """How many files a pass holds to bring them into order; about 10 MB."""
 _PULSE_EVERY: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A regular file as it was seen. `path` as `open()` takes it, `relative` to the watched folder with `/`.
+
+    Size in bytes, times in nanoseconds since the epoch. `identity` is device and inode.
+    """
+
+    path: str
+    relative: str
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    identity: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)

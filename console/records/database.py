@@ -15,14 +15,12 @@ from pymongo import ReadPreference
 from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 
-from console.events.decoding import EVENT_CODEC
-from console.events.since import Start
+from console.bson_decoding import EVENT_CODEC
 from console.records.connection import MAJORITY, Connection, check, connect, explain
 from console.records.runners import Runners
 from console.records.schema import prepare
 from console.records.uploads import Uploads
 from console.settings import MongoSettings
-from console.stream.feed import ChangeFeed
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +68,6 @@ class Records:
     def deployment(self) -> str:
         """Which collection of which servers this is, as this host calls them. No secret is in it."""
         return f"{self.connection.address}/{self.uploads.collection.full_name}"
-
-    def feed(self, *, start: Start | None = None, with_window: bool = True) -> ChangeFeed:
-        """A feed of the collection of uploads, with the table's window as its snapshot. Not started yet."""
-        return ChangeFeed(self.uploads.collection, start=start, snapshot=self.uploads.window if with_window else None)
 
     def close(self) -> None:
         """End the client."""

@@ -16,8 +16,8 @@ from pymongo import ReturnDocument
 from pymongo.collection import Collection
 from pymongo.database import Database
 
+from console.bson_decoding import RAW_CODEC, decoded
 from console.choices import MOST_PARALLEL
-from console.events.decoding import RAW_CODEC, decoded
 from console.models import Endpoint
 from console.records.connection import Document
 from console.records.transitions import NOW, at_endpoint, literal

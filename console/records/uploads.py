@@ -27,8 +27,8 @@ from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError, WriteError
 from pymongo.read_concern import ReadConcern
 
+from console.bson_decoding import RAW_CODEC, decoded
 from console.choices import DuplicatePolicy
-from console.events.decoding import RAW_CODEC, decoded
 from console.events.feed_items import SNAPSHOT_WINDOW
 from console.models import (
     NOT_ALLOWED,

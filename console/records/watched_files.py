@@ -19,13 +19,13 @@ from bson import Int64, ObjectId
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from console.errors import MongoUnsuitable
+from console.files.walk import Found
 from console.formatting import as_text
 from console.models import Endpoint, Requested, Upload, UploadStatus, read_upload, stored_ns
 from console.records.connection import Document
 from console.records.requests import request_all
 from console.records.transitions import NOW, OPEN, Fields, Filter, at_endpoint, free, literal
 from console.records.uploads import NewUpload, Uploads
-from console.watch.completeness import Found
 
 T = TypeVar("T")
 
@@ -145,7 +145,7 @@ class UnreadableRecord:
     problem: str
 
 
-class Added(Enum):
+class Insertion(Enum):
     """Whether an upload was inserted."""
 
     YES = "yes"
@@ -219,9 +219,9 @@ class SentFiles:
             return False
         return not (record.path == upload.path and record.fingerprint == upload.fingerprint)
 
-    def add(self, uploads: Sequence[tuple[NewUpload, Record | None]]) -> list[Added]:
+    def add(self, uploads: Sequence[tuple[NewUpload, Record | None]]) -> list[Insertion]:
         """Insert them, each with the record of its file that it comes after."""
-        ours = [Added.YES] * len(uploads)
+        ours = [Insertion.YES] * len(uploads)
         if not uploads:
             return ours
         try:
@@ -235,7 +235,7 @@ class SentFiles:
                 raise
             for each in refused:
                 is_known = "watch.digest" in each.get("keyPattern", {"watch.digest": 1})
-                ours[each["index"]] = Added.KNOWN if is_known else Added.KEY_TAKEN
+                ours[each["index"]] = Insertion.KNOWN if is_known else Insertion.KEY_TAKEN
         return ours
 
     def arm(self, record: Record, upload: NewUpload) -> bool:

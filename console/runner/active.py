@@ -32,17 +32,16 @@ from pymongo.errors import PyMongoError
 
 from console.capacity import NO_THREAD, shortage, start_thread
 from console.choices import MEBIBYTE
+from console.error_codes import Recovery
 from console.models import Upload
 from console.records.connection import describe_error
-from console.records.progress import Progress
 from console.records.transitions import Fields, failed, refused, stopped
 from console.records.uploads import Gate, Uploads
-from console.records.writer import RecordWriter
+from console.records.writer import Progress, RecordWriter
 from console.runner.cleanup import is_aborted
 from console.runner.journal import RecordJournal, StopReason, TransferControl
 from console.runner.policy import Policy
 from console.runner.sender_port import Sender
-from console.s3.error_codes import Recovery
 from console.s3.transfer_errors import Stopped, TransferError
 from console.transfer.job import Confirmation
 

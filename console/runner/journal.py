@@ -23,14 +23,13 @@ from typing import TYPE_CHECKING, Any, Final
 from bson import Int64
 
 from console.models import Multipart, Upload, stored_ns
-from console.records.progress import Progress
 from console.records.seals import Seals
 from console.records.transitions import NOW, Fields, completed, failure, literal, multipart_closed, multipart_opened
-from console.records.writer import RecordWriter
+from console.records.writer import Progress, RecordWriter
 from console.s3.transfer_errors import Stopped
 
 if TYPE_CHECKING:
-    from console.s3.engines.source import FileState
+    from console.models import FileState
     from console.transfer.job import Confirmation
 
 

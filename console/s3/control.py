@@ -7,12 +7,9 @@ is the pair for callers that neither stop a transfer nor keep a record of it.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from console.models import Multipart
-
-if TYPE_CHECKING:
-    from console.s3.engines.source import FileState
+from console.models import FileState, Multipart
 
 
 class Control(Protocol):

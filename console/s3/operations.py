@@ -18,12 +18,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from console.errors import UsageError
 from console.formatting import visible
+from console.models import OpenMultipart
 from console.s3.checksums import Algorithm, new_digest
 from console.s3.engines.boto3_engine import read_answer, require
 from console.s3.engines.engine import StoredBody
@@ -192,15 +192,6 @@ def require_bucket(s3: S3Client, bucket: str) -> None:
 
 _NONE_THERE: Final = "NoSuchUpload"
 """rclone's answer for a bucket in which no multipart upload was ever opened."""
-
-
-@dataclass(frozen=True, slots=True)
-class OpenMultipart:
-    """A multipart upload that was neither completed nor aborted. `initiated_at` in UTC."""
-
-    key: str
-    upload_id: str
-    initiated_at: datetime
 
 
 def open_multiparts(s3: S3Client, bucket: str, prefix: str = "") -> Iterator[OpenMultipart]:

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+from console.error_codes import OUT_OF_REACH, Recovery
 from console.s3.control import Control, Journal, Unattended
-from console.s3.error_codes import OUT_OF_REACH, Recovery
 from console.s3.transfer_errors import Stopped, TransferError, classify
 
 T = TypeVar("T")

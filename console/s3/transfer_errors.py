@@ -17,10 +17,10 @@ from typing import Final
 import botocore.exceptions as aws
 
 from console.capacity import shortage
+from console.error_codes import OUT_OF_REACH, Recovery, explain
 from console.errors import ConsoleError, ServerUnreachable
 from console.files.beneath import THROUGH_A_LINK
 from console.formatting import visible
-from console.s3.error_codes import OUT_OF_REACH, Recovery, explain
 
 
 class TransferError(ConsoleError):

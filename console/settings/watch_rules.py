@@ -23,10 +23,9 @@ from pydantic import (
 
 from console.choices import DuplicatePolicy, Encryption
 from console.errors import ConfigurationError
-from console.files.beneath import absolute
 from console.formatting import visible
 from console.settings.key_template import KeyTemplate, parse_destination
-from console.settings.types import Size
+from console.settings.types import Size, absolute
 
 if TYPE_CHECKING:
     from console.models import Storage

@@ -39,7 +39,7 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 
-from console.events.decoding import RAW_CODEC, decoded
+from console.bson_decoding import RAW_CODEC, decoded
 from console.events.event import ChangeEvent, join_fragments
 from console.events.feed_items import FeedItem, FeedState, Gap, Snapshot
 from console.events.since import Start

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
+from console.error_codes import UNSUPPORTED, Recovery
 from console.formatting import visible
 from console.models import Checksum, Multipart
 from console.s3.checksums import Algorithm, Digests, to_base64
@@ -35,7 +36,6 @@ from console.s3.confirmation import (
 from console.s3.control import Control
 from console.s3.engines.boto3_engine import read_answer, require, require_etag
 from console.s3.engines.engine import PartRequest, StoredBody
-from console.s3.error_codes import UNSUPPORTED, Recovery
 from console.s3.part_size import USUAL_PART_SIZE, Part, PartPlan, plan_parts
 from console.s3.retry import START_AGAIN, call, call_with_retries, with_retries
 from console.s3.transfer_errors import Stopped, TransferError

@@ -7,13 +7,13 @@ document there is a moment in which every upload looks like one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from console.models import Endpoint
+from console.models import Endpoint, OpenMultipart
 from console.records.uploads import Uploads
-from console.s3.operations import OpenMultipart, open_multiparts, stored_bytes
+from console.s3.operations import open_multiparts, stored_bytes
 from console.s3.transfer_errors import TransferError
 from console.transfer.multipart import abort
 
@@ -21,14 +21,6 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 YOUNGEST_SECONDS: Final = 300.0
-
-
-@dataclass(frozen=True, slots=True)
-class Orphan:
-    """An open multipart upload that no document owns, and the bytes that it holds (None where S3 would not say)."""
-
-    multipart: OpenMultipart
-    stored_bytes: int | None
 
 
 def find_orphans(
@@ -39,33 +31,33 @@ def find_orphans(
     *,
     youngest_seconds: float = YOUNGEST_SECONDS,
     endpoint: Endpoint | None = None,
-) -> list[Orphan]:
+) -> list[OpenMultipart]:
     """Orphans under a prefix. Raises `TransferError`."""
     # The bucket is listed first: what is opened after the documents were read cannot be mistaken for an orphan.
     listed = list(open_multiparts(s3, bucket, prefix))
     owned = uploads.multipart_ids(bucket, endpoint)
     now = datetime.now(UTC)
     return [
-        Orphan(multipart, _stored_bytes(s3, bucket, multipart))
+        replace(multipart, stored_bytes=_stored_bytes(s3, bucket, multipart))
         for multipart in listed
         if multipart.upload_id not in owned and (now - multipart.initiated_at).total_seconds() >= youngest_seconds
     ]
 
 
 def abort_orphans(
-    s3: S3Client, uploads: Uploads, bucket: str, orphans: Sequence[Orphan], *, endpoint: Endpoint | None = None
-) -> list[Orphan]:
+    s3: S3Client, uploads: Uploads, bucket: str, orphans: Sequence[OpenMultipart], *, endpoint: Endpoint | None = None
+) -> list[OpenMultipart]:
     """Abort them, but for those that a document owns by now; gives those that were.
 
     Raises:
         TransferError: some could not be aborted; all others were.
     """
     owned = uploads.multipart_ids(bucket, endpoint)
-    wanted = [orphan for orphan in orphans if orphan.multipart.upload_id not in owned]
+    wanted = [orphan for orphan in orphans if orphan.upload_id not in owned]
     refused: list[TransferError] = []
     for orphan in wanted:
         try:
-            abort(s3, bucket, orphan.multipart.key, orphan.multipart.upload_id)
+            abort(s3, bucket, orphan.key, orphan.upload_id)
         except TransferError as error:
             refused.append(error)
     if refused:

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from console.formatting import visible
-from console.models import Multipart, Upload
+from console.models import Multipart, OpenMultipart, Upload
 from console.records.runners import Limits
 from console.records.seals import Seals
 from console.records.uploads import NewUpload, Uploads
@@ -33,7 +33,7 @@ from console.settings import S3Settings, TransferSettings
 from console.transfer.comparison import Comparison, verify_upload
 from console.transfer.job import Confirmation, SendOptions
 from console.transfer.multipart import abort
-from console.transfer.orphans import YOUNGEST_SECONDS, Orphan, abort_orphans, find_orphans
+from console.transfer.orphans import YOUNGEST_SECONDS, abort_orphans, find_orphans
 from console.transfer.send import send
 from console.transfer.small_files import SmallFiles
 from console.transfer.transport import open_transport
@@ -188,7 +188,7 @@ class S3Sender:
         """See that the bucket answers. Raises `TransferError`."""
         call(lambda: self._transport.s3.head_bucket(Bucket=self._bucket))
 
-    def orphans(self, uploads: Uploads, *, youngest_seconds: float = YOUNGEST_SECONDS) -> list[Orphan]:
+    def orphans(self, uploads: Uploads, *, youngest_seconds: float = YOUNGEST_SECONDS) -> list[OpenMultipart]:
         """Multipart uploads under our prefix that no document owns. Raises `TransferError`."""
         return find_orphans(
             self._transport.s3,
@@ -199,7 +199,7 @@ class S3Sender:
             endpoint=self.endpoint,
         )
 
-    def abort_orphans(self, uploads: Uploads, orphans: Sequence[Orphan]) -> list[Orphan]:
+    def abort_orphans(self, uploads: Uploads, orphans: Sequence[OpenMultipart]) -> list[OpenMultipart]:
         """Abort them, but for those that have an owner by now; gives those that were. Raises `TransferError`."""
         return abort_orphans(self._transport.s3, uploads, self._bucket, orphans, endpoint=self.endpoint)
 

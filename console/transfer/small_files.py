@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+from console.error_codes import Recovery
 from console.models import Upload
 from console.records.uploads import NewUpload
 from console.s3.checksums import digest_bytes
@@ -21,7 +22,6 @@ from console.s3.control import Control, Journal
 from console.s3.engines.engine import PutRequest
 from console.s3.engines.http_engine import Cancel
 from console.s3.engines.source import SourceFile
-from console.s3.error_codes import Recovery
 from console.s3.transfer_errors import Stopped, TransferError
 from console.transfer.job import Arrived, Confirmation, SendOptions
 from console.transfer.send import send

@@ -20,8 +20,8 @@ from typing import Any, Final, TypeVar
 
 from console.capacity import shortage
 from console.choices import MOST_PARALLEL
+from console.error_codes import asks_for_less
 from console.s3.control import Control
-from console.s3.error_codes import asks_for_less
 from console.s3.transfer_errors import TransferError
 from console.transfer.concurrency import ConcurrencyController
 

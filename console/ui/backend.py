@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 from bson import ObjectId
 
 from console.events.feed_items import FeedItem
-from console.models import Requested, UploadStatus
+from console.files.refusals import Refusal
+from console.models import OpenMultipart, Requested, UploadStatus
 
 if TYPE_CHECKING:
     # For its types alone: at run time it would bring PyMongo before the first picture.
@@ -55,14 +56,6 @@ class Servers:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """A path that cannot be uploaded, and why, in words."""
-
-    path: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class Added:
     """What became of the paths that were to be uploaded: documents inserted, their bytes, and what was refused."""
 
@@ -78,16 +71,6 @@ class Verification:
 
     matches: bool | None
     message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Orphan:
-    """A multipart upload in the bucket that no record owns. `initiated_at` in UTC."""
-
-    key: str
-    upload_id: str
-    initiated_at: datetime
-    stored_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,11 +199,11 @@ class Backend(Protocol):
         """Start no further upload in this process; the running ones go on."""
         ...
 
-    def orphans(self) -> list[Orphan]:
+    def orphans(self) -> list[OpenMultipart]:
         """Multipart uploads of ours in the bucket that no record owns."""
         ...
 
-    def abort_orphans(self, orphans: Sequence[Orphan]) -> int:
+    def abort_orphans(self, orphans: Sequence[OpenMultipart]) -> int:
         """Abort them; how many were."""
         ...
 

@@ -346,14 +346,14 @@ class AfterUpload:
         with suppress(FileNotFoundError):  # somebody has taken it away already
             self._sent.moved(upload, self._destination.moved(upload, place))
 
-    def _delete(self, upload: Upload, before: os.stat_result, describe_error: str) -> None:
+    def _delete(self, upload: Upload, before: os.stat_result, message: str) -> None:
         with parent_of(upload.os_path, self._folder) as (folder, name):
             after = os.stat(name, dir_fd=folder, follow_symlinks=False)
             if not _is_same_file(before, after):
                 return  # the next scan sees what it is now
             os.unlink(name, dir_fd=folder)
         self._remove_marker(upload.os_path)
-        self._notify(Note(NoteKind.DELETED, self._rule.title, upload.os_path, describe_error, upload_id=str(upload.id)))
+        self._notify(Note(NoteKind.DELETED, self._rule.title, upload.os_path, message, upload_id=str(upload.id)))
 
     def _remove_marker(self, path: str) -> None:
         if self._rule.complete_when == "marked":

@@ -25,25 +25,11 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from console.files.beneath import open_file
+from console.files.walk import Found
 from console.settings.watch_rules import CompleteWhen, WatchRule
 
 MOST_WAITING: Final = 20_000
 _NANO: Final = 1_000_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A regular file as it was seen. `path` as `open()` takes it, `relative` to the watched folder with `/`.
-
-    Size in bytes, times in nanoseconds since the epoch. `identity` is device and inode.
-    """
-
-    path: str
-    relative: str
-    size: int
-    mtime_ns: int
-    ctime_ns: int
-    identity: tuple[int, int]
 
 
 @dataclass(slots=True)

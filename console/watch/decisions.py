@@ -29,16 +29,16 @@ from typing import Any, Final, Protocol
 from bson import ObjectId
 from pymongo.errors import PyMongoError
 
+from console.error_codes import Recovery, explain
 from console.errors import ConsoleError
 from console.files.content_type import by_content, by_name
 from console.files.refusals import Refusal
-from console.files.walk import Candidate
+from console.files.walk import Candidate, Found
 from console.formatting import age, as_text, byte_size, visible
 from console.models import Endpoint, Source, Upload, UploadStatus, Watched, stored_ns
 from console.records.uploads import NewUpload
 from console.records.watched_files import Record, SentFiles, UnreadableRecord
 from console.s3.control import Control
-from console.s3.error_codes import Recovery, explain
 from console.s3.transfer_errors import Stopped, TransferError
 from console.settings import S3Settings, TransferSettings
 from console.settings.key_template import KeyRefused, clean_key
@@ -46,7 +46,7 @@ from console.settings.watch_rules import WatchRule
 from console.transfer.comparison import Comparison
 from console.transfer.duplicates import numbered
 from console.transfer.intake import Intake
-from console.watch.completeness import Found, OpenFiles
+from console.watch.completeness import OpenFiles
 
 _DIGEST_BYTES: Final = 16
 

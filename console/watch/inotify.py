@@ -19,7 +19,7 @@ from typing import Final
 
 from inotify_simple import INotify, flags
 
-from console.watch.folder import Changes, WatchesUsedUp
+from console.watch.folder_events import Changes, WatchesUsedUp
 
 # Not MODIFY: a file that is being written is looked at when it is closed, or as long as it is waited for.
 _MASK: Final = (

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
-from console.files.walk import Scanner, in_order, marker_time
+from console.files.walk import Found, Scanner, in_order, marker_time
 from console.formatting import visible
 from console.models import Requested, Upload, UploadStatus, read_upload
 from console.records.database import Records
@@ -24,7 +24,7 @@ from console.records.watched_files import require_claims
 from console.records.watches import Presence
 from console.s3.control import Unattended
 from console.settings.watch_rules import WatchRule
-from console.watch.completeness import Found, PendingFiles
+from console.watch.completeness import PendingFiles
 from console.watch.decisions import Action, Decision
 from console.watch.folder import clock_skew
 from console.watch.pending_queue import Refusals

@@ -32,12 +32,12 @@ from typing import Final
 from bson import ObjectId
 
 from console.files.refusals import Refusal
-from console.files.walk import Scanner, marker_time
+from console.files.walk import Found, Scanner, marker_time
 from console.formatting import visible
 from console.records.uploads import NewUpload
-from console.records.watched_files import Added, SentFiles
+from console.records.watched_files import Insertion, SentFiles
 from console.settings.watch_rules import WatchRule
-from console.watch.completeness import Found, PendingFiles
+from console.watch.completeness import PendingFiles
 from console.watch.decisions import Action, Decision, Decisions
 from console.watch.reporting import Listener, Note, NoteKind
 
@@ -158,13 +158,13 @@ class Queue:
         added = self._sent.add(uploads)
         for decision, (upload, _), outcome in zip(decisions, uploads, added, strict=True):
             self._refusals.forget(decision.file.path)
-            if outcome is Added.KEY_TAKEN:
+            if outcome is Insertion.KEY_TAKEN:
                 self._again(decision.file)
-            elif outcome is Added.YES:
+            elif outcome is Insertion.YES:
                 if decision.supersedes is not None:
                     self._sent.supersede(decision.supersedes)
                 self._notify(self._queued(decision, upload))
-        return added.count(Added.YES)
+        return added.count(Insertion.YES)
 
     def _rewrite(self, decision: Decision) -> int:
         upload, record = decision.upload, decision.record

@@ -27,7 +27,7 @@ from typing import Final, Self
 from bson import ObjectId
 from pymongo.errors import PyMongoError
 
-from console.files.walk import Scanner, in_order
+from console.files.walk import Found, Scanner, in_order
 from console.formatting import count, duration, visible
 from console.records.connection import describe_error
 from console.records.uploads import Uploads
@@ -37,7 +37,7 @@ from console.s3.transfer_errors import Stopped
 from console.settings import S3Settings, TransferSettings
 from console.settings.watch_rules import WatchRule
 from console.watch.after_upload import AfterUpload
-from console.watch.completeness import Found, PendingFiles
+from console.watch.completeness import PendingFiles
 from console.watch.decisions import Decisions, Destination, Verifier
 from console.watch.folder import WatchedFolder, clock_skew
 from console.watch.pending_queue import PendingQueue, Problems, Queue, Refusals
@@ -205,7 +205,7 @@ class Watcher:
         """Raises ConfigurationError where neither rule nor settings name a bucket."""
         self.rule = rule
         self.refusals = Refusals()
-        self.problems = Problems(lambda problem: self._say(NoteKind.TROUBLE, describe_error=problem))
+        self.problems = Problems(lambda problem: self._say(NoteKind.TROUBLE, message=problem))
         self.counters = Counters()
         self.state = State.STARTING
         self.finished = threading.Event()
@@ -221,7 +221,7 @@ class Watcher:
             rule, surroundings, self.refusals, control=self, again=self._pending_files.again, problem=self.problems.add
         )
         self._scanner = Scanner(rule, entering=self._folder.enter, refused=self._parts.queue.refuse, pulse=self._pulse)
-        self._progress = ScanProgress(self._scanner, lambda said: self._say(NoteKind.SCANNING, describe_error=said))
+        self._progress = ScanProgress(self._scanner, lambda said: self._say(NoteKind.SCANNING, message=said))
         self.pending = PendingQueue(
             rule, self._pending_files, self._scanner, self._parts.queue, self.refusals, make_room=self._wait_for_room
         )
@@ -358,7 +358,7 @@ class Watcher:
         """Whether the folder is there; one that is another than before (mounted again, say) is watched again."""
         if not self._folder.is_there():
             if self.state is not State.MISSING:
-                self._say(NoteKind.MISSING, describe_error="" if self._once else "it is looked for regularly")
+                self._say(NoteKind.MISSING, message="" if self._once else "it is looked for regularly")
                 self.state = State.MISSING
                 self._forget_folder()
             if self._once:
@@ -368,7 +368,7 @@ class Watcher:
         if self._folder.is_new():
             self.pending.clear()
             self._scan_at = 0.0
-            self._say(NoteKind.WATCHING, describe_error="polling" if self._folder.is_polling and not self._once else "")
+            self._say(NoteKind.WATCHING, message="polling" if self._folder.is_polling and not self._once else "")
         return True
 
     def _forget_folder(self) -> None:
@@ -398,7 +398,7 @@ class Watcher:
         self._scan_at = min(self._scan_at, time.monotonic() + every)
         self.state = State.POLLING if self._folder.is_polling else State.WATCHING
         if self.counters.scans == 1 or not self._folder.is_polling:
-            self._say(NoteKind.SCANNED, describe_error=self._progress.result)
+            self._say(NoteKind.SCANNED, message=self._progress.result)
 
     def _pulse(self) -> None:
         """Called every few hundred entries of a walk: the kernel's queue of events must not fill meanwhile."""
@@ -415,7 +415,7 @@ class Watcher:
         for file in self._pending_files.waiting():
             self._notify(Note(NoteKind.LEFT, self.rule.title, file.path, "it is not complete yet", size=file.size))
         if self._pending_files.has_overflowed:
-            self._say(NoteKind.LEFT, describe_error="more files are not complete yet")
+            self._say(NoteKind.LEFT, message="more files are not complete yet")
         self.has_seen_all = True
         self.finished.set()
 
@@ -439,7 +439,7 @@ class Watcher:
         if changes.lost:
             self.counters.overflows += 1
             self._scan_at = 0.0
-            self._say(NoteKind.OVERFLOW, describe_error="the system dropped events: the folder is scanned")
+            self._say(NoteKind.OVERFLOW, message="the system dropped events: the folder is scanned")
         try:
             for folder in changes.folders:
                 self.pending.see_folder(folder)
@@ -454,5 +454,5 @@ class Watcher:
             self._stopping.wait(_ROOM_SECONDS)
             self._pulse()
 
-    def _say(self, kind: NoteKind, describe_error: str = "") -> None:
-        self._notify(Note(kind, self.rule.title, self._folder.path, describe_error, self.destination))
+    def _say(self, kind: NoteKind, message: str = "") -> None:
+        self._notify(Note(kind, self.rule.title, self._folder.path, message, self.destination))

@@ -12,7 +12,7 @@ from typing import Final
 from watchfiles import Change
 from watchfiles._rust_notify import RustNotify
 
-from console.watch.folder import Changes
+from console.watch.folder_events import Changes
 
 _FLOOD: Final = 2_000
 _MOST: Final = 50_000

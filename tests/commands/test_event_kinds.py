@@ -30,7 +30,7 @@ from bson import (
 from bson.raw_bson import RawBSONDocument
 from pymongo.database import Database
 
-from console.events.decoding import EVENT_CODEC
+from console.bson_decoding import EVENT_CODEC
 from console.events.event import ChangeEvent
 from console.events.recording import replay
 from console.events.since import Start

@@ -8,7 +8,7 @@ import pytest
 from bson import Int64, ObjectId
 from hypothesis import given
 
-from console.events.changes import ChangeKind, FieldChange, Missing, changes, edit_changes, summary
+from console.events.changes import ChangeKind, FieldChange, MissingValue, changes, edit_changes, summary
 from console.events.diff import compare
 from console.events.event import ChangeEvent
 from console.formatting import visible
@@ -71,7 +71,7 @@ def test_without_images_the_description_tells() -> None:
         truncatedArrays=[{"field": "log", "newSize": 5}],
     )
     assert summary(described) == "status →failed, parts.3.etag →x, -error.code, log cut to 5 elements"
-    assert next(changes(described)).before is Missing.UNKNOWN
+    assert next(changes(described)).before is MissingValue.UNKNOWN
 
 
 def test_the_description_with_the_image_before() -> None:
@@ -85,7 +85,7 @@ def test_the_description_with_the_image_before() -> None:
 
 def test_disambiguated_paths_are_believed() -> None:
     described = update(updatedFields={"a.b.0": 2}, removedFields=[], disambiguatedPaths={"a.b.0": ["a.b", 0]})
-    assert list(changes(described)) == [FieldChange(("a.b", 0), ChangeKind.CHANGED, Missing.UNKNOWN, 2)]
+    assert list(changes(described)) == [FieldChange(("a.b", 0), ChangeKind.CHANGED, MissingValue.UNKNOWN, 2)]
     assert summary(described) == '"a.b"[0] →2'
 
 

@@ -12,7 +12,7 @@ from bson.raw_bson import RawBSONDocument
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.events.decoding import EVENT_CODEC
+from console.bson_decoding import EVENT_CODEC
 from console.events.event import ChangeEvent, join_fragments
 
 ID = ObjectId("65f000000000000000000001")

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pymongo.database import Database
 
+from console.bson_decoding import EVENT_CODEC
 from console.errors import ConsoleError
-from console.events.decoding import EVENT_CODEC
 from console.events.event import ChangeEvent
 from console.events.filter import (
     FieldClause,

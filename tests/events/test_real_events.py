@@ -11,9 +11,9 @@ import pytest
 from bson import DatetimeMS, Int64, ObjectId
 from pymongo.database import Database
 
+from console.bson_decoding import EVENT_CODEC
 from console.events.buffer import EventBuffer
 from console.events.changes import changes, summary
-from console.events.decoding import EVENT_CODEC
 from console.events.diff import apply, compare
 from console.events.diff_rows import Row, event_rows
 from console.events.event import ChangeEvent

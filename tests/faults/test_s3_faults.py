@@ -6,9 +6,9 @@ import threading
 
 import pytest
 
+from console.error_codes import Recovery, explain
 from console.models import UploadStatus
 from console.s3.engines.http_engine import HttpEngine
-from console.s3.error_codes import Recovery, explain
 from console.s3.transfer_errors import TransferError
 from console.transfer.orphans import find_orphans
 from tests.faults.conftest import MakeWorld

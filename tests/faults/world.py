@@ -19,6 +19,7 @@ from bson import ObjectId
 from pydantic import SecretStr
 
 from console.choices import DuplicatePolicy
+from console.error_codes import KNOWN_CODES, explain
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Gap
 from console.models import Requested, Source, Upload, UploadStatus, read_upload
@@ -29,7 +30,6 @@ from console.records.runners import Limits
 from console.records.writer import LEASE_SECONDS
 from console.runner.runner import Runner
 from console.s3.address import endpoint_name
-from console.s3.error_codes import KNOWN_CODES, explain
 from console.s3.operations import OpenMultipart, open_multiparts
 from console.s3.retry import RetryPolicy
 from console.settings import MongoSettings, S3Settings, TransferSettings

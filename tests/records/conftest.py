@@ -10,7 +10,7 @@ import pytest
 from pymongo import MongoClient
 from pymongo.database import Database
 
-from console.events.decoding import EVENT_CODEC
+from console.bson_decoding import EVENT_CODEC
 from console.records.connection import WIRE_VERSION_6_0
 from console.records.schema import prepare
 from console.records.uploads import Uploads

@@ -11,14 +11,13 @@ import pytest
 from pymongo import MongoClient, WriteConcern
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
-from console.events.decoding import EVENT_CODEC
+from console.bson_decoding import EVENT_CODEC
 from console.models import UploadStatus
 from console.records.connection import WIRE_VERSION_6_0
-from console.records.progress import Progress
 from console.records.schema import prepare
 from console.records.transitions import completed, failure
 from console.records.uploads import Uploads
-from console.records.writer import RecordWriter
+from console.records.writer import Progress, RecordWriter
 from console.stream.feed import ChangeFeed
 from tests.records.documents import add, claim_all, the
 from tests.records.feeds import ids, opened, replay, take_until

@@ -12,7 +12,7 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.database import Database
 from pymongo.errors import AutoReconnect, OperationFailure
 
-from console.events.decoding import Malformed, malformed_path
+from console.bson_decoding import Malformed, malformed_path
 from console.events.event import ChangeEvent
 from console.events.feed_items import Gap
 from console.events.since import Start

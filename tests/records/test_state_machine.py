@@ -30,11 +30,10 @@ from pymongo.errors import AutoReconnect
 
 from console import models
 from console.models import Multipart, Requested, Upload
-from console.records.progress import Progress
 from console.records.requests import change_priority, remove, request_all, retry_all
 from console.records.transitions import Fields, completed, failed, may_become, multipart_opened, stopped
 from console.records.uploads import Uploads
-from console.records.writer import RecordWriter
+from console.records.writer import Progress, RecordWriter
 from tests.records.documents import HOST, expire, new_upload
 
 Document = Mapping[str, Any]

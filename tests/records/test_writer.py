@@ -17,10 +17,9 @@ from pymongo.errors import AutoReconnect, OperationFailure
 from pymongo.monitoring import CommandListener, CommandStartedEvent
 
 from console.models import Checksum, Multipart, Requested, UploadStatus
-from console.records.progress import Progress
 from console.records.transitions import Fields, completed, failed, failure, multipart_opened, stopped
 from console.records.uploads import Uploads
-from console.records.writer import RecordWriter, Transition, TransitionWrites
+from console.records.writer import Progress, RecordWriter, Transition, TransitionWrites
 from console.runner import journal as record_journal
 from console.runner.journal import RecordJournal, StopOrdered, StopReason, TransferControl
 from tests.records.documents import LONG_AGO, add, claim_all, expire, the

@@ -11,8 +11,8 @@ from typing import Any
 
 from bson import ObjectId
 
-from console.models import Multipart, Requested, Source, Upload, UploadStatus
-from console.s3.engines.source import FileState, file_state
+from console.models import FileState, Multipart, Requested, Source, Upload, UploadStatus
+from console.s3.engines.source import file_state
 from console.s3.retry import RetryPolicy
 from console.s3.transfer_errors import Stopped
 from console.transfer.job import Confirmation, SendOptions

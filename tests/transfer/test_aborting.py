@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from console.error_codes import Recovery
 from console.models import Multipart
-from console.s3.error_codes import Recovery
 from console.s3.transfer_errors import Stopped, TransferError
 from console.transfer.multipart import abort
 from tests.faults.proxy import Answer

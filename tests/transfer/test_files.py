@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from console.error_codes import Recovery
 from console.s3.checksums import Algorithm, digest_bytes
 from console.s3.control import Unattended
 from console.s3.engines.bandwidth import BandwidthLimit
 from console.s3.engines.body import Body
 from console.s3.engines.engine import StoredBody
 from console.s3.engines.source import SourceFile, file_state
-from console.s3.error_codes import Recovery
 from console.s3.operations import StoredObject, open_multiparts
 from console.s3.part_size import Part
 from console.s3.transfer_errors import Stopped, TransferError

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from console.error_codes import KNOWN_CODES, Recovery, explain
 from console.s3 import checksums
 from console.s3.checksums import Algorithm, combine, combine_crc32, digest_bytes, multipart_etag
 from console.s3.confirmation import SentPart, ServerTraits, confirm_body, confirm_object
 from console.s3.engines.engine import StoredBody
-from console.s3.error_codes import KNOWN_CODES, Recovery, explain
 from console.s3.part_size import (
     GIBIBYTE,
     MAX_OBJECT_SIZE,

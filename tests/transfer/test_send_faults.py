@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
+from console.error_codes import Recovery
 from console.models import Multipart
-from console.s3.error_codes import Recovery
 from console.s3.operations import open_multiparts
 from console.s3.transfer_errors import Stopped, TransferError
 from console.transfer.multipart import abort

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from console.error_codes import Recovery
 from console.errors import ConfigurationError
 from console.s3 import credentials
 from console.s3.checksums import Algorithm
 from console.s3.client import ClientOptions
 from console.s3.confirmation import ServerTraits
-from console.s3.error_codes import Recovery
 from console.s3.operations import delete_object
 from console.s3.transfer_errors import TransferError
 from console.transfer import multipart

@@ -15,13 +15,12 @@ from bson import ObjectId, Timestamp
 from console.errors import ServerUnreachable
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Snapshot
-from console.models import Requested, UploadStatus, read_upload
+from console.models import OpenMultipart, Requested, UploadStatus, read_upload
 from console.records.requests import Outcome
 from console.records.runners import Limits
 from console.ui.backend import (
     Added,
     Link,
-    Orphan,
     PageGroup,
     PageQuery,
     Refusal,
@@ -95,7 +94,7 @@ class FakeBackend:
             ServerHealth(Link.CONNECTED, "db.example.com:27017"), ServerHealth(Link.CONNECTED, "s3.example.com")
         )
         self.held_limits = Limits(20 * 1024 * 1024, 4, 8)
-        self.found_orphans: list[Orphan] = []
+        self.found_orphans: list[OpenMultipart] = []
         self.watch_states: list[WatchState] = []
         self.refusals: tuple[Refusal, ...] = ()
         self.keeps = ""
@@ -277,11 +276,11 @@ class FakeBackend:
     def drain(self) -> None:
         self._ask("drain")
 
-    def orphans(self) -> list[Orphan]:
+    def orphans(self) -> list[OpenMultipart]:
         self._ask("orphans")
         return self.found_orphans
 
-    def abort_orphans(self, orphans: Sequence[Orphan]) -> int:
+    def abort_orphans(self, orphans: Sequence[OpenMultipart]) -> int:
         self._ask("abort_orphans", tuple(orphans))
         return len(orphans)
 

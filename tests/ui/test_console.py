@@ -10,9 +10,9 @@ from bson import ObjectId
 from rich.cells import cell_len
 
 from console.events.feed_items import FeedState, Gap
-from console.models import Requested
+from console.models import OpenMultipart, Requested
 from console.records.runners import Limits
-from console.ui.backend import Leave, Link, Orphan, Refusal, ServerHealth, Servers, Verification
+from console.ui.backend import Leave, Link, Refusal, ServerHealth, Servers, Verification
 from console.ui.uploads.upload_detail import LinkScreen
 from console.ui.widgets.dialogs import ChoiceDialog, FormDialog
 from console.ui.widgets.keys import KeysScreen
@@ -187,7 +187,7 @@ async def test_limits_are_shown_changed_and_refused_with_a_reason(opened: Opener
 
 async def test_orphans_are_listed_and_aborted_only_when_told(opened: Opener) -> None:
     async with opened() as console:
-        console.backend.found_orphans = [Orphan("left/behind.bin", "u1", NOW - timedelta(days=3), 5_000_000)]
+        console.backend.found_orphans = [OpenMultipart("left/behind.bin", "u1", NOW - timedelta(days=3), 5_000_000)]
         await console.press("o")
         await console.until(lambda: isinstance(console.app.screen, ChoiceDialog))
         assert "left/behind.bin" in console.text

@@ -14,7 +14,7 @@ import pytest
 from pymongo.errors import AutoReconnect
 
 from console.capacity import bodies_at_once, no_room, shortage, start_thread
-from console.s3.error_codes import Recovery
+from console.error_codes import Recovery
 from console.s3.transfer_errors import classify, classify_file_error
 
 

@@ -10,7 +10,7 @@ from bson import DatetimeMS, Decimal128, Int64, MaxKey, ObjectId, Regex, Timesta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.events.decoding import EVENT_CODEC
+from console.bson_decoding import EVENT_CODEC
 from console.models import Requested, Source, UnreadableUpload, Upload, UploadStatus, changed_upload, read_upload
 from console.records.uploads import NewUpload
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.records.progress import RATE_WINDOW_SECONDS, Progress, Sample
+from console.records.writer import RATE_WINDOW_SECONDS, Progress, Sample
 
 SIZE = 1000
 

@@ -8,7 +8,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.watch.completeness import Found, PendingFiles
+from console.files.walk import Found
+from console.watch.completeness import PendingFiles
 from tests.watch.clocks import SECOND, START, Time
 
 

@@ -14,15 +14,8 @@ from pathlib import Path
 import pytest
 
 from console.watch import watchfiles
-from console.watch.folder import (
-    Changes,
-    FolderEvents,
-    Silence,
-    WatchesUsedUp,
-    file_system_of,
-    is_on_network,
-    open_events,
-)
+from console.watch.folder import file_system_of, is_on_network, open_events
+from console.watch.folder_events import Changes, FolderEvents, Silence, WatchesUsedUp
 from console.watch.inotify import InotifyEvents
 from console.watch.watchfiles import NotifiedEvents
 from tests.watch.waiting import until

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from bson import ObjectId
 
+from console.files.walk import Found
 from console.models import UploadStatus
 from console.records.watched_files import Record
 from console.s3.control import Unattended
 from console.settings.watch_rules import WatchRule
-from console.watch.completeness import Found
 from console.watch.decisions import Action, Decision, Decisions
 
 NOW = datetime.now(UTC)

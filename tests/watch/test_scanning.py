@@ -15,10 +15,9 @@ from typing import Any
 import pytest
 
 from console.files import walk as scanning
-from console.files.walk import Scanner, in_order
+from console.files.walk import Found, Scanner, in_order
 from console.s3.transfer_errors import Stopped
 from console.settings.watch_rules import WatchRule
-from console.watch.completeness import Found
 
 
 class Walk:

@@ -18,7 +18,7 @@ from console.records.watched_files import Record, SentFiles
 from console.watch import folder as watched_folder
 from console.watch import pending_queue, watcher, watchfiles
 from console.watch import watcher as scan_progress
-from console.watch.folder import Changes
+from console.watch.folder_events import Changes
 from console.watch.inotify import InotifyEvents
 from console.watch.reporting import NoteKind
 from console.watch.watcher import State

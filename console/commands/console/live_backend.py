@@ -5,7 +5,6 @@ Owns the translation, nothing else. Every method may block: the screens call it 
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -18,7 +17,7 @@ from pymongo.errors import PyMongoError
 from console.errors import UsageError
 from console.events.feed_items import FeedItem
 from console.formatting import visible
-from console.models import Requested, Source, Upload, UploadStatus, read_upload
+from console.models import OpenMultipart, Requested, Source, Upload, UploadStatus, read_upload
 from console.records.connection import explain
 from console.records.database import Records
 from console.records.requests import Outcome, change_priority, request_all, retry_all
@@ -29,8 +28,8 @@ from console.runner.policy import Policy
 from console.runner.runner import Runner
 from console.s3.transfer_errors import TransferError
 from console.settings import Settings
+from console.stream.feed import ChangeFeed
 from console.transfer.intake import Intake
-from console.transfer.orphans import Orphan
 from console.transfer.sender import S3Sender
 from console.ui import backend as port
 
@@ -47,10 +46,8 @@ class ConsoleBackend:
         self._sender = sender
         self._runner = runner
         self._settings = settings
-        self._feed = records.feed()
+        self._feed = ChangeFeed(records.uploads.collection, snapshot=records.uploads.window)
         self._presence = Presence.of(records.uploads)
-        self._found: dict[str, Orphan] = {}
-        self._found_lock = threading.Lock()
 
     def start(self) -> None:
         """Begin to read the change feed."""
@@ -122,7 +119,7 @@ class ConsoleBackend:
             self._asked(lambda batch=batch: self._records.uploads.add(batch))  # type: ignore[misc]
             added += len(batch)
             total += sum(upload.size for upload in batch)
-        refusals = tuple(port.Refusal(refusal.path, refusal.reason) for refusal in intake.refusals)
+        refusals = tuple(intake.refusals)
         return port.Added(added, total, refusals)
 
     def request(self, ids: Sequence[ObjectId], requested: Requested) -> Outcome:
@@ -171,23 +168,13 @@ class ConsoleBackend:
         held = {"lease.runner": self._runner.name}
         return self._asked(lambda: self._records.uploads.ids(held))
 
-    def orphans(self) -> list[port.Orphan]:
+    def orphans(self) -> list[OpenMultipart]:
         """Multipart uploads that no document owns."""
-        found = self._asked(lambda: self._sender.orphans(self._records.uploads))
-        with self._found_lock:
-            self._found = {orphan.multipart.upload_id: orphan for orphan in found}
-        return [
-            port.Orphan(
-                orphan.multipart.key, orphan.multipart.upload_id, orphan.multipart.initiated_at, orphan.stored_bytes
-            )
-            for orphan in found
-        ]
+        return self._asked(lambda: self._sender.orphans(self._records.uploads))
 
-    def abort_orphans(self, orphans: Sequence[port.Orphan]) -> int:
+    def abort_orphans(self, orphans: Sequence[OpenMultipart]) -> int:
         """Abort those that were listed."""
-        with self._found_lock:
-            known = [self._found[orphan.upload_id] for orphan in orphans if orphan.upload_id in self._found]
-        return len(self._asked(lambda: self._sender.abort_orphans(self._records.uploads, known)))
+        return len(self._asked(lambda: self._sender.abort_orphans(self._records.uploads, orphans)))
 
     def watches(self) -> list[port.WatchState]:
         """Every watch rule of every host."""
@@ -228,7 +215,7 @@ def _watch_state(watch: KnownWatch) -> port.WatchState:
         sent=told.sent,
         refused=told.refused,
         refused_by_reason=told.refused_by_reason or {},
-        last_refusals=tuple(port.Refusal(refusal.path, refusal.reason) for refusal in told.last_refusals),
+        last_refusals=tuple(told.last_refusals),
         last_error=told.last_error,
         last_error_at=told.last_error_at,
         is_troubled=told.is_troubled,

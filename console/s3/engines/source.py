@@ -10,11 +10,11 @@ import hashlib
 import os
 import stat
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Final, Self
 
 from console.files.beneath import open_file
 from console.formatting import visible
+from console.models import FileState
 from console.s3.checksums import Algorithm, Digests, new_digest
 from console.s3.control import Control
 from console.s3.transfer_errors import TransferError, classify_file_error
@@ -24,20 +24,6 @@ _SAMPLED_FROM: Final = 1024 * 1024
 """Files from this size on have their ends in the fingerprint; smaller ones are sent again rather than resumed."""
 _SAMPLE: Final = 4096
 _NO_SIZE: Final = "its file system does not tell how large it is (as below /proc and /sys), so it cannot be sent whole"
-
-
-@dataclass(frozen=True, slots=True)
-class FileState:
-    """Size in bytes, modification time in nanoseconds since the epoch, and what tells the file from another one.
-
-    The fingerprint is made of size, modification time and, from 1 MiB on, a hash of the first and last 4 KiB. Inode
-    and device are left out: several hosts that see the same file over NFS, or one host after a remount, must come to
-    the same value. What it cannot see, the checksums of the parts do when an upload is resumed.
-    """
-
-    size: int
-    mtime_ns: int
-    fingerprint: str
 
 
 def file_state(path: str, below: str | None = None) -> FileState:

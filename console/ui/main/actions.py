@@ -18,9 +18,10 @@ from bson import ObjectId
 from textual.screen import Screen
 
 from console.errors import ConsoleError
+from console.files.refusals import Refusal
 from console.formatting import byte_size, count, count_at_once, duration, visible
-from console.models import Requested, Upload, UploadStatus
-from console.ui.backend import Added, Backend, Orphan, Refusal, Verification
+from console.models import OpenMultipart, Requested, Upload, UploadStatus
+from console.ui.backend import Added, Backend, Verification
 from console.ui.background import run_in_background, title_and_text
 from console.ui.uploads.upload_detail import LinkScreen
 from console.ui.uploads.uploads_window import UploadRows
@@ -68,10 +69,10 @@ def carry_out(backend: Backend, intent: UploadAction, ids: Sequence[ObjectId]) -
 
 def deletion_message(outcome: Outcome) -> str:
     """How many are gone, and why of some only the record is."""
-    title_and_text = count(outcome.changed, "upload")
+    message = count(outcome.changed, "upload")
     if outcome.kept:
-        title_and_text += f"\nof {len(outcome.kept):,} only the record: {visible(next(iter(outcome.kept.values())))}"
-    return title_and_text
+        message += f"\nof {len(outcome.kept):,} only the record: {visible(next(iter(outcome.kept.values())))}"
+    return message
 
 
 def refusal_message(outcome: Outcome, name: Callable[[ObjectId], str], most: int = 5) -> str:
@@ -142,11 +143,11 @@ class Requests:
         run_in_background(self._screen.app, partial(self._backend.add_uploads, tuple(paths)), self._added)
 
     def _added(self, added: Added) -> None:
-        title_and_text = f"{count(added.uploads, 'upload')} waiting, {byte_size(added.total_bytes)}"
+        message = f"{count(added.uploads, 'upload')} waiting, {byte_size(added.total_bytes)}"
         if added.refusals:
-            self._say(f"{title_and_text}\n{refusal_lines(added.refusals)}", "Some refused", severity="warning")
+            self._say(f"{message}\n{refusal_lines(added.refusals)}", "Some refused", severity="warning")
         else:
-            self._say(title_and_text, "Added")
+            self._say(message, "Added")
 
     # ---- intents on uploads that are there
 
@@ -262,10 +263,10 @@ class Requests:
     def _verified(self, names: Sequence[str], verifications: Sequence[Verification]) -> None:
         title, severity = _VERIFIED[worst(verifications)]
         if len(names) == 1:
-            title_and_text = f"{names[0]}\n{visible(verifications[0].message)}"
+            message = f"{names[0]}\n{visible(verifications[0].message)}"
         else:
-            title_and_text = verification_message(names, verifications)
-        self._say(title_and_text, title, severity=severity)
+            message = verification_message(names, verifications)
+        self._say(message, title, severity=severity)
 
     # ---- limits and orphans
 
@@ -294,7 +295,7 @@ class Requests:
         """Look for multipart uploads that no record owns, and abort them if the person says so."""
         run_in_background(self._screen.app, self._backend.orphans, self._ask_sweep)
 
-    def _ask_sweep(self, orphans: list[Orphan]) -> None:
+    def _ask_sweep(self, orphans: list[OpenMultipart]) -> None:
         if not orphans:
             self._say("no multipart upload without a record", "Sweep")
             return
@@ -313,8 +314,8 @@ class Requests:
     def _swept(self, number: int) -> None:
         self._say(count(number, "multipart upload"), "Aborted")
 
-    def _say(self, title_and_text: str, title: str, severity: Any = "information") -> None:
-        self._screen.app.notify(title_and_text, title=title, severity=severity, timeout=NOTICE_SECONDS, markup=False)
+    def _say(self, message: str, title: str, severity: Any = "information") -> None:
+        self._screen.app.notify(message, title=title, severity=severity, timeout=NOTICE_SECONDS, markup=False)
 
 
 def refusal_lines(refusals: Sequence[Refusal]) -> str:

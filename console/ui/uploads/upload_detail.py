@@ -1,6 +1,6 @@
 """One upload in full: every field of its record, and what to do about its error.
 
-Owns the words. Pure. Not here: the screen (`text_screen`), what an error code means (`console.s3.error_codes`).
+Owns the words. Pure. Not here: the screen (`text_screen`), what an error code means (`console.error_codes`).
 
 A download link, shown once.
 
@@ -20,10 +20,10 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from console.error_codes import Recovery, explain
 from console.events.text import json_text, value_text
 from console.formatting import age, byte_rate, byte_size, count, duration, visible
 from console.models import UnreadableUpload, Upload, UploadStatus
-from console.s3.error_codes import Recovery, explain
 from console.ui.uploads.upload_cells import is_retrying, is_stalled, percent, row_sign, status_text
 from console.ui.uploads.uploads_window import Row
 

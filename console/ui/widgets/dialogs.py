@@ -178,10 +178,10 @@ _SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 def read_rate(text: str) -> int:
     """Bytes per second: `20 MiB/s`, `500k`, `1.5g`; nothing, `0` or `none` for no limit. Units are binary."""
-    title_and_text = text.strip().casefold()
-    if title_and_text in ("", "0", "none", "no limit"):
+    entered = text.strip().casefold()
+    if entered in ("", "0", "none", "no limit"):
         return 0
-    match = _SIZE.fullmatch(title_and_text)
+    match = _SIZE.fullmatch(entered)
     if match is None:
         raise UsageError(f"expected a rate such as 20 MiB/s, or none: {text}")
     return int(float(match[1].replace(",", ".")) * 1024 ** _POWERS[match[2].casefold()])
@@ -189,9 +189,9 @@ def read_rate(text: str) -> int:
 
 def read_seconds(text: str) -> int:
     """A link's lifetime: `90m`, `24h`, `7d`, `1h 30m`."""
-    title_and_text = text.strip()
-    parts = _TIME.findall(title_and_text)
-    if not parts or _TIME.sub("", title_and_text).strip():
+    entered = text.strip()
+    parts = _TIME.findall(entered)
+    if not parts or _TIME.sub("", entered).strip():
         raise UsageError(f"expected a time such as 30m, 12h or 7d: {text}")
     seconds = sum(int(number) * _SECONDS[unit.casefold()] for number, unit in parts)
     if not 1 <= seconds <= LONGEST_LINK_SECONDS:
@@ -201,12 +201,12 @@ def read_seconds(text: str) -> int:
 
 def read_parallel(text: str) -> int | None:
     """How many at once: 1 to 256; None for `auto`."""
-    title_and_text = text.strip()
-    if title_and_text.casefold() == "auto":
+    entered = text.strip()
+    if entered.casefold() == "auto":
         return None
-    if not (title_and_text.isascii() and title_and_text.isdecimal()) or not 1 <= int(title_and_text) <= MOST_PARALLEL:
+    if not (entered.isascii() and entered.isdecimal()) or not 1 <= int(entered) <= MOST_PARALLEL:
         raise UsageError(f"expected auto, or a number from 1 to {MOST_PARALLEL}: {text}")
-    return int(title_and_text)
+    return int(entered)
 
 
 def limit_fields(limits: Limits) -> list[Field]:
