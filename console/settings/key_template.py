@@ -44,6 +44,9 @@ _DESTINATION: Final = re.compile(r"s3://([A-Za-z0-9._-]{1,255}|arn:[^/\s]+)(?:/(
 
 # Control characters, surrogates (bytes that are no UTF-8, PEP 383) and non-characters: XML 1.0, section 2.2.
 _NOT_IN_XML: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+# What such a character becomes, where it stands in a name as it is; so the names `n%FF` and n with the byte FF keep
+# keys of their own, and `100%` and `a%20b` stay as they are.
+_LOOKS_ESCAPED: Final = re.compile("%(?=[01][0-9A-F]|25|7F|[89A-F][0-9A-F])")
 
 
 class KeyRefused(ConsoleError):
@@ -112,6 +115,12 @@ class KeyTemplate:
             values["mtime"] = _moment(facts.mtime_ns)
         return clean_key("".join(_rendered(self._pieces, values)))
 
+    @property
+    def keeps_paths_apart(self) -> bool:
+        """Whether two files with different relative paths always get different keys."""
+        fields = [field for _, field, _ in self._pieces if field not in (None, "prefix", "host")]
+        return fields == ["relative_path"]
+
 
 def parse_destination(url: str) -> tuple[str, str]:
     """Bucket and prefix of `s3://bucket/prefix`; the prefix without slashes at its ends, empty if there is none.
@@ -143,6 +152,11 @@ def clean_key(text: str) -> str:
     return key
 
 
+def _escaped(name: str) -> str:
+    """A name so that no other one becomes the same key."""
+    return _NOT_IN_XML.sub(_percent, _LOOKS_ESCAPED.sub("%25", name))
+
+
 def _percent(match: re.Match[str]) -> str:
     code = ord(match.group())
     if 0xDC80 <= code <= 0xDCFF:
@@ -171,11 +185,11 @@ def _values(facts: KeyFacts, now: datetime) -> dict[str, str | datetime]:
     stem, suffix = posixpath.splitext(filename)
     return {
         "prefix": facts.prefix,
-        "relative_path": facts.relative_path,
-        "parent": parent,
-        "filename": filename,
-        "stem": stem,
-        "suffix": suffix,
+        "relative_path": _escaped(facts.relative_path),
+        "parent": _escaped(parent),
+        "filename": _escaped(filename),
+        "stem": _escaped(stem),
+        "suffix": _escaped(suffix),
         "host": facts.host,
         "size": str(facts.size),
         "date": now.astimezone(UTC),

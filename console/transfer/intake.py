@@ -10,7 +10,7 @@ Owns putting together selection, fingerprint, content type and key. Nothing is s
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from bson import ObjectId
@@ -29,6 +29,9 @@ from console.s3.transfer_errors import TransferError
 from console.settings import S3Settings, TransferSettings
 from console.settings.key_template import KeyFacts, KeyRefused, KeyTemplate
 
+_SAME_KEY: Final = (
+    "another file of the same command has its key already ({}): upload it elsewhere (--to), or with its folder"
+)
 BATCH: Final = 500
 _FIRST_BATCH: Final = 50
 """Fewer at first, so that sending begins early; the others soon know how the server answered."""
@@ -67,20 +70,38 @@ class Intake:
         self.refusals: list[Refusal] = []
 
     def batches(self, paths: Iterable[str]) -> Iterator[list[NewUpload]]:
-        """Uploads for all files that the paths mean, a few hundred at a time."""
+        """Uploads for all files that the paths mean, a few hundred at a time.
+
+        Of files that would get one key the first is taken, the others are refused, whatever is done about keys that
+        exist: else all would be called completed, and one object be there.
+        """
+        paths = list(paths)
         batch: list[NewUpload] = []
         enough = _FIRST_BATCH
+        taken_keys: dict[int, int] | None = None if self._keeps_apart(paths) else {}
         for found in select(paths):
             taken = self.take(found, is_fresh=True) if isinstance(found, Candidate) else found
             if isinstance(taken, Refusal):
                 self.refusals.append(taken)
                 continue
+            if taken_keys is not None and (before := taken_keys.get(hash(taken.key))) is not None:
+                if before != _identity(taken):  # else it was just named twice
+                    self.refusals.append(Refusal(found.path, _SAME_KEY.format(visible(taken.key))))
+                continue
+            if taken_keys is not None:
+                taken_keys[hash(taken.key)] = _identity(taken)
             batch.append(taken)
             if len(batch) == enough:
                 yield batch
                 batch, enough = [], min(BATCH, 2 * enough)
         if batch:
             yield batch
+
+    def _keeps_apart(self, paths: Sequence[str]) -> bool:
+        """Whether no two files below the paths can get one key: then nothing need be remembered of any."""
+        names = ["" if path.endswith("/") else os.path.basename(os.path.abspath(path)) for path in paths]  # noqa: PTH100, PTH119
+        is_apart = len(paths) == 1 or (len(set(names)) == len(names) and "" not in names)
+        return is_apart and self._template.keeps_paths_apart
 
     def take(self, candidate: Candidate, *, is_fresh: bool = False) -> NewUpload | Refusal:
         """The upload of one file, or why there is none. What was found a moment ago (`is_fresh`) is not looked at again
@@ -114,3 +135,8 @@ class Intake:
             endpoint=self._endpoint,
             folder_length=None if candidate.below is None else len(os.fsencode(candidate.below.rstrip("/"))),
         )
+
+
+def _identity(upload: NewUpload) -> int:
+    """Hashes stand for keys and paths: there may be millions."""
+    return hash((upload.path, upload.path_bytes))

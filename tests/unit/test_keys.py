@@ -65,6 +65,41 @@ def test_bytes_that_are_no_utf8_are_written_as_such() -> None:
     assert clean_key(b"caf\xe9/\n.txt".decode("utf-8", "surrogateescape")) == "caf%E9/%0A.txt"
 
 
+@given(st.lists(st.text("a%F205\udcff\udce9\x01\x7f", min_size=1, max_size=6), min_size=2, max_size=2, unique=True))
+def test_two_names_never_get_one_key(names: list[str]) -> None:
+    template = KeyTemplate.parse("{prefix}/{relative_path}")
+    first, second = (template.key(KeyFacts(name, 1, 1, "h", "p")) for name in names)
+    assert first != second
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("100%.txt", "100%.txt"),
+        ("a%20b%2Fc%c3.txt", "a%20b%2Fc%c3.txt"),
+        ("n%FFx", "n%25FFx"),
+        ("n\udcffx", "n%FFx"),
+        ("n%25FFx", "n%2525FFx"),
+    ],
+)
+def test_only_names_that_look_escaped_are_escaped(name: str, key: str) -> None:
+    assert KeyTemplate.parse("{filename}").key(KeyFacts(name, 1, 1, "h")) == key
+
+
+@pytest.mark.parametrize(
+    ("template", "keeps_apart"),
+    [
+        ("{prefix}/{relative_path}", True),
+        ("{host}/x/{relative_path}.bak", True),
+        ("{prefix}/{filename}", False),
+        ("{date}/{relative_path}", False),
+        ("{relative_path}{relative_path}", False),
+    ],
+)
+def test_which_templates_keep_paths_apart(template: str, keeps_apart: bool) -> None:
+    assert KeyTemplate.parse(template).keeps_paths_apart is keeps_apart
+
+
 @pytest.mark.parametrize("text", ["", "//", "a/../b", "./a", "x" * 1025, "é" * 513])
 def test_keys_that_are_refused(text: str) -> None:
     with pytest.raises(KeyRefused):
