@@ -72,6 +72,7 @@ _EXPLANATIONS: Final[dict[str, Explanation]] = {
     "XMinioServerNotInitialized": _retry("S3 is still starting"),
     "TemporaryRedirect": _retry("the bucket's name is not known everywhere yet", "A new bucket takes a while."),
     "OperationAborted": _retry("another operation on the object is in progress"),
+    "KeyInUse": _retry("another upload is writing to the same key", "It goes on by itself once that one has ended."),
     "ConditionalRequestConflict": _retry("another write to the same key is in progress"),
     # The way there and back
     "RequestTimeout": _retry("S3 waited too long for the data", _NETWORK),
@@ -170,6 +171,11 @@ _EXPLANATIONS: Final[dict[str, Explanation]] = {
     "ParameterRefused": _permanent("a parameter of the request is not valid", "The message says which."),
     "PreconditionFailed": _permanent(
         "the object exists already", "Choose another key or duplicate policy, then retry."
+    ),
+    "KeyOfOtherFile": _permanent(
+        "the key holds another file's object, which a watch does not replace",
+        'Give the rule a key_template with {relative_path}, or duplicates = "new_name"; then delete this upload: the '
+        "watch sends the file again.",
     ),
     "ObjectExists": _permanent("the object exists already", "Choose another key or duplicate policy, then retry."),
 }

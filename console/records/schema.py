@@ -97,7 +97,7 @@ INDEXES: Final = (
         [("watch.scope", ASCENDING), ("fingerprint", ASCENDING)],
         partialFilterExpression={"watch.scope": {"$exists": True}},
     ),
-    IndexModel([("key", ASCENDING), ("bucket", ASCENDING)]),  # watches: whose object has a key
+    IndexModel([("key", ASCENDING), ("bucket", ASCENDING)]),  # whose object a key has
     IndexModel(
         [("lease.runner", ASCENDING), ("requested", ASCENDING)],
         partialFilterExpression={"lease.runner": {"$exists": True}},

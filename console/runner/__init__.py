@@ -1,1 +1,1 @@
-"""Which uploads this process carries out."""
+"""Which uploads this process carries out: claims, leases, requests, clean-up."""

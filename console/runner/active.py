@@ -40,6 +40,7 @@ from console.records.uploads import Gate, Uploads
 from console.records.writer import Progress, RecordWriter
 from console.runner.cleanup import is_aborted
 from console.runner.journal import RecordJournal, StopReason, TransferControl
+from console.runner.key_claims import KeyClaims
 from console.runner.policy import Policy
 from console.runner.sender_port import Sender
 from console.s3.transfer_errors import Stopped, TransferError
@@ -200,6 +201,7 @@ class ActiveUploads:
         uploads: Uploads,
         sender: Sender,
         writer: RecordWriter,
+        claims: KeyClaims,
         *,
         policy: Callable[[], Policy],
         leaving: threading.Event,
@@ -207,6 +209,7 @@ class ActiveUploads:
     ) -> None:
         self._sender = sender
         self._writer = writer
+        self._claims = claims
         self._policy = policy
         self._seals = uploads.seals
         self._finisher = Finisher(uploads, sender, writer, self._forget)
@@ -250,17 +253,12 @@ class ActiveUploads:
             with self._lock:
                 self._claim_ahead.claimed()
         policy = self._policy()
-        for claimed_upload in uploads:
-            is_own = self._seals.is_own_request(claimed_upload)
-            upload = policy.prepared(claimed_upload, is_own=is_own)
-            progress = Progress(upload.size, upload.current)
-            control = TransferControl()
-            journal = RecordJournal(upload, self._writer, progress, control, self._seals, is_own=is_own)
-            active = Active(upload, control, journal, claimed_at)
-            self._writer.hold(upload.id, progress, upload.attempts)
-            is_small = self._sender.takes(upload)
+        taken = [self._hold(upload, policy, claimed_at) for upload in uploads]
+        small = self._with_keys([active.upload for active in taken if self._sender.takes(active.upload)])
+        for active in taken:
+            upload, control = active.upload, active.control
+            is_small = upload.id in small
             with self._lock:
-                self._active[upload.id] = active
                 begins = not self._keeps_begun
                 if begins:
                     (self._small if is_small else self._waiting).append(active)
@@ -270,6 +268,26 @@ class ActiveUploads:
             if not begins:
                 self._finisher.let_go(active, leaving=self._leaving.is_set())
         self._start_workers()
+
+    def _hold(self, claimed_upload: Upload, policy: Policy, claimed_at: float | None) -> Active:
+        is_own = self._seals.is_own_request(claimed_upload)
+        upload = policy.prepared(claimed_upload, is_own=is_own)
+        progress = Progress(upload.size, upload.current)
+        control = TransferControl()
+        journal = RecordJournal(upload, self._writer, progress, control, self._claims, self._seals, is_own=is_own)
+        active = Active(upload, control, journal, claimed_at)
+        self._writer.hold(upload.id, progress, upload.attempts)
+        with self._lock:
+            self._active[upload.id] = active
+        return active
+
+    def _with_keys(self, uploads: Sequence[Upload]) -> set[ObjectId]:
+        """Those of some small uploads that have their keys, and so may be sent without a further look."""
+        try:
+            return {upload.id for upload in uploads} - self._claims.take_all(uploads)
+        except PyMongoError as error:  # each asks by itself, and waits
+            _log.info("claiming keys waits for MongoDB: %s", describe_error(error))
+            return set()
 
     def start_missing(self) -> None:
         """More or fewer threads from now on, as limits say and the machine allows; those that are too many end."""
@@ -481,6 +499,7 @@ class ActiveUploads:
             # The same runner may already have claimed it again.
             if self._active.get(active.upload.id) is active:
                 del self._active[active.upload.id]
+                self._claims.end(active.upload.id)
             is_time = not self._waiting and not self._small
             self._idle.notify_all()
         if is_time:

@@ -10,22 +10,27 @@ Owns the reasons and the waking of a thread that waits. Not here: what becomes o
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYetWritten
 from contextlib import suppress
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from bson import Int64
+from bson import Int64, ObjectId
+from pymongo.errors import PyMongoError
 
+from console.formatting import visible
 from console.models import Multipart, Upload, stored_ns
+from console.records.connection import describe_error
 from console.records.seals import Seals
 from console.records.transitions import NOW, Fields, completed, failure, literal, multipart_closed, multipart_opened
 from console.records.writer import Progress, RecordWriter
+from console.runner.key_claims import KeyClaims
 from console.s3.transfer_errors import Stopped
 
 if TYPE_CHECKING:
@@ -84,6 +89,10 @@ class TransferControl:
             raise StopOrdered(self._reason)
 
 
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
 _LOOK_AGAIN_SECONDS: Final = 0.5
 _PATIENCE_SECONDS: Final = 10.0
 """So long is asked whose an upload is before it is completed without an answer: MongoDB may be away for hours."""
@@ -102,10 +111,13 @@ class RecordJournal:
         writer: RecordWriter,
         progress: Progress,
         control: TransferControl,
+        claims: KeyClaims,
         seals: Seals | None = None,
         *,
         is_own: bool = True,
     ) -> None:
+        self._claims = claims
+        self._waits_for: ObjectId | None = None
         self._writer = writer
         self._progress = progress
         self._control = control
@@ -193,6 +205,33 @@ class RecordJournal:
         seal = self._seals.request(self.upload)
         self.upload = self.upload.model_copy(update={"seal": seal})
         return {"seal": literal(seal)}
+
+    def take_key(self, key: str) -> bool:
+        """Asks MongoDB, and waits for it where it is away. For whom the upload waits is noted once."""
+        holder = self._asked(lambda: self._claims.take(self.upload, key))
+        if holder is None:
+            return True
+        if holder.id != self._waits_for:
+            self._waits_for = holder.id
+            self.noted(
+                "KeyInUse",
+                f"{visible(holder.destination)} is being written by upload {holder.id} "
+                f"({visible(holder.path)} of {visible(holder.host)}): waits for its end",
+            )
+        return False
+
+    def other_file(self, key: str) -> Upload | None:
+        """Known for uploads of watches: a person who names a file means it."""
+        return self._asked(lambda: self._claims.other_file(self.upload, key))
+
+    def _asked(self, question: Callable[[], T]) -> T:
+        """Without an answer nothing is written: it may be another file's only copy."""
+        while True:
+            try:
+                return question()
+            except PyMongoError as error:
+                _log.info("upload %s waits for MongoDB: %s", self.upload.id, describe_error(error))
+                self._control.wait(_LOOK_AGAIN_SECONDS)
 
     def _write_durably(self, fields: Fields) -> None:
         """Wait for the write, also through an outage of MongoDB, but not when the transfer must stop."""

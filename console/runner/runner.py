@@ -29,6 +29,7 @@ from console.records.writer import LEASE_SECONDS, RecordWriter
 from console.runner.active import ActiveUploads, Capacity
 from console.runner.adoption import Adoption
 from console.runner.cleanup import Cleanup
+from console.runner.key_claims import KeyClaims
 from console.runner.policy import Policy
 from console.runner.sender_port import Sender
 from console.runner.wakeups import Wakeups
@@ -75,10 +76,12 @@ class Runner:
         )
         self._wakeups = Wakeups(records, self.host)
         self._leaving = threading.Event()
+        self._claims = KeyClaims(records.uploads, sender.endpoint, self.name)
         self._active_uploads = ActiveUploads(
             records.uploads,
             sender,
             self._writer,
+            self._claims,
             policy=lambda: self._policy,
             leaving=self._leaving,
             wants_more=self._wake_for_more,
@@ -194,9 +197,10 @@ class Runner:
         if is_well:
             try:
                 with pymongo.timeout(max(0.2, until - time.monotonic())):  # MongoDB may fall silent just now
+                    self._claims.forget_ended()
                     self._records.runners.leave(self.name)
             except PyMongoError as error:
-                _log.warning("the heartbeat could not be written: %s", describe_error(error))
+                _log.warning("the runner could not take its leave: %s", describe_error(error))
             self._identity.release()
         return is_well
 
@@ -210,6 +214,7 @@ class Runner:
                 if has_intent or time.monotonic() >= next_look:
                     self._may_find_more = True
                     self._obey()
+                    self._claims.clear_up()
                     self._adoption.look(self._active_uploads.ids())
                     has_intent, next_look = False, time.monotonic() + _LOOK_ANYWAY_SECONDS
                 self._claim()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
-from console.models import FileState, Multipart
+from console.models import FileState, Multipart, Upload
 
 
 class Control(Protocol):
@@ -64,6 +64,14 @@ class Journal(Protocol):
         """The upload goes to another key than recorded (duplicate policy `new_name`). Must be durable on return."""
         ...
 
+    def take_key(self, key: str) -> bool:
+        """Whether the key is this upload's until it ends: none of another process or host is at work on it."""
+        ...
+
+    def other_file(self, key: str) -> Upload | None:
+        """The upload of another file that made the object under the key, where this one may not replace such a one."""
+        ...
+
 
 class Unattended:
     """A `Control` that never stops and a `Journal` that keeps nothing."""
@@ -101,3 +109,11 @@ class Unattended:
 
     def key_chosen(self, key: str) -> None:
         """Ignored."""
+
+    def take_key(self, key: str) -> bool:
+        """Nobody else is known."""
+        return True
+
+    def other_file(self, key: str) -> Upload | None:
+        """None is known."""
+        return None

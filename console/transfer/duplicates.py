@@ -17,6 +17,7 @@ from console.transfer.multipart import close_multipart
 
 _MOST_NAMES: Final = 1000
 _LOOK_AGAIN_SECONDS: Final = 0.1
+_LONGEST_PAUSE_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +36,16 @@ def resolve_duplicate(job: Job) -> GoAhead | Confirmation:
     policy = job.options.duplicates
     # A run that was killed between S3's answer and its record finds its own object under the key.
     may_be_ours = job.begun_before and job.multipart is None
+    pause = _LOOK_AGAIN_SECONDS
+    while not job.take_key():
+        if policy == "new_name":
+            return _under_another_name(job)
+        job.control.wait(pause)  # what becomes of it decides what becomes of this one
+        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+    if policy in ("overwrite", "skip_identical") and (decided := _look_for_other_file(job)) is not None:
+        return decided
     if policy == "overwrite" and not may_be_ours:
         return GoAhead(if_absent=False)
-    if policy != "overwrite":
-        while not job.take_key():
-            if policy == "new_name":
-                return _under_another_name(job)
-            job.control.wait(_LOOK_AGAIN_SECONDS)  # what becomes of it decides what becomes of this one
     stored = job.head_if_allowed()
     if stored is None:
         return GoAhead(if_absent=policy != "overwrite")
@@ -54,6 +58,29 @@ def resolve_duplicate(job: Job) -> GoAhead | Confirmation:
     if policy == "new_name":
         return _under_another_name(job)
     return GoAhead(if_absent=False)
+
+
+def _look_for_other_file(job: Job) -> Confirmation | None:
+    """A watch replaces what its file was before, and never the object of another file: that may be all that is left of
+    it.
+
+    Raises:
+        TransferError: KeyOfOtherFile.
+    """
+    other = job.journal.other_file(job.key)
+    if other is None:
+        return None
+    stored = job.head()
+    if stored is None:
+        return None
+    comparison = job.compare(stored)
+    if comparison.same and comparison.checksum is not None:
+        return job.done(stored, comparison.checksum, skipped=True)
+    raise TransferError(
+        "KeyOfOtherFile",
+        f"s3://{visible(job.bucket)}/{visible(job.key)} is the object of another file, {visible(other.path)} "
+        f"(upload {other.id} of {visible(other.host)})",
+    )
 
 
 def exists_already(job: Job) -> TransferError:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from bson import ObjectId
@@ -20,7 +21,7 @@ from console.errors import ConfigurationError
 from console.files.content_type import content_type
 from console.files.refusals import Refusal
 from console.files.walk import Candidate, select
-from console.formatting import as_text
+from console.formatting import as_text, visible
 from console.models import Source
 from console.records.uploads import NewUpload
 from console.s3.engines.source import file_state, state_by_status
@@ -67,35 +68,47 @@ class Intake:
         self._endpoint = endpoint
         self._batch = batch
         self._duplicates = duplicates
+        self._policy = duplicates or transfer.duplicates
         self.refusals: list[Refusal] = []
 
     def batches(self, paths: Iterable[str]) -> Iterator[list[NewUpload]]:
         """Uploads for all files that the paths mean, a few hundred at a time.
 
-        Of files that would get one key the first is taken, the others are refused, whatever is done about keys that
-        exist: else all would be called completed, and one object be there.
+        Of files that would get one key the first is taken and the others are refused, also where keys that exist are
+        overwritten: else all would be called completed, and one object be there. Under `new_name` each gets its own.
         """
         paths = list(paths)
         batch: list[NewUpload] = []
         enough = _FIRST_BATCH
-        taken_keys: dict[int, int] | None = None if self._keeps_apart(paths) else {}
+        keys: dict[int, int] | None = None if self._keeps_apart(paths) else {}
         for found in select(paths):
-            taken = self.take(found, is_fresh=True) if isinstance(found, Candidate) else found
+            taken: NewUpload | Refusal | None = found if isinstance(found, Refusal) else self.take(found, is_fresh=True)
+            if isinstance(taken, NewUpload) and keys is not None:
+                taken = self._with_its_key(taken, keys)
             if isinstance(taken, Refusal):
                 self.refusals.append(taken)
-                continue
-            if taken_keys is not None and (before := taken_keys.get(hash(taken.key))) is not None:
-                if before != _identity(taken):  # else it was just named twice
-                    self.refusals.append(Refusal(found.path, _SAME_KEY.format(visible(taken.key))))
-                continue
-            if taken_keys is not None:
-                taken_keys[hash(taken.key)] = _identity(taken)
-            batch.append(taken)
+            elif taken is not None:
+                batch.append(taken)
             if len(batch) == enough:
                 yield batch
                 batch, enough = [], min(BATCH, 2 * enough)
         if batch:
             yield batch
+
+    def _with_its_key(self, upload: NewUpload, keys: dict[int, int]) -> NewUpload | Refusal | None:
+        """The upload, if it is the first with its key; None where its file was named before. `keys` are those that are
+        taken, and by which paths: as hashes, since there may be millions.
+        """
+        path = hash((upload.path, upload.path_bytes))
+        first = keys.get(hash(upload.key))
+        if first is None:
+            keys[hash(upload.key)] = path
+            return upload
+        if first == path:
+            return None
+        if self._policy == "new_name":
+            return replace(upload, duplicates="new_name")  # whoever carries it out
+        return Refusal(os.fsdecode(upload.path_bytes or upload.path), _SAME_KEY.format(visible(upload.key)))
 
     def _keeps_apart(self, paths: Sequence[str]) -> bool:
         """Whether no two files below the paths can get one key: then nothing need be remembered of any."""
@@ -135,8 +148,3 @@ class Intake:
             endpoint=self._endpoint,
             folder_length=None if candidate.below is None else len(os.fsencode(candidate.below.rstrip("/"))),
         )
-
-
-def _identity(upload: NewUpload) -> int:
-    """Hashes stand for keys and paths: there may be millions."""
-    return hash((upload.path, upload.path_bytes))

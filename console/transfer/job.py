@@ -160,8 +160,8 @@ class Job:
         )
 
     def take_key(self) -> bool:
-        """Whether no other upload of this process is at work on the key; it is this one's until `send` ends."""
-        return self.transport.keys.take(self.bucket, self.key, self)
+        """Whether no other upload is at work on the key; it is this one's until `send` ends."""
+        return self.transport.keys.take(self.bucket, self.key, self) and self.journal.take_key(self.key)
 
     def head(self) -> StoredObject | None:
         """The object that is under the key now."""

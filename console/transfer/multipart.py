@@ -427,6 +427,9 @@ def _complete_once(
     job: Job, upload_id: str, parts: list[SentPart], *, attempt: int, if_absent: bool
 ) -> StoredBody | Confirmation:
     job.journal.completing()
+    # Parts take long, and few servers know a condition that would tell what came under the key meanwhile.
+    if if_absent and attempt == 1 and (not job.take_key() or job.head() is not None):
+        raise TransferError("PreconditionFailed", "the key was taken while the parts were sent")
     server = job.transport.server
     conditional = if_absent and server.takes_conditions
     with_checksums = bool(server.returns_part_checksums)

@@ -4,8 +4,8 @@ Owns the reasons. boto3 sends all others in any case.
 
 Keys that uploads of this process are about to make.
 
-Owns that no two of them choose the same one: between the look at a key and the write there is time for another
-thread, and not every server knows a conditional write that would tell.
+Owns that no two threads of it are at work on the same one: also two attempts of one upload, which to the records are
+the same. Not here: other processes and hosts (`runner.key_claims`).
 
 Everything that the uploads to one S3 endpoint share, made and closed together.
 """

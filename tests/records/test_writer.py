@@ -16,12 +16,13 @@ from pymongo.collection import Collection
 from pymongo.errors import AutoReconnect, OperationFailure
 from pymongo.monitoring import CommandListener, CommandStartedEvent
 
-from console.models import Checksum, Multipart, Requested, UploadStatus
+from console.models import Checksum, Endpoint, Multipart, Requested, UploadStatus
 from console.records.transitions import Fields, completed, failed, failure, multipart_opened, stopped
 from console.records.uploads import Uploads
 from console.records.writer import Progress, RecordWriter, Transition, TransitionWrites
 from console.runner import journal as record_journal
 from console.runner.journal import RecordJournal, StopOrdered, StopReason, TransferControl
+from console.runner.key_claims import KeyClaims
 from tests.records.documents import LONG_AGO, add, claim_all, expire, the
 from tests.records.servers import failing
 
@@ -143,7 +144,8 @@ class TestCompleting:
 
     def journal(self, uploads: Uploads, writer: RecordWriter):
         upload_id, progress = claimed(uploads, writer)
-        return upload_id, RecordJournal(the(uploads, upload_id), writer, progress, TransferControl())
+        claims = KeyClaims(uploads, Endpoint(("http://s3",)), "r")
+        return upload_id, RecordJournal(the(uploads, upload_id), writer, progress, TransferControl(), claims)
 
     def test_within_the_lease_nothing_is_asked(self, uploads, writers):
         writer = writers(uploads, tick=SLOW, lease=3600)

@@ -90,6 +90,12 @@ class Notes:
     def key_chosen(self, key: str) -> None:
         self.keys.append(key)
 
+    def take_key(self, key: str) -> bool:
+        return True
+
+    def other_file(self, key: str) -> Upload | None:
+        return None
+
 
 MakeFile = Callable[..., Path]
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from console.models import Multipart
+from console.models import Endpoint, Multipart
 from console.records.seals import Seals
 from console.records.uploads import Uploads
 from console.records.writer import RecordWriter
 from console.runner.active import ActiveUploads, Capacity
 from console.runner.journal import StopReason, TransferControl
+from console.runner.key_claims import KeyClaims
 from console.runner.policy import Policy
 
 from .doubles import an_upload
@@ -58,10 +59,12 @@ def wants_more() -> threading.Semaphore:
 def active_uploads(sender: Sends, wants_more: threading.Semaphore, database: Any) -> Iterator[ActiveUploads]:
     writer = RecordWriter(database["uploads"], "r", on_lost=lambda upload_id, attempt: None)
     any_sender: Any = sender
+    uploads = Uploads(database["uploads"])
     held = ActiveUploads(
-        Uploads(database["uploads"]),
+        uploads,
         any_sender,
         writer,
+        KeyClaims(uploads, Endpoint(("http://s3",)), "r"),
         policy=Policy,
         leaving=threading.Event(),
         wants_more=wants_more.release,

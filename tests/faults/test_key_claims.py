@@ -1,0 +1,131 @@
+"""Two files that would become one object: on a server that knows no conditional writes the records arbitrate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from console.models import UploadStatus
+from console.records.transitions import NOW
+from tests.faults.conftest import MakeWorld
+from tests.faults.world import MIB, World, sha256, wait_for
+
+FAILED, COMPLETED = UploadStatus.FAILED, UploadStatus.COMPLETED
+ENDED = (FAILED, COMPLETED)
+
+
+def two_files(world: World, size: int) -> list[Path]:
+    """Different ones of the same name, one for each of two hosts."""
+    return [world.file(size, f"{folder}/file.bin") for folder in ("a", "b")]
+
+
+def two_hosts(world: World) -> None:
+    """Each with a runner of its own, which shares nothing with the other but MongoDB and S3."""
+    for host in ("one", "two"):
+        world.start_runner(host, records=world.open_records())
+
+
+def ended(world: World, ids: list[Any]) -> list[str]:
+    world.wait_status(ids, *ENDED)
+    return sorted(world.statuses(ids))
+
+
+def claims(world: World) -> list[dict[str, Any]]:
+    collection = world.records.uploads.collection
+    return list(collection.database[f"{collection.name}_keys"].find())
+
+
+def test_of_two_hosts_one_alone_makes_the_object(make_world: MakeWorld) -> None:
+    world = make_world(duplicates="fail")
+    first, second = two_files(world, 11 * MIB)
+    ids = [*world.add(first, host="one"), *world.add(second, host="two")]
+    world.let(1)  # both are in the midst, unless one waits for the other
+    two_hosts(world)
+    wait_for(lambda: "KeyInUse" in {(world.document(i)["error"] or {}).get("code") for i in ids}, "one waits")
+    world.hurry()
+    assert ended(world, ids) == ["completed", "failed"]
+    loser = next(world.upload(upload_id) for upload_id in ids if world.upload(upload_id).status is FAILED)
+    assert loser.error is not None
+    assert loser.error.code == "ObjectExists"
+    world.check()
+
+
+def test_of_two_hosts_each_gets_a_name_of_its_own(make_world: MakeWorld) -> None:
+    world = make_world(duplicates="new_name")
+    first, second = two_files(world, 11 * MIB)
+    ids = [*world.add(first, host="one"), *world.add(second, host="two")]
+    two_hosts(world)
+    world.wait_completed(ids)
+    assert world.object_keys() == {"file.bin", "file-2.bin"}
+    world.check()
+
+
+@pytest.mark.parametrize("size", [1000, 11 * MIB], ids=["one request", "parts"])
+def test_one_that_overwrites_does_not_meet_one_that_must_not(make_world: MakeWorld, size: int) -> None:
+    """Whichever comes first: the object is that of a completed upload, and the other one knows that it is not."""
+    world = make_world()
+    first, second = two_files(world, size)
+    ids = [*world.add(first, host="one", duplicates="fail"), *world.add(second, host="two")]
+    two_hosts(world)
+    ended(world, ids)
+    last = world.upload(ids[1])
+    assert last.status is COMPLETED
+    assert world.object_hash("file.bin") == sha256(second.read_bytes())
+    careful = world.upload(ids[0])
+    if careful.status is COMPLETED:  # it came first, and was then replaced by one that may
+        assert careful.finished_at is not None
+        assert last.finished_at is not None
+        assert careful.finished_at <= last.finished_at
+
+
+def test_a_runner_that_died_keeps_no_key(make_world: MakeWorld) -> None:
+    world = make_world(duplicates="fail")
+    first, second = two_files(world, 6 * MIB)
+    [left] = world.add(first, host="gone")
+    world.let(1)
+    process = world.start_process("gone", lease_seconds=2)
+    world.wait_parts(left, 1)
+    assert len(claims(world)) == 1
+    process.kill()
+    world.hurry()
+    [upload_id] = world.add(second)
+    world.start_runner()
+    world.wait_completed([upload_id])
+    assert world.object_hash("file.bin") == sha256(second.read_bytes())
+
+
+def test_what_came_under_the_key_while_parts_were_sent_stays(make_world: MakeWorld) -> None:
+    world = make_world(duplicates="fail")
+    [upload_id] = world.add(world.file(11 * MIB))
+    world.let(1)
+    world.start_runner()
+    world.wait_parts(upload_id, 1)
+    world.s3.put_object(Bucket=world.bucket, Key="file.bin", Body=b"theirs")
+    world.hurry()
+    world.wait_status([upload_id], FAILED)
+    assert world.object_hash("file.bin") == sha256(b"theirs")
+    world.check(foreign=["file.bin"])
+
+
+def test_claims_go_with_their_uploads(world: World) -> None:
+    ids = world.add(*(world.file(1000, f"{number}.bin") for number in range(5)), world.file(6 * MIB, "large"))
+    runner = world.start_runner()
+    world.wait_completed(ids)
+    runner.stop()
+    assert claims(world) == []
+    world.check()
+
+
+def test_claims_of_the_dead_are_cleared_up(world: World) -> None:
+    collection = world.records.uploads.collection
+    keys = collection.database[f"{collection.name}_keys"]
+    [running] = world.add(world.file(1000), host="elsewhere")
+    lease = {"runner": "living", "expires_at": {"$add": [NOW, 600_000]}}
+    collection.update_one({"_id": running}, [{"$set": {"status": "uploading", "lease": lease}}])
+    for number, upload_id in enumerate([running, "none of ours", None]):
+        keys.insert_one({"_id": {"endpoint": "e", "bucket": "b", "key": str(number)}, "upload": upload_id})
+    world.start_runner()
+    wait_for(lambda: len(claims(world)) == 1, "the claims of the dead are gone")
+    assert claims(world)[0]["upload"] == running
