@@ -331,14 +331,14 @@ def require_claims(uploads: Uploads) -> None:
     )
 
 
-def count_open(uploads: Uploads, host: str, rule: str, *, limit: int) -> int:
+def count_open(uploads: Uploads, host: str, rule: str, endpoint: Endpoint, *, limit: int) -> int:
     """How many uploads of a rule are still to be sent or being sent; counting ends at `limit`."""
-    return uploads.collection.count_documents(_open(host, rule), limit=limit)
+    return uploads.collection.count_documents(_open(host, rule, endpoint), limit=limit)
 
 
-def count_wanted(uploads: Uploads, host: str, rule: str, *, limit: int) -> int:
+def count_wanted(uploads: Uploads, host: str, rule: str, endpoint: Endpoint, *, limit: int) -> int:
     """As `count_open`, without those that somebody paused: they may wait for ever."""
-    wanted: Filter = {**_open(host, rule), "requested": Requested.RUN.value}
+    wanted: Filter = {**_open(host, rule, endpoint), "requested": Requested.RUN.value}
     return uploads.collection.count_documents(wanted, limit=limit)
 
 
@@ -398,8 +398,8 @@ def _status(document: Mapping[str, Any]) -> UploadStatus:
         raise ValueError("status: none of ours") from None
 
 
-def _open(host: str, rule: str) -> Filter:
-    return {"host": host, "status": {"$in": list(OPEN)}, "watch.rule": rule}
+def _open(host: str, rule: str, endpoint: Endpoint) -> Filter:
+    return {**at_endpoint(endpoint), "host": host, "status": {"$in": list(OPEN)}, "watch.rule": rule}
 
 
 def _with(upload: Upload, changed: Document) -> Upload:

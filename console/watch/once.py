@@ -19,7 +19,7 @@ from console.files.walk import Found, Scanner, in_order, marker_time
 from console.formatting import visible
 from console.models import Requested, Upload, UploadStatus, read_upload
 from console.records.database import Records
-from console.records.transitions import OPEN, Filter
+from console.records.transitions import OPEN, Filter, at_endpoint
 from console.records.watched_files import require_claims
 from console.records.watches import Presence
 from console.s3.control import Unattended
@@ -54,7 +54,8 @@ class WatchOnce:
     @property
     def uploads(self) -> Filter:
         """The uploads that this is about."""
-        return {"host": self._around.host, "watch.rule": {"$in": self._titles}}
+        here = at_endpoint(self._around.verifier.endpoint)
+        return {**here, "host": self._around.host, "watch.rule": {"$in": self._titles}}
 
     @property
     def unseen(self) -> list[str]:

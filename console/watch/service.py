@@ -182,7 +182,7 @@ class WatchService:
             folder=str(watcher.rule.folder),
             destination=watcher.destination,
             state=watcher.state_message,
-            pending=count_open(uploads, self._host, title, limit=_COUNTED_AT_MOST),
+            pending=count_open(uploads, self._host, title, self._around.verifier.endpoint, limit=_COUNTED_AT_MOST),
             sent=self._sent[title],
             failed=count_failed(uploads, self._host, title, limit=_COUNTED_AT_MOST),
             waiting=len(watcher.pending),

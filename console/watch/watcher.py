@@ -105,7 +105,7 @@ class RuleParts:
             decisions,
             queue,
             after_upload,
-            lambda limit: count_wanted(around.uploads, around.host, rule.title, limit=limit),
+            lambda limit: count_wanted(around.uploads, around.host, rule.title, endpoint, limit=limit),
         )
 
 

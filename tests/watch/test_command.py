@@ -335,6 +335,8 @@ def test_a_killed_service_leaves_its_work_to_the_next_one(world: World, start: S
         world.write(f"{number}", f"{number}" * 100, age_seconds=60)
     with FaultProxy(world.settings.s3.endpoint_url or "") as proxy:
         proxy.plan("PutObject", Hold(), when=lambda request: request.key == "50")
+        names = f'[s3]\nendpoint_names = {{ "{proxy.url}" = "{world.settings.s3.endpoint_url}" }}\n'
+        config.write_text(names + config.read_text())
         program = start("--config", str(config), "--s3-endpoint", proxy.url)
         until(lambda: program.lines("completed"))
         program.process.kill()
