@@ -29,7 +29,7 @@ _AT_ONCE: Final = 1_000
 _SWEEP_SECONDS: Final = 3600.0
 
 
-class Place(NamedTuple):
+class BucketKey(NamedTuple):
     """A key of a bucket."""
 
     bucket: str
@@ -47,13 +47,13 @@ class KeyClaims:
         self._endpoint = endpoint
         self._runner = runner
         self._lock = threading.Lock()
-        self._held: dict[ObjectId, set[Place]] = {}
-        self._ended: set[Place] = set()
+        self._held: dict[ObjectId, set[BucketKey]] = {}
+        self._ended: set[BucketKey] = set()
         self._next_sweep = 0.0
 
     def take(self, upload: Upload, key: str) -> Upload | None:
         """Claim the key for the upload, or see that it has it still; gives the upload that is at work on it instead."""
-        place = Place(upload.bucket, key)
+        place = BucketKey(upload.bucket, key)
         self._hold(upload.id, place)
         where, mine = self._id(place), {"upload": upload.id, "runner": self._runner}
         while True:
@@ -79,9 +79,9 @@ class KeyClaims:
         if not uploads:
             return set()
         for upload in uploads:
-            self._hold(upload.id, Place(upload.bucket, upload.key))
+            self._hold(upload.id, BucketKey(upload.bucket, upload.key))
         claims = [
-            {"_id": self._id(Place(upload.bucket, upload.key)), "upload": upload.id, "runner": self._runner}
+            {"_id": self._id(BucketKey(upload.bucket, upload.key)), "upload": upload.id, "runner": self._runner}
             for upload in uploads
         ]
         others: set[ObjectId] = set()
@@ -126,10 +126,10 @@ class KeyClaims:
                 if claim.get("upload") not in at_work:
                     self._claims.delete_one(claim)
 
-    def _id(self, place: Place) -> Document:
+    def _id(self, place: BucketKey) -> Document:
         return {"endpoint": self._endpoint.name, **place._asdict()}
 
-    def _hold(self, upload_id: ObjectId, place: Place) -> None:
+    def _hold(self, upload_id: ObjectId, place: BucketKey) -> None:
         with self._lock:
             self._held.setdefault(upload_id, set()).add(place)
             self._ended.discard(place)
@@ -155,13 +155,13 @@ class KeyClaims:
         }
         by_key = {"_id": {"bucket": "$bucket", "key": "$key"}, "latest": {"$first": "$$ROOT"}}
         pipeline = [{"$match": wanted}, {"$sort": {"bucket": 1, "key": 1, "finished_at": -1}}, {"$group": by_key}]
-        latest: dict[Place, Upload] = {}
+        latest: dict[BucketKey, Upload] = {}
         for row in self._uploads.aggregate(pipeline, allowDiskUse=True):
             if isinstance(found := read_upload(row["latest"]), Upload):
-                latest[Place(found.bucket, found.key)] = found
+                latest[BucketKey(found.bucket, found.key)] = found
         of_others: dict[ObjectId, Upload] = {}
         for upload in uploads:
-            other = latest.get(Place(upload.bucket, upload.key))
+            other = latest.get(BucketKey(upload.bucket, upload.key))
             if other is not None and other.id != upload.id and not is_same_file(upload, other):
                 of_others[upload.id] = other
         return of_others
