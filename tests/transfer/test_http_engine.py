@@ -109,12 +109,14 @@ def test_where_only_the_md5_is_returned_that_confirms(make_file: MakeFile) -> No
 
 
 def test_where_nothing_is_returned_nothing_is_called_confirmed(make_file: MakeFile) -> None:
-    with StrictS3(brief=True, opaque_etags=True) as strict:
+    with StrictS3(brief=True, etags="opaque") as strict:
         transport = open_transport(ClientOptions(endpoint_url=strict.url))
         notes = Notes()
-        assert sent_small(an_upload(make_file(SMALL), "bucket"), transport, notes) is None
+        confirmation = sent_small(an_upload(make_file(SMALL), "bucket"), transport, notes)
         transport.close()
-    assert notes.net_sent == 0
+    assert confirmation is not None
+    assert (confirmation.checksum.confirmed, confirmation.checksum.is_confirmed) == ("size", False)
+    assert notes.net_sent == SMALL
 
 
 @pytest.mark.parametrize(
