@@ -9,9 +9,12 @@ import errno
 import gc
 import io
 import os
+import pwd
 import sys
+import tempfile
 import threading
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from console.capacity import fit_threads, no_room, shortage
@@ -75,6 +78,7 @@ def _run() -> int:
     from console.errors import ConsoleError
 
     try:
+        _prepare_home()
         app()
     except ConsoleError as error:
         sys.stderr.write(f"{error.title}: {error.message}\n")
@@ -86,11 +90,48 @@ def _run() -> int:
             raise
         return end.code or 0
     except Exception as error:
+        if isinstance(error, FileNotFoundError) and not _has_working_directory():
+            sys.stderr.write("Wrong usage: the working directory is gone\n  Change to one that exists (`cd`).\n")
+            return 2
         if not (reason := shortage(error)):
             raise
         sys.stderr.write(f"Out of resources: {reason}\n")
         return 1
     return 0
+
+
+def _prepare_home() -> None:
+    """A container may run as a user of whom the system knows nothing: no HOME, and no entry that names one. What has to
+    be kept between two starts lies in a folder of that user's own then, for as long as the container lives.
+
+    Raises:
+        ConfigurationError: that folder cannot be made, or is somebody else's.
+    """
+    if os.environ.get("HOME"):
+        return
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError:
+        from console.errors import ConfigurationError
+        from console.private_files import make_private_folder
+
+        home = Path(tempfile.gettempdir()) / f"upload-console-home-{os.getuid()}"
+        try:
+            make_private_folder(home)
+        except OSError as error:
+            raise ConfigurationError(
+                f"this user has no home directory, and {home} cannot be used: {error.strerror}",
+                advice="Set HOME to a directory that this user can write.",
+            ) from None
+        os.environ["HOME"] = str(home)
+
+
+def _has_working_directory() -> bool:
+    try:
+        os.getcwd()  # noqa: PTH109 - it is asked for this alone
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _end(code: int) -> NoReturn:
