@@ -147,6 +147,13 @@ _EXPLANATIONS: Final[dict[str, Explanation]] = {
     "400": _needs_action(
         "S3 refuses the request", "Often expired credentials or a wrong region: renew or correct them."
     ),
+    "407": _needs_action("the proxy asks for a user", "Put user and password into HTTPS_PROXY, then retry."),
+    "411": _needs_action("a server on the way wants a length", "Let it pass `content-length` on, then retry."),
+    "413": _needs_action(
+        "a server on the way takes no body of this size",
+        "Lower transfer.part_size and transfer.multipart_threshold (5 MiB is the least), or raise the proxy's limit "
+        "(nginx: client_max_body_size); then retry.",
+    ),
     "404": _needs_action("bucket or object not found", "Check the name of the bucket."),
     # Final
     "FileNotFound": _permanent("the file is gone", "Put it back and retry, or delete the upload."),

@@ -43,7 +43,7 @@ from console.settings import MongoSettings, Settings
 from console.settings.key_template import KeyTemplate
 from console.settings.watch_rules import WatchRule
 from console.stream.feed import ChangeFeed
-from console.transfer.sender import client_options
+from console.transfer.sender import client_options, require_endpoint_without_bucket
 from console.ui import themes
 
 if TYPE_CHECKING:
@@ -239,6 +239,7 @@ def check_s3(settings: Settings) -> Iterator[Finding]:
         yield _bad("bucket", ConsoleError("s3.bucket is not set", advice="Set it in the configuration, or --bucket."))
         return
     try:
+        require_endpoint_without_bucket(settings.s3)
         client = make_client(client_options(settings.s3, settings.transfer))
     except ConsoleError as error:
         yield _bad("S3", error)

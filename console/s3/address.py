@@ -6,12 +6,13 @@ dual-stack, FIPS and path or virtual-hosted style are decided in one place. The 
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 from urllib.request import getproxies
 
 from console.models import Endpoint
@@ -31,6 +32,11 @@ _PARTITIONS: Final = (
     (re.compile(r"\.cn-[a-z]+-\d\."), "https://s3.cn-north-1.amazonaws.com.cn"),
 )
 _AWS: Final = "https://s3.amazonaws.com"
+_VIRTUAL_HOSTED: Final = re.compile(
+    r"s3[.-].+|[a-z0-9-]+\.(digitaloceanspaces|linodeobjects|vultrobjects|your-objectstorage)\.com"
+    r"|[a-f0-9]{32}(\.[a-z]+)?\.r2\.cloudflarestorage\.com|storage\.googleapis\.com"
+)
+"""Hosts of services, as they stand behind a bucket's name in what their pages give as the bucket's address."""
 _LOOPBACK: Final = re.compile(r"localhost|127(?:\.\d+){3}")
 
 
@@ -48,6 +54,20 @@ def endpoint_name(url: str) -> str:
         host = f"[{host}]"
     port = "" if parts.port in (None, _PORTS.get(scheme)) else f":{parts.port}"
     return f"{scheme}://{host}{port}{parts.path.rstrip('/')}"
+
+
+@functools.cache
+def bucket_within(url: str, bucket: str) -> str:
+    """The address without the bucket, where it holds that already (so that keys would begin with it once more); else
+    empty."""
+    parts = urlsplit(url)
+    above, _, last = parts.path.rstrip("/").rpartition("/")
+    if last == bucket:
+        return urlunsplit((parts.scheme, parts.netloc, above, "", ""))
+    first, _, behind = (parts.hostname or "").partition(f"{bucket}.")
+    if not first and _VIRTUAL_HOSTED.fullmatch(behind):
+        return urlunsplit((parts.scheme, parts.netloc.replace(f"{bucket}.", "", 1), parts.path, "", ""))
+    return ""
 
 
 def endpoint_of(url: str, names: Mapping[str, str]) -> Endpoint:

@@ -207,9 +207,13 @@ def open_multiparts(s3: S3Client, bucket: str, prefix: str = "") -> Iterator[Ope
             # Not every server filters by the prefix.
             if upload["Key"].startswith(prefix):
                 yield OpenMultipart(upload["Key"], upload["UploadId"], upload["Initiated"])
-        if not page.get("IsTruncated"):
+        last = (page.get("Uploads") or [{}])[-1]
+        marker = page.get("NextKeyMarker") or last.get("Key")
+        following = {"KeyMarker": marker, "UploadIdMarker": page.get("NextUploadIdMarker") or last.get("UploadId", "")}
+        # Some servers say that there is more and give no place, or always the same: what they told is all there is.
+        if not page.get("IsTruncated") or not marker or following == place:
             return
-        place = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page.get("NextUploadIdMarker", "")}
+        place = following
 
 
 def _page(s3: S3Client, bucket: str, prefix: str, place: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -11,6 +11,7 @@ Owns these classes and `classify`. What a code means is in `verdicts`.
 from __future__ import annotations
 
 import errno
+import http.client
 import xml.etree.ElementTree as ElementTree
 from typing import Final
 
@@ -64,10 +65,18 @@ def refusal(status: int, body: bytes) -> ServiceError:
     try:
         root = ElementTree.fromstring(body)  # noqa: S314 - expat expands no external entities, and bounds others
     except ElementTree.ParseError:
-        return ServiceError(str(status), f"S3 answered {status}", status)
+        return ServiceError(str(status), _answered(status), status)
     details = {element.tag.rpartition("}")[2]: element.text or "" for element in root}
     code = details.get("Code") or str(status)
-    return ServiceError(code, details.get("Message") or f"S3 answered {code}", status)
+    return ServiceError(code, details.get("Message") or _answered(status, code), status)
+
+
+def _answered(status: int | None, code: str = "") -> str:
+    """For an answer that gives no reason: proxies, and servers that leave it out."""
+    number = f"{status} {http.client.responses.get(status, '')}".rstrip() if status else ""
+    told = code if code != str(status) else ""
+    meaning = explain(code or str(status), status).message
+    return f"the server answered {' '.join(filter(None, (number, told))) or 'nothing'}, without a reason: {meaning}"
 
 
 # From the most specific to the most general: the first that fits names the code.
@@ -150,7 +159,9 @@ def _from_answer(error: aws.ClientError) -> TransferError:
     status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
     details = answer.get("Error", {})
     code = str(details.get("Code") or status or "Unknown")
-    message = details.get("Message") or str(error)
+    message = details.get("Message") or ""
+    if not message or (status is not None and message == http.client.responses.get(status)):
+        message = f"{error.operation_name}: {_answered(status, code)}"
     if code == "404" and not error.operation_name.startswith("Head"):
         # Every 404 but one to a HEAD names what is missing (NoSuchUpload, NoSuchBucket): this answer was cut.
         return TransferError("UnreadableAnswer", "404 without an error code")

@@ -14,12 +14,13 @@ from collections.abc import Callable, Collection, Sequence
 from types import TracebackType
 from typing import Final, Self
 
+from console.errors import ConfigurationError
 from console.formatting import visible
 from console.models import Multipart, OpenMultipart, Upload
 from console.records.runners import Limits
 from console.records.seals import Seals
 from console.records.uploads import NewUpload, Uploads
-from console.s3.address import endpoint_of
+from console.s3.address import bucket_within, endpoint_of
 from console.s3.client import ClientOptions
 from console.s3.control import Control, Journal, Unattended
 from console.s3.engines.engine import ObjectSettings
@@ -54,6 +55,16 @@ def client_options(s3: S3Settings, transfer: TransferSettings) -> ClientOptions:
     )
 
 
+def require_endpoint_without_bucket(s3: S3Settings) -> None:
+    """Raises `ConfigurationError` where keys would get the bucket's name before them."""
+    if s3.endpoint_url and s3.bucket and (without := bucket_within(s3.endpoint_url, s3.bucket)):
+        raise ConfigurationError(
+            f"s3.endpoint_url: {visible(s3.endpoint_url)} holds the bucket {visible(s3.bucket)} already, which goes "
+            "before each key by itself",
+            advice=f"Use {visible(without)}",
+        )
+
+
 def _listed_prefix(prefix: str, key_template: str) -> str:
     """What all our keys begin with: `team/` where templates make it a folder, for `team-b/…` is a neighbour's."""
     prefix = prefix.strip("/")
@@ -69,6 +80,7 @@ class S3Sender:
         Raises:
             ConfigurationError: no credentials or region, or a wrong endpoint.
         """
+        require_endpoint_without_bucket(s3)
         self._bucket = s3.bucket
         self._prefix = _listed_prefix(s3.prefix, transfer.key_template)
         self._transport = open_transport(
@@ -104,6 +116,8 @@ class S3Sender:
     def refusal(self, upload: Upload) -> str | None:
         """Why nothing can be done here to the upload's object; None where it can: the object is at this endpoint."""
         here = self.endpoint
+        if bucket_within(self.address, upload.bucket):
+            return f"{visible(self.address)} holds the bucket {visible(upload.bucket)} already: correct s3.endpoint_url"
         if here.holds(upload):
             return None
         there = visible(str(upload.endpoint))

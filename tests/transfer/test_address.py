@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from console.s3.address import endpoint_name, endpoint_of
+from console.s3.address import bucket_within, endpoint_name, endpoint_of
 
 
 @pytest.mark.parametrize(
@@ -59,3 +59,20 @@ def test_people_say_which_addresses_lead_to_one_service() -> None:
     assert set(inside.names) == set(outside.names)
     assert "http://10.0.0.6:9000" in inside.names
     assert endpoint_of("http://10.0.0.7:9000", names).names == ("http://10.0.0.7:9000",)
+
+
+@pytest.mark.parametrize(
+    ("address", "without"),
+    [
+        ("http://host:9000/photos", "http://host:9000"),
+        ("http://host:9000/s3/photos/", "http://host:9000/s3"),
+        ("https://photos.s3.eu-central-1.amazonaws.com", "https://s3.eu-central-1.amazonaws.com"),
+        ("https://photos.fra1.digitaloceanspaces.com/", "https://fra1.digitaloceanspaces.com/"),
+        ("http://host:9000", ""),
+        ("http://host:9000/photos/more", ""),
+        ("http://photos.example.com", ""),  # may well be a host of that name
+        ("https://s3.photos.example.com", ""),
+    ],
+)
+def test_an_address_that_holds_the_bucket_already(address: str, without: str) -> None:
+    assert bucket_within(address, "photos") == without

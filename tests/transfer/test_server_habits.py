@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,14 @@ from console.s3 import credentials
 from console.s3.checksums import Algorithm
 from console.s3.client import ClientOptions
 from console.s3.confirmation import ServerTraits
-from console.s3.operations import delete_object
+from console.s3.operations import delete_object, open_multiparts
 from console.s3.transfer_errors import TransferError
 from console.transfer import multipart
 from console.transfer.comparison import verify_upload
 from console.transfer.multipart import abort
 from console.transfer.small_files import SmallFiles
 from console.transfer.transport import open_transport
-from tests.faults.proxy import Answer
+from tests.faults.proxy import Answer, EditAnswer
 
 from .conftest import Connect
 from .doubles import LARGE, MIB, QUICK, SMALL, Commands, MakeFile, Notes, an_upload, options, sent
@@ -159,6 +160,47 @@ def test_without_abort_an_upload_that_is_given_up_ends_all_the_same(connect: Con
     assert notes.closed == 1
     assert len(strict.multiparts) == 1
     assert abort(transport.s3, "bucket", "file.bin", notes.opened[0].upload_id) is False
+
+
+# --- answers
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (
+            413,
+            b"<html><h1>413</h1><hr>nginx</html>",
+            "413 Request Entity Too Large.*of this size",
+        ),
+        (403, b"<Error><Code>AccessDenied</Code></Error>", "403 Forbidden AccessDenied.*access denied"),
+        (403, b"", "403 Forbidden.*access denied"),
+        (418, b"", "418.*the upload failed"),
+    ],
+)
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+def test_an_answer_without_a_reason_is_a_sentence_all_the_same(
+    connect: Connect, make_file, status: int, body: bytes, words: str, size: int
+) -> None:
+    _, proxy, transport = connect()
+    head = b"HTTP/1.1 %d No\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % (status, len(body))
+    proxy.plan("*", EditAnswer(lambda answer: head + body), times=9)
+    with pytest.raises(TransferError) as caught:
+        sent(an_upload(make_file(size), "bucket"), transport)
+    assert re.search(words, caught.value.message)
+    assert caught.value.recovery is Recovery.NEEDS_ACTION
+    assert caught.value.advice
+
+
+@pytest.mark.parametrize("markers", ["", "<NextKeyMarker>a</NextKeyMarker><NextUploadIdMarker>1</NextUploadIdMarker>"])
+def test_listings_that_do_not_page_end(connect: Connect, markers: str) -> None:
+    _, proxy, transport = connect()
+    upload = "<Upload><Key>a</Key><UploadId>1</UploadId><Initiated>2026-01-01T00:00:00Z</Initiated></Upload>"
+    text = f"<R><IsTruncated>true</IsTruncated>{markers}{upload}</R>".encode()
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(text)
+    proxy.plan("*", EditAnswer(lambda answer: head + text), times=99)
+    assert {found.key for found in open_multiparts(transport.s3, "bucket")} == {"a"}
+    assert len(proxy.requests) == 2
 
 
 # --- what was learned can be wrong
