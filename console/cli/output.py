@@ -1,20 +1,7 @@
-"""Standard output as a sequence of lines for other programs.
+"""What commands write: whole lines at once, values as lines of JSON, log lines without traceback, and a terminal
+whose echo of control keys is off while bars are on it.
 
-Owns writing whole lines at once, noticing that nobody reads any more, and never hanging in a write when the program
-has been told to end. Not here: what the lines say.
-
-The terminal's echo of control keys, while bars are on it.
-
-They fill their lines: a `^C` behind them would push them down by one, and the first of them would stay. Owns one state
-for the process, as there is one terminal.
-
-Values as lines of JSON, for programs that read what a command writes.
-
-Owns how names get through: whole, as the system has them, and harmless on a terminal. Not here: which lines there are.
-
-What goes wrong inside, as lines on standard error for the person at a terminal: one for each, without traceback.
-
-Not here: services, whose log keeps tracebacks (`watch`), and the full screen, which has no room for either.
+Writing notices that nobody reads any more, and never hangs when the program has been told to end.
 """
 
 from __future__ import annotations

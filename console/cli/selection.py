@@ -1,10 +1,5 @@
-"""Which uploads a command is about: ids or their ends, a status, a match expression, or all.
-
-Owns reading those from the command line. Not here: what is then done to them.
-
-Asking the person at the terminal before something is removed.
-
-Owns the question and its answer. Not here: what a command does where nobody can be asked.
+"""Which uploads a command is about (ids or their ends, a status, a match expression, all), and asking the person at
+the terminal before something is removed.
 """
 
 from __future__ import annotations

@@ -1,6 +1,5 @@
-"""`services`: the embedded servers alone, until a signal or their own end.
-
-`demo`: the console on embedded servers, with sample files. Nothing to configure, nothing left behind.
+"""`demo`: the console on embedded servers, with sample files. `services`: these servers alone, until a signal or
+their end.
 """
 
 from __future__ import annotations

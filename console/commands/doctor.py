@@ -1,9 +1,6 @@
-"""The checks of `doctor`: settings, MongoDB, S3, the terminal.
+"""`doctor`: what works, what does not, and how to fix it.
 
-Owns what is tried and what is said of it. Each check tries what the console will do, on things of its own that it
-removes again. Not here: how findings are printed (`doctor`).
-
-`doctor`: every check with what was found and, where something is wrong, how to fix it.
+Each check tries what the console will do, on keys of its own that it removes again.
 """
 
 from __future__ import annotations

@@ -1,10 +1,6 @@
 """`watch`: folders that upload themselves, without a screen: as a service, once (for cron), or as a dry run.
 
-Owns signals, readiness and exit codes. Not here: the watching (`watch`), the sending (`transfer`).
-
-What `watch` tells: a line for each note, for people or as JSON.
-
-Owns the looks. Thread-safe: watches tell from several threads.
+Signals, readiness, exit codes and the lines for people are here; the watching is in `watch`.
 """
 
 from __future__ import annotations

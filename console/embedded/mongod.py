@@ -1,13 +1,7 @@
-"""A replica set of mongod processes on this machine: one member for the demo, several for fault tests.
+"""A replica set of real mongod processes on this machine: one member for the demo, several for fault tests.
 
-Owns starting and configuring the members together, and the faults: stepping down, killing, healing. Not here: the
-single process (`mongod`), and what is stored in it.
-
-One real mongod on this machine.
-
-Owns finding the program, its options, start and end, and what its log says. Listens on the loopback address only, and
-answers nobody who has no password: other users of the machine reach that address too. Not here: making a replica set of
-it (`replica_set`), how long it may live (`lifetime`).
+It listens on the loopback address only and answers nobody who has no password: other users of the machine reach that
+address too. How long it may live is in `lifetime`.
 """
 
 from __future__ import annotations

@@ -1,12 +1,7 @@
-"""What a decoded BSON value is, and when two of them are the same.
+"""Decoded BSON values: the name of each type, when two values are the same, and which comes first.
 
-Owns the type names (the aliases of MongoDB's `$type`) and strict sameness, as the inspector shows it: stricter than
-the server's equality, which `match` owns (there 1 and 1.0 are equal). Not here: words for people (`text`).
-
-The order of BSON values as the server compares them (manual, "Comparison/Sort Order").
-
-Owns the classes of types and the comparison of two values; numbers of any type compare by value. Not here: strict
-sameness for the inspector (`values`), query operators (`match`).
+Sameness is strict, as the inspector shows it: 1 and 1.0 differ here, while `match` takes them for equal as the server
+does. The order is the server's (manual, "Comparison/Sort Order"); numbers of any type compare by value.
 """
 
 from __future__ import annotations

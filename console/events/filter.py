@@ -1,23 +1,15 @@
-"""The clauses a filter is made of: what each asks of an event, its typed form, and what the server can do of it.
-
-Owns the matching. Not here: reading clauses from a typed line (`filters`), match expressions (`match`).
-
-A word is contained in the text, ignoring case; with `*` or `?` it must fit the whole text; in quotes the text must be
-equal to it. Of several words, separated by commas, one must fit. Text anywhere has one word, which quotes only hold
-together.
-
-Filters of the event log, as they are typed in one line.
+r"""Filters of the event log, as they are typed in one line.
 
     op:update ns:uploads key:65f0 field:status some words {"fullDocument.size": {"$gt": 5}}
-
-Owns the line's grammar and the stack of clauses. Not here: what a clause asks (`clauses`).
 
     line    = clause, separated by spaces; all must hold
     clause  = [-] name:words | [-] word | [-] {match expression}        a leading - turns it round
     name    = op | ns | key | field | text
-    words   = word, separated by commas; one must hold; in quotes with \" and \\ for the signs themselves
+    words   = word, separated by commas; one must hold; in quotes with " and \ for the signs themselves
 
-A word that no operation fits is an error: it would pass nothing, and nobody would learn why.
+A word is contained in the text, ignoring case; with `*` or `?` it must fit the whole text, and in quotes it must
+equal it. A word that no operation fits is an error: it would pass nothing, and nobody would learn why. Match
+expressions are evaluated in `match`.
 """
 
 from __future__ import annotations

@@ -1,21 +1,9 @@
-"""The conditions that a match expression puts on one field, each with the server's rules for types and missing fields.
+"""MongoDB match expressions, evaluated here: what `find` would match, on one document.
 
-Owns the operators that need no other expression inside them. Not here: how they are put together, `$not`, `$all` and
-`$elemMatch` (`match`), dotted paths (`match_paths`), the order of values (`order`).
-
-The values that a dotted path of a query reaches in a document, through arrays, as the server walks it.
-
-Owns that walk (server source, `src/mongo/db/matcher/path.cpp`). Not here: what is asked of the values (`match`).
-
-MongoDB match expressions, evaluated here: what `find` would match, on one document.
-
-Owns how expressions are put together and which operators there are (`OPERATORS`, `LOGICAL`); everything else is
-refused by name. Own code because there is no library to lean on: mongoquery compares by Python's equality (`true`
-matches 1) and knows no BSON types, mongomock's filtering is the inside of a mock of the whole client. The tests
-compare it with a real mongod.
-
-Not here: the conditions on a field (`match_conditions`), dotted paths (`match_paths`), the order of values (`order`),
-the typed filter line (`filters`).
+Operators that are not in `OPERATORS` or `LOGICAL` are refused by name. A library would be better, but there is none:
+mongoquery compares by Python's equality (`true` matches 1) and knows no BSON types, and mongomock's filtering cannot
+be had without its client. The tests compare this module with a real mongod; dotted paths walk through arrays as in
+the server's `src/mongo/db/matcher/path.cpp`.
 """
 
 from __future__ import annotations

@@ -1,14 +1,10 @@
-"""Recordings of a change stream: canonical extended-JSON lines in files that are rotated by size, and their replay.
+"""Recordings of a change stream, their replay, and the point at which a reader resumes.
 
-Owns the files. A recording at `events.jsonl` is `events.jsonl.000001`, `.000002`, ... (full, never touched again) and
-`events.jsonl` itself, which is being written; nothing is ever deleted. Lines are whole events as the server sent
-them, or `{"gap": {...}}` where history was lost. Not here: the pace of a replay (whoever shows it), the place in a
-stream (`resume_file`).
-
-The place in a change stream, kept in a file, so that a restarted reader misses nothing and repeats nothing.
-
-Owns that file, and finding the place again when the reader was killed between writing events and keeping the place.
-Not here: the stream (`records.feed`), the events' lines (`recording`).
+A recording is lines of canonical extended JSON. One at `events.jsonl` consists of `events.jsonl.000001`, `.000002`,
+... (full, never touched again) and `events.jsonl` itself, which is being written; nothing is ever deleted. A line is
+a whole event as the server sent it, or `{"gap": {...}}` where history was lost. A resume file keeps the resume token
+and the stream it belongs to, and finds its point again when the reader was killed between writing events and keeping
+the token.
 """
 
 from __future__ import annotations

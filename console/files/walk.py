@@ -1,14 +1,7 @@
-"""Looking at a watched folder: every file below it, or one path.
+"""Walking folders: every file below a watched one, or all that a person means by some paths.
 
-Owns the walk and what it refuses: links that lead out, loops, special files, what cannot be read. Memory is bounded
-by the folders that are still to be entered, and by `HELD` files where their order matters. Not here: whether a file
-is complete (`pending_files`) or was sent (`sent`).
-
-Which files a person means by some paths: files as they are, folders with everything below.
-
-Owns the walk; the words of refusals are in `refusal`. Memory is bounded by the largest single folder and the depth of
-the tree, not by the number of files: candidates and refusals are handed out as they are found, in the order of their
-names.
+Both refuse, with a reason, links that lead out, loops, special files and what cannot be read. Memory is bounded by
+the folders that are still to be entered and by `HELD` files where their order matters, not by the number of files.
 """
 
 from __future__ import annotations

@@ -1,12 +1,7 @@
-"""The upload store: documents inserted, claimed and read.
+"""The collection `uploads`: documents are inserted, claimed and read here.
 
-Owns what runners and tables ask of the collection. Not here: what changes a document that exists (`transitions` has the
-rules, `writer` a runner's writes, `intents` what people want), and what was sent of watched folders (`watch.sent`).
-
-The document that is inserted for a file.
-
-Owns what each field begins with. Not here: which file and key those are (`transfer.intake`), and what becomes of the
-document (`transitions`).
+The changes of a document that exists are in `transitions`, a runner's writes in `writer`, people's in `requests`;
+what was sent from watched folders is in `watched_files`.
 """
 
 from __future__ import annotations

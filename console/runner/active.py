@@ -1,18 +1,7 @@
-"""The uploads that a runner holds, waiting or under way, and the threads that carry them out.
+"""The uploads that a runner holds, waiting or under way, from their claim to its last write.
 
-Owns the life of an upload between claim and settlement, and how many go at once. Not here: which are taken (`runner`),
-how bytes are sent (`send`), what becomes of them (`settling`).
-
-What becomes of an upload in hand once nothing is sent for it any more: completed, failed, or let go.
-
-Owns the last write of a claim, and what is left of it in the bucket. Not here: what the transitions are
-(`records.transitions`), and how they reach MongoDB (`records.writer`).
-
-How many bytes are worth claiming ahead of those that are sent.
-
-Owns the number, which follows from how long uploads waited that were claimed before. Too little ahead and those who
-send wait for MongoDB; what is ahead shows as uploading though nothing is sent of it, and no priority overtakes it.
-Pure: it is told times, and asks no clock.
+`ActiveUploads` begins them in threads and knows how many more are worth claiming ahead; `Finisher` writes what became
+of one: completed, failed, or released for another runner. Which uploads are taken is decided in `runner`.
 """
 
 from __future__ import annotations

@@ -1,11 +1,7 @@
-"""The `Journal` of a transfer, kept in its document.
+"""How a runner follows one transfer and stops it: the `Journal` and the `Control` that it hands to `transfer`.
 
-Owns which of a transfer's tellings are counters (`records.progress`) and which are transitions that must be written
-before it goes on.
-
-How a runner stops one transfer: the `Control` that it hands to it.
-
-Owns the reasons and the waking of a thread that waits. Not here: what becomes of the document then (`settling`).
+Bytes go to the coalesced counters; what must be known before the transfer goes on (a multipart upload id, another
+key) is written at once.
 """
 
 from __future__ import annotations

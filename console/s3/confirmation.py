@@ -1,18 +1,10 @@
-"""Does S3 have what was sent? Compares its answers with the digests of the file.
+"""Whether S3 has what was sent: its answers compared with the digests of the file, and what a server can confirm at
+all.
 
-Owns the rules of checksums and ETags for one body and for a multipart object. Pure: no request is made here.
-What cannot be compared counts as not confirmed, never as right.
-
-What is known of the S3 server at the other end, learned while talking to it.
-
-Owns which checksums requests carry, and what else servers differ in. AWS is known to verify and return checksums. Of
-other servers nothing is known until the first answer: until then MD5 is sent as well, and compared with the ETag; for a
-server that returns no checksum it remains the only one. Shared by all threads; every change is one assignment, and late
-news do no harm: a refusal is judged by what its request carried, not by what is known when it arrives.
-
-What was learned can be wrong: a proxy had a bad moment, one node of several is older, a request was refused for another
-reason than it seemed. So each piece is believed for ten minutes only, and is dropped at once where an answer
-contradicts it, or where the simpler request was refused just so.
+What cannot be compared counts as not confirmed, never as right. AWS is known to verify and return checksums. Of
+another server nothing is known until its first answer: until then MD5 is sent as well and compared with the ETag.
+What was learned can be wrong (a proxy had a bad moment, one node of several is older), so it is believed for ten
+minutes, and dropped at once where an answer contradicts it. Shared by all threads; every change is one assignment.
 """
 
 from __future__ import annotations

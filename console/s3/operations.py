@@ -1,16 +1,8 @@
-"""Objects that are there already: looking at one, and deleting it.
+"""Single requests to S3 other than sending: look at an object, delete it, list open multipart uploads, try out a
+bucket, sign a download link.
 
-Owns HeadObject and DeleteObject. Not here: comparing an object with a file (`verify`).
-
-Multipart uploads that are open in a bucket, and what S3 stores for each.
-
-Owns listing them. Not here: which of them no record owns (`orphans`).
-
-Trying out a bucket, for `doctor`: the requests of a multipart upload that is never completed, and further rights.
-
-Owns those sequences, on a key of their own. Nothing stays behind: what was begun is aborted or deleted.
-
-Download links. Made on demand and kept nowhere: whoever has one needs no credentials.
+What `doctor` tries is on a key of its own, and is aborted or deleted again. A link is made on demand and kept
+nowhere: whoever has it needs no credentials.
 """
 
 from __future__ import annotations

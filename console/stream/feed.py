@@ -1,19 +1,9 @@
-"""The change feed: one change stream, read in a thread of its own, handed over in batches.
+"""The change feed: one change stream, read in a thread of its own and handed over in batches.
 
-Owns the start (snapshot, then stream, without a hole), resuming behind the last token, telling of gaps and of the
-connection's state, and that no cursor is left on the server. Not here: which errors end it (`stream_errors`), how it
-gets past an event that cannot be read (`careful_reading`), what an event means (`events`) or what is drawn of it.
-
-How a change stream gets past an event that nobody can read: more carefully each time, as before behind it.
-
-Owns how carefully the stream is read, what it is asked for because of that, and what people are told of the event. Not
-here: reading the stream and handing over what it gives (`feed`), what servers are able to do (`stream_options`).
-
-What the errors of a change stream mean: go on, begin again, or give up.
-
-Owns the codes. Not here: what is done then (`feed`).
-
-Server error codes: https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
+It starts with a snapshot and then the stream, without a hole. After an error it resumes behind its last token; where
+history is lost it takes a new snapshot and shows the gap. An event that cannot be read is read with more care each
+time (one by one, then without its documents), so that it alone is lost. No cursor is left on the server. Error codes:
+https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
 """
 
 from __future__ import annotations

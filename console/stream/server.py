@@ -1,15 +1,7 @@
-"""Pre- and post-images of any collection: whether they are kept, why an event has none, and turning them on.
+"""What a server can do for change streams: options by its version, how far back it goes, and whether a collection
+keeps pre- and post-images.
 
-Owns `changeStreamPreAndPostImages` of collections that are not ours (`schema` sees to our own). Nothing here is done
-by itself: a person is shown `command_text` and asked before `enable`.
-
-What a change stream is asked for, by what the server is able to do.
-
-Owns the options and stages that depend on the server's version. Not here: reading the stream (`feed`).
-
-How far back a deployment's change streams can begin.
-
-Owns the question to the oplog. Not here: what is done when a place is further back (`feed`, the commands).
+Nothing is turned on by itself: a person is shown `command_text` and asked before `enable`.
 """
 
 from __future__ import annotations

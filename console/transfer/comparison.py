@@ -1,8 +1,4 @@
-"""Comparing an object's checksum with its file again; nothing is downloaded.
-
-Owns which of the object's checksums and ETag are compared, and how they are computed from the file. Reads the whole
-file once.
-"""
+"""Comparing an object's checksum or ETag with its file again. The file is read once; nothing is downloaded."""
 
 from __future__ import annotations
 

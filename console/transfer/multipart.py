@@ -1,12 +1,8 @@
-"""One file as a multipart upload: opened, or found again; its missing parts sent; completed and confirmed.
+"""One file as a multipart upload: opened or found again, its missing parts sent side by side, completed and
+confirmed.
 
-Owns the order of things, and which parts need not be sent again. What S3 knows of the parts is asked from S3
-(`ListParts`), never remembered. Stopping leaves the multipart upload open for the next time; `abort` ends it.
-
-The parts of one multipart upload, sent side by side.
-
-Owns which parts are sent, the retries of each, and the end of all when one fails for good. Not here: opening and
-completing the multipart upload (`multipart`).
+What S3 knows of the parts is asked from S3 (`ListParts`), never remembered. Stopping leaves the multipart upload open
+for the next time; `abort` ends it.
 """
 
 from __future__ import annotations

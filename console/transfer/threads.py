@@ -1,11 +1,8 @@
-"""The threads that send bodies, shared by all uploads of a process.
+"""The threads that send bodies, shared by all uploads of a process, and how many of them may send at once.
 
-Owns the threads and the number of parts under way. Unlike those of `concurrent.futures` they are daemons: a thread
-that hangs on a dead connection holds up neither a pause nor the end of the program.
-
-How many requests with bodies are under way at once: a semaphore whose number is the controller's (`concurrency`).
-
-Owns the lock and the clock, and which errors tell the controller to do less.
+They are daemons, unlike those of `concurrent.futures`: a thread that hangs on a dead connection holds up neither a
+pause nor the end of the program. The number of requests under way is decided in `concurrency`; here are the lock and
+the clock.
 """
 
 from __future__ import annotations

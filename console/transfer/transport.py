@@ -1,13 +1,8 @@
-"""Who sends small objects: connections of our own (`http_engine`), where they go the same way as boto3; else boto3.
+"""What all uploads to one S3 endpoint share: clients, engines and the keys in use, made and closed together.
 
-Owns the reasons. boto3 sends all others in any case.
-
-Keys that uploads of this process are about to make.
-
-Owns that no two threads of it are at work on the same one: also two attempts of one upload, which to the records are
-the same. Not here: other processes and hosts (`runner.key_claims`).
-
-Everything that the uploads to one S3 endpoint share, made and closed together.
+Small bodies go over connections of our own where these go the same way as boto3 (proxies, certificates), else through
+boto3, as all other requests do. No two uploads of a process choose the same new key: between the look at a key and
+the write there is time for another thread, and not every server knows conditional writes.
 """
 
 from __future__ import annotations

@@ -1,12 +1,8 @@
-"""From the change feed to the screen: one thread that takes what the feed brings and posts it as messages.
+"""From the change feed to the screen: one thread posts batches as messages, and drawing keeps a pace of its own.
 
-Owns the hand-over and its backpressure: the next batch is taken when the screen has applied the last one, so a burst
-waits in the feed and the keyboard is served in between.
-
-Drawing at the screen's own pace, however fast things happen.
-
-Owns the one rule: at once when nothing was drawn for an interval, else once at the interval's end. Intervals end at
-their multiples on the clock, so that several paces draw in the same moment, and Textual makes one picture of it.
+The next batch is taken when the screen has applied the last one, so a burst waits in the feed and keys are served in
+between. `Throttle` draws at once when nothing was drawn for an interval, else once at its end; intervals end at
+multiples of the clock, so that several of them draw in the same moment and Textual makes one picture of it.
 """
 
 from __future__ import annotations

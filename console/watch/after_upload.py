@@ -1,14 +1,8 @@
-"""What becomes of a file once its upload is completed: kept, moved away, or deleted.
+"""What becomes of a file once its upload is completed: it is kept, moved away or deleted.
 
-Owns the conditions, and a thread of its own, since the whole file is read again, and a move may copy it. Nothing
-happens before the record says completed, with a checksum, and before file and object were compared once more; files
-are reached below the watched folder through no link. What is to be done follows from records and files alone: whatever
-is interrupted or fails is found again by the next scan.
-
-Moving a file that was sent out of the watched folder: nothing is ever overwritten, nor lost half-way.
-
-Owns the move, within a file system and across, by descriptors of the two folders: see `files.beneath`. Not here:
-whether it may be moved (`after_upload`).
+Nothing happens before the record says completed, with a checksum, and before file and object were compared once more.
+Files are reached below the watched folder through no link (`files.beneath`), and nothing is overwritten by a move.
+What is to be done follows from records and files alone: what is interrupted or fails is found again by the next scan.
 """
 
 from __future__ import annotations

@@ -1,14 +1,9 @@
-"""When a file is complete: size and times still for the quiet time, or the sign that its writer gives.
+"""When a file is complete: its size and times no longer change, or its writer gave the sign.
 
-Owns that decision and the files that are waited for. Pure: files are told to it as they are seen, the clocks are
-handed in. Not here: looking at the disk (`scanning`), or whether somebody has a file open (`open_files`).
-
-Whether somebody has a file open for writing, where the system tells.
-
-Owns the two ways of asking Linux. A read lease is refused while anybody, in whichever container and as whichever
-user, holds the file open (or mapped) for writing: one file, a few microseconds. But leases are for the file's owner
-(or CAP_LEASE) and for local file systems. Where there is none, `/proc/*/fd` shows the files of the processes that
-this user may look into. Elsewhere nobody knows, and the quiet time has to do.
+Pure, but for asking whether somebody has the file open for writing. Linux has two ways to tell. A read lease is
+refused while anybody, in whichever container, holds the file open for writing; it is for the file's owner (or
+CAP_LEASE) on local file systems. Else `/proc/*/fd` shows the files of the processes that this user may look into.
+Elsewhere nobody knows, and the quiet time has to do.
 """
 
 from __future__ import annotations

@@ -1,16 +1,8 @@
-"""What is to happen to a file that is complete, by its rule and its records.
+"""What is to happen to a complete file, by its rule and its records.
 
-Owns that decision for each combination of file, record and setting. It reads file, records and, where a file looks like
-one that was sent, its object; it changes nothing: `queueing` carries it out, and a dry run only tells it.
-
-Where the files of a watched folder go: bucket, key, and how the object is kept.
-
-Owns what a rule changes of the settings, the keys of versions, and the digest by which a find is known. Nothing is
-sent or written here.
-
-Which of the files that are meant may be sent: extension, size, and type by content.
-
-Owns the words of these refusals. Reads the first bytes of a file, nothing more.
+One decision for each combination of file, record and setting, with its destination and its refusals. It reads file,
+records and, where a file looks like one that was sent, its object; it changes nothing: `pending_queue` carries it
+out, and a dry run only shows it.
 """
 
 from __future__ import annotations

@@ -1,12 +1,7 @@
-"""That something happened below a watched folder: the port, and which implementation a folder gets.
+"""The watched folder itself: whether it is there and still the same one, and where its events come from.
 
-Owns the values and the choice. Events only say where to look; what is there is seen by looking (`scanning`). Not
-here: how the system tells (`inotify`, `notifications`).
-
-The watched folder itself: whether it is there, whether it is still the same one, and the events of it.
-
-Owns noticing that it was unmounted, removed or mounted again, and polling where the system watches no more folders.
-Not here: what is in it (`scanning`).
+It notices that the folder was unmounted, removed or mounted again, and polls where the system watches no more
+folders.
 """
 
 from __future__ import annotations

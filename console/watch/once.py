@@ -1,11 +1,5 @@
-"""Watching one time: everything that is there is sent, then it ends (for cron).
-
-Owns the order of things: look, send, wait, and where files are moved or deleted, look once more; and telling how it
-ended. What is queued and why is decided as ever (`watcher`).
-
-What a watch would do with each file of its folder, and why: reported, and nothing done.
-
-Owns no decisions: those are `judging`'s.
+"""Watching one time, for cron: everything that is there is sent, then it ends. And the dry run, which only says what
+would be done with each file, and why.
 """
 
 from __future__ import annotations

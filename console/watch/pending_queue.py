@@ -1,22 +1,8 @@
-"""From files that are complete to records: decisions carried out, a batch at a time.
+"""From files that were found to records: files wait here until they are complete, then decisions are carried out in
+batches.
 
-Owns what is written, and what is told of it. Not here: the decisions (`judging`), and the order and pace in which
-files come (`watcher`).
-
-Which files of a watched folder are refused, and why: counted, with the latest by name.
-
-Owns the memory of that, which is bounded. A refused file gets no record: it is no upload, it may be one of very many,
-and each look at the folder tells again. Thread-safe.
-
-Files that were found, on their way to the queue: waited for until they are complete, then handed over in batches.
-
-Owns what of a folder is kept in memory: files that are not complete yet, and one batch of those that are. Not here:
-when to look (`watcher`), what a look finds (`scanning`), what becomes of complete files (`queueing`).
-
-What does not work for a watch: each trouble told once, the last one remembered, and whether it is over.
-
-Owns that memory, which is bounded. A trouble is over when a look at everything has ended without meeting it again.
-Thread-safe.
+Memory is bounded: files that are not complete yet, one batch of those that are, the latest refusals and problems. A
+refused file gets no record, as it may be one of very many. A problem is over when a full scan has ended without it.
 """
 
 from __future__ import annotations

@@ -1,14 +1,7 @@
-"""How the watches of a process are, as OpenMetrics text (https://prometheus.io/docs/specs/om/open_metrics_spec/).
+"""What a watch reports while it works: notes for logs and JSON lines, metrics for Prometheus, states for systemd.
 
-Owns the names of the metrics and a small HTTP server: `/metrics`, and `/healthz` with one line.
-
-What a watch tells while it works: values, for log lines, for JSON, for a screen.
-
-Owns the kinds and their fields. Not here: how they look (`commands.watch_report`).
-
-Telling systemd how the service is (sd_notify(3)): ready, reloading, stopping, alive.
-
-Owns the socket protocol, in few lines. Without systemd nothing happens.
+Metrics are OpenMetrics text (https://prometheus.io/docs/specs/om/open_metrics_spec/) on `/metrics`, with `/healthz`
+beside them. systemd is told by sd_notify(3): ready, reloading, stopping, alive; without it nothing happens.
 """
 
 from __future__ import annotations

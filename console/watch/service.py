@@ -1,15 +1,10 @@
-"""All watches of a process: started, held, told apart by rule, and seen by other hosts.
+"""All watches of a process: started, held, and seen by other hosts through their heartbeats.
 
     from console.watch.service import WatchService
     with WatchService(records, sender, settings.s3, settings.transfer, host="me", holder="me:1") as service:
         service.start(settings.watch)
 
-Owns the watchers, their heartbeats and what the change feed tells them. It sends nothing: a runner of this host does
-(`transfer.runner`), in this process or in another.
-
-How uploads of watches ended: the events that tell of it, and the notes for people.
-
-Owns which endings are told. Not here: who listens (`service`), who asks (`once`).
+It sends nothing: a runner of this host does, in this process or in another. The change feed says how uploads ended.
 """
 
 from __future__ import annotations

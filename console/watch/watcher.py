@@ -1,17 +1,7 @@
-"""One rule at work: a thread that looks at its folder when something happens there, and now and then all the same.
+"""One rule at work: a thread that scans its folder at the start, after events, and now and then all the same.
 
-Owns the loop: scans, events, pauses, and a folder that goes and comes back. What was found and is not recorded yet is
-`finds`'; everything else it learns from folder and records each time.
-
-What a watch of one rule is put together from.
-
-Owns the putting together, and what all watches of a process share. No behaviour of its own.
-
-How far a look at everything has come, for people who wait for it.
-
-Owns the counting and the words, told every few seconds.
-
-What a watch is doing, and what it did since it started: values, for heartbeats, metrics and screens.
+It handles pauses, and a folder that goes and comes back. What was found and has no record yet is in its
+`PendingQueue`; all else it learns from folder and records each time.
 """
 
 from __future__ import annotations

@@ -1,13 +1,8 @@
-"""Opening the servers while the first picture of the console is already seen.
+"""What works behind the full-screen console: records, sender, runner, feed and watches, opened behind the first
+picture.
 
-Owns the thread that opens, what is answered until then, and leaving in the midst of it. Importing boto3 and PyMongo
-and shaking hands takes longer than all the rest of the start, so it begins when the screen has been drawn. Not here:
-what is opened (`session`).
-
-What works behind the full-screen console: records, sender, runner, feed and watches, as one.
-
-Owns opening, starting and ending them, in that order. Imported by `opening` alone, and late: it brings boto3 and
-PyMongo. Not here: the screen, signals (`fullscreen`).
+Importing boto3 and PyMongo and shaking hands takes longer than all the rest of the start, so it begins when the
+screen has been drawn; until then questions wait, and the console can be left.
 """
 
 from __future__ import annotations

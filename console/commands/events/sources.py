@@ -1,23 +1,11 @@
-"""A change stream of any namespace as a source of feed items, as `events` reads it.
-
-Owns opening it from the command's options, the filter that is applied here, and what is said when the server refuses.
-Not here: where it ends and its recording (`event_bounds`), replays (`event_replay`), lines and screens (`events`).
-
-`--match` of `events`: a line of the event log's filter language, or a match expression of MongoDB.
-
-Owns dividing it between the server and us. Not here: the language (`events.filters`).
+"""Where `events` reads from: a change stream of any namespace or a recording, filtered, bounded, and recorded on its
+way.
 
     --match 'op:update,replace ns:orders -field:updated_at'
     --match '{"operationType": "insert", "fullDocument.total": {"$gt": 100}}'
 
-A source of feed items that ends where it was told to, and one that records what passes.
-
-Owns `--until`, `--limit` and `--record`, for streams and replays alike. Not here: the sources themselves
-(`event_stream`, `event_replay`), the files of a recording (`events.recording`).
-
-A recording as a source of feed items, as `events --replay` reads it.
-
-Owns the pace and the filter. Not here: the files (`events.recording`), lines and screens (`events`).
+`--match` is divided between the server and us. `--until`, `--limit` and `--record` hold for streams and replays
+alike.
 """
 
 from __future__ import annotations

@@ -1,16 +1,7 @@
 """One event in full: the documents before and after, the raw event, the update description, the document's history.
 
-Owns the screen with its four tabs, stepping from event to event of one document, copying and saving. Not here: what
-differs (`console.events.diff_rows`), how it is drawn (`compare_rows`), which events there are (`events.buffer`).
-
-What an event lacks, why, and turning on what is needed to have it next time.
-
-Owns the sentences above a comparison and the question before `collMod`. Not here: what a server knows about the images
-of a collection (`console.stream.server`).
-
-The names of tabs in one line, the open one marked.
-
-Owns the line and clicks on it. Not here: what a tab shows.
+It steps from event to event of one document, copies and saves. Where an event lacks its images it says why, and
+offers to turn them on for the next time, after a question.
 """
 
 from __future__ import annotations

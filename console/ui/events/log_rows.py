@@ -1,16 +1,7 @@
-"""The lines of the event log as rows of a list.
+"""The lines of the event log, and of one document's history, as rows of a list.
 
-Owns what of the buffer is shown (the filter, and holding still), and the few entries that are kept unpacked because
-they are on the screen. Not here: what is held and for how long (`console.events.buffer`), the pane (`event_log`).
-
-How one change event looks as a line of the log.
-
-Owns signs, words and tones. Pure: an event or a notice goes in, spans come out. Not here: what changed
-(`console.events.changes`), which entries are shown (`event_log`).
-
-The events of one document as rows, oldest first.
-
-Owns nothing but the order; lines look as in the log.
+Which entries of the buffer are shown is decided here (the filter, and holding still), and how an event looks as a
+line. Only the entries on the screen are kept unpacked.
 """
 
 from __future__ import annotations

@@ -1,10 +1,5 @@
-"""What becomes of a wish: the question before it where one is due, the call to the backend, the words after it.
-
-Owns the conversation. Not here: keys (the panes), threads (`blocking`), what the servers do (`backend`).
-
-What a person can ask of uploads, and the words that answer.
-
-Owns the list of intents and how each is put to the backend. No widget.
+"""What a key does with uploads: the question before it where one is due, the call to the backend, the notice after
+it.
 """
 
 from __future__ import annotations

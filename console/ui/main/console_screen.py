@@ -1,17 +1,7 @@
 """The main screen: status on top, files and uploads side by side, the event log below, keys at the bottom.
 
-Owns the layout, and the hand-over of what the feed brings to the panes. Not here: what a pane draws, what becomes of a
-wish (`requests`), how it reaches the servers (`backend`).
-
-Leaving the console while uploads run.
-
-Owns the question and its answers. Not here: stopping the runner, the command that opened the console does that with
-what `UploadConsole.run()` returned.
-
-Whether a pane has room beside the others, or gets the whole screen because the terminal is small.
-
-Owns the limits, and reckons with the sizes that app.tcss gives to panes. Pure: asking the laid-out pane instead would
-show it too small first. Not here: zooming (`console_screen`).
+It lays out the panes, gives one of them the whole screen where the terminal is small, hands the items of the feed to
+them, and asks before it is left while uploads run.
 """
 
 from __future__ import annotations

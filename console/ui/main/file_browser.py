@@ -1,11 +1,5 @@
-"""The file browser: what is on this host, and what of it is marked for uploading.
-
-Owns the keys of the pane and the marks, which stay while one goes from directory to directory. Not here: reading
-directories (`listing`), uploading (the screen asks the backend).
-
-The entries of a directory as rows of a list.
-
-Owns how a name, a size and a time look. Not here: reading directories (`listing`), the pane (`browser`).
+"""The file browser: what is on this host, and what of it is marked for uploading. Marks stay while one goes from
+directory to directory.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What the main screen asks by itself: how the servers are, how many uploads there are, what the table lacks.
+"""What the main screen asks by itself: how the servers are, how many uploads there are, which rows the table lacks.
 
-Owns when each question is asked, never twice at once, and where the answers go. A question that fails is asked again
-later and makes no notice: the header says how the servers are. Not here: what people ask for (`requests`).
+No question is asked twice at once. One that fails is asked again later and makes no notice: the header says how the
+servers are.
 """
 
 from __future__ import annotations

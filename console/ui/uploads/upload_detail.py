@@ -1,10 +1,5 @@
-"""One upload in full: every field of its record, and what to do about its error.
-
-Owns the words. Pure. Not here: the screen (`text_screen`), what an error code means (`console.error_codes`).
-
-A download link, shown once.
-
-Owns the screen and the copying. The link is kept nowhere: it is gone when the screen closes.
+"""One upload in full: every field of its record, what to do about its error, and a download link that is kept
+nowhere.
 """
 
 from __future__ import annotations

@@ -1,26 +1,9 @@
-"""The uploads that the table holds, kept up to date by the change feed.
+"""The uploads that the table holds: a window of the collection, kept up to date by the change feed.
 
-Owns which documents are held. Pure: feed items go in, rows come out; applying an item twice does no harm. Not here: in
-what order they are shown (`held_uploads`), how a row looks (`upload_cells`), keys and messages (`uploads`).
-
-The collection may have a hundred thousand documents; the table holds a window. Waiting and finished uploads are held
-from the beginning of their order to a page_bound; documents after it come by pages, as the cursor gets there. A filter
-has its own pages, of what matches it.
-
-Where an upload stands in the table, and by what key it is known.
-
-Owns the order: running, paused, waiting as they will start, finished with the newest first, unreadable. Pure. Not here:
-which uploads are held (`upload_rows`).
-
-Uploads that are held: by their key, in their order, and those of them that match a filter.
-
-Owns how a document is held and let go, the order of the view, and what a filter matches. Pure. Not here: which
-documents are held (`upload_rows`), how a row looks (`upload_cells`).
-
-How far a long group of uploads is held: the place behind which the table knows nothing.
-
-Owns that place, and the values by which the rows behind it are asked for. Those values stay good when the row that had
-them is deleted or goes elsewhere. Pure. Not here: which rows are held (`upload_rows`).
+The collection may have a hundred thousand documents. Running and paused uploads are all held; waiting and finished
+ones from the beginning of their order to a bound, and those behind it come by pages as the cursor gets there. A
+filter has its own pages. Order: running, paused, waiting as they will start, finished with the newest first,
+unreadable. Pure: feed items go in, rows come out, and applying an item twice does no harm.
 """
 
 from __future__ import annotations

@@ -1,11 +1,8 @@
-"""Text in terminal cells: pieces of a line with a tone each, cut and padded to an exact width.
+"""Text in terminal cells: pieces of a line with a tone each, cut and padded to an exact width, and the columns of a
+table.
 
-Owns the measuring (wide characters take two cells, combining ones none) and the ellipsis. Pure: no widget, no colours;
-a tone is a name that the style sheet gives a colour to. Callers pass text through `formatting.visible()` first.
-
-Which columns a table shows at a given width, and how wide each is.
-
-Owns the fitting alone. Pure: tables declare their columns once, and this decides at every width.
+Wide characters take two cells, combining ones none. Pure: a tone is a name that the style sheet gives a colour to.
+Callers pass text through `formatting.visible()` first.
 """
 
 from __future__ import annotations

@@ -1,10 +1,7 @@
-"""Questions: a choice between a few answers, or a form with a few fields.
+"""Questions: a choice between a few answers, or a form with a few fields, and how typed sizes and times are read.
 
-Owns the two dialogs. They fit a terminal of 30x15, and every answer has a key. Not here: what is asked and why.
-
-What a person types into forms, read as values.
-
-Owns the words accepted for sizes and times. Pure; a text that makes no sense raises `UsageError` saying what would.
+Both dialogs fit a terminal of 30x15, and every answer has a key. Text that makes no sense raises a `UsageError` that
+says what would.
 """
 
 from __future__ import annotations

@@ -1,14 +1,9 @@
-"""The line under a list in which a filter is typed.
+"""The line under a list in which a filter is typed. It is hidden while it is empty and nobody types.
 
-Owns the input and its keys. It is hidden while it is empty and nobody types. Not here: what is filtered.
-
-Over a slow line keys arrive in bunches: `/foo`, enter and the key of an action, say. So the line tells of its text by
-calls and not by messages, which would be handled after the keys that follow.
-
-A line of text to type into, in which keys that arrive in a bunch act in their order.
-
-Owns that alone. Textual inserts a letter as soon as its key arrives, but finds the binding of a key like backspace only
-after the key has passed all widgets above: of backspace and `c` typed at once, the `c` would be deleted again.
+Over a slow line keys arrive in bunches: `/foo`, enter and the key of an action, say. So the line passes its text on
+by calls and not by messages, which would be handled after the keys that follow. And its input handles all keys in
+their order: Textual inserts a letter at once, but finds the binding of a key like backspace only after that key has
+passed all widgets above, so that of backspace and `c` typed at once the `c` would be deleted again.
 """
 
 from __future__ import annotations

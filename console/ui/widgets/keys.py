@@ -1,11 +1,5 @@
-"""All keys, with a sentence each.
-
-Owns the screen that `?` opens. It reads the live bindings of the widgets on the screen beneath, so it cannot be out
-of date. Not here: the keys themselves, each is declared where its action is.
-
-The line at the bottom: the keys of what has the focus.
-
-Owns choosing as many as fit, from the live bindings; `?` and `q` are always there. Not here: the full list (`help`).
+"""The keys that hold now, from the live bindings of the widgets: all of them with a sentence each (`?`), and the line
+at the bottom with as many as fit.
 """
 
 from __future__ import annotations

@@ -1,17 +1,9 @@
-"""The one list of the console: files, uploads and events are all drawn by it.
+"""The one list of the console: files, uploads, events and watches are all drawn by it.
 
-Owns the cursor, marks, scrolling, following the end, mouse and keys, and drawing only the lines (and of these only the
-part) that changed, so that little goes over a slow line. Not here: what a row holds (`row_source`), which
-columns fit (`columns`). The widget scrolls by itself instead of through Textual's `ScrollView`: changing a virtual
-size there lays out and repaints the whole screen with every row that arrives.
-
-A widget that is drawn line by line, and only those lines that differ from what is on the screen.
-
-Owns remembering what is on the screen. Not here: what the lines say; which cells of a line are sent (`terminal_diff`).
-
-What a list of the console shows: the port between `rows`, which draws, and files, uploads, events and watches.
-
-Owns the protocol alone.
+It has the cursor, marks, scrolling and following the end, and draws only the lines (and of these only the part) that
+changed, so that little goes over a slow line. What a row holds comes from a `RowSource`. It scrolls by itself and not
+through Textual's `ScrollView`: changing a virtual size there lays out and repaints the whole screen with every new
+row.
 """
 
 from __future__ import annotations

@@ -1,17 +1,8 @@
-"""What the three panes of the console have in common.
+"""What the three panes have in common: a frame with title and counts, the list inside, the filter line under it, the
+keys that mean the same everywhere, and the question before a key acts on marked rows that are not shown.
 
-Owns the frame with its title, the list inside, the filter line under it, and the keys that mean the same everywhere.
-Not here: what is listed and what its own keys do (`browser`, `uploads`, `event_log`).
-
-The top edge of a pane: frame, name on the left, counts on the right.
-
-Owns one line of text, and what of it is left out or cut where room is short. Drawn by itself, and not as Textual's
-border title, because setting that one repaints the whole pane, and a count changes often.
-
-Marked rows that are not shown: a filter or another folder hides them, and keys act on them all the same.
-
-Owns the words about them in a title, and the question that comes before a key acts on them. Not here: which rows are
-marked, and which of them are shown (the panes).
+The title is drawn here and is not Textual's border title: setting that one repaints the whole pane, and counts change
+often.
 """
 
 from __future__ import annotations

@@ -1,14 +1,8 @@
-"""Labels and values, in full, to scroll through and to copy.
+"""Labels and values in full, wrapped to the width, to scroll through and to copy.
 
-Owns the screen. What it shows is asked for again now and then, so that a record that changes is seen to change.
-
-A text as rows of a list, wrapped to its width, so that nothing of it is cut away.
-
-Owns the wrapping in terminal cells. Pure.
-
-Copying to the clipboard of the person's own terminal, also over SSH (OSC 52).
-
-Owns the limits. The terminal does not say whether it took a text, so the notice says how long it was.
+What it shows is asked for again now and then, so that a record that changes is seen to change. Copying goes to the
+clipboard of the person's own terminal, also over SSH (OSC 52); the terminal does not say whether it took a text, so
+the notice says how long it was.
 """
 
 from __future__ import annotations
