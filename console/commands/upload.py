@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from bson import ObjectId
 from pymongo.errors import PyMongoError
@@ -40,10 +40,11 @@ from console.records.transitions import Filter
 from console.records.uploads import NewUpload
 from console.runner.policy import Policy
 from console.runner.runner import Runner
+from console.runner.wakeups import runner_interest
 from console.settings import Settings
 from console.settings.key_template import parse_destination
 from console.settings.messages import repeated
-from console.stream.feed import ChangeFeed
+from console.stream.feed import ChangeFeed, Interest, pipeline_for
 from console.transfer.intake import Intake
 from console.transfer.sender import S3Sender
 
@@ -52,6 +53,7 @@ _MANY: Final = 100
 _GATHER_SECONDS: Final = 0.05
 """While many uploads are waited for their events are taken together: to be woken for each costs those that send."""
 _LOOK_FOR_RUNNER_SECONDS: Final = 3.0
+_ENDS: Final = ("drop", "rename", "dropDatabase", "invalidate")  # of the collection, or of its documents
 _CLOCK_STEPS: Final = timedelta(hours=1)
 
 
@@ -88,11 +90,12 @@ class Wanted:
         return cls({"_id": {"$in": ids}}, {"documentKey._id": {"$in": ids}})
 
     @property
-    def pipeline(self) -> list[dict[str, Any]]:
-        """Of the change stream: which uploads changed, and how."""
-        changes = {"operationType": {"$in": ["update", "replace", "delete"]}}
-        reported = {"operationType": 1, "documentKey": 1, "updateDescription.updatedFields": 1}
-        return [{"$match": {**self.events, **changes}}, {"$project": reported}]
+    def interest(self) -> Interest:
+        """In the change stream: which uploads changed, and how, and whether they are all gone."""
+        changes = {**self.events, "operationType": {"$in": ["update", "replace", "delete"]}}
+        ends = {"operationType": {"$in": list(_ENDS)}}
+        fields = ("operationType", "clusterTime", "documentKey", "updateDescription.updatedFields")
+        return Interest({"$or": [changes, ends]}, fields)
 
 
 class Carrier:
@@ -115,6 +118,9 @@ class Carrier:
         self._wanted = wanted
         self._given = given
         self._report = report
+        # For a runner of our own as well: whether there will be one is known later.
+        pipeline = pipeline_for(wanted.interest, runner_interest(this_host()))
+        self._feed = ChangeFeed(records.uploads.collection, pipeline=pipeline, images=False)
         self._runner: Runner | None = None
         self._interruption = Interruption(records.uploads, report, self._stop_runner)
         self._open: dict[ObjectId, Upload] = {}
@@ -140,7 +146,7 @@ class Carrier:
                 self._report.close()
 
     def _run(self, batches: Batches) -> int:
-        feed = ChangeFeed(self._records.uploads.collection, pipeline=self._wanted.pipeline, images=False)
+        feed = self._feed
         feed.start()
         try:
             with self._interruption.awaited():
@@ -150,7 +156,7 @@ class Carrier:
                     self._interruption.leave(self._interruption.number, list(self._open))
         finally:
             is_written = self._stop_runner()
-            feed.close(timeout=0)
+            feed.close()
         with suppress(OSError, PyMongoError):  # the terminal may be gone
             if self._open and is_written:  # else MongoDB may not answer for long, and this is the end
                 self._changed.update(self._open)
@@ -217,6 +223,10 @@ class Carrier:
 
     def _hear(self, event: ChangeEvent) -> None:
         upload_id = event.document_id
+        if event.document_key is None:  # of the whole collection; or one that is for the runner alone
+            self._changed.update(self._open if event.operation in _ENDS else ())
+        if not isinstance(upload_id, ObjectId):
+            return
         before = self._open.get(upload_id) or self._ended.get(upload_id)
         if before is None:
             return
@@ -278,6 +288,7 @@ class Carrier:
             kind="command",
             only=self._wanted.documents,
             policy=Policy.of(self._settings, self._given),
+            feed=self._feed,
         )
         self._runner.start()
 

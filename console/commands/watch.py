@@ -30,13 +30,15 @@ from console.records.identity import RunnerIdentity, this_host
 from console.records.runners import Limits
 from console.runner.policy import Policy
 from console.runner.runner import Runner
+from console.runner.wakeups import runner_interest
 from console.settings import Settings
 from console.settings.messages import repeated
 from console.settings.watch_rules import WatchRule
+from console.stream.feed import ChangeFeed, pipeline_for
 from console.transfer.sender import S3Sender
 from console.watch.once import DryRun, WatchOnce
 from console.watch.reporting import Listener, MetricsServer, Note, NoteKind, Notifier, WatchReading
-from console.watch.service import WatchService
+from console.watch.service import WatchService, watch_interest
 from console.watch.watcher import State, Surroundings
 
 _LOUD: Final = frozenset({NoteKind.TROUBLE, NoteKind.MISSING, NoteKind.FAILED, NoteKind.REFUSED, NoteKind.OVERFLOW})
@@ -308,9 +310,20 @@ class _Service:
         self._notifier = Notifier(os.environ)
         identity = RunnerIdentity(deployment=records.deployment)
         self._settings = settings
-        self._runner = Runner(records, sender, Limits.of(settings.transfer), kind="watch", identity=identity)
+        pipeline = pipeline_for(runner_interest(identity.host), watch_interest(identity.host))
+        self._feed = ChangeFeed(records.uploads.collection, pipeline=pipeline, before=False, capacity=0)
+        self._runner = Runner(
+            records, sender, Limits.of(settings.transfer), kind="watch", identity=identity, feed=self._feed
+        )
         self._watches = WatchService(
-            records, sender, settings.s3, settings.transfer, host=identity.host, holder=identity.name, notify=report
+            records,
+            sender,
+            settings.s3,
+            settings.transfer,
+            host=identity.host,
+            holder=identity.name,
+            notify=report,
+            feed=self._feed,
         )
 
     def run(self, rules: Sequence[WatchRule]) -> int:
@@ -323,6 +336,7 @@ class _Service:
                     self._options.metrics_host, self._options.metrics_port, read=self._read, health=self._health
                 )
                 stack.callback(server.close)
+            stack.callback(self._feed.close)
             stack.callback(self._runner.stop, _STOP_SECONDS)
             stack.callback(self._watches.stop, _STOP_SECONDS)
             self._runner.follow(Policy.of(self._settings, rules=rules))

@@ -25,6 +25,13 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class Lookup:
+    """Documents as they are now, of events that came without them."""
+
+    documents: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
 class Gap:
     """Events between two times (UTC, None where unknown) that nobody can read any more, and why."""
 
@@ -45,4 +52,4 @@ class FeedState:
     ended: bool = False
 
 
-FeedItem: TypeAlias = Snapshot | ChangeEvent | Gap | FeedState
+FeedItem: TypeAlias = Snapshot | Lookup | ChangeEvent | Gap | FeedState

@@ -224,7 +224,7 @@ class Uploads:
     def _server_time(self) -> datetime:
         """Ages and leases of all hosts are by one clock."""
         now: datetime = self.collection.database.command("hello")["localTime"]
-        return now
+        return now if now.tzinfo is not None else now.replace(tzinfo=UTC)
 
     def _insert(self, documents: list[Document]) -> list[Upload]:
         uploads = [self.seal(document) for document in documents]
@@ -427,7 +427,7 @@ class Uploads:
             reasons = gate.refusals([document])
             if not reasons:
                 ids.append(document["_id"])
-            elif _is_older(document, _OWN_RUNNER_SECONDS):
+            elif _is_older(document, self._server_time(), _OWN_RUNNER_SECONDS):
                 refusals |= reasons
             if len(ids) == limit or len(refusals) == _MOST_AHEAD:
                 break
@@ -519,10 +519,10 @@ def _of(endpoint: Endpoint | None) -> Filter:
     return at_endpoint(endpoint) if endpoint is not None else {}
 
 
-def _is_older(document: Mapping[str, Any], seconds: float) -> bool:
-    """Whether nobody has changed it for so long, as far as clocks agree."""
+def _is_older(document: Mapping[str, Any], now: datetime, seconds: float) -> bool:
+    """Whether nobody has changed it for so long."""
     changed_at = document.get("updated_at")
-    return not isinstance(changed_at, datetime) or datetime.now(UTC) - changed_at > timedelta(seconds=seconds)
+    return not isinstance(changed_at, datetime) or now - changed_at > timedelta(seconds=seconds)
 
 
 def _containing(text: str) -> Filter:

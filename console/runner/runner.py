@@ -33,6 +33,7 @@ from console.runner.key_claims import KeyClaims
 from console.runner.policy import Policy
 from console.runner.sender_port import Sender
 from console.runner.wakeups import Wakeups
+from console.stream.feed import ChangeFeed
 
 _MOST_HELD: Final = 1_000
 """While it holds as many uploads nothing more is inserted for it: what waits costs memory, and a lease each."""
@@ -47,6 +48,7 @@ class Runner:
 
     `kind` (console, watch, command) and `details()` are what other hosts see of it. `only` bounds it to documents
     that match. Without a `policy` it carries out what this user's own processes asked for, and nothing else.
+    `feed` is a stream of the process that it shares (see `Wakeups`).
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Runner:
         policy: Policy | None = None,
         details: Callable[[], Mapping[str, Any]] = dict,
         lease_seconds: float = LEASE_SECONDS,
+        feed: ChangeFeed | None = None,
     ) -> None:
         self._records = records
         self._sender = sender
@@ -74,7 +77,7 @@ class Runner:
         self._writer = RecordWriter(
             records.uploads.collection, self.name, on_lost=self._lost, lease_seconds=lease_seconds
         )
-        self._wakeups = Wakeups(records, self.host)
+        self._wakeups = Wakeups(records, self.host, feed)
         self._leaving = threading.Event()
         self._claims = KeyClaims(records.uploads, sender.endpoint, self.name)
         self._active_uploads = ActiveUploads(

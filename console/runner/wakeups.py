@@ -1,4 +1,4 @@
-"""What makes a runner look at the documents: a change stream of intents, so that it obeys at once.
+"""What makes a runner look at the documents: changes of what is wanted of them, so that it obeys at once.
 
 Owns only the waking; the runner reads the documents themselves, and also looks now and then without being woken.
 """
@@ -6,50 +6,68 @@ Owns only the waking; the runner reads the documents themselves, and also looks 
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Final
 
+from console.events.event import ChangeEvent
+from console.events.feed_items import FeedItem
 from console.models import Requested, UploadStatus
 from console.records.database import Records
-from console.stream.feed import ChangeFeed
+from console.stream.feed import ChangeFeed, Interest, pipeline_for
+
+_UPDATED: Final = "updateDescription.updatedFields"
 
 
-def intents_pipeline(host: str) -> list[dict[str, Any]]:
-    """Events that may concern a runner of the host, without their documents."""
-    updated = "updateDescription.updatedFields"
-    return [
+def runner_interest(host: str) -> Interest:
+    """Events that may concern a runner of the host: something is wanted of an upload, or one waits for the host."""
+    waits = {
+        "fullDocument.host": host,
+        # Those that are held from the start are nobody's to claim, and come by the thousand.
+        "fullDocument.status": {"$ne": UploadStatus.UPLOADING.value},
+    }
+    return Interest(
         {
-            "$match": {
-                "$or": [
-                    # Those that are held from the start are nobody's to claim, and come by the thousand.
-                    {
-                        "operationType": "insert",
-                        "fullDocument.host": host,
-                        "fullDocument.status": {"$ne": UploadStatus.UPLOADING.value},
-                    },
-                    {"operationType": {"$in": ["replace", "delete"]}},
-                    {f"{updated}.requested": {"$in": [word.value for word in Requested]}},
-                    {f"{updated}.status": UploadStatus.PENDING.value},
-                ]
-            }
+            "$or": [
+                {"operationType": {"$in": ["insert", "replace"]}, **waits},
+                {f"{_UPDATED}.requested": {"$in": [word.value for word in Requested]}},
+                {f"{_UPDATED}.status": UploadStatus.PENDING.value},
+            ]
         },
-        {"$project": {"operationType": 1, "clusterTime": 1}},
-    ]
+        (
+            *("operationType", "clusterTime", "fullDocument.host", "fullDocument.status"),
+            *(f"{_UPDATED}.requested", f"{_UPDATED}.status"),
+        ),
+    )
+
+
+def concerns_runner(event: ChangeEvent, host: str) -> bool:
+    """The same, of an event that others in this process wanted too."""
+    if event.operation in ("insert", "replace"):
+        after = event.after or {}
+        return after.get("host") == host and after.get("status") != UploadStatus.UPLOADING.value
+    updated = (event.update or {}).get("updatedFields") or {}
+    return "requested" in updated or updated.get("status") == UploadStatus.PENDING.value
 
 
 class Wakeups:
-    """An event that intents in MongoDB set. Thread-safe."""
+    """An event that is set when something is wanted in MongoDB. Thread-safe.
 
-    def __init__(self, records: Records, host: str) -> None:
-        self._feed = ChangeFeed(records.uploads.collection, pipeline=intents_pipeline(host), images=False)
+    `feed` is a stream of this process that brings what `runner_interest` says; without one it reads its own.
+    """
+
+    def __init__(self, records: Records, host: str, feed: ChangeFeed | None = None) -> None:
+        self._host = host
+        self._own = None
+        if feed is None:
+            pipeline = pipeline_for(runner_interest(host))
+            feed = self._own = ChangeFeed(records.uploads.collection, pipeline=pipeline, images=False, capacity=0)
         self._woken = threading.Event()
         self._has_intent = threading.Event()
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._listen, name="wakeups", daemon=True)
+        self._feed = feed
+        feed.attach(self._hear)
 
     def start(self) -> None:
         """Begin to listen."""
         self._feed.start()
-        self._thread.start()
 
     def wake(self) -> None:
         """Let `wait` return."""
@@ -64,13 +82,12 @@ class Wakeups:
         return has_intent
 
     def close(self) -> None:
-        """Let the threads end; they are not waited for."""
-        self._closed.set()
-        self._feed.close(timeout=0)
+        """Listen no more."""
+        if self._own is not None:
+            self._own.close()
         self.wake()
 
-    def _listen(self) -> None:
-        while not self._closed.is_set():
-            if self._feed.take(1.0):
-                self._has_intent.set()
-                self.wake()
+    def _hear(self, item: FeedItem) -> None:
+        if not isinstance(item, ChangeEvent) or concerns_runner(item, self._host):
+            self._has_intent.set()
+            self.wake()

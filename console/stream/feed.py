@@ -194,7 +194,8 @@ class ChangeFeed:
 
     `behind` is a token's `_data`: events up to it are left out. `snapshot` reads the documents that the events begin
     with, in the session that it is given. `capacity` bounds the items that wait to be taken; when they are not, the
-    reader waits and the server keeps the events, as far as its oplog reaches. `images=False` asks for no documents,
+    reader waits and the server keeps the events, as far as its oplog reaches; with 0 there are none to be taken, and
+    only listeners hear of them. `images=False` asks for no documents,
     which is a third of the cost, and `before=False` for those after a change alone; `expanded` asks for the events of
     collections and indexes that are made and changed as well (6.0 and later). Events over 16 MiB come whole from
     servers that can split them (6.0.9, 7.0), from others without their documents, followed by a `Gap` that says so.
@@ -300,11 +301,14 @@ class ChangeFeed:
     def _put(self, item: FeedItem, read: Start | None = None) -> None:
         """Hand over an item; `read` is where the stream stands behind it."""
         with self._changed:
-            while len(self._items) >= self._capacity and not self._closing.is_set():
+            while self._capacity and len(self._items) >= self._capacity and not self._closing.is_set():
                 self._changed.wait()
             self._read = read or self._read
-            self._items.append((item, self._read))
-            self._changed.notify_all()
+            if self._capacity:
+                self._items.append((item, self._read))
+                self._changed.notify_all()
+            else:
+                self._position = self._read
         for listener in self._listeners:
             listener(item)
 

@@ -14,14 +14,15 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable
+from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from bson import ObjectId
 from pymongo.errors import PyMongoError
 
 from console.events.event import ChangeEvent
-from console.events.feed_items import FeedItem, FeedState, Gap
+from console.events.feed_items import FeedItem, FeedState, Gap, Snapshot
 from console.formatting import visible
 from console.models import TERMINAL, Upload, UploadStatus, read_upload
 from console.records.connection import describe_error
@@ -30,21 +31,33 @@ from console.records.watched_files import count_failed, count_open, count_sent, 
 from console.records.watches import HEARTBEAT_SECONDS, Presence, WatchHeartbeat
 from console.settings import S3Settings, TransferSettings
 from console.settings.watch_rules import WatchRule
-from console.stream.feed import ChangeFeed
+from console.stream.feed import ChangeFeed, Interest, pipeline_for
 from console.watch.decisions import Verifier
 from console.watch.reporting import Listener, Note, NoteKind, nobody
 from console.watch.watcher import State, Surroundings, Watcher
 
 _KINDS: Final = {UploadStatus.COMPLETED: NoteKind.COMPLETED, UploadStatus.FAILED: NoteKind.FAILED}
+_TERMINAL: Final = [status.value for status in TERMINAL]  # a list: what others wrote as a status may have no hash
 TOLD = sorted(status.value for status in _KINDS)
 """What becomes a note: who cancels an upload knows of it."""
 
 
-def ended_uploads(host: str) -> list[dict[str, Any]]:
+def watch_interest(host: str) -> Interest:
     """Events of a host's watched uploads that are at their end; also those that came without their document."""
     is_watched = {"fullDocument.host": host, "fullDocument.watch.digest": {"$exists": True}}
-    ended = {"updateDescription.updatedFields.status": {"$in": sorted(status.value for status in TERMINAL)}}
-    return [{"$match": {"operationType": "update", **ended, "$or": [is_watched, {"fullDocument": None}]}}]
+    ended = {"updateDescription.updatedFields.status": {"$in": sorted(_TERMINAL)}}
+    return Interest(
+        {"operationType": "update", **ended, "$or": [is_watched, {"fullDocument": None}]},
+        ("operationType", "clusterTime", "documentKey", "fullDocument", "updateDescription.updatedFields.status"),
+    )
+
+
+def concerns_watches(item: FeedItem, host: str) -> bool:
+    """The same, of what others in this process wanted too."""
+    if not isinstance(item, ChangeEvent):
+        return not isinstance(item, Snapshot)
+    status = ((item.update or {}).get("updatedFields") or {}).get("status")
+    return item.operation == "update" and status in _TERMINAL and (item.after or {"host": host}).get("host") == host
 
 
 def ending(upload: Upload) -> Note | None:
@@ -79,8 +92,12 @@ class WatchService:
         host: str,
         holder: str,
         notify: Listener = nobody,
+        feed: ChangeFeed | None = None,
     ) -> None:
-        """Raises MongoUnsuitable where files could be sent twice."""
+        """`feed` is a stream of this process that brings what `watch_interest` says; without one it reads its own.
+
+        Raises MongoUnsuitable where files could be sent twice.
+        """
         require_claims(records.uploads)
         self._records = records
         self._host = host
@@ -98,7 +115,13 @@ class WatchService:
         self._must_count = True
         self._closing = threading.Event()
         self._hosts: tuple[float, frozenset[str]] = (0.0, frozenset())
-        self._feed = ChangeFeed(records.uploads.collection, pipeline=ended_uploads(host))
+        self._own_feed = None
+        if feed is None:
+            pipeline = pipeline_for(watch_interest(host))
+            feed = self._own_feed = ChangeFeed(records.uploads.collection, pipeline=pipeline, before=False, capacity=0)
+        self._feed = feed
+        self._heard: SimpleQueue[FeedItem] = SimpleQueue()
+        feed.attach(self._queue)
         self._threads = [
             threading.Thread(target=self._beat_regularly, name="watch-heartbeat", daemon=True),
             threading.Thread(target=self._listen, name="watch-feed", daemon=True),
@@ -120,9 +143,7 @@ class WatchService:
         """Of what ended before the feed stands nobody would hear. Without MongoDB, `follow` says so."""
         until = time.monotonic() + _FEED_SECONDS
         while time.monotonic() < until and self._feed.error is None:
-            items = self._feed.take(0.2)
-            self._hear(items)
-            if any(isinstance(item, FeedState) for item in items):
+            if isinstance(self._hear_next(0.2), FeedState):
                 return
 
     def follow(self, rules: Iterable[WatchRule]) -> None:
@@ -156,7 +177,8 @@ class WatchService:
     def stop(self, timeout: float = STOP_SECONDS) -> bool:
         """End all watches; False if some were still at work after `timeout` seconds."""
         self._closing.set()
-        self._feed.close(timeout=0)
+        if self._own_feed is not None:
+            self._own_feed.close()
         with self._lock:
             watchers = list(self._watchers.values())
         return self._end(watchers, timeout)
@@ -246,17 +268,25 @@ class WatchService:
 
     def _listen(self) -> None:
         while not self._closing.is_set():
-            self._hear(self._feed.take(1.0))
+            self._hear_next(1.0)
 
-    def _hear(self, items: Iterable[FeedItem]) -> None:
-        for item in items:
-            try:
-                self._apply(item)
-            except PyMongoError as error:
-                _log.warning("an upload's end was missed: %s", describe_error(error))
-                self._look_again()
-            except Exception:  # noqa: BLE001 - the other uploads' ends are to be heard
-                _log.exception("the watches go on after a fault of their own")
+    def _queue(self, item: FeedItem) -> None:
+        if concerns_watches(item, self._host):
+            self._heard.put(item)
+
+    def _hear_next(self, seconds: float) -> FeedItem | None:
+        try:
+            item = self._heard.get(timeout=seconds)
+        except Empty:
+            return None
+        try:
+            self._apply(item)
+        except PyMongoError as error:
+            _log.warning("an upload's end was missed: %s", describe_error(error))
+            self._look_again()
+        except Exception:  # noqa: BLE001 - the other uploads' ends are to be heard
+            _log.exception("the watches go on after a fault of their own")
+        return item
 
     def _apply(self, item: FeedItem) -> None:
         if isinstance(item, Gap):

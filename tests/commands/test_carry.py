@@ -38,7 +38,7 @@ class Feed:
         self.error = self.fails
         return []
 
-    def close(self, timeout: float) -> None: ...
+    def close(self, timeout: float = 0.0) -> None: ...
 
 
 @pytest.fixture

@@ -141,7 +141,7 @@ def test_the_uri_does_not_change_how_our_own_collections_are_used(mongodb_uri, d
         records.runners.heartbeat("r", "here", "watch", Limits(0, 1, 1), {})
         assert [runner.runner for runner in records.runners.live()] == ["r"]
         assert records.uploads.get([upload_id])
-        feed = records.feed()
+        feed = ChangeFeed(records.uploads.collection, snapshot=records.uploads.window)
         feed.start()
         assert opened(take_until(feed, opened))
         feed.close()
@@ -188,7 +188,7 @@ def test_a_server_that_runs_as_an_older_version_serves_without_documents_before_
         client = mongod.client()
         client.admin.command("setFeatureCompatibilityVersion", "5.0")
         with Records.open(settings(f"mongodb://{mongod.address}")) as records:
-            feed = records.feed()
+            feed = ChangeFeed(records.uploads.collection, snapshot=records.uploads.window)
             feed.start()
             take_until(feed, opened)
             (upload_id,) = records.uploads.add([new_upload()])

@@ -131,7 +131,8 @@ def test_the_console_sees_the_watches_of_another_host_and_pauses_them(world: Wor
     service = world.watch(world.rule(name="scans"), host="elsewhere")
     identity = RunnerIdentity(HOST, world.state)
     runner = Runner(world.records, world.sender, Limits.of(world.settings.transfer), kind="console", identity=identity)
-    backend = ConsoleBackend(world.records, world.sender, runner, world.settings)
+    feed = ChangeFeed(world.records.uploads.collection, snapshot=world.records.uploads.window)
+    backend = ConsoleBackend(world.records, world.sender, runner, world.settings, feed)
     (state,) = until(lambda: found if (found := backend.watches()) and found[0].pending and found[0].refused else None)
     assert (state.host, state.rule, state.folder, state.pending) == ("elsewhere", "scans", str(world.folder), 1)
     assert state.refused_by_reason == {"a named pipe": 1}

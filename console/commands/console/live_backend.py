@@ -15,7 +15,8 @@ from bson import ObjectId
 from pymongo.errors import PyMongoError
 
 from console.errors import UsageError
-from console.events.feed_items import FeedItem
+from console.events.event import ChangeEvent
+from console.events.feed_items import FeedItem, Lookup
 from console.formatting import visible
 from console.models import OpenMultipart, Requested, Source, Upload, UploadStatus, read_upload
 from console.records.connection import explain
@@ -41,12 +42,15 @@ _HELLO_SECONDS: Final = 2.0
 class ConsoleBackend:
     """The uploads part of the full-screen console."""
 
-    def __init__(self, records: Records, sender: S3Sender, runner: Runner, settings: Settings) -> None:
+    def __init__(
+        self, records: Records, sender: S3Sender, runner: Runner, settings: Settings, feed: ChangeFeed
+    ) -> None:
         self._records = records
         self._sender = sender
         self._runner = runner
         self._settings = settings
-        self._feed = ChangeFeed(records.uploads.collection, snapshot=records.uploads.window)
+        self._feed = feed
+        self._lacking: dict[ObjectId, None] = {}
         self._presence = Presence.of(records.uploads)
 
     def start(self) -> None:
@@ -68,12 +72,26 @@ class ConsoleBackend:
         return self._records.connection.clock.now()
 
     def feed_take(self, timeout_seconds: float) -> list[FeedItem]:
-        """What the feed brought."""
-        return self._feed.take(timeout_seconds)
+        """What the feed brought. Changes without their document (no images are kept) are followed by the documents
+        as they are now, lest a row be missing that the table has not held before."""
+        items = self._feed.take(timeout_seconds)
+        self._lacking |= {
+            event.document_id: None
+            for event in items
+            if isinstance(event, ChangeEvent) and event.lacks_after and isinstance(event.document_id, ObjectId)
+        }
+        if not self._lacking:
+            return items
+        try:
+            found = self._records.uploads.get(self._lacking)
+        except PyMongoError:  # it is looked again with what comes next
+            return items
+        self._lacking.clear()
+        return [*items, Lookup(found)]
 
     def feed_close(self) -> None:
         """End the feed."""
-        self._feed.close(timeout=0)  # its client ends right after
+        self._feed.close()
 
     def servers(self) -> port.Servers:
         """Ask both servers how they are."""

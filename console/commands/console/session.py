@@ -24,6 +24,7 @@ from console.records.runners import Limits
 from console.runner.policy import Policy
 from console.runner.runner import Runner
 from console.settings import Settings
+from console.stream.feed import ChangeFeed
 from console.transfer.sender import S3Sender
 from console.ui.backend import Backend
 from console.watch.reporting import nobody
@@ -157,9 +158,13 @@ class Session:
         self._sender = sender
         browsed = settings.ui.directory or Path.cwd()
         policy = Policy.of(settings, [browsed], settings.watch)
-        self._runner = Runner(records, sender, Limits.of(settings.transfer), kind="console", policy=policy)
+        feed = self._feed = ChangeFeed(
+            records.uploads.collection, snapshot=records.uploads.window
+        )  # the only stream of this process: all in it listen
+        limits = Limits.of(settings.transfer)
+        self._runner = Runner(records, sender, limits, kind="console", policy=policy, feed=feed)
         self._watches: WatchService | None = None
-        self.backend = ConsoleBackend(records, sender, self._runner, settings)
+        self.backend = ConsoleBackend(records, sender, self._runner, settings, feed)
         self.notes = records.notes
 
     def start(self) -> None:
@@ -183,6 +188,7 @@ class Session:
             host=runner.host,
             holder=runner.name,
             notify=nobody,
+            feed=self._feed,
         )
         try:
             watches.start(settings.watch)

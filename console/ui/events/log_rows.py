@@ -17,7 +17,7 @@ from rich.cells import cell_len
 from console.events.buffer import CAPACITY, EventBuffer, Search
 from console.events.changes import changes, summary
 from console.events.event import ChangeEvent
-from console.events.feed_items import FeedItem, FeedState, Gap, Snapshot
+from console.events.feed_items import FeedItem, FeedState, Gap, Lookup, Snapshot
 from console.events.filter import Filter
 from console.events.text import value_text
 from console.formatting import count, visible
@@ -177,7 +177,11 @@ class LogRows:
 
     def add(self, items: Iterable[FeedItem], now: datetime) -> None:
         """Take in what a feed brought: events, and notices of the rest."""
-        self.buffer.append(item if isinstance(item, ChangeEvent) else _notice(item, now) for item in items)
+        self.buffer.append(
+            item if isinstance(item, ChangeEvent) else _notice(item, now)
+            for item in items
+            if not isinstance(item, Lookup)  # only for who shows documents
+        )
 
     # ---- what is shown of it
 

@@ -21,7 +21,7 @@ from bson import ObjectId
 
 from console.events.bson_values import fingerprint
 from console.events.event import ChangeEvent
-from console.events.feed_items import SNAPSHOT_WINDOW, FeedItem, Snapshot
+from console.events.feed_items import SNAPSHOT_WINDOW, FeedItem, Lookup, Snapshot
 from console.models import UnreadableUpload, Upload, UploadStatus, read_upload
 from console.ui.backend import Document, PageGroup, PageQuery
 
@@ -306,6 +306,9 @@ class UploadRows(HeldUploads):
         """Take over a snapshot or an event; whatever else a feed hands over changes no row."""
         if isinstance(item, Snapshot):
             self._replace(item.documents)
+        elif isinstance(item, Lookup):
+            for document in item.documents:
+                self._put(document)
         elif isinstance(item, ChangeEvent):
             self._apply_event(item)
 
