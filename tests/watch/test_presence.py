@@ -17,6 +17,7 @@ from console.records.identity import RunnerIdentity
 from console.records.runners import Limits
 from console.records.watches import HeartbeatReply, Presence, WatchHeartbeat
 from console.runner.runner import Runner
+from console.stream.feed import ChangeFeed
 from console.watch.reporting import NoteKind
 from console.watch.service import WatchService
 from console.watch.watcher import State
