@@ -14,7 +14,7 @@ import signal
 import stat
 import sys
 import termios
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, TextIO
 
@@ -140,6 +140,14 @@ def json_line(value: BaseModel, *, with_nulls: bool = False) -> str:
     return json.dumps(value.model_dump(mode="python", exclude_none=not with_nulls), default=_text)
 
 
+def json_fields(fields: Mapping[str, object]) -> str:
+    """As `json_line`, of fields that are values of JSON or moments: there may be very many such lines."""
+    line = _COMPACT.encode(fields)
+    if line.isprintable() and (line.isascii() or _is_utf8(sys.stdout.encoding)):
+        return line
+    return json.dumps(fields, default=_text)
+
+
 def _is_utf8(encoding: str | None) -> bool:
     return encoding is None or encoding.lower().replace("-", "") == "utf8"
 
@@ -147,6 +155,9 @@ def _is_utf8(encoding: str | None) -> bool:
 def _text(value: object) -> str:
     """As pydantic writes them: moments in ISO 8601 with a Z."""
     return value.isoformat().replace("+00:00", "Z") if hasattr(value, "isoformat") else str(value)
+
+
+_COMPACT: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_text)
 
 
 class _Lines(logging.Handler):

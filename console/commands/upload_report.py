@@ -15,7 +15,7 @@ from typing import Final, Literal, Protocol
 from bson import ObjectId
 from pydantic import BaseModel
 
-from console.cli.output import json_line
+from console.cli.output import json_fields, json_line
 from console.formatting import count, visible
 from console.models import Failure, Upload, UploadStatus
 
@@ -129,23 +129,23 @@ class JsonReport:
 
     def _line(self, event: EventName, upload: Upload) -> None:
         failure = upload.error if event in ("failed", "retrying") else None
-        self._write(
-            UploadLine.model_construct(  # not validated: it is made of what was, and there may be very many
-                event=event,
-                path=upload.os_path,
-                id=str(upload.id),
-                destination=upload.destination,
-                size=upload.size,
-                current=upload.current,
-                percentage=upload.percentage,
-                rate=upload.rate,
-                checksum=f"{upload.checksum.algorithm}:{upload.checksum.value}" if upload.checksum else None,
-                etag=upload.etag,
-                code=failure.code if failure else None,
-                message=failure.message if failure else None,
-                at=upload.updated_at,
-            )
-        )
+        checksum = upload.checksum
+        fields = {  # those of `UploadLine`, in its order
+            "event": event,
+            "path": upload.os_path,
+            "id": str(upload.id),
+            "destination": upload.destination,
+            "size": upload.size,
+            "current": upload.current,
+            "percentage": upload.percentage,
+            "rate": upload.rate,
+            "checksum": f"{checksum.algorithm}:{checksum.value}" if checksum is not None else None,
+            "etag": upload.etag,
+            "code": failure.code if failure is not None else None,
+            "message": failure.message if failure is not None else None,
+            "at": upload.updated_at,
+        }
+        sys.stdout.write(json_fields({name: value for name, value in fields.items() if value is not None}) + "\n")
 
     def _write(self, line: UploadLine) -> None:
         sys.stdout.write(json_line(line) + "\n")

@@ -54,9 +54,9 @@ class TransferControl:
     """A `Control` that anybody may stop, once. Thread-safe."""
 
     def __init__(self) -> None:
-        self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._reason: StopReason | None = None
+        self._stopped: threading.Event | None = None  # where somebody waits: most small files never do
 
     @property
     def reason(self) -> StopReason | None:
@@ -68,21 +68,23 @@ class TransferControl:
         with self._lock:
             if self._reason is None or reason.value > self._reason.value:
                 self._reason = reason
-        self._stopped.set()
+            if self._stopped is not None:
+                self._stopped.set()
 
     def check(self) -> None:
         """Raises `StopOrdered` when it must stop."""
-        if self._stopped.is_set():
-            self._raise()
+        if self._reason is not None:
+            raise StopOrdered(self._reason)
 
     def wait(self, seconds: float) -> None:
         """Sleep; raises `StopOrdered` at once when it must stop."""
-        if self._stopped.wait(max(0.0, seconds)):
-            self._raise()
-
-    def _raise(self) -> None:
-        if self._reason is not None:
-            raise StopOrdered(self._reason)
+        with self._lock:
+            if self._stopped is None:
+                self._stopped = threading.Event()
+            stopped = self._stopped
+        self.check()
+        stopped.wait(max(0.0, seconds))
+        self.check()
 
 
 T = TypeVar("T")
