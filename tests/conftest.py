@@ -29,7 +29,19 @@ _FOREIGN = ("AWS_", "UPLOAD_CONSOLE_", "RCLONE_", "XDG_")
 _PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy"}
 # What waits for servers and programs in long modules begins, what is short comes last: no process is left with a long
 # module while the others have nothing to do.
-_FIRST = ("faults", "end_to_end", "embedded", "commands", "watch", "records", "transfer", "ui")
+_FIRST = (
+    "faults",
+    "end_to_end",
+    "embedded",
+    "commands",
+    "watch",
+    "stream",
+    "records",
+    "security",
+    "transfer",
+    "runner",
+    "ui",
+)
 _numbers = count(1)
 
 

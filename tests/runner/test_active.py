@@ -17,8 +17,7 @@ from console.runner.active import ActiveUploads, Capacity
 from console.runner.journal import StopReason, TransferControl
 from console.runner.key_claims import KeyClaims
 from console.runner.policy import Policy
-
-from .doubles import an_upload
+from tests.transfer.doubles import an_upload
 
 
 class Sends:

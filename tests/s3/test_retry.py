@@ -10,8 +10,7 @@ import pytest
 from console.s3.control import Unattended
 from console.s3.retry import RetryPolicy, with_retries
 from console.s3.transfer_errors import TransferError
-
-from .doubles import Notes
+from tests.transfer.doubles import Notes
 
 
 class Patient(Unattended):

@@ -22,8 +22,7 @@ from console.ui.uploads.upload_cells import (
     upload_version,
 )
 from console.ui.widgets.cells import Tone
-
-from .fake_backend import NOW, document
+from tests.ui.fake_backend import NOW, document
 
 ERROR = {"code": "NoSuchBucket", "message": "no", "at": NOW}
 OLD = {**ERROR, "at": NOW - timedelta(seconds=1)}

@@ -16,8 +16,7 @@ from console.events.feed_items import SNAPSHOT_WINDOW, FeedItem, FeedState, Snap
 from console.models import UnreadableUpload, Upload, UploadStatus, read_upload
 from console.ui.backend import PageGroup, PageQuery
 from console.ui.uploads.uploads_window import FINISHED, MOST_FOUND, WAITING, UploadRows, matches, newest, order_of
-
-from .fake_backend import NOW, FakeBackend, document
+from tests.ui.fake_backend import NOW, FakeBackend, document
 
 MINUTE = timedelta(minutes=1)
 

@@ -12,8 +12,7 @@ from console.models import Endpoint, Upload
 from console.records.identity import RunnerIdentity
 from console.runner import adoption as adoption_module
 from console.runner.adoption import Adoption
-
-from .doubles import an_upload
+from tests.transfer.doubles import an_upload
 
 
 class Stalled:

@@ -11,8 +11,7 @@ from textual.app import App, ComposeResult
 from console.ui.themes import DARK, THEMES
 from console.ui.widgets.cells import Column, Span
 from console.ui.widgets.list_view import Key, RowsView
-
-from .rest import Rest, press
+from tests.ui.rest import Rest, press
 
 COLUMNS = (Column("text", "Text", 4, 40, rank=0, share=1), Column("right", "Right", 5, 5, rank=1, right=True))
 

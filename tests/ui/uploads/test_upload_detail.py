@@ -9,8 +9,7 @@ import pytest
 
 from console.models import Upload, read_upload
 from console.ui.uploads.upload_detail import record_lines
-
-from .samples import document
+from tests.ui.samples import document
 
 
 @pytest.mark.parametrize(
