@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 import os
+import re
 from functools import cache
 from typing import Final
 
@@ -13,6 +14,7 @@ UNKNOWN: Final = "application/octet-stream"
 
 _HEAD: Final = 4096
 _ZIP: Final = b"PK\x03\x04"
+_MEDIA_TYPE: Final = re.compile(r"application/[a-z0-9.+-]{1,100}")
 _ENCODED: Final = {
     "gzip": "application/gzip",
     "bzip2": "application/x-bzip2",
@@ -20,18 +22,140 @@ _ENCODED: Final = {
     "compress": "application/x-compress",
     "br": "application/x-brotli",
 }
-# Not in the standard library's table, and common in what people upload.
+# Not in the standard library's table, and common in what people upload. Many of these are ZIP archives inside, which is
+# what their first bytes would tell.
 _MORE: Final = {
+    ".3mf": "model/3mf",
     ".7z": "application/x-7z-compressed",
+    ".aif": "audio/x-aiff",
+    ".apk": "application/vnd.android.package-archive",
+    ".arrow": "application/vnd.apache.arrow.file",
+    ".arw": "image/x-sony-arw",
     ".avif": "image/avif",
+    ".avro": "application/avro",
+    ".azw3": "application/vnd.amazon.ebook",
+    ".cab": "application/vnd.ms-cab-compressed",
+    ".cbr": "application/vnd.comicbook-rar",
+    ".cbz": "application/vnd.comicbook+zip",
+    ".conf": "text/plain",
+    ".cr2": "image/x-canon-cr2",
+    ".cr3": "image/x-canon-cr3",
+    ".crx": "application/x-chrome-extension",
+    ".dcm": "application/dicom",
+    ".deb": "application/vnd.debian.binary-package",
+    ".djvu": "image/vnd.djvu",
+    ".dmg": "application/x-apple-diskimage",
+    ".dng": "image/x-adobe-dng",
+    ".docm": "application/vnd.ms-word.document.macroenabled.12",
+    ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    ".dotm": "application/vnd.ms-word.template.macroenabled.12",
+    ".dotx": "application/vnd.openxmlformats-officedocument.wordprocessingml.template",
+    ".dwg": "image/vnd.dwg",
+    ".dxf": "image/vnd.dxf",
+    ".ear": "application/java-archive",
+    ".eot": "application/vnd.ms-fontobject",
+    ".epub": "application/epub+zip",
+    ".fb2": "application/x-fictionbook+xml",
+    ".feather": "application/vnd.apache.arrow.file",
     ".flac": "audio/flac",
+    ".flv": "video/x-flv",
+    ".geojson": "application/geo+json",
+    ".glb": "model/gltf-binary",
+    ".gltf": "model/gltf+json",
+    ".gpkg": "application/geopackage+sqlite3",
+    ".gpx": "application/gpx+xml",
     ".gz": "application/gzip",
+    ".ics": "text/calendar",
+    ".ini": "text/plain",
+    ".iso": "application/x-iso9660-image",
+    ".jar": "application/java-archive",
+    ".jp2": "image/jp2",
+    ".jsonl": "application/jsonl",
+    ".jxl": "image/jxl",
+    ".kml": "application/vnd.google-earth.kml+xml",
+    ".kmz": "application/vnd.google-earth.kmz",
     ".log": "text/plain",
+    ".lz4": "application/x-lz4",
+    ".lzma": "application/x-lzma",
+    ".m2ts": "video/mp2t",
+    ".m4a": "audio/mp4",
+    ".m4b": "audio/mp4",
+    ".m4r": "audio/mp4",
+    ".m4v": "video/x-m4v",
     ".md": "text/markdown",
+    ".mdb": "application/x-msaccess",
+    ".mid": "audio/midi",
+    ".midi": "audio/midi",
     ".mkv": "video/x-matroska",
+    ".mobi": "application/x-mobipocket-ebook",
+    ".mpp": "application/vnd.ms-project",
+    ".msg": "application/vnd.ms-outlook",
+    ".msi": "application/x-msi",
+    ".mts": "video/mp2t",
+    ".ndjson": "application/x-ndjson",
+    ".nef": "image/x-nikon-nef",
+    ".numbers": "application/vnd.apple.numbers",
+    ".odb": "application/vnd.oasis.opendocument.base",
+    ".odc": "application/vnd.oasis.opendocument.chart",
+    ".odf": "application/vnd.oasis.opendocument.formula",
+    ".odg": "application/vnd.oasis.opendocument.graphics",
+    ".odi": "application/vnd.oasis.opendocument.image",
+    ".odm": "application/vnd.oasis.opendocument.text-master",
+    ".odp": "application/vnd.oasis.opendocument.presentation",
+    ".ods": "application/vnd.oasis.opendocument.spreadsheet",
+    ".odt": "application/vnd.oasis.opendocument.text",
+    ".oga": "audio/ogg",
+    ".ogg": "audio/ogg",
+    ".ogv": "video/ogg",
+    ".ogx": "application/ogg",
+    ".orc": "application/vnd.apache.orc",
+    ".otf": "font/otf",
+    ".otg": "application/vnd.oasis.opendocument.graphics-template",
+    ".otp": "application/vnd.oasis.opendocument.presentation-template",
+    ".ots": "application/vnd.oasis.opendocument.spreadsheet-template",
+    ".ott": "application/vnd.oasis.opendocument.text-template",
+    ".p7m": "application/pkcs7-mime",
+    ".pages": "application/vnd.apple.pages",
     ".parquet": "application/vnd.apache.parquet",
+    ".pcap": "application/vnd.tcpdump.pcap",
+    ".potm": "application/vnd.ms-powerpoint.template.macroenabled.12",
+    ".potx": "application/vnd.openxmlformats-officedocument.presentationml.template",
+    ".ppsm": "application/vnd.ms-powerpoint.slideshow.macroenabled.12",
+    ".ppsx": "application/vnd.openxmlformats-officedocument.presentationml.slideshow",
+    ".pptm": "application/vnd.ms-powerpoint.presentation.macroenabled.12",
+    ".pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    ".psd": "image/vnd.adobe.photoshop",
+    ".pub": "application/x-mspublisher",
+    ".rar": "application/vnd.rar",
+    ".rpm": "application/x-rpm",
+    ".rtf": "application/rtf",
+    ".sql": "application/sql",
+    ".sqlite": "application/vnd.sqlite3",
+    ".sqlite3": "application/vnd.sqlite3",
+    ".step": "model/step",
+    ".stl": "model/stl",
+    ".stp": "model/step",
     ".toml": "application/toml",
+    ".torrent": "application/x-bittorrent",
+    ".ttf": "font/ttf",
+    ".usdz": "model/vnd.usdz+zip",
+    ".vsd": "application/vnd.visio",
+    ".vsdx": "application/vnd.ms-visio.drawing.main+xml",
+    ".war": "application/java-archive",
+    ".weba": "audio/webm",
     ".webp": "image/webp",
+    ".wma": "audio/x-ms-wma",
+    ".wmv": "video/x-ms-wmv",
+    ".woff": "font/woff",
+    ".woff2": "font/woff2",
+    ".xlam": "application/vnd.ms-excel.addin.macroenabled.12",
+    ".xlsb": "application/vnd.ms-excel.sheet.binary.macroenabled.12",
+    ".xlsm": "application/vnd.ms-excel.sheet.macroenabled.12",
+    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    ".xltm": "application/vnd.ms-excel.template.macroenabled.12",
+    ".xltx": "application/vnd.openxmlformats-officedocument.spreadsheetml.template",
+    ".xpi": "application/x-xpinstall",
+    ".xps": "application/vnd.ms-xpsdocument",
     ".xz": "application/x-xz",
     ".yaml": "application/yaml",
     ".yml": "application/yaml",
@@ -82,7 +206,7 @@ def by_content(path: str, below: str | None = None) -> str | None:
 
 def _of_bytes(head: bytes) -> str | None:
     if head.startswith(_ZIP):
-        return "application/zip"  # many formats are ZIP archives inside; the first bytes do not tell which
+        return _of_zip(head)
     import puremagic  # reads its table of signatures when imported: only where it is needed
 
     try:
@@ -90,6 +214,15 @@ def _of_bytes(head: bytes) -> str | None:
     except (puremagic.PureError, ValueError):
         kind = ""
     return kind or ("text/plain" if _is_text(head) else None)
+
+
+def _of_zip(head: bytes) -> str:
+    """OpenDocument and EPUB files name their type in a first entry; of other archives the first bytes tell no more."""
+    name_end = 30 + int.from_bytes(head[26:28], "little")
+    start = name_end + int.from_bytes(head[28:30], "little")
+    named = head[start : start + int.from_bytes(head[22:26], "little")].decode("ascii", "replace")
+    is_named = head[30:name_end] == b"mimetype" and _MEDIA_TYPE.fullmatch(named) is not None
+    return named if is_named else "application/zip"
 
 
 def _is_text(head: bytes) -> bool:

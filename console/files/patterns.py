@@ -1,13 +1,16 @@
 """Which names below a watched folder are meant at all.
 
-Owns the patterns in gitignore syntax, and the names of files that are not finished. What is left out here was never
-meant: it is neither sent nor counted as refused (`acceptance` refuses). Pure.
+Owns the patterns in the syntax of gitignore(5), and the names of files that are not finished. What is left out here was
+never meant: it is neither sent nor counted as refused (`acceptance` refuses). Pure.
 """
 
 from __future__ import annotations
 
 import os
-from typing import Final
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Self
 
 from console.settings.watch_rules import WatchRule
 
@@ -24,10 +27,8 @@ class Patterns:
     """Answers for one rule. Paths are relative to the watched folder, with `/`."""
 
     def __init__(self, rule: WatchRule) -> None:
-        from pathspec import GitIgnoreSpec  # for watches alone: an upload walks folders too
-
-        self._include = GitIgnoreSpec.from_lines(rule.include) if rule.include else None
-        self._exclude = GitIgnoreSpec.from_lines(rule.exclude) if rule.exclude else None
+        self._include = [GitPattern.parse(line) for line in rule.include]
+        self._exclude = [GitPattern.parse(line) for line in rule.exclude]
         self._ignores_temporary = rule.ignore_temporary
         self._marker = rule.marker_suffix if rule.complete_when == "marked" else None
         self._sent = _below(str(rule.move_to), str(rule.folder)) if rule.move_to is not None else None
@@ -39,15 +40,65 @@ class Patterns:
             return "a temporary or hidden name"
         if is_folder and self._sent is not None and relative == self._sent:
             return "the folder for files that were sent"
-        if self._exclude is not None and self._exclude.match_file(f"{relative}/" if is_folder else relative):
+        if self._exclude and self._is_excluded(relative, is_folder=is_folder):
             return "excluded by a pattern"
         if is_folder:
             return ""
         if self._marker is not None and name.endswith(self._marker):
             return "a marker"
-        if self._include is not None and not self._include.match_file(relative):
+        if self._include and not self._is_included(relative):
             return "not included by a pattern"
         return ""
+
+    def _is_excluded(self, relative: str, *, is_folder: bool) -> bool:
+        """As git has it: nothing brings back what lies in a folder that is excluded."""
+        above = any(matches(self._exclude, folder, is_folder=True) for folder in _folders(relative))
+        return above or matches(self._exclude, relative, is_folder=is_folder)
+
+    def _is_included(self, relative: str) -> bool:
+        """Whether the last pattern for the file, or for a folder that holds it, is none that begins with `!`."""
+        for pattern in reversed(self._include):
+            is_for_it = pattern.matches(relative, is_folder=False)
+            if is_for_it or any(pattern.matches(folder, is_folder=True) for folder in _folders(relative)):
+                return not pattern.is_negated
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class GitPattern:
+    """One line of a .gitignore file. Git compares bytes, and so does this."""
+
+    expression: re.Pattern[bytes] | None  # None: as git has it, such a pattern matches nothing
+    is_negated: bool
+    for_folders: bool
+    for_names: bool
+
+    @classmethod
+    def parse(cls, line: str) -> Self:
+        """Read a line. Every line is a pattern, but empty ones and comments mean nothing."""
+        text = _without_spaces_at_end(os.fsencode(line))
+        is_negated = text.startswith(b"!")
+        text = text[is_negated:]
+        for_folders = text.endswith(b"/")
+        text = text[: len(text) - for_folders]
+        for_names = b"/" not in text
+        expression = _expression(text.removeprefix(b"/"))
+        return cls(expression if not line.startswith("#") and text else None, is_negated, for_folders, for_names)
+
+    def matches(self, relative: str, *, is_folder: bool) -> bool:
+        """Whether the pattern is for this very path; that it is for a folder above it does not count."""
+        if self.expression is None or (self.for_folders and not is_folder):
+            return False
+        path = relative.rpartition("/")[2] if self.for_names else relative
+        return self.expression.fullmatch(os.fsencode(path)) is not None
+
+
+def matches(patterns: Sequence[GitPattern], relative: str, *, is_folder: bool) -> bool:
+    """Whether the last pattern that is for this very path is none that begins with `!`."""
+    for pattern in reversed(patterns):
+        if pattern.matches(relative, is_folder=is_folder):
+            return not pattern.is_negated
+    return False
 
 
 def is_temporary(name: str, *, is_folder: bool = False) -> bool:
@@ -57,6 +108,134 @@ def is_temporary(name: str, *, is_folder: bool = False) -> bool:
     return not is_folder and name.lower().endswith(TEMPORARY_SUFFIXES)
 
 
+def _folders(relative: str) -> Iterator[str]:
+    """The folders that hold a path, outermost first."""
+    return (relative[:position] for position, character in enumerate(relative) if character == "/")
+
+
 def _below(path: str, folder: str) -> str | None:
     inside = f"{folder.rstrip('/')}/"
     return os.path.relpath(path, folder) if path.startswith(inside) else None
+
+
+# Patterns as wildmatch.c of git reads them ------------------------------------------------------------------------
+
+_BYTES: Final = [bytes([code]) for code in range(256)]
+_CLASSES: Final[dict[bytes, Callable[[bytes], bool]]] = {
+    b"alnum": bytes.isalnum,
+    b"alpha": bytes.isalpha,
+    b"blank": b" \t".__contains__,
+    b"cntrl": lambda byte: byte < b" " or byte == b"\x7f",
+    b"digit": bytes.isdigit,
+    b"graph": lambda byte: b"!" <= byte <= b"~",
+    b"lower": bytes.islower,
+    b"print": lambda byte: b" " <= byte <= b"~",
+    b"punct": lambda byte: b"!" <= byte <= b"~" and not byte.isalnum(),
+    b"space": bytes.isspace,
+    b"upper": bytes.isupper,
+    b"xdigit": lambda byte: byte in b"0123456789abcdefABCDEF",
+}
+
+
+class _NeverMatches(Exception):
+    """A pattern that git takes, and that matches nothing."""
+
+
+def _without_spaces_at_end(text: bytes) -> bytes:
+    end = position = 0
+    while position < len(text):
+        step = 2 if text[position] == ord("\\") else 1
+        if text[position : position + 1] != b" ":
+            end = position + step
+        position += step
+    return text[:end]
+
+
+def _expression(pattern: bytes) -> re.Pattern[bytes] | None:
+    """The expression for whole paths, or None where nothing matches."""
+    pieces: list[bytes] = []
+    position = 0
+    try:
+        while position < len(pattern):
+            piece, position = _piece(pattern, position)
+            pieces.append(piece)
+    except _NeverMatches:
+        return None
+    return re.compile(b"".join(pieces), re.DOTALL)
+
+
+def _piece(pattern: bytes, position: int) -> tuple[bytes, int]:
+    """The expression of what begins at a position, and where the next begins."""
+    character = pattern[position : position + 1]
+    if character == b"*":
+        return _stars(pattern, position)
+    if character == b"?":
+        return b"[^/]", position + 1
+    if character == b"[":
+        wanted, position = _set(pattern, position + 1)
+        return b"[" + b"".join(map(re.escape, wanted)) + b"]" if wanted else b"(?!)", position
+    if character == b"\\":
+        character = pattern[position + 1 : position + 2]
+        if not character:
+            raise _NeverMatches
+        position += 1
+    return re.escape(character), position + 1
+
+
+def _stars(pattern: bytes, position: int) -> tuple[bytes, int]:
+    end = position
+    while pattern[end : end + 1] == b"*":
+        end += 1
+    is_step = position == 0 or pattern[position - 1 : position] == b"/"
+    if end - position == 1 or not is_step:
+        return b"[^/]*", end
+    if pattern[end : end + 1] == b"/":
+        return b"(?:.*/)?", end + 1
+    is_at_end = end == len(pattern) or pattern[end : end + 2] == b"\\/"
+    return b".*" if is_at_end else b"[^/]*", end
+
+
+def _set(pattern: bytes, position: int) -> tuple[list[bytes], int]:
+    """The bytes that a `[…]` stands for, never a slash, and where the next piece begins."""
+    is_negated = pattern[position : position + 1] in (b"!", b"^")
+    position += is_negated
+    wanted: set[bytes] = set()
+    previous = b""
+    is_first = True
+    while True:
+        character = pattern[position : position + 1]
+        if character == b"]" and not is_first:
+            break
+        is_first = False
+        if character == b"-" and previous and pattern[position + 1 : position + 2] not in (b"", b"]"):
+            last, position = _literal(pattern, position + 1)
+            wanted.update(byte for byte in _BYTES if previous <= byte <= last)
+            previous = b""
+        elif character == b"[" and pattern[position + 1 : position + 2] == b":":
+            end = pattern.find(b"]", position + 2)
+            if end < 0:
+                raise _NeverMatches
+            if end - position < 3 or pattern[end - 1 : end] != b":":
+                wanted.add(character)
+                previous = character
+                position += 1
+                continue
+            of_class = _CLASSES.get(pattern[position + 2 : end - 1])
+            if of_class is None:
+                raise _NeverMatches
+            wanted.update(filter(of_class, _BYTES))
+            previous, position = b"", end + 1
+        else:
+            previous, position = _literal(pattern, position)
+            wanted.add(previous)
+    meant = set(_BYTES) - wanted if is_negated else wanted
+    return sorted(meant - {b"/"}), position + 1
+
+
+def _literal(pattern: bytes, position: int) -> tuple[bytes, int]:
+    """A byte of a `[…]`, which may be escaped."""
+    position += pattern[position : position + 1] == b"\\"
+    character = pattern[position : position + 1]
+    if not character:
+        raise _NeverMatches
+    return character, position + 1
