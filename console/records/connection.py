@@ -262,6 +262,11 @@ def describe_error(error: PyMongoError) -> str:
     return visible(re.sub(r"to execute command \{ (\w+): .*", r"to execute the command \1", text, flags=re.DOTALL))
 
 
+def is_refused(error: PyMongoError) -> bool:
+    """Whether the server refuses the user, or what the user may not do: waiting helps nobody."""
+    return isinstance(error, OperationFailure) and error.code in (UNAUTHORIZED, AUTHENTICATION_FAILED)
+
+
 def explain(error: PyMongoError, connection: Connection) -> ConsoleError:
     """Turn a driver's error into what a person can act on."""
     text = _without_secrets(describe_error(error), connection.settings)

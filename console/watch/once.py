@@ -57,7 +57,11 @@ class WatchOnce:
         return sorted(self._unseen)
 
     def run(self, interrupted: threading.Event) -> None:
-        """Until all that is there is sent, failed or paused by somebody, and cared for. Raises PyMongoError."""
+        """Until all that is there is sent, failed or paused by somebody, and cared for.
+
+        Raises:
+            PyMongoError: MongoDB is away, or refuses what this user wants to write.
+        """
         self._look(self._watchers, interrupted)
         self._wait_for_uploads(interrupted)
         caring = [Watcher(rule, self._around, once=True) for rule in self._rules if rule.after != "keep"]
@@ -92,6 +96,8 @@ class WatchOnce:
                 pass
             watcher.stop()
             watcher.join(_STOP_SECONDS)
+            if watcher.refusal is not None:
+                raise watcher.refusal
         self._unseen |= {watcher.rule.title for watcher in watchers if not watcher.has_seen_all}
 
     def _wait_for_uploads(self, interrupted: threading.Event) -> None:

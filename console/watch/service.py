@@ -25,7 +25,7 @@ from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Gap, Snapshot
 from console.formatting import visible
 from console.models import TERMINAL, Upload, UploadStatus, read_upload
-from console.records.connection import describe_error
+from console.records.connection import describe_error, is_refused
 from console.records.database import Records
 from console.records.watched_files import count_failed, count_open, count_sent, require_claims
 from console.records.watches import HEARTBEAT_SECONDS, Presence, WatchHeartbeat
@@ -169,7 +169,10 @@ class WatchService:
         try:
             for watcher in new.values():
                 self._write_heartbeat(watcher)
-        except PyMongoError as error:  # these are the rules now: the next heartbeat lets their watches begin
+        except PyMongoError as error:
+            if is_refused(error):
+                raise
+            # These are the rules now: the next heartbeat lets their watches begin.
             _log.warning("new watches wait for MongoDB: %s", describe_error(error))
         for watcher in new.values():
             watcher.start()

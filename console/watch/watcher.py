@@ -19,7 +19,7 @@ from pymongo.errors import PyMongoError
 
 from console.files.walk import Found, Scanner, in_order
 from console.formatting import count, duration, visible
-from console.records.connection import describe_error
+from console.records.connection import describe_error, is_refused
 from console.records.uploads import Uploads
 from console.records.watched_files import SentFiles, count_wanted
 from console.s3.control import Control
@@ -200,6 +200,7 @@ class Watcher:
         self.state = State.STARTING
         self.finished = threading.Event()
         self.has_seen_all = False  # with `once`; not where it is finished since the folder is away or cannot be read
+        self.refusal: PyMongoError | None = None  # with `once`: MongoDB refuses what has to be written
         self._notify = surroundings.notify
         self._once = once
         self._hold: State | None = None
@@ -300,6 +301,9 @@ class Watcher:
                 continue
             except PyMongoError as error:
                 self.problems.add(f"MongoDB: {describe_error(error)}")
+                if self._once and is_refused(error):
+                    self.refusal = error
+                    break
                 self._rest(_RETRY_SECONDS)
             except Exception as error:  # noqa: BLE001 - the next look at the folder may go well
                 self.problems.add(self._words(error))
