@@ -87,6 +87,9 @@ def is_in_lines(*, as_json: bool) -> bool:
 class JsonReport:
     """A line of JSON for each thing that happens, flushed several times a second."""
 
+    def __init__(self) -> None:
+        self._lines = 0
+
     def refused(self, path: str, reason: str) -> None:
         """A line with `refused`."""
         self._write(UploadLine(event="refused", path=path, message=reason))
@@ -121,7 +124,9 @@ class JsonReport:
         sys.stdout.flush()
 
     def ended(self, uploads: Sequence[Upload]) -> None:
-        """Nothing more: each had its line."""
+        """Nothing more where each had its line; where there was none, a sentence on standard error."""
+        if self._lines == 0:
+            sys.stderr.write("Nothing to upload: no file was found.\n")
         sys.stdout.flush()
 
     def close(self) -> None:
@@ -148,6 +153,7 @@ class JsonReport:
         sys.stdout.write(json_fields({name: value for name, value in fields.items() if value is not None}) + "\n")
 
     def _write(self, line: UploadLine) -> None:
+        self._lines += 1
         sys.stdout.write(json_line(line) + "\n")
 
 

@@ -25,6 +25,7 @@ from console.files.refusals import (
     link_target,
     os_error_message,
 )
+from console.formatting import visible
 from console.settings.types import absolute as absolute_path
 from console.settings.watch_rules import Order, WatchRule
 
@@ -195,6 +196,9 @@ class Scanner:
                 except OSError as error:
                     if not isinstance(error, FileNotFoundError):  # gone since it was listed
                         self._refused(Refusal(path, os_error_message(error)))
+                    continue
+                except (ValueError, OverflowError) as error:
+                    self._refused(Refusal(path, f"cannot be looked at: {visible(str(error))}"))
                     continue
                 if found is not None:
                     self.progress.files += 1

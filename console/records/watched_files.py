@@ -7,6 +7,7 @@ what follows from a record for a file (`judging`).
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -15,7 +16,9 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any, Final, TypeVar
 
+import bson
 from bson import Int64, ObjectId
+from bson.errors import BSONError
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from console.errors import MongoUnsuitable
@@ -28,6 +31,8 @@ from console.records.transitions import NOW, OPEN, Fields, Filter, at_endpoint, 
 from console.records.uploads import NewUpload, Uploads
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 _DUPLICATE: Final = 11000  # server: src/mongo/base/error_codes.yml, DuplicateKey
 _ALIKE: Final = 20
@@ -151,6 +156,7 @@ class Insertion(Enum):
     YES = "yes"
     KNOWN = "known"  # somebody else has found the same file first
     KEY_TAKEN = "key taken"  # an upload of another file to the same key was faster by a moment
+    UNFIT = "unfit"  # it holds what no document can
 
 
 class SentFiles:
@@ -172,7 +178,7 @@ class SentFiles:
         by_text = {as_text(path): path for path in paths}
         found: dict[str, Record] = {}
         unreadable: dict[str, Record | UnreadableRecord] = {}
-        for document in self._collection.find({**self._here, "path": {"$in": list(by_text)}}, _FIELDS):
+        for document in self._uploads.read({**self._here, "path": {"$in": list(by_text)}}, _FIELDS):
             try:
                 record = Record.read(document)
             except ValueError as error:
@@ -189,7 +195,7 @@ class SentFiles:
         """Records of files that may be those with these fingerprints under another name: some, where they are many."""
         found: dict[str, list[Record]] = {}
         wanted: Filter = {**self._here, "fingerprint": {"$in": list(fingerprints)}}
-        for document in self._collection.find(wanted, _FIELDS).limit(_ALIKE * len(fingerprints)):
+        for document in self._uploads.read(wanted, _FIELDS, limit=_ALIKE * len(fingerprints)):
             with suppress(ValueError):
                 record = Record.read(document)
                 found.setdefault(record.fingerprint, []).append(record)
@@ -204,7 +210,7 @@ class SentFiles:
             **at_endpoint(self._endpoint),
             "status": {"$in": list(_HOLDING)},
         }
-        for document in self._collection.find(wanted, _FIELDS):
+        for document in self._uploads.read(wanted, _FIELDS):
             with suppress(ValueError):
                 record = Record.read(document)
                 if record.error_code != "FileNotFound" or record.status is not UploadStatus.FAILED:
@@ -221,22 +227,31 @@ class SentFiles:
 
     def add(self, uploads: Sequence[tuple[NewUpload, Record | None]]) -> list[Insertion]:
         """Insert them, each with the record of its file that it comes after."""
-        ours = [Insertion.YES] * len(uploads)
-        if not uploads:
-            return ours
-        try:
-            documents = [upload.document(_moment_after(record)) for upload, record in uploads]
-            for document in documents:
+        outcomes = [Insertion.YES] * len(uploads)
+        documents: dict[int, Document] = {}
+        for number, (upload, record) in enumerate(uploads):
+            try:
+                document = upload.document(_moment_after(record))
                 self._uploads.seal(document)
-            self._collection.insert_many(documents, ordered=False)
+                bson.encode(document)  # what no document can hold keeps no other from being recorded
+            except (BSONError, OverflowError, ValueError):
+                _log.exception("recording %s", upload.path)
+                outcomes[number] = Insertion.UNFIT
+            else:
+                documents[number] = document
+        if not documents:
+            return outcomes
+        try:
+            self._collection.insert_many(documents.values(), ordered=False)
         except BulkWriteError as error:
             refused = error.details.get("writeErrors", ())
             if error.details.get("writeConcernErrors") or any(each["code"] != _DUPLICATE for each in refused):
                 raise
+            numbers = list(documents)
             for each in refused:
                 is_known = "watch.digest" in each.get("keyPattern", {"watch.digest": 1})
-                ours[each["index"]] = Insertion.KNOWN if is_known else Insertion.KEY_TAKEN
-        return ours
+                outcomes[numbers[each["index"]]] = Insertion.KNOWN if is_known else Insertion.KEY_TAKEN
+        return outcomes
 
     def arm(self, record: Record, upload: NewUpload) -> bool:
         """Let a waiting or failed upload be that of the file as it is now, and pending; False if somebody was faster.
@@ -305,7 +320,7 @@ class SentFiles:
 
     def upload(self, upload_id: ObjectId) -> Upload | None:
         """The whole document; None where it is of another S3 service."""
-        found = self._collection.find_one({"_id": upload_id, **at_endpoint(self._endpoint)})
+        found = next(self._uploads.read({"_id": upload_id, **at_endpoint(self._endpoint)}, limit=1), None)
         upload = read_upload(found) if found else None
         return upload if isinstance(upload, Upload) else None
 
@@ -368,7 +383,11 @@ def _moment_after(record: Record | None) -> datetime:
     """Now, but later than the record: its host's clock may be ahead, or this one's was put back, and the newest of a
     file's records is known by its time."""
     now = datetime.now(UTC)
-    return now if record is None else max(now, record.created_at + timedelta(milliseconds=1))
+    if record is None:
+        return now
+    with suppress(OverflowError):  # others may have written any date; then the later of the ids decides
+        return max(now, record.created_at + timedelta(milliseconds=1))
+    return record.created_at
 
 
 def _value(document: Mapping[str, Any], name: str, kind: type[T]) -> T:

@@ -176,5 +176,5 @@ def _read(document: Mapping[str, Any]) -> KnownWatch | None:
         return KnownWatch(
             str(document["host"]), str(document["rule"]), bool(document.get("paused")), is_alive, seen_at, heartbeat
         )
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
         return None

@@ -133,19 +133,24 @@ class PendingFiles:
         since = known.still_since if known is not None and known.state == file else now
         # The kernel alone sets the time of the last status change: a copy that keeps its source's mtime does not
         # look older by it, and a rename makes it new.
-        age = (self._wall_ns() - max(file.mtime_ns, file.ctime_ns)) / _NANO - self._skew
+        age = (self._wall_ns() - max(self._changed_ns(file), file.ctime_ns)) / _NANO - self._skew
         return min(since, now - age) if age > 0 else since
+
+    def _changed_ns(self, file: Found) -> int:
+        """When its content changed last. Of a date in the future, that it is wrong is all that is known."""
+        return file.mtime_ns if file.mtime_ns <= self._wall_ns() else min(file.mtime_ns, file.ctime_ns)
 
     def _complete_at(self, file: Found, still_since: float, marker_mtime_ns: int | None, now: float) -> float:
         if self._complete_when == "renamed":
             return now
         if self._complete_when == "marked":
             # A marker older than the file is one for an earlier file of that name.
-            return now if marker_mtime_ns is not None and marker_mtime_ns >= file.mtime_ns else float("inf")
+            return now if marker_mtime_ns is not None and marker_mtime_ns >= self._changed_ns(file) else float("inf")
         return still_since + self._quiet
 
     def _old_enough_at(self, file: Found, now: float) -> float:
-        return now + self._minimum_age - (self._wall_ns() - file.mtime_ns) / _NANO if self._minimum_age else now
+        age = (self._wall_ns() - self._changed_ns(file)) / _NANO
+        return now + self._minimum_age - age if self._minimum_age else now
 
     def _wait(self, file: Found, still_since: float, due: float, now: float) -> None:
         if due - now > self._horizon:

@@ -375,8 +375,7 @@ class Decisions:
         if upload is None or decision.action not in _WRITING:
             return decision
         if decision.action is Action.RETARGET and decision.record is not None and decision.record.has_parts:
-            taken.setdefault(decision.record.key, decision.file.path)
-            return decision
+            taken.setdefault(decision.record.key, decision.file.path)  # parts that are ours stay where they are
         first = ""
         for number in range(1, _MOST_NAMES + 1):
             key = upload.key if number == 1 else numbered(upload.key, number)

@@ -96,6 +96,7 @@ class WatchOnce:
                 pass
             watcher.stop()
             watcher.join(_STOP_SECONDS)
+        for watcher in watchers:
             if watcher.refusal is not None:
                 raise watcher.refusal
         self._unseen |= {watcher.rule.title for watcher in watchers if not watcher.has_seen_all}

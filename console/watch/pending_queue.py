@@ -143,6 +143,9 @@ class Queue:
         uploads = [(decision.upload, decision.record) for decision in decisions if decision.upload is not None]
         added = self._sent.add(uploads)
         for decision, (upload, _), outcome in zip(decisions, uploads, added, strict=True):
+            if outcome is Insertion.UNFIT:
+                self.refuse(Refusal(decision.file.path, "cannot be recorded: its name or times fit no document"))
+                continue
             self._refusals.forget(decision.file.path)
             if outcome is Insertion.KEY_TAKEN:
                 self._again(decision.file)
