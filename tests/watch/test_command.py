@@ -341,9 +341,9 @@ def test_a_killed_service_leaves_its_work_to_the_next_one(world: World, start: S
         until(lambda: program.lines("completed"))
         program.process.kill()
         program.wait()
-    assert 0 < len(world.documents(status="completed")) < 100
-    again = start("--once", "--config", str(config))
-    assert again.wait() == 0
+        assert 0 < len(world.documents(status="completed")) < 100
+        again = start("--once", "--config", str(config), "--s3-endpoint", proxy.url)
+        assert again.wait() == 0
     assert len(world.documents(status="completed")) == len(world.documents()) == 100
 
 

@@ -14,6 +14,15 @@ from console.watch.once import WatchOnce
 from console.watch.reporting import NoteKind
 from console.watch.watcher import Surroundings
 from tests.watch.conftest import HOST, World
+from tests.watch.waiting import until
+
+
+def surroundings(world: World) -> Surroundings:
+    settings = world.settings
+    return Surroundings(
+        *(world.records.uploads, settings.s3, settings.transfer, HOST, world.sender, world.notes),
+        is_host_alive=lambda _: True,
+    )
 
 
 def test_mongodb_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,12 +36,21 @@ def test_mongodb_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(watcher, "count_wanted", count)
     world.write("a", age_seconds=60)
     world.run()
-    settings = world.settings
-    around = Surroundings(
-        *(world.records.uploads, settings.s3, settings.transfer, HOST, world.sender, world.notes),
-        is_host_alive=lambda _: True,
-    )
-    single = WatchOnce(world.records, around, [world.rule()])
+    single = WatchOnce(world.records, surroundings(world), [world.rule()])
     single.run(threading.Event())
     assert "MongoDB" in world.notes.of(NoteKind.TROUBLE)[0].message
     assert (len(world.documents(status="completed")), single.unseen) == (1, [])
+
+
+def test_uploads_to_another_s3_service_are_not_waited_for(world: World) -> None:
+    """They are another process's: this one could not send them."""
+    world.write("a.txt", age_seconds=60)
+    service = world.watch()
+    (document,) = until(lambda: world.documents())
+    service.stop()
+    elsewhere = {"$set": {"endpoint": "https://elsewhere.example", "watch.digest": "another"}}
+    world.records.uploads.collection.update_one({"_id": document["_id"]}, elsewhere)
+    world.run()
+    single = WatchOnce(world.records, surroundings(world), [world.rule()])
+    single.run(threading.Event())
+    assert [each["status"] for each in world.documents()] == ["pending", "completed"]
