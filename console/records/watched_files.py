@@ -314,6 +314,10 @@ class SentFiles:
             changed["result_seal"] = seals.result(followed, was_found=not seals.made(current))
         return {name: literal(value) for name, value in changed.items()}
 
+    def is_own(self, upload: Upload) -> bool:
+        """Whether one of this user's processes recorded it as it is."""
+        return self._uploads.seals.is_own_request(upload)
+
     def is_confirmed(self, upload: Upload) -> bool:
         """Whether one of this user's processes saw S3 confirm the object of the file as the record has it."""
         return self._uploads.seals.is_own_result(upload)

@@ -193,7 +193,7 @@ class RecordJournal:
             "etag": sent.etag,
             "version_id": sent.version_id,
         }
-        seal = self._seals.result(self.upload.model_copy(update=told), was_found=sent.skipped)
+        seal = self._seals.result(self.upload.model_copy(update=told), was_found=not sent.made)
         return completed(**told, result_seal=seal)
 
     def _resealed(self, changed: Mapping[str, Any]) -> Fields:

@@ -62,7 +62,8 @@ class Confirmation:
     """An upload whose object S3 has confirmed.
 
     `key` is where it is (another one than asked for under `new_name`); `sent_bytes` what crossed the network for it,
-    repeats included; `skipped` says that an identical object was there already.
+    repeats included; `skipped` says that an identical object was there already. `made`: the upload made it; else it was
+    found, and nothing shows whose it is.
     """
 
     key: str
@@ -71,6 +72,7 @@ class Confirmation:
     checksum: Checksum
     sent_bytes: int
     skipped: bool = False
+    made: bool = True
 
 
 class Arrived(NamedTuple):
@@ -208,7 +210,8 @@ class Job:
     def done(self, stored: StoredObject, checksum: Checksum, *, skipped: bool = False) -> Confirmation:
         """The confirmation for an object that was found to be this file."""
         answer = stored.answer
-        return Confirmation(self.key, answer.etag, answer.version_id, checksum, self.sent_bytes, skipped)
+        made = stored.owner is not None and stored.owner == self.options.settings.metadata.get(OWNER)
+        return Confirmation(self.key, answer.etag, answer.version_id, checksum, self.sent_bytes, skipped, made)
 
     def _usual_part_size(self) -> int:
         return plan_parts(self.source.state.size, self.options.part_size).part_size

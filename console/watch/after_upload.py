@@ -251,7 +251,7 @@ class AfterUpload:
         elif not self._is_of_this_rule(upload):
             self._fail(upload, "stays where it is: its record is none of this watch's, whatever it says")
         elif not self._is_proven(upload):
-            self._fail(upload, "stays where it is: nothing shows that the object its record names is this file's")
+            self._fail(upload, "stays where it is: nothing shows that this watch recorded it, and S3 has it")
         elif self._open_files.is_open_for_writing(upload.os_path):
             self._fail(upload, "stays where it is for now: a process has it open for writing")
         elif not self._is_outdated(upload):
@@ -277,8 +277,13 @@ class AfterUpload:
         return named == (self._rule.title, here.scope) and upload.bucket == here.bucket
 
     def _is_proven(self, upload: Upload) -> bool:
-        """Whether S3 has the file: one of this user's processes saw that confirmed, or, where another user's or host's
-        sent it, the object bears the upload's mark and holds what the file holds now."""
+        """Whether a watch of this user recorded the file, and S3 has it: one of this user's processes saw that
+        confirmed, or, where another user's sent it, the object bears the upload's mark and holds what the file holds.
+
+        What others recorded below the folder no rule has judged.
+        """
+        if not self._sent.is_own(upload):
+            return False
         if self._sent.is_confirmed(upload):
             return True
         try:

@@ -19,19 +19,18 @@ def test_a_heartbeat_alone_is_no_runner(command: Command, records: Records, tmp_
     """A document says that one of this host lives: the command does not leave its uploads to it."""
     path = tmp_path / "file.txt"
     path.write_text("content")
-    endpoint = None
     far = datetime.now(UTC) + timedelta(hours=1)
-    records.runners.collection.insert_one(
-        {
-            "_id": f"{this_host()}:1:forged",
-            "host": this_host(),
-            "kind": "watch",
-            "seen_at": far,
-            "limits": Limits(1, 1, 1).document(),
-            "endpoint": endpoint,
-            "details": {},
-        }
-    )
+    for name in (f"{this_host()}:1:forged", "../../x", "x" * 5_000, "\0", 7):
+        records.runners.collection.insert_one(
+            {
+                "_id": name,
+                "host": this_host(),
+                "kind": "watch",
+                "seen_at": far,
+                "limits": Limits(1, 1, 1).document(),
+                "details": {},
+            }
+        )
     answer = command("upload", str(path), "--json")
     assert answer.code == 0, answer
     assert json.loads(answer.out.splitlines()[-1])["event"] == "completed"

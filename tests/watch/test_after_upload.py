@@ -201,6 +201,8 @@ def test_a_file_that_somebody_has_open_for_writing_stays(world: World) -> None:
         ({"same": None}, True),
         ({"same": False}, True),
         ({"is_newest": False}, True),
+        ({"is_own": False}, True),
+        ({"is_own": False, "made": True}, True),
         ({"is_confirmed": False}, True),
         ({"is_confirmed": False, "made": True}, False),
         ({"is_confirmed": False, "made": True, "same": None}, True),
@@ -214,7 +216,15 @@ def test_only_what_is_surely_in_s3_and_has_no_later_upload_is_deleted(
     """Where only the size can be compared, nobody knows; where a process of this user saw no object confirmed, the
     object must say that the upload made it; and a record is asked for by the rule, whatever it says.
     """
-    case = {"same": True, "is_newest": True, "is_confirmed": True, "made": False, "rule": "in", "bucket": "bucket"}
+    case = {
+        "same": True,
+        "is_newest": True,
+        "is_own": True,
+        "is_confirmed": True,
+        "made": False,
+        "rule": "in",
+        "bucket": "bucket",
+    }
     case |= changed
     path = tmp_path / "a.txt"
     path.write_text("content")
@@ -229,6 +239,7 @@ def test_only_what_is_surely_in_s3_and_has_no_later_upload_is_deleted(
     sent: Any = SimpleNamespace(
         upload=lambda upload_id: upload,
         newest=lambda paths: {str(path): newest},
+        is_own=lambda upload: case["is_own"],
         is_confirmed=lambda upload: case["is_confirmed"],
     )
     verifier: Any = SimpleNamespace(
