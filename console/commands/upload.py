@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Final
 
@@ -53,6 +54,7 @@ _MANY: Final = 100
 _GATHER_SECONDS: Final = 0.05
 """While many uploads are waited for their events are taken together: to be woken for each costs those that send."""
 _LOOK_FOR_RUNNER_SECONDS: Final = 3.0
+_MOST_LOOKED_AT: Final = 1_000
 _ENDS: Final = ("drop", "rename", "dropDatabase", "invalidate")  # of the collection, or of its documents
 _CLOCK_STEPS: Final = timedelta(hours=1)
 
@@ -72,27 +74,31 @@ def make_report(*, as_json: bool) -> Report:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which uploads are carried out: a filter for documents, and one for events that lets a few others through."""
+    """Which uploads are carried out: a filter for documents, and one for events that lets a few others through.
+    `is_new`: nobody else can be at work on them."""
 
     documents: Filter
     events: Filter
+    is_new: bool
 
     @classmethod
     def batch(cls, batch: ObjectId) -> Wanted:
         """Those that one command adds from now on."""
         # Not by `batch` itself, which is made from a clock that may be set back meanwhile.
         first = ObjectId.from_datetime(batch.generation_time - _CLOCK_STEPS)
-        return cls({"batch": batch}, {"documentKey._id": {"$gte": first}})
+        return cls({"batch": batch}, {"documentKey._id": {"$gte": first}}, is_new=True)
 
     @classmethod
     def ids(cls, ids: list[ObjectId]) -> Wanted:
         """Those with these ids."""
-        return cls({"_id": {"$in": ids}}, {"documentKey._id": {"$in": ids}})
+        return cls({"_id": {"$in": ids}}, {"documentKey._id": {"$in": ids}}, is_new=False)
 
-    @property
-    def interest(self) -> Interest:
-        """In the change stream: which uploads changed, and how, and whether they are all gone."""
-        changes = {**self.events, "operationType": {"$in": ["update", "replace", "delete"]}}
+    def interest(self, *, with_completed: bool) -> Interest:
+        """In the change stream: which uploads changed, and how, and whether they are all gone. Without those that
+        completed nobody reads back what its own runner wrote."""
+        changes: Filter = {**self.events, "operationType": {"$in": ["update", "replace", "delete"]}}
+        if not with_completed:
+            changes["updateDescription.updatedFields.status"] = {"$ne": UploadStatus.COMPLETED.value}
         ends = {"operationType": {"$in": list(_ENDS)}}
         fields = ("operationType", "clusterTime", "documentKey", "updateDescription.updatedFields")
         return Interest({"$or": [changes, ends]}, fields)
@@ -118,8 +124,10 @@ class Carrier:
         self._wanted = wanted
         self._given = given
         self._report = report
-        # For a runner of our own as well: whether there will be one is known later.
-        pipeline = pipeline_for(wanted.interest, runner_interest(this_host()))
+        self._is_alone = wanted.is_new and self._is_nobody_here()
+        # For a runner of our own as well: where there is another one now, it may end.
+        interest = wanted.interest(with_completed=not self._is_alone)
+        pipeline = pipeline_for(interest, runner_interest(this_host()))
         self._feed = ChangeFeed(records.uploads.collection, pipeline=pipeline, images=False)
         self._runner: Runner | None = None
         self._interruption = Interruption(records.uploads, report, self._stop_runner)
@@ -128,6 +136,7 @@ class Carrier:
         self._ended: dict[ObjectId, Upload] = {}
         self._deleted: set[ObjectId] = set()
         self._refused: set[ObjectId] = set()
+        self._completed: deque[Upload] = deque()
         self._changed: set[ObjectId] = set()
         self._next_look = 0.0
         self._look_for_runner_at = 0.0
@@ -198,13 +207,21 @@ class Carrier:
             self._take(feed, 0.0 if goes_on else _TICK_SECONDS)
             if not is_more and not self._waited_for:
                 return
-            if self._runner is None and time.monotonic() >= self._look_for_runner_at:
-                self._start_runner_if_needed()
+            if time.monotonic() >= self._look_for_runner_at:
+                if self._runner is None:
+                    self._start_runner_if_needed()
+                else:
+                    self._look_for_others()
             self._report.tick()
 
     def _take(self, feed: ChangeFeed, seconds: float) -> None:
         """Take what the feed has, and look at the documents a few times a second, or when that may be the end."""
-        for item in feed.take(seconds):
+        items = feed.take(seconds)
+        while self._completed:
+            upload = self._completed.popleft()
+            if upload.id in self._open:
+                self._note(upload)
+        for item in items:
             if isinstance(item, ChangeEvent):
                 self._hear(item)
             elif isinstance(item, Gap):
@@ -272,13 +289,23 @@ class Carrier:
 
     def _start_runner_if_needed(self) -> None:
         self._look_for_runner_at = time.monotonic() + _LOOK_FOR_RUNNER_SECONDS
+        if self._is_alone or self._is_nobody_here():
+            self._start_runner()
+
+    def _is_nobody_here(self) -> bool:
+        """Whether there is no runner on this host that may be counted on; False where MongoDB does not answer."""
         try:
             live = self._records.runners.live(this_host(), ["console", "watch"], self._sender.endpoint)
         except PyMongoError:
-            return
+            return False
         # Anybody may write that a runner lives, and one of another user may not read our files.
-        if not any(lives_here(state.runner) for state in live):
-            self._start_runner()
+        return not any(lives_here(state.runner) for state in live)
+
+    def _look_for_others(self) -> None:
+        """An upload that our runner lost may be completed by another one, of which no event tells."""
+        self._look_for_runner_at = time.monotonic() + _LOOK_FOR_RUNNER_SECONDS
+        if self._is_alone and self._runner is not None:
+            self._changed.update(islice(self._open.keys() - self._runner.holds(), _MOST_LOOKED_AT))
 
     def _start_runner(self) -> None:
         self._runner = Runner(
@@ -289,8 +316,15 @@ class Carrier:
             only=self._wanted.documents,
             policy=Policy.of(self._settings, self._given),
             feed=self._feed,
+            completed=self._is_completed,
         )
         self._runner.start()
+
+    def _is_completed(self, upload: Upload) -> None:
+        """Called by the runner, in a thread of its own."""
+        self._completed.append(upload)
+        if len(self._completed) == 1:
+            self._feed.nudge()
 
     def _stop_runner(self) -> bool:
         """Whether there was one of our own, and all that it did is written."""

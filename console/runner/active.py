@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
@@ -22,7 +23,7 @@ from pymongo.errors import PyMongoError
 from console.capacity import NO_THREAD, shortage, start_thread
 from console.choices import MEBIBYTE
 from console.error_codes import Recovery
-from console.models import Upload
+from console.models import Upload, UploadStatus
 from console.records.connection import describe_error
 from console.records.transitions import Fields, failed, refused, stopped
 from console.records.uploads import Gate, Uploads
@@ -49,6 +50,26 @@ class Active:
     claimed_at: float | None = None
     cancel: Callable[[], None] | None = None
 
+    def completed(self, sent: Confirmation) -> Upload:
+        """The upload as its document is by now; its times are by the clock of this host."""
+        now = datetime.now(UTC)
+        return self.journal.upload.model_copy(
+            update={
+                "status": UploadStatus.COMPLETED,
+                "lease": None,
+                "multipart": None,
+                "rate": 0.0,
+                "current": self.journal.upload.size,
+                "percentage": 100.0,
+                "key": sent.key,
+                "checksum": sent.checksum,
+                "etag": sent.etag,
+                "version_id": sent.version_id,
+                "finished_at": now,
+                "updated_at": now,
+            }
+        )
+
     def on_the_way(self, cancel: Callable[[], None]) -> None:
         """Its request is on its way; this breaks it off."""
         self.cancel = cancel
@@ -61,25 +82,34 @@ class Active:
 
 
 class Finisher:
-    """Writes how claims end; `forget` is called once that is done, or cannot be. Thread-safe."""
+    """Writes how claims end; `forget` is called once that is done, or cannot be, and `completed` with each upload that
+    the majority has as completed. Thread-safe."""
 
     def __init__(
-        self, uploads: Uploads, sender: Sender, writer: RecordWriter, forget: Callable[[Active], None]
+        self,
+        uploads: Uploads,
+        sender: Sender,
+        writer: RecordWriter,
+        forget: Callable[[Active], None],
+        completed: Callable[[Upload], None],
     ) -> None:
         self._uploads = uploads
         self._sender = sender
         self._writer = writer
         self._forget = forget
+        self._completed = completed
 
     def complete(self, active: Active, sent: Confirmation) -> None:
         """S3 confirmed the object."""
         fields = active.journal.completed(sent)
 
         def settled(outcome: Future[bool]) -> None:
-            is_refused = not outcome.cancelled() and outcome.exception() is None and not outcome.result()
-            if is_refused:  # asks the server, so not on the writer's thread
-                if not start_thread(partial(self._complete_late, active, fields), "late"):
-                    self._complete_late(active, fields)
+            is_answered = not outcome.cancelled() and outcome.exception() is None
+            if is_answered and outcome.result():
+                self._completed(active.completed(sent))
+            if is_answered and not outcome.result():  # asks the server, so not on the writer's thread
+                if not start_thread(partial(self._complete_late, active, sent, fields), "late"):
+                    self._complete_late(active, sent, fields)
             else:
                 self._forget(active)
 
@@ -109,10 +139,11 @@ class Finisher:
         outcome = self._writer.write(active.upload.id, fields, releases=True)
         outcome.add_done_callback(lambda _: self._forget(active))
 
-    def _complete_late(self, active: Active, fields: Fields) -> None:
+    def _complete_late(self, active: Active, sent: Confirmation, fields: Fields) -> None:
         try:
             if self._uploads.complete_late(active.upload.id, active.upload.attempts, fields):
                 _log.warning("upload %s was taken from us, but its object is complete", active.upload.id)
+                self._completed(active.completed(sent))
         except PyMongoError as error:
             _log.warning("whoever has %s now will find its object: %s", active.upload.id, describe_error(error))
         self._forget(active)
@@ -195,13 +226,14 @@ class ActiveUploads:
         policy: Callable[[], Policy],
         leaving: threading.Event,
         wants_more: Callable[[], None],
+        completed: Callable[[Upload], None] = lambda _: None,
     ) -> None:
         self._sender = sender
         self._writer = writer
         self._claims = claims
         self._policy = policy
         self._seals = uploads.seals
-        self._finisher = Finisher(uploads, sender, writer, self._forget)
+        self._finisher = Finisher(uploads, sender, writer, self._forget, completed)
         self._leaving = leaving
         self._wants_more = wants_more
         self._lock = threading.Lock()
@@ -259,7 +291,8 @@ class ActiveUploads:
         self._start_workers()
 
     def _hold(self, claimed_upload: Upload, policy: Policy, claimed_at: float | None) -> Active:
-        is_own = self._seals.is_own_request(claimed_upload)
+        # What this process inserted a moment ago it has sealed itself.
+        is_own = claimed_at is None or self._seals.is_own_request(claimed_upload)
         upload = policy.prepared(claimed_upload, is_own=is_own)
         progress = Progress(upload.size, upload.current)
         control = TransferControl()

@@ -48,7 +48,8 @@ class Runner:
 
     `kind` (console, watch, command) and `details()` are what other hosts see of it. `only` bounds it to documents
     that match. Without a `policy` it carries out what this user's own processes asked for, and nothing else.
-    `feed` is a stream of the process that it shares (see `Wakeups`).
+    `feed` is a stream of the process that it shares (see `Wakeups`). `completed` gets each upload that it completed,
+    once the majority has it so: nobody need read it back; it must neither wait nor raise.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Runner:
         details: Callable[[], Mapping[str, Any]] = dict,
         lease_seconds: float = LEASE_SECONDS,
         feed: ChangeFeed | None = None,
+        completed: Callable[[Upload], None] = lambda _: None,
     ) -> None:
         self._records = records
         self._sender = sender
@@ -88,6 +90,7 @@ class Runner:
             policy=lambda: self._policy,
             leaving=self._leaving,
             wants_more=self._wake_for_more,
+            completed=completed,
         )
         self._draining = False
         self._may_find_more = True
@@ -132,6 +135,10 @@ class Runner:
         self._wakeups.start()
         self._cleanup.start()
         self._thread.start()
+
+    def holds(self) -> set[ObjectId]:
+        """The uploads that it has in hand."""
+        return self._active_uploads.ids()
 
     @property
     def has_room(self) -> bool:

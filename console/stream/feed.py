@@ -225,6 +225,7 @@ class ChangeFeed:
         self.error: PyMongoError | None = None
         self._read = start or Start()
         self._position = self._read
+        self._is_nudged = False
         self._items: deque[tuple[FeedItem, Start]] = deque()
         self._changed = threading.Condition()
         self._closing = threading.Event()
@@ -263,10 +264,17 @@ class ChangeFeed:
         with self._changed:
             return self._position
 
+    def nudge(self) -> None:
+        """Let `take` return at once, for whoever has something else to look at."""
+        with self._changed:
+            self._is_nudged = True
+            self._changed.notify_all()
+
     def take(self, timeout: float, most: int = 5_000) -> list[FeedItem]:
         """All items that have come, at most `most`; waits up to `timeout` seconds for the first."""
         with self._changed:
-            self._changed.wait_for(lambda: self._items or self._closing.is_set(), timeout)
+            self._changed.wait_for(lambda: self._items or self._closing.is_set() or self._is_nudged, timeout)
+            self._is_nudged = False
             taken = [self._items.popleft() for _ in range(min(most, len(self._items)))]
             if taken:
                 self._position = taken[-1][1]
