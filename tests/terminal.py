@@ -34,7 +34,7 @@ KEYS = {
     "backspace": "\x7f",
 }
 
-PATIENCE = 120.0  # seconds; less than pytest gives a test
+PATIENCE = float(os.environ.get("TEST_PATIENCE", "120"))  # seconds; less than pytest gives a test
 # Where these are set, as on some CI machines, programs believe them more than their terminal.
 _SIZE_VARIABLES = ("COLUMNS", "LINES")
 

@@ -68,14 +68,15 @@ _LABELS: Final = {
 # Their text says what they are.
 _PLAIN: Final = frozenset({"object", "array", "string", "bool", "null", "int", "minKey", "maxKey", "regex", "dbRef"})
 _PLAIN_STEP: Final = re.compile(r"[^.\[\]\s\"]+")
-_UNSURE: Final = re.compile(r"[^\x20-\x7e\n]")
+_UNSURE: Final = re.compile(r"[^\x20-\x7e]")
 
 
 def json_text(value: Any, *, relaxed: bool = False, pretty: bool = True) -> str:
     """Extended JSON v2 to read and to copy: valid JSON, with letters as they are and control characters escaped."""
     options = RELAXED if relaxed else CANONICAL
     text = json_util.dumps(value, json_options=options, ensure_ascii=False, indent=2 if pretty else None)
-    return text if text.isascii() and text.isprintable() else _UNSURE.sub(_json_escape, text)
+    lines = text.split("\n")
+    return "\n".join(line if line.isprintable() else _UNSURE.sub(_json_escape, line) for line in lines)
 
 
 def json_line(value: Any, *, relaxed: bool = False) -> str:

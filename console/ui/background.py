@@ -66,6 +66,7 @@ def run_in_background(
     """Run a blocking call in a thread; `then` gets its result on the event loop.
 
     A failure becomes a notice, or goes to `failed` where one is given: for questions that nobody has asked by hand.
+    What `then` raises is a fault of this program.
     """
 
     async def work() -> None:
@@ -78,7 +79,7 @@ def run_in_background(
                 then(result)
 
     # The function, not its coroutine: a worker that is cancelled before it began would leave that one unawaited.
-    _worker: Worker[None] = app.run_worker(work, group="ask", exit_on_error=False)
+    _worker: Worker[None] = app.run_worker(work, group="ask")
 
 
 def notify_error(app: App[Any], error: Exception) -> None:

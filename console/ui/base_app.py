@@ -6,8 +6,10 @@ itself ends: with a sentence and a report in a file, never with a traceback on t
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from time import monotonic
 from typing import Any, ClassVar, Final, TypeVar
 
 from rich.text import Text
@@ -15,16 +17,21 @@ from textual import events
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
-from textual.screen import ModalScreen, Screen
+from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Input
 
 from console.ui import crash, themes
 from console.ui.terminal_diff import TerminalDiff, diffing_driver
+from console.ui.widgets.dialogs import ChoiceDialog
+from console.ui.widgets.filter_line import OrderedInput
 from console.ui.widgets.keys import HasKeySections, KeysScreen, bindings_of
 from console.ui.widgets.pane import Pane
 
 SETTLED_SECONDS: Final = 0.1
+# A screen is there within milliseconds; one that cannot be made must not hold up the keys that leave it.
+SCREEN_SECONDS: Final = 2.0
+FAULT_SECONDS: Final = 30.0
 
 Result = TypeVar("Result")
 
@@ -48,13 +55,19 @@ class BaseApp(App[Result]):
         )
         self._terminal_diff = terminal_diff
         self._facts = facts
-        self._has_size = False
+        self._has_size = self._is_drawn = False
+        self.faults = crash.Faults(self._tell_fault)
+        crash.keep_dispatching()
         self._resized: Timer | None = None
         self.animation_level = "none"
         for known in themes.THEMES:
             self.register_theme(known)
         colours = self.console.color_system
         self.theme = themes.suitable(theme, os.environ, 16 if colours in ("standard", "windows") else None)
+
+    def on_ready(self) -> None:
+        """The first picture is made."""
+        self._is_drawn = True
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """What Textual's own themes do not say and the style sheet asks for."""
@@ -76,18 +89,40 @@ class BaseApp(App[Result]):
             self.action_redraw()
 
     async def on_event(self, event: events.Event) -> None:
-        """A key that is bound acts before the next one is looked at: Textual looks up what a key does only when it has
-        passed all widgets, and by then a later one may have moved the focus. Not in a dialog or a line of text, whose
-        keys are not all bindings."""
-        if isinstance(event, events.Key) and not event.is_forwarded and await self._acts_at_once(event.key):
-            return
+        """A key acts before the next one is looked at, whatever has the focus, and on the screen that the one before it
+        opened: Textual sends a key to a widget, looks up what it does only when it has passed all widgets, and by then
+        a later one may have moved the focus or met the screen below."""
+        if isinstance(event, (events.Key, events.Paste)) and not event.is_forwarded:
+            await self._screen_is_there()
+            if await self._acts_at_once(event):
+                return
         await super().on_event(event)
 
-    async def _acts_at_once(self, key: str) -> bool:
-        if not self.app_focus or isinstance(self.focused, Input) or isinstance(self.screen, ModalScreen):
-            return False
-        active = self.screen.active_bindings.get(key)
+    async def _screen_is_there(self) -> None:
+        """The screen on top may have been opened by the key before: wait until it knows what its keys act on."""
+        ends = monotonic() + SCREEN_SECONDS
+        while self.screen_stack and not self.screen.is_mounted and monotonic() < ends:
+            await asyncio.sleep(0)
+
+    async def _acts_at_once(self, event: events.Key | events.Paste) -> bool:
+        screen, focused = self.screen, self.focused
+        if isinstance(event, events.Paste):
+            if isinstance(focused, OrderedInput) and event.text:
+                focused.put(event.text.splitlines()[0])
+            return isinstance(focused, OrderedInput)
+        if isinstance(focused, Input) and not isinstance(focused, OrderedInput):
+            return False  # of Textual's own screens
+        if isinstance(focused, OrderedInput) and focused.press(event):
+            return True
+        if isinstance(screen, ChoiceDialog) and event.character is not None and screen.press(event.character):
+            return True
+        active = screen.active_bindings.get(event.key)
         return active is not None and active.enabled and await self.run_action(active.binding.action, active.node)
+
+    def on_app_blur(self, event: events.AppBlur) -> None:
+        """A terminal that lost the focus keeps its picture and sends no keys. Textual would take the focus from the
+        list, and give it back with the next key, which then acts behind those that follow it."""
+        event.prevent_default()
 
     def action_keys(self) -> None:
         """Show all keys of the screen on top."""
@@ -122,6 +157,25 @@ class BaseApp(App[Result]):
             await self.run_action(action, default_namespace=node)
 
         return run
+
+    def _handle_exception(self, error: Exception) -> None:
+        """A fault of this program, in a handler, a timer or a drawing. Before there is a picture nothing can go on."""
+        if self._is_drawn:
+            if len(self.screen_stack) > 1 and not self.screen.is_mounted:
+                self.pop_screen()  # it could not be made, and no key would find the way out of it
+            self.faults.survive(error)
+        else:
+            super()._handle_exception(error)
+
+    def _tell_fault(self, text: str) -> None:
+        self.bell()
+        self.notify(
+            f"{text}\nThe console and its uploads go on.",
+            title="Internal error",
+            severity="error",
+            timeout=FAULT_SECONDS,
+            markup=False,
+        )
 
     def _fatal_error(self) -> None:
         """A fault of this program: say so in a sentence, and keep what is known of it in a file."""

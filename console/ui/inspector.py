@@ -84,7 +84,7 @@ class InspectorScreen(FullScreen):
     ) -> None:
         super().__init__()
         self.bar = SourceBar(source)
-        self.log_pane = EventLog(now, capacity=capacity, id="events")
+        self.log_pane = EventLog(now, opened=self._open_event, capacity=capacity, id="events")
         self._now = now
         self._images = images
         self._pump = FeedPump(source, self, self._feed_failed)
@@ -112,12 +112,14 @@ class InspectorScreen(FullScreen):
     @on(FeedArrived)
     def _arrived(self, message: FeedArrived) -> None:
         message.stop()
-        for item in message.items:
-            if isinstance(item, FeedState):
-                self.bar.state = item
-        self.bar.redraw()
-        self.log_pane.add(message.items)
-        message.applied()
+        try:
+            for item in message.items:
+                if isinstance(item, FeedState):
+                    self.bar.state = item
+            self.bar.redraw()
+            self.log_pane.add(message.items)
+        finally:
+            message.applied()  # else no more would come
 
     def _feed_failed(self, error: Exception) -> None:
         notify_error(self.app, error)
@@ -126,10 +128,8 @@ class InspectorScreen(FullScreen):
         """Draw what happened meanwhile."""
         self.log_pane.draw()
 
-    @on(EventLog.Opened)
-    def _opened(self, message: EventLog.Opened) -> None:
-        message.stop()
-        show_event(self, message.number, self.log_pane.log_rows.buffer, self._now, self._images)
+    def _open_event(self, number: int) -> None:
+        show_event(self, number, self.log_pane.log_rows.buffer, self._now, self._images)
 
 
 class Inspector(BaseApp[None]):

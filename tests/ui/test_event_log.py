@@ -232,7 +232,7 @@ async def test_a_key_on_an_event_that_a_busy_log_has_let_go_of_says_so(inspected
 
 async def test_an_event_that_goes_before_it_is_opened_is_no_crash(inspected: Inspected) -> None:
     async with inspected(*events(60), capacity=50) as inspecting:
-        inspecting.log_pane.post_message(inspecting.log_pane.Opened(3))
+        inspecting.log_pane.row_activated(3)
         await inspecting.until(lambda: "no longer in the log" in inspecting.text)
         assert len(inspecting.app.screen_stack) == 1
 

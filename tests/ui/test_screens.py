@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -14,11 +14,16 @@ from textual.strip import Strip
 from console.errors import ConfigurationError
 from console.models import UploadStatus
 from console.ui import themes
+from console.ui.app import UploadConsole
 from console.ui.backend import Leave
-from console.ui.widgets.text_screen import copy
+from console.ui.background import run_in_background
+from console.ui.main.console_screen import ConsoleScreen
+from console.ui.widgets.text_screen import TextScreen, copy
 
 from .conftest import Console, Opener
-from .fake_backend import document
+from .fake_backend import HOST, FakeBackend, document
+
+Cause = Callable[[Console, pytest.MonkeyPatch], Awaitable[None]]
 
 
 async def test_every_action_can_be_found_by_name(opened: Opener) -> None:
@@ -31,26 +36,101 @@ async def test_every_action_can_be_found_by_name(opened: Opener) -> None:
         await console.until(lambda: any(call[0] == "verify" for call in console.backend.asked))
 
 
-async def test_a_fault_of_our_own_ends_with_a_sentence_and_a_report(
+def fail(*_: object) -> None:
+    1 // 0  # noqa: B018 - that is all it does
+
+
+async def by_key(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console.screen, "action_zoom", fail)
+    await console.press("z")
+
+
+async def by_message(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    console.screen.table.call_later(fail)
+
+
+async def by_feed(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console.screen.uploads, "apply_all", fail)
+    console.backend.insert(document(500))
+    await console.until(lambda: console.app.faults.known)
+    monkeypatch.undo()
+
+
+async def by_timer(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    console.screen.files.set_timer(0.001, fail)
+
+
+async def by_answer(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_in_background(console.app, lambda: 1, fail)
+
+
+async def by_compose(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TextScreen, "compose", fail)
+    await console.press("2", "enter")
+    await console.until(lambda: len(console.app.screen_stack) == 1)
+
+
+async def by_drawing(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(console.screen.table.rows, "make_line", fail)
+        console.screen.table.rows.refresh()
+        await console.until(lambda: console.app.faults.known)
+
+
+@pytest.mark.parametrize("cause", [by_key, by_message, by_feed, by_timer, by_answer, by_compose, by_drawing])
+async def test_a_fault_of_our_own_is_told_and_ends_nothing(
+    opened: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cause: Cause
+) -> None:
+    with monkeypatch.context() as surroundings:
+        surroundings.setenv("XDG_STATE_HOME", str(tmp_path))
+        async with opened(documents=[document(1, status="uploading")]) as console:
+            await cause(console, monkeypatch)
+            await console.until(lambda: console.app.faults.known and "Internal error" in console.text)
+            assert "ZeroDivisionError" in console.text
+            (report,) = tmp_path.glob("upload-console/fault-*.txt")
+            assert "Traceback" in report.read_text()
+            # All goes on: keys, the feed, what is drawn.
+            console.backend.insert(document(501, filename="after.txt"))
+            await console.until(lambda: "after.txt" in console.text)
+            await console.press("2", "p")
+            await console.until(lambda: console.backend.asked)
+
+
+async def test_a_fault_that_happens_again_and_again_is_told_once(
     opened: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    shown: list[str] = []
+    async with opened() as console:
+        failed: list[str] = []
 
-    async def fail() -> None:
-        async with opened() as console:
-            monkeypatch.setattr(console.app, "panic", lambda text: shown.append(text.plain))
-            console.app.call_later(lambda: 1 // 0)
-            await console.until(lambda: shown)
+        def fail_again() -> None:
+            failed.append("")
+            fail()
+
+        console.screen.set_interval(0.001, fail_again)
+        await console.until(lambda: len(failed) > 3)
+        assert len(list(tmp_path.glob("upload-console/fault-*.txt"))) == 1
+
+
+async def test_without_a_picture_a_fault_ends_with_a_sentence_and_a_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr(ConsoleScreen, "compose", fail)
+    app = UploadConsole(FakeBackend(), directory=str(tmp_path), host=HOST)
+    shown: list[str] = []
+    monkeypatch.setattr(app, "panic", lambda text: shown.append(text.plain))
+
+    async def run() -> None:
+        async with app.run_test():
+            pass
 
     # Textual's test harness raises again what the application met.
     with pytest.raises(ZeroDivisionError):
-        await fail()
+        await run()
     assert "ZeroDivisionError" in shown[0]
     assert "Traceback" not in shown[0]
-    (report,) = tmp_path.glob("upload-console/fault-*.txt")
-    assert str(report) in shown[0]
-    assert "Traceback" in report.read_text()
+    assert any(str(report) in shown[0] for report in tmp_path.glob("upload-console/fault-*.txt"))
 
 
 async def test_leaving_waits_for_no_server_that_hangs(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:

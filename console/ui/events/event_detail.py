@@ -47,7 +47,7 @@ from console.ui.widgets.cells import Span, Tone
 from console.ui.widgets.dialogs import Choice, ChoiceDialog, Field, FormDialog
 from console.ui.widgets.full_screen import FullScreen
 from console.ui.widgets.keys import KeyBar
-from console.ui.widgets.list_view import GUTTER, LinesWidget, RowsView
+from console.ui.widgets.list_view import GUTTER, Key, LinesWidget, RowsView
 from console.ui.widgets.pane import TitleLine
 from console.ui.widgets.text_screen import TextRows, TextScreen, copy
 
@@ -110,7 +110,7 @@ class MissingImages:
         text = f"{cost}\n{_command_text(namespace)}"
         choices = (Choice("n", "No", False), Choice("y", "Run this command", True))
         title = f"Keep images of {visible(namespace)}?"
-        self._screen.app.push_screen(ChoiceDialog(title, text, choices), answered)
+        self._screen.app.push_screen(ChoiceDialog(title, text, choices, answered))
 
     def _enabled(self, namespace: str) -> None:
         self._known.pop(namespace, None)
@@ -224,7 +224,7 @@ class EventDetail(FullScreen):
         self._title = TitleLine("")
         self._title.add_class("-focused")
         self._tabs = TabLine([tab.value for tab in Tab])
-        self._rows = RowsView(TextRows("", 1))
+        self._rows = RowsView(TextRows("", 1), activated=self._open_row)
 
     def compose(self) -> ComposeResult:
         """A frame with tabs and a list, keys below."""
@@ -236,8 +236,9 @@ class EventDetail(FullScreen):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """Keys act on the list; the history may grow."""
-        self._rows.focus()
+        """Keys act on the list, as soon as they come; the history may grow."""
+        self.set_focus(self._rows)
+        self.refresh_rows()
         self.set_interval(TITLE_SECONDS, self._grow)
 
     def on_resize(self) -> None:
@@ -253,8 +254,8 @@ class EventDetail(FullScreen):
         self._shown_tab = self.tab
         match self.tab:
             case Tab.COMPARE:
-                width, notes = self._rows.size.width, self._images.notes(self.event)
-                source = CompareRows(self.event, width=width, fold_same=self.folded, notes=notes)
+                notes = self._images.notes(self.event)
+                source = CompareRows(self.event, width=self._width, fold_same=self.folded, notes=notes)
                 known = cursor is not None and source.index_of(cursor) is not None
                 self._rows.show(source, cursor=cursor if known else source.first_change)
             case Tab.RAW:
@@ -263,6 +264,11 @@ class EventDetail(FullScreen):
                 self._rows.show(self._text(self.event.update, "this event has no update description"), cursor=cursor)
             case Tab.HISTORY:
                 self._rows.show(HistoryRows(self._buffer, history), cursor=self.number)
+
+    @property
+    def _width(self) -> int:
+        """How wide the list is, or will be within the frame once it is laid out."""
+        return self._rows.size.width or max(1, self.app.size.width - 2)
 
     def _grow(self) -> None:
         """Take in events of the document that came meanwhile."""
@@ -288,21 +294,19 @@ class EventDetail(FullScreen):
 
     def _text(self, value: Mapping[str, Any] | None, words: str = "") -> TextRows:
         text = json_text(value, relaxed=self.relaxed) if value is not None else ""
-        return TextRows(text, self._rows.size.width - GUTTER - 1, words)
+        return TextRows(text, self._width - GUTTER - 1, words)
 
-    @on(RowsView.Activated)
-    def _activated(self, message: RowsView.Activated) -> None:
-        message.stop()
+    def _open_row(self, key: Key) -> None:
         source = self._rows.source
         if isinstance(source, CompareRows):
-            if source.toggle(message.key):
+            if source.toggle(key):
                 self._rows.reload()
-            elif whole := source.whole_values(message.key):
+            elif whole := source.whole_values(key):
                 title, lines = whole
                 self.app.push_screen(TextScreen(title, lines, partial(source.value, self._rows.cursor)))
-        elif isinstance(source, HistoryRows) and isinstance(message.key, int):
+        elif isinstance(source, HistoryRows) and isinstance(key, int):
             self.tab = Tab.COMPARE
-            self._go(message.key)
+            self._go(key)
 
     # ---- keys
 
@@ -383,7 +387,7 @@ class EventDetail(FullScreen):
                 path: Path = values["path"]
                 run_in_background(self.app, partial(write_new, path, f"{text}\n"), lambda _: self._saved(path))
 
-        self.app.push_screen(FormDialog(f"Save the {what}", [Field("path", "To a new file", name, Path)]), answered)
+        self.app.push_screen(FormDialog(f"Save the {what}", [Field("path", "To a new file", name, Path)], answered))
 
     def _saved(self, path: Path) -> None:
         self.notify(visible(str(path)), title="Saved", markup=False)

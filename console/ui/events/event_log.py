@@ -7,13 +7,11 @@ they look (`event_cells`), an event in full (`event_detail`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, Final
 
 from textual import on
 from textual.binding import Binding, BindingType
-from textual.message import Message
 from textual.timer import Timer
 
 from console.events.buffer import CAPACITY
@@ -58,13 +56,16 @@ class EventLog(Pane):
         Binding("x", "clear_filter", "Clear filter", show=False, tooltip="Clear the filter."),
     ]
 
-    @dataclass
-    class Opened(Message):
-        """One event is to be shown in full; `number` is its number in the buffer."""
-
-        number: int
-
-    def __init__(self, now: Callable[[], datetime], *, capacity: int = CAPACITY, id: str | None = None) -> None:
+    def __init__(
+        self,
+        now: Callable[[], datetime],
+        *,
+        opened: Callable[[int], None],
+        capacity: int = CAPACITY,
+        id: str | None = None,
+    ) -> None:
+        """`opened` is called with the number in the buffer of an event that is to be shown in full."""
+        self._opened = opened
         self.log_rows = LogRows(capacity)
         super().__init__(self.log_rows, follow=True, id=id)
         self.find_line = FilterLine("words to look for, or a filter", self._find_typed, self._find, sign="find")
@@ -84,7 +85,7 @@ class EventLog(Pane):
 
     def make_rows(self, source: RowSource, follow: bool) -> RowsView:
         """Events are not marked: space holds the view."""
-        return RowsView(source, follow=follow)
+        return RowsView(source, follow=follow, activated=self.row_activated)
 
     def compose_body(self) -> Iterator[RowsView | FilterLine]:
         """The list over both lines."""
@@ -257,9 +258,7 @@ class EventLog(Pane):
             where = "above" if backwards else "below"
             self.notify(f"nothing {where}: {visible(self._searched.text)}", title="Find", markup=False)
 
-    @on(RowsView.Activated)
-    def _activated(self, message: RowsView.Activated) -> None:
-        message.stop()
-        # Of the row that was seen when the key was pressed; the cursor may stand on another one by now.
-        if self._event_of(message.key) is not None and isinstance(message.key, int):
-            self.post_message(self.Opened(message.key))
+    def row_activated(self, key: Key) -> None:
+        """Show the event in full."""
+        if self._event_of(key) is not None and isinstance(key, int):
+            self._opened(key)

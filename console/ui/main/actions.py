@@ -4,6 +4,7 @@ it.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from functools import partial
@@ -20,7 +21,7 @@ from console.ui.backend import Added, Backend, Verification
 from console.ui.background import run_in_background, title_and_text
 from console.ui.uploads.upload_detail import LinkScreen
 from console.ui.uploads.uploads_window import UploadRows
-from console.ui.widgets.dialogs import Choice, ChoiceDialog, FormDialog, lifetime_fields, limit_fields, read_limits
+from console.ui.widgets.dialogs import Choice, ChoiceDialog, FormDialog, lifetime_fields, limit_fields, limit_texts
 
 if TYPE_CHECKING:
     from console.records.requests import Outcome
@@ -200,7 +201,7 @@ class Requests:
                 self._carry_out(intent, ids)
 
         choices = (Choice("n", "No", False), Choice("y", yes, True))
-        self._screen.app.push_screen(ChoiceDialog(title, text, choices), answered)
+        self._screen.app.push_screen(ChoiceDialog(title, text, choices, answered))
 
     def _carry_out(self, intent: UploadAction, ids: tuple[ObjectId, ...]) -> None:
         which = self._name(ids[0]) if len(ids) == 1 else count(len(ids), "upload")
@@ -240,13 +241,13 @@ class Requests:
         def answered(values: Mapping[str, Any] | None) -> None:
             if values is not None:
                 seconds = int(values["seconds"])
-                call = partial(self._backend.link, upload_id, seconds)
-                run_in_background(self._screen.app, call, lambda link: self._show_link(row, link, seconds))
+                screen = LinkScreen(visible(row.filename), duration(seconds))
+                self._screen.app.push_screen(screen)
+                run_in_background(
+                    self._screen.app, partial(self._backend.link, upload_id, seconds), screen.show, screen.fail
+                )
 
-        self._screen.app.push_screen(FormDialog(f"Link to {visible(row.filename)}", lifetime_fields()), answered)
-
-    def _show_link(self, row: Upload, link: str, seconds: int) -> None:
-        self._screen.app.push_screen(LinkScreen(visible(row.filename), link, duration(seconds)))
+        self._screen.app.push_screen(FormDialog(f"Link to {visible(row.filename)}", lifetime_fields(), answered))
 
     def _verify(self, ids: Sequence[ObjectId]) -> None:
         names = [self._name(upload_id) for upload_id in ids]
@@ -267,17 +268,19 @@ class Requests:
 
     def change_limits(self) -> None:
         """Show the limits, and change them."""
-        run_in_background(self._screen.app, self._backend.limits, self._ask_limits)
 
-    def _ask_limits(self, limits: Limits) -> None:
         def answered(values: Mapping[str, Any] | None) -> None:
             if values is not None:
-                limits = read_limits(values)
-                run_in_background(
-                    self._screen.app, partial(self._backend.set_limits, limits), lambda _: self._limits_set(limits)
-                )
+                run_in_background(self._screen.app, partial(self._set_limits, values), self._limits_set)
 
-        self._screen.app.push_screen(FormDialog("Limits", limit_fields(limits)), answered)
+        form = FormDialog("Limits", limit_fields(), answered)
+        self._screen.app.push_screen(form)
+        run_in_background(self._screen.app, self._backend.limits, lambda limits: form.fill(limit_texts(limits)))
+
+    def _set_limits(self, values: Mapping[str, Any]) -> Limits:
+        limits = dataclasses.replace(self._backend.limits(), **values)
+        self._backend.set_limits(limits)
+        return limits
 
     def _limits_set(self, limits: Limits) -> None:
         rate = f"{byte_size(limits.bandwidth)}/s" if limits.bandwidth else "no bandwidth limit"
@@ -288,29 +291,41 @@ class Requests:
 
     def sweep(self) -> None:
         """Look for multipart uploads that no record owns, and abort them if the person says so."""
-        run_in_background(self._screen.app, self._backend.orphans, self._ask_sweep)
-
-    def _ask_sweep(self, orphans: list[OpenMultipart]) -> None:
-        if not orphans:
-            self._say("no multipart upload without a record", "Sweep")
-            return
+        found: list[OpenMultipart] = []
 
         def answered(sure: bool | None) -> None:
             if sure:
-                run_in_background(self._screen.app, partial(self._backend.abort_orphans, orphans), self._swept)
+                run_in_background(self._screen.app, partial(self._backend.abort_orphans, found), self._swept)
 
-        known = [orphan.stored_bytes for orphan in orphans if orphan.stored_bytes is not None]
-        lines = [f"{orphan.initiated_at:%Y-%m-%d %H:%M} {visible(orphan.key)}" for orphan in orphans]
-        size = f", {byte_size(sum(known))} kept by S3" if known else ""
-        text = f"{count(len(orphans), 'multipart upload')} that no record owns{size}:\n" + "\n".join(lines)
-        choices = (Choice("n", "Leave them", False), Choice("y", "Abort them", True))
-        self._screen.app.push_screen(ChoiceDialog("Sweep", text, choices), answered)
+        def known(orphans: list[OpenMultipart]) -> None:
+            found.extend(orphans)
+            dialog.ask(*_sweep_question(orphans))
+
+        def failed(error: Exception) -> None:
+            title, text = title_and_text(error)
+            dialog.ask(f"{title}: {text}", (Choice("c", "Close", False),))
+
+        looking = "Looking for multipart uploads that no record owns…"
+        dialog = ChoiceDialog("Sweep", looking, (Choice("n", "Stop looking", False),), answered)
+        self._screen.app.push_screen(dialog)
+        run_in_background(self._screen.app, self._backend.orphans, known, failed)
 
     def _swept(self, number: int) -> None:
         self._say(count(number, "multipart upload"), "Aborted")
 
     def _say(self, message: str, title: str, severity: Any = "information") -> None:
         self._screen.app.notify(message, title=title, severity=severity, timeout=NOTICE_SECONDS, markup=False)
+
+
+def _sweep_question(orphans: Sequence[OpenMultipart]) -> tuple[str, tuple[Choice[bool], ...]]:
+    """What was found, and what can be done about it."""
+    if not orphans:
+        return "Every multipart upload in the bucket has a record.", (Choice("c", "Close", False),)
+    known = [orphan.stored_bytes for orphan in orphans if orphan.stored_bytes is not None]
+    lines = [f"{orphan.initiated_at:%Y-%m-%d %H:%M} {visible(orphan.key)}" for orphan in orphans]
+    size = f", {byte_size(sum(known))} kept by S3" if known else ""
+    text = f"{count(len(orphans), 'multipart upload')} that no record owns{size}:\n" + "\n".join(lines)
+    return text, (Choice("n", "Leave them", False), Choice("y", "Abort them", True))
 
 
 def refusal_lines(refusals: Sequence[Refusal]) -> str:

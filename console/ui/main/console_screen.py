@@ -6,7 +6,7 @@ them, and asks before it is left while uploads run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from enum import Enum
 from functools import partial
@@ -21,10 +21,10 @@ from textual.geometry import Size, clamp
 from textual.widgets import Input
 
 from console.events.buffer import CAPACITY
-from console.events.feed_items import FeedState, Snapshot
+from console.events.feed_items import FeedItem, FeedState, Snapshot
 from console.events.text import json_text
 from console.formatting import count
-from console.models import Upload
+from console.models import UnreadableUpload, Upload
 from console.ui.backend import Backend, ImageSource, Leave, Link
 from console.ui.background import notify_error, run_in_background
 from console.ui.events.event_detail import show_event
@@ -44,7 +44,7 @@ from console.ui.widgets.full_screen import FullScreen
 from console.ui.widgets.keys import KeyBar
 from console.ui.widgets.list_view import Key, RowsView
 from console.ui.widgets.pane import Pane
-from console.ui.widgets.text_screen import TextScreen
+from console.ui.widgets.text_screen import Lines, TextScreen
 
 
 class LeaveAnswer(Enum):
@@ -61,7 +61,7 @@ def running_here(uploading: Iterable[Upload], runner: str) -> list[Upload]:
     return [upload for upload in uploading if upload.lease is not None and runner and upload.lease.runner == runner]
 
 
-def question(number: int) -> ChoiceDialog[LeaveAnswer]:
+def question(number: int, answered: Callable[[LeaveAnswer | None], object]) -> ChoiceDialog[LeaveAnswer]:
     """Asks what to do with so many uploads."""
     verb, them, go_on = ("runs", "it", "it continues") if number == 1 else ("run", "them", "they continue")
     choices = (
@@ -70,7 +70,7 @@ def question(number: int) -> ChoiceDialog[LeaveAnswer]:
         Choice("f", f"Finish {them} first, then leave", LeaveAnswer.FINISH),
         Choice("c", f"Cancel {them} and leave: what arrived is removed from S3", LeaveAnswer.CANCEL),
     )
-    return ChoiceDialog("Leave?", f"{count(number, 'upload')} still {verb} in this console.", choices)
+    return ChoiceDialog("Leave?", f"{count(number, 'upload')} still {verb} in this console.", choices, answered)
 
 
 LEAST_ROWS: Final = 3
@@ -131,11 +131,13 @@ class ConsoleScreen(FullScreen):
         self._heard_at = now()
         self.uploads = UploadRows()
         self.status = StatusBar(host, id="status")
-        self.files = FileBrowser(directory, show_hidden=show_hidden, id="files")
-        self.table = UploadsPane(self.uploads, self._known_at, id="uploads")
-        self.log_pane = EventLog(now, capacity=event_capacity, id="events")
-        self._keys = KeyBar()
+        self.files = FileBrowser(directory, upload=self._upload, show_hidden=show_hidden, id="files")
         self.requests = Requests(self, backend, self.uploads)
+        self.table = UploadsPane(
+            self.uploads, self._known_at, opened=self._open_upload, intended=self.requests.intend, id="uploads"
+        )
+        self.log_pane = EventLog(now, opened=self._open_event, capacity=event_capacity, id="events")
+        self._keys = KeyBar()
         self._pump = FeedPump(backend, self, self._feed_failed)
         self._throttle = Throttle(self, self._draw, DRAW_SECONDS)
         self._polling = Polling(self, backend, self.status, self.uploads, self._throttle.mark)
@@ -168,16 +170,21 @@ class ConsoleScreen(FullScreen):
     @on(FeedArrived)
     def _arrived(self, event: FeedArrived) -> None:
         event.stop()
-        self.uploads.apply_all(event.items)
-        for item in event.items:
+        try:
+            self._apply(event.items)
+        finally:
+            event.applied()  # else no more would come
+            self._throttle.mark()
+
+    def _apply(self, items: Sequence[FeedItem]) -> None:
+        self.log_pane.add(items)
+        self.uploads.apply_all(items)
+        for item in items:
             if isinstance(item, FeedState):
                 self._polling.feed_changed(item)
             elif isinstance(item, Snapshot) or changes_status(item):
                 self.table.source.arrived = True
                 self._polling.count_soon()
-        self.log_pane.add(event.items)
-        event.applied()
-        self._throttle.mark()
 
     def _known_at(self) -> datetime:
         """Of when the table tells: while MongoDB is away leases run out whose runners are at work."""
@@ -213,29 +220,33 @@ class ConsoleScreen(FullScreen):
     def _filter_changed(self, event: UploadsPane.FilterChanged) -> None:
         self._polling.ask_matches()
 
-    @on(FileBrowser.UploadAsked)
-    def _upload_asked(self, event: FileBrowser.UploadAsked) -> None:
-        self.requests.upload(event.paths)
+    def _upload(self, paths: tuple[str, ...]) -> None:
+        self.requests.upload(paths)
 
-    @on(UploadsPane.Intended)
-    def _intended(self, event: UploadsPane.Intended) -> None:
-        self.requests.intend(event.intent, event.ids)
+    def _open_upload(self, key: Key) -> None:
+        self.app.push_screen(TextScreen("Upload", self._record_of(key), partial(self._json, key)))
 
-    @on(UploadsPane.Opened)
-    def _upload_opened(self, event: UploadsPane.Opened) -> None:
-        self.app.push_screen(TextScreen("Upload", partial(self._record, event.key), partial(self._json, event.key)))
+    def _record_of(self, key: Key) -> Callable[[], Lines]:
+        shown: UnreadableUpload | None = None
+        lines: Lines = ()
 
-    def _record(self, key: Key) -> list[tuple[str, str]]:
-        row = self.uploads.row(key)
-        return list(record_lines(row, self._known_at())) if row is not None else [("", "deleted")]
+        def record() -> Lines:
+            """Asked for again and again; that of a foreign document may be long, and does not grow older."""
+            nonlocal shown, lines
+            row = self.uploads.row(key)
+            if row is None or row is not shown:
+                shown = row if isinstance(row, UnreadableUpload) else None
+                lines = list(record_lines(row, self._known_at())) if row is not None else [("", "deleted")]
+            return lines
+
+        return record
 
     def _json(self, key: Key) -> str:
         return json_text(self.uploads.document(key), relaxed=True)
 
-    @on(EventLog.Opened)
-    def _event_opened(self, event: EventLog.Opened) -> None:
+    def _open_event(self, number: int) -> None:
         images = self.backend if isinstance(self.backend, ImageSource) else None
-        show_event(self, event.number, self.log_pane.log_rows.buffer, self.now, images)
+        show_event(self, number, self.log_pane.log_rows.buffer, self.now, images)
 
     # ---- keys
 
@@ -319,7 +330,7 @@ class ConsoleScreen(FullScreen):
         """Leave; ask first while uploads run here."""
         running = running_here(self.uploads.uploading(), self.backend.runner)
         if running:
-            self.app.push_screen(question(len(running)), self._leave_answered)
+            self.app.push_screen(question(len(running), self._leave_answered))
         else:
             self.app.exit(Leave.NOW)
 

@@ -5,7 +5,6 @@ directory to directory.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import ClassVar, Final
 
 from textual import on
 from textual.binding import Binding, BindingType
-from textual.message import Message
 
 from console.files.listing import Entry, EntryKind, Listing, Sort, changed_at, chosen, in_order, natural, read_directory
 from console.formatting import byte_size, count, visible
@@ -114,21 +112,16 @@ def _read_in_order(directory: str, sort: Sort, stopped: Callable[[], bool]) -> t
 
 
 class FileList(PaneRows):
-    """The list; enter acts at once, for the keys that follow, which a message would come behind."""
+    """The list."""
 
-    def __init__(self, source: RowSource, activated: Callable[[], None], is_marked: Callable[[], bool]) -> None:
-        super().__init__(source)
-        self._activated = activated
+    def __init__(self, source: RowSource, activated: Callable[[Key], None], is_marked: Callable[[], bool]) -> None:
+        super().__init__(source, activated=activated)
         self._is_marked = is_marked
 
     @property
     def enter_word(self) -> str:
         """What the pane does."""
         return "Mark" if self._is_marked() else super().enter_word
-
-    def action_activate(self) -> None:
-        """As the pane says."""
-        self._activated()
 
 
 class FileBrowser(Pane):
@@ -145,14 +138,17 @@ class FileBrowser(Pane):
         Binding("ctrl+r,f5", "reread", "Read again", show=False, tooltip="Read the folder again."),
     ]
 
-    @dataclass
-    class UploadAsked(Message):
-        """Files and folders are to be uploaded: paths as `open()` takes them."""
-
-        paths: tuple[str, ...]
-
-    def __init__(self, directory: str, *, show_hidden: bool = False, id: str | None = None) -> None:
+    def __init__(
+        self,
+        directory: str,
+        *,
+        upload: Callable[[tuple[str, ...]], None],
+        show_hidden: bool = False,
+        id: str | None = None,
+    ) -> None:
+        """`upload` is called with the paths of files and folders, as `open()` takes them."""
         super().__init__(FileRows(words="reading…"), id=id)
+        self._upload = upload
         self.directory = directory
         self.show_hidden = show_hidden
         self.sort = Sort.NAME
@@ -166,7 +162,7 @@ class FileBrowser(Pane):
 
     def make_rows(self, source: RowSource, follow: bool) -> RowsView:
         """Enter goes into a directory, and marks a file."""
-        return FileList(source, self.action_activate, self._enter_marks)
+        return FileList(source, self.row_activated, self._enter_marks)
 
     def on_mount(self) -> None:
         """Read the first directory, and look now and then whether it is still the same."""
@@ -292,7 +288,7 @@ class FileBrowser(Pane):
         entry = self._entry(self.rows.cursor_key)
         return entry is not None and entry.kind is EntryKind.FILE
 
-    def action_activate(self) -> None:
+    def row_activated(self, key: Key) -> None:
         """Mark the file under the cursor, or go into the directory."""
         if self._enter_marks() and isinstance(self.rows, PaneRows):
             self.rows.action_mark()
@@ -366,7 +362,7 @@ class FileBrowser(Pane):
         ask_which(self.app, f"Upload {count(len(paths), f'marked {noun}')}{where}?", paths, names, self._ask_for)
 
     def _ask_for(self, paths: tuple[str, ...]) -> None:
-        self.post_message(self.UploadAsked(paths))
+        self._upload(paths)
         if isinstance(self.rows, PaneRows):
             self.rows.unmark(paths)
 

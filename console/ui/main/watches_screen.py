@@ -10,7 +10,6 @@ from datetime import datetime
 from functools import partial
 from typing import ClassVar, Final
 
-from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -159,7 +158,7 @@ class WatchesScreen(FullScreen):
         self._source = WatchRows(now)
         self._title = TitleLine("Watches")
         self._title.add_class("-focused")
-        self._rows = RowsView(self._source)
+        self._rows = RowsView(self._source, activated=self._open)
         self._is_asking = False
         self._has_failed = False
 
@@ -201,9 +200,7 @@ class WatchesScreen(FullScreen):
         cursor = self._rows.cursor
         return self._source.states[cursor] if cursor < len(self._source) else None
 
-    @on(RowsView.Activated)
-    def _activated(self, message: RowsView.Activated) -> None:
-        message.stop()
+    def _open(self, key: Key) -> None:
         state = self._state()
         if state is not None:
             self.app.push_screen(TextScreen("Watch", lambda: self._lines(state)))

@@ -19,6 +19,7 @@ from console.error_codes import Recovery, explain
 from console.events.text import json_text, value_text
 from console.formatting import age, byte_rate, byte_size, count, duration, visible
 from console.models import UnreadableUpload, Upload, UploadStatus
+from console.ui.background import notify_error, title_and_text
 from console.ui.uploads.upload_cells import is_retrying, is_stalled, percent, row_sign, status_text
 from console.ui.uploads.uploads_window import Row
 
@@ -112,35 +113,48 @@ def _time(moment: datetime) -> str:
 
 
 class LinkScreen(ModalScreen[None]):
-    """The whole link, and that it was copied."""
+    """The whole link, and that it was copied; until it is there, that it is being made."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,enter,q", "dismiss", "Back", tooltip="Close; the link is shown only once."),
         Binding("y", "copy", "Copy", tooltip="Copy the link to your terminal's clipboard (OSC 52)."),
     ]
 
-    def __init__(self, name: str, link: str, lifetime: str) -> None:
+    def __init__(self, name: str, lifetime: str) -> None:
         super().__init__()
         self._name = name
-        self._link = link
+        self._link = ""
         self._lifetime = lifetime
+        self._text = Static("making the link…", classes="dialog--link", markup=False)
+        self._about = Static("", classes="dialog--text", markup=False)
 
     def compose(self) -> ComposeResult:
         """The link in full, over as many lines as it takes."""
         with VerticalScroll(classes="dialog") as dialog:
             dialog.border_title = Content(f"Link to {self._name}")
             dialog.border_subtitle = "y copies · escape closes"
-            yield Static(Content(visible(self._link)), classes="dialog--link")
-            yield Static(
-                f"Works for {self._lifetime}, for whoever has it. Sent to your terminal's clipboard; stored nowhere.",
-                markup=False,
-                classes="dialog--text",
-            )
+            yield self._text
+            yield self._about
 
-    def on_mount(self) -> None:
-        """Copied at once: that is what it was made for."""
-        self.action_copy()
+    def show(self, link: str) -> None:
+        """Show the link. It is copied at once: that is what it was made for."""
+        self._link = link
+        if self.is_current:
+            self._text.update(Content(visible(link)))
+            self._about.update(
+                f"Works for {self._lifetime}, for whoever has it. Sent to your terminal's clipboard; stored nowhere."
+            )
+            self.action_copy()
+
+    def fail(self, error: Exception) -> None:
+        """Say why there is none."""
+        title, text = title_and_text(error)
+        if self.is_current:
+            self._text.update(Content(f"{title}: {text}"))
+        else:
+            notify_error(self.app, error)
 
     def action_copy(self) -> None:
         """Copy the link."""
-        self.app.copy_to_clipboard(self._link)
+        if self._link:
+            self.app.copy_to_clipboard(self._link)

@@ -107,26 +107,25 @@ class UploadsPane(Pane):
     ]
 
     @dataclass
-    class Intended(Message):
-        """Something is wanted of these uploads."""
-
-        intent: UploadAction
-        ids: tuple[ObjectId, ...]
-
-    @dataclass
-    class Opened(Message):
-        """One upload is to be shown in full."""
-
-        key: Key
-
-    @dataclass
     class FilterChanged(Message):
         """The table is filtered by other words: what is not held may match too."""
 
         text: str
 
-    def __init__(self, uploads: UploadRows, now: Callable[[], datetime], *, id: str | None = None) -> None:
+    def __init__(
+        self,
+        uploads: UploadRows,
+        now: Callable[[], datetime],
+        *,
+        opened: Callable[[Key], None],
+        intended: Callable[[UploadAction, tuple[ObjectId, ...]], None],
+        id: str | None = None,
+    ) -> None:
+        """`opened` shows one upload in full, `intended` carries out what is wanted of some: at once, for the keys that
+        follow."""
         self.uploads = uploads
+        self._opened = opened
+        self._intended = intended
         self.source = UploadSource(uploads, now)
         # A key that a person presses again must not mean another upload, only because the one it meant is gone.
         self._marks_are_gone = False
@@ -197,10 +196,9 @@ class UploadsPane(Pane):
             self.update_title()
         super().action_back()
 
-    @on(RowsView.Activated)
-    def _activated(self, event: RowsView.Activated) -> None:
-        event.stop()
-        self.post_message(self.Opened(event.key))
+    def row_activated(self, key: Key) -> None:
+        """Show the upload in full."""
+        self._opened(key)
 
     def action_intend(self, intent: str) -> None:
         """Say what is wanted of the marked uploads, or of the one under the cursor."""
@@ -216,7 +214,7 @@ class UploadsPane(Pane):
         if hidden and self.rows.marks:
             self._ask_which(UploadAction(intent), ids, hidden)
         elif ids:
-            self.post_message(self.Intended(UploadAction(intent), ids))
+            self._intended(UploadAction(intent), ids)
 
     def _ask_which(self, intent: UploadAction, ids: tuple[ObjectId, ...], hidden: Set[Key]) -> None:
         """Marks that a filter hides are easily forgotten."""
@@ -225,7 +223,7 @@ class UploadsPane(Pane):
         )
         title = f"{_ASKED.get(intent, str(intent).capitalize())} {count(len(ids), 'marked upload')}?"
         names = {row.id: row.filename for row in rows}
-        ask_which(self.app, title, ids, names, lambda meant: self.post_message(self.Intended(intent, meant)))
+        ask_which(self.app, title, ids, names, lambda meant: self._intended(intent, meant))
 
     def _is_gone(self, intent: UploadAction) -> bool:
         """Whether what a key was meant for has left the table. It is said once; the next key is for the cursor."""

@@ -1,7 +1,8 @@
 """Questions: a choice between a few answers, or a form with a few fields, and how typed sizes and times are read.
 
-Both dialogs fit a terminal of 30x15, and every answer has a key. Text that makes no sense raises a `UsageError` that
-says what would.
+Dialogs fit a terminal of 30x15, every answer has a key, and the first answer counts. A dialog opens as soon as it is
+asked for and fills in what a server has to say when that comes, so that keys typed ahead meet the dialog for which they
+were meant. Text that makes no sense raises a `UsageError` that says what would.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Input, Label, OptionList, Static
+from textual.widgets import Label, OptionList, Static
 from textual.widgets.option_list import Option
 
 from console.errors import ConsoleError, UsageError
@@ -32,6 +33,32 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+class Dialog(ModalScreen[None], Generic[T]):
+    """Calls `answered` once, with None where the person left with escape: before the next key is looked at, which a
+    result that Textual hands on would come behind."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "back", "Back", tooltip="Close without answering."),
+    ]
+
+    def __init__(self, title: str, answered: Callable[[T | None], object]) -> None:
+        super().__init__()
+        self._title = title
+        self._answered = answered
+        self._is_answered = False
+
+    def answer(self, value: T | None) -> None:
+        """Close, and hand the answer on. A second answer, of the same bunch of keys say, counts for nothing."""
+        if not self._is_answered and self.is_current:
+            self._is_answered = True
+            self.dismiss()
+            self._answered(value)
+
+    def action_back(self) -> None:
+        """No answer."""
+        self.answer(None)
+
+
 @dataclass(frozen=True, slots=True)
 class Choice(Generic[T]):
     """One answer: the key that gives it, its words, and its value."""
@@ -41,21 +68,21 @@ class Choice(Generic[T]):
     value: T
 
 
-class ChoiceDialog(ModalScreen[T | None], Generic[T]):
-    """Asks for one of a few answers; None where the person left with escape."""
+class ChoiceDialog(Dialog[T]):
+    """Asks for one of a few answers."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "back", "Back", tooltip="Close without answering."),
+        Binding("enter", "choose", "Choose", priority=True, show=False),
         Binding("j", "next", show=False),
         Binding("k", "previous", show=False),
     ]
 
-    def __init__(self, title: str, text: str, choices: Sequence[Choice[T]]) -> None:
-        super().__init__()
-        self._title = title
+    def __init__(
+        self, title: str, text: str, choices: Sequence[Choice[T]], answered: Callable[[T | None], object]
+    ) -> None:
+        super().__init__(title, answered)
         self._text = text
         self._choices = choices
-        self._is_answered = False
 
     def compose(self) -> ComposeResult:
         """The question over its answers."""
@@ -67,30 +94,36 @@ class ChoiceDialog(ModalScreen[T | None], Generic[T]):
 
     def on_mount(self) -> None:
         """The first answer is the harmless one."""
-        self.query_one(OptionList).focus()
+        self.set_focus(self.query_one(OptionList))
 
-    def on_key(self, event: Any) -> None:
-        """An answer's own key."""
+    def ask(self, text: str, choices: Sequence[Choice[T]]) -> None:
+        """Ask this instead, now that it is known what to ask; not where the person has left."""
+        if self._is_answered:
+            return
+        self._text, self._choices = text, choices
+        self.query_one(Static).update(Content(text))
+        options = self.query_one(OptionList)
+        options.clear_options().add_options(Option(_entry(choice)) for choice in choices)
+        options.highlighted = 0
+
+    def press(self, character: str) -> bool:
+        """Answer with the key of an answer; False where the key is none."""
         for choice in self._choices:
-            if event.character == choice.key:
-                event.stop()
-                self._answer(choice.value)
-                return
+            if character == choice.key:
+                self.answer(choice.value)
+                return True
+        return False
 
     @on(OptionList.OptionSelected)
     def _selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()
-        self._answer(self._choices[event.option_index].value)
+        self.answer(self._choices[event.option_index].value)
 
-    def action_back(self) -> None:
-        """No answer."""
-        self._answer(None)
-
-    def _answer(self, value: T | None) -> None:
-        """The first counts: keys of a bunch may still come when it is given, and would answer for the screen below."""
-        if not self._is_answered:
-            self._is_answered = True
-            self.dismiss(value)
+    def action_choose(self) -> None:
+        """The answer that is highlighted."""
+        chosen = self.query_one(OptionList).highlighted
+        if chosen is not None:
+            self.answer(self._choices[chosen].value)
 
     def action_next(self) -> None:
         """Next answer."""
@@ -107,28 +140,37 @@ def _entry(choice: Choice[Any]) -> Content:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of a form. `read` makes the value of the text, or raises `ConsoleError` that says what was expected."""
+    """One field of a form. `read` makes the value of the text, or raises `ConsoleError` that says what was expected.
+
+    `text` is None where it is not known yet: `FormDialog.fill` brings it.
+    """
 
     name: str
     label: str
-    text: str
+    text: str | None
     read: Callable[[str], Any]
 
 
-class FormDialog(ModalScreen[Mapping[str, Any] | None]):
-    """Asks for a few values; None where the person left with escape."""
+class FormDialog(Dialog[Mapping[str, Any]]):
+    """Asks for a few values. A field that was not known when the person accepted, and not typed into, has none."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "dismiss(None)", "Back", tooltip="Close without changing anything."),
-        Binding("down", "app.focus_next", "Next field", show=False),
-        Binding("up", "app.focus_previous", "Previous field", show=False),
+        Binding("enter", "accept", "Accept", priority=True, show=False),
+        Binding("down,tab", "go(1)", "Next field", priority=True, show=False),
+        Binding("up,shift+tab", "go(-1)", "Previous field", priority=True, show=False),
     ]
 
-    def __init__(self, title: str, fields: Sequence[Field], hint: str = "enter accepts, escape cancels") -> None:
-        super().__init__()
-        self._title = title
+    def __init__(
+        self,
+        title: str,
+        fields: Sequence[Field],
+        answered: Callable[[Mapping[str, Any] | None], object],
+        hint: str = "enter accepts, escape cancels",
+    ) -> None:
+        super().__init__(title, answered)
         self._fields = fields
         self._hint = hint
+        self._unknown = {field.name for field in fields if field.text is None}
 
     def compose(self) -> ComposeResult:
         """A label and an input for each field, and one line for what is wrong."""
@@ -136,30 +178,61 @@ class FormDialog(ModalScreen[Mapping[str, Any] | None]):
             dialog.border_title = Content(self._title)
             for field in self._fields:
                 yield Label(field.label, markup=False)
-                field_input = OrderedInput(field.text, compact=True, id=f"field-{field.name}", classes="dialog--input")
-                field_input.cursor_blink = False
-                yield field_input
+                yield OrderedInput(
+                    field.text or "",
+                    placeholder="asking…" if field.text is None else "",
+                    compact=True,
+                    id=f"field-{field.name}",
+                    classes="dialog--input",
+                )
             yield Static(self._hint, id="dialog-words", markup=False)
 
     def on_mount(self) -> None:
         """Type at once."""
-        self.query(Input).first().focus()
+        self._go_to(0)
 
-    @on(Input.Submitted)
-    def _submitted(self, event: Input.Submitted) -> None:
-        event.stop()
+    def fill(self, texts: Mapping[str, str]) -> None:
+        """What is known now; a field that somebody types into keeps what was typed."""
+        if self._is_answered:
+            return
+        for name in self._unknown & texts.keys():
+            self._unknown.discard(name)
+            line = self._input(name)
+            if not line.value:
+                line.value = texts[name]
+                line.select_all()
+
+    def _input(self, name: str) -> OrderedInput:
+        return self.query_one(f"#field-{name}", OrderedInput)
+
+    def _go_to(self, place: int) -> None:
+        """Typing replaces what is there: a letter that comes right behind the key that led here, too."""
+        line = self._input(self._fields[place].name)
+        self.set_focus(line)
+        line.select_all()
+
+    def action_go(self, steps: int) -> None:
+        """Go to another field."""
+        names = [f"field-{field.name}" for field in self._fields]
+        here = names.index(str(self.focused.id)) if self.focused is not None and self.focused.id in names else 0
+        self._go_to((here + steps) % len(names))
+
+    def action_accept(self) -> None:
+        """Read all fields; what cannot be read is said, and nothing is closed."""
         values: dict[str, Any] = {}
-        for field in self._fields:
-            field_input = self.query_one(f"#field-{field.name}", Input)
+        for place, field in enumerate(self._fields):
+            text = self._input(field.name).value
+            if field.name in self._unknown and not text:
+                continue
             try:
-                values[field.name] = field.read(field_input.value)
+                values[field.name] = field.read(text)
             except ConsoleError as error:
                 line = self.query_one("#dialog-words", Static)
                 line.update(Content(title_and_text(error)[1]))
                 line.add_class("-wrong")
-                field_input.focus()
+                self._go_to(place)
                 return
-        self.dismiss(values)
+        self.answer(values)
 
 
 # S3 presigned links of Signature Version 4 live at most a week ("expiration", AWS S3 User Guide).
@@ -206,25 +279,23 @@ def read_parallel(text: str) -> int | None:
     return int(entered)
 
 
-def limit_fields(limits: Limits) -> list[Field]:
-    """The form for what all uploads share."""
-    rate = f"{byte_size(limits.bandwidth)}/s" if limits.bandwidth else "none"
+def limit_fields() -> list[Field]:
+    """The form for what all uploads share; named as the fields of `Limits`."""
     return [
-        Field("bandwidth", "Bandwidth of this console, all uploads together", rate, read_rate),
-        Field("uploads", "Uploads at the same time", _parallel(limits.uploads), read_parallel),
-        Field("parts", "Parts at the same time", _parallel(limits.parts), read_parallel),
+        Field("bandwidth", "Bandwidth of this console, all uploads together", None, read_rate),
+        Field("uploads", "Uploads at the same time", None, read_parallel),
+        Field("parts", "Parts at the same time", None, read_parallel),
     ]
+
+
+def limit_texts(limits: Limits) -> dict[str, str]:
+    """What stands in its fields."""
+    rate = f"{byte_size(limits.bandwidth)}/s" if limits.bandwidth else "none"
+    return {"bandwidth": rate, "uploads": _parallel(limits.uploads), "parts": _parallel(limits.parts)}
 
 
 def _parallel(number: int | None) -> str:
     return "auto" if number is None else str(number)
-
-
-def read_limits(values: Mapping[str, Any]) -> Limits:
-    """The answer to `limit_fields`."""
-    from console.records.runners import Limits
-
-    return Limits(values["bandwidth"], values["uploads"], values["parts"])
 
 
 def lifetime_fields() -> list[Field]:

@@ -1,15 +1,16 @@
 """The line under a list in which a filter is typed. It is hidden while it is empty and nobody types.
 
 Over a slow line keys arrive in bunches: `/foo`, enter and the key of an action, say. So the line passes its text on
-by calls and not by messages, which would be handled after the keys that follow. And its input handles all keys in
-their order: Textual inserts a letter at once, but finds the binding of a key like backspace only after that key has
-passed all widgets above, so that of backspace and `c` typed at once the `c` would be deleted again.
+by calls and not by messages, which would be handled after the keys that follow. Its input takes keys and pasted text
+from the application (`press`, `put`) before that looks at the next key: Textual sends a letter to the widget with the
+focus, but finds what other keys do only after they have passed all widgets, so that of backspace and `c` typed at once
+the `c` would be deleted again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, Final
+from typing import Any, ClassVar
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -22,27 +23,36 @@ from textual.widgets import Input, Label
 
 from console.formatting import visible
 
-_ACTIONS: Final = {binding.key: binding.action for binding in Binding.make_bindings(Input.BINDINGS)}
-
 
 class OrderedInput(Input):
-    """Textual's input; its own keys act as soon as they arrive, as letters do."""
+    """Textual's input without a blinking cursor. Whoever gives it the focus selects its text: Textual would do so with
+    a message, behind the letter that replaces it."""
 
-    async def on_key(self, event: events.Key) -> None:
-        """Act on a key that moves or deletes. Those that end the line keep their way."""
-        action = _ACTIONS.get(event.key)
-        if action is not None and event.key != "enter":
-            event.stop()
-            event.prevent_default()
-            await self.run_action(action)
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options, select_on_focus=False)
+        self.cursor_blink = False
+
+    def put(self, text: str) -> None:
+        """Put a text in the place of what is selected, or where the cursor is."""
+        if self.selection.is_empty:
+            self.insert_text_at_cursor(text)
+        else:
+            self.replace(text, *self.selection)
+
+    def press(self, event: events.Key) -> bool:
+        """Insert what a key stands for; False where it stands for no letter."""
+        if event.character is None or not event.is_printable:
+            return False
+        self.put(event.character)
+        return True
 
 
 class _Typing(OrderedInput):
-    """The input: enter and down leave it, escape empties it. The bindings are for the line of keys; see `on_key`."""
+    """The input: enter and down leave it, escape empties it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("down", "keep", "Keep the filter", key_display="⏎"),
-        Binding("escape", "clear", "Clear it", key_display="esc"),
+        Binding("enter,down", "keep", "Keep the filter", key_display="⏎", priority=True),
+        Binding("escape", "clear", "Clear it", key_display="esc", priority=True),
     ]
 
     # A new size of other widgets may move the rest. This one's is the length of the text, which moves nothing; and to
@@ -50,21 +60,9 @@ class _Typing(OrderedInput):
     virtual_size = Reactive(Size(0, 0))
 
     def __init__(self, hint: str, keep: Callable[[], None], clear: Callable[[], None]) -> None:
-        super().__init__(placeholder=hint, compact=True, select_on_focus=False)
-        self.cursor_blink = False
+        super().__init__(placeholder=hint, compact=True)
         self.action_keep = keep
         self.action_clear = clear
-
-    def on_key(self, event: events.Key) -> None:  # type: ignore[override]
-        """Keys that were sent here before the focus moved on are sent again, to where it is now."""
-        if self.screen.focused is not self:
-            event.stop()
-            event.prevent_default()
-            self.app.post_message(events.Key(event.key, event.character))
-        elif event.key in ("enter", "down", "escape"):
-            event.stop()
-            event.prevent_default()
-            (self.action_clear if event.key == "escape" else self.action_keep)()
 
 
 class FilterLine(Horizontal):

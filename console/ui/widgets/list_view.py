@@ -8,7 +8,7 @@ row.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final, Protocol, TypeAlias, runtime_checkable
 
@@ -166,13 +166,6 @@ class RowsView(LinesWidget, can_focus=True):
     ]
 
     @dataclass
-    class Activated(Message):
-        """Enter or a double click on a row."""
-
-        rows: RowsView
-        key: Key
-
-    @dataclass
     class CursorMoved(Message):
         """The cursor stands on another row."""
 
@@ -185,8 +178,17 @@ class RowsView(LinesWidget, can_focus=True):
         rows: RowsView
         following: bool
 
-    def __init__(self, source: RowSource, *, follow: bool = False, id: str | None = None) -> None:
+    def __init__(
+        self,
+        source: RowSource,
+        *,
+        follow: bool = False,
+        activated: Callable[[Key], None] | None = None,
+        id: str | None = None,
+    ) -> None:
+        """`activated` is called with the key of a row on enter or a double click: at once, for the keys that follow."""
         super().__init__(id=id)
+        self._activated = activated
         self.source = source
         self._versions = source if isinstance(source, VersionedRows) else None
         self.marks: set[Key] = set()
@@ -201,6 +203,7 @@ class RowsView(LinesWidget, can_focus=True):
         # Lines as they were made, with all that they were made of.
         self._made: dict[Key, tuple[object, Strip]] = {}
         self._thumb = range(0)
+        self._has_size = False
 
     # ---- what others ask of the list
 
@@ -271,10 +274,10 @@ class RowsView(LinesWidget, can_focus=True):
         self.move_to(len(self.source) - 1)
 
     def action_activate(self) -> None:
-        """Say that the row under the cursor was chosen."""
+        """Open the row under the cursor."""
         key = self.cursor_key
-        if key is not None:
-            self.post_message(self.Activated(self, key))
+        if key is not None and self._activated is not None:
+            self._activated(key)
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         """Scroll without moving the cursor out of view."""
@@ -349,6 +352,8 @@ class RowsView(LinesWidget, can_focus=True):
 
     def on_resize(self) -> None:
         """Fit the columns to the new width."""
+        if not self._has_size:  # nothing was seen yet: what is above the cursor is worth seeing as well
+            self._has_size, self.top = bool(self.size), 0
         self._lines.clear()
         self._fit()
         self._settle()

@@ -166,7 +166,11 @@ class Pane(Vertical):
 
     def make_rows(self, source: RowSource, follow: bool) -> RowsView:
         """The list widget of this pane."""
-        return PaneRows(source, follow=follow)
+        return PaneRows(source, follow=follow, activated=self.row_activated)
+
+    def row_activated(self, key: Key) -> None:
+        """Enter or a double click on a row."""
+        raise NotImplementedError
 
     def compose(self) -> ComposeResult:
         """Title, then list and filter in the frame."""
@@ -254,7 +258,7 @@ def ask_which(
         choices.append(Choice("a", f"All {len(marked):,} marked", marked))
     else:
         choices.append(Choice("y", "Yes, though it is not shown", marked))
-    app.push_screen(ChoiceDialog(title, _text(list(hidden.values()), len(marked)), choices), answered)
+    app.push_screen(ChoiceDialog(title, _text(list(hidden.values()), len(marked)), choices, answered))
 
 
 def _text(hidden: Sequence[str], marked: int) -> str:

@@ -11,7 +11,7 @@ from console.records.runners import Limits
 from console.ui.widgets.dialogs import (
     LONGEST_LINK_SECONDS,
     limit_fields,
-    read_limits,
+    limit_texts,
     read_parallel,
     read_rate,
     read_seconds,
@@ -59,4 +59,5 @@ def test_every_time_in_seconds_can_be_said(seconds: int) -> None:
 @given(st.sampled_from([0, 1024, 10 * MIB, 999 * MIB]), st.integers(1, 256), st.integers(1, 256))
 def test_limits_are_read_as_they_are_shown(bandwidth: int, uploads: int, parts: int) -> None:
     limits = Limits(bandwidth, uploads, parts)
-    assert read_limits({field.name: field.read(field.text) for field in limit_fields(limits)}) == limits
+    texts = limit_texts(limits)
+    assert Limits(**{field.name: field.read(texts[field.name]) for field in limit_fields()}) == limits

@@ -57,14 +57,11 @@ class Listing(App[None]):
             self.register_theme(theme)
         self.theme = DARK
         self.source = Numbers(numbers)
-        self.rows = RowsView(self.source, follow=follow)
         self.activated: list[Key] = []
+        self.rows = RowsView(self.source, follow=follow, activated=self.activated.append)
 
     def compose(self) -> ComposeResult:
         yield self.rows
-
-    def on_rows_view_activated(self, message: RowsView.Activated) -> None:
-        self.activated.append(message.key)
 
 
 def consistent(rows: RowsView) -> None:
