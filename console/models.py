@@ -183,6 +183,8 @@ class Endpoint:
 class Upload(BaseModel):
     """One document of the collection. Sizes in bytes, `rate` in bytes per second, times in UTC.
 
+    `current` is what S3 has confirmed; `sent` also what is on its way, and None where a runner has claimed the upload
+    and not begun to send it.
     `seal` and `result_seal` are what a user's own processes vouch for (`records.seals`); `refused_by` are runners, by
     what they may do, that may not carry it out (`runner.policy`): it waits for another one.
     """
@@ -209,6 +211,7 @@ class Upload(BaseModel):
     current: Count = 0
     percentage: Number = 0.0
     rate: Number = 0.0
+    sent: Count | None = 0
     multipart: Multipart | None = None
     attempts: Count = 0
     error: Failure | None = None
@@ -266,7 +269,26 @@ class Upload(BaseModel):
     @property
     def seconds_left(self) -> float | None:
         """Time to the end at the current rate, or None where nothing moves."""
-        return (self.size - self.current) / self.rate if self.rate > 0 else None
+        return (self.size - self.under_way) / self.rate if self.rate > 0 else None
+
+    @property
+    def is_queued(self) -> bool:
+        """A runner holds it, and nothing of it is being sent yet."""
+        return self.status is UploadStatus.UPLOADING and self.sent is None
+
+    @property
+    def under_way(self) -> int:
+        """Bytes in S3 or on their way there."""
+        if self.status is not UploadStatus.UPLOADING:
+            return self.current
+        return min(self.size, max(self.current, self.sent or 0))
+
+    @property
+    def under_way_percentage(self) -> float:
+        """The same in percent; 100 only when S3 has said so."""
+        if self.status is not UploadStatus.UPLOADING or not self.size:
+            return self.percentage
+        return max(self.percentage, min(99.9, 100 * self.under_way / self.size))
 
 
 class UploadChange(BaseModel):
@@ -284,6 +306,7 @@ class UploadChange(BaseModel):
     current: Count = 0
     percentage: Number = 0.0
     rate: Number = 0.0
+    sent: Count | None = 0
     multipart: Multipart | None = None
     attempts: Count = 0
     error: Failure | None = None

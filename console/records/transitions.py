@@ -127,6 +127,7 @@ def claim(runner: str, lease_seconds: float, *, endpoint: Endpoint | None = None
         "started_at": {"$ifNull": ["$started_at", NOW]},
         "finished_at": None,
         "rate": 0.0,
+        "sent": None,
         # Those that may not have it are no news any more.
         "refused_by": "$$REMOVE",
         "error": {"$cond": [{"$eq": ["$error.code", NOT_ALLOWED]}, None, "$error"]},

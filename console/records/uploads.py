@@ -134,6 +134,7 @@ class NewUpload:
             **self.document(now, UploadStatus.UPLOADING),
             "lease": {"runner": runner, "expires_at": now + timedelta(seconds=lease_seconds)},
             "attempts": 1,
+            "sent": None,
             "started_at": now,
         }
 
@@ -358,6 +359,18 @@ class Uploads:
                 return
             for upload_id in ids:
                 self._update_each(wanted, [upload_id], change)
+
+    def priorities(self, ids: Sequence[ObjectId]) -> dict[ObjectId, int]:
+        """What was said of each of them last; 0 where that is no number."""
+        found = self.collection.find({"_id": {"$in": list(ids)}}, {"priority": 1})
+        return {each["_id"]: value if isinstance(value := each.get("priority"), int) else 0 for each in found}
+
+    def highest_claimable(self, host: str) -> int | None:
+        """The highest priority among what waits for a runner of the host; None where nothing does."""
+        wanted: Filter = {"host": host, "status": UploadStatus.PENDING.value, "requested": Requested.RUN.value}
+        found = self.collection.find_one(wanted, {"priority": 1}, sort=_WAITING_ORDER)
+        priority = found.get("priority") if found is not None else None
+        return priority if isinstance(priority, int) else None
 
     def stalled(self, host: str, which: Filter, *, limit: int = 0) -> list[Upload | UnreadableUpload]:
         """Uploads of other hosts whose runner has gone, among those that match, in the order of their ids."""

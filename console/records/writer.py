@@ -32,11 +32,13 @@ _LEAST_SECONDS: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Bytes S3 has acknowledged, the same in percent (0 to 100), and bytes per second on the wire."""
+    """Bytes S3 has acknowledged, the same in percent (0 to 100), bytes per second on the wire, and bytes that are
+    acknowledged or on their way."""
 
     current: int
     percentage: float
     rate: float
+    sent: int = 0
 
 
 class Progress:
@@ -47,23 +49,26 @@ class Progress:
         self._size = size
         self._current = current
         self._sent = 0
+        self._before = current  # acknowledged, and not among what was sent since
         self._clock = clock
         self._begun_at: float | None = None
         self._marks: deque[tuple[float, int]] = deque()
         self._lock = threading.Lock()
-        self._last: Sample | None = Sample(current, self._percentage(), 0.0)
+        self._last: Sample | None = Sample(current, self._percentage(), 0.0, current)
 
     def confirmed(self, total: int) -> None:
         """S3 has acknowledged `total` bytes so far."""
         with self._lock:
             self._begin()
             self._current = total
+            self._before = max(self._before, total - self._sent)
 
     def resized(self, size: int) -> None:
         """The file is another one than before: `size` bytes, none of them acknowledged."""
         with self._lock:
             self._size = size
             self._current = 0
+            self._before = -self._sent
 
     def sent(self, count: int) -> None:
         """So many bytes went to the socket; negative where a retry takes them back."""
@@ -79,7 +84,7 @@ class Progress:
     def sample(self) -> Sample | None:
         """How far it is, or None where that is what the last sample said."""
         with self._lock:
-            sample = Sample(self._current, self._percentage(), self._rate())
+            sample = Sample(self._current, self._percentage(), self._rate(), self._under_way())
             if sample == self._last:
                 return None
             self._last = sample
@@ -88,12 +93,15 @@ class Progress:
     def now(self) -> Sample:
         """How far it is, whatever the last sample said."""
         with self._lock:
-            return Sample(self._current, self._percentage(), 0.0)
+            return Sample(self._current, self._percentage(), 0.0, self._current)
 
     def unwritten(self) -> None:
         """The last sample was not written: the next one is taken also if nothing changes."""
         with self._lock:
             self._last = None
+
+    def _under_way(self) -> int:
+        return max(self._current, min(self._size, self._before + self._sent))
 
     def _begin(self) -> None:
         if self._begun_at is None:
@@ -413,7 +421,12 @@ class RecordWriter:
         for upload_id, entry in held.items():
             fields: Fields = {}
             if entry.progress.is_under_way(self._tick) and (sample := entry.progress.sample()) is not None:
-                fields = {"current": Int64(sample.current), "percentage": sample.percentage, "rate": sample.rate}
+                fields = {
+                    "current": Int64(sample.current),
+                    "percentage": sample.percentage,
+                    "rate": sample.rate,
+                    "sent": Int64(sample.sent),
+                }
             if now - entry.renewed_at >= self._lease_seconds / 3:
                 fields["lease"] = lease_until(self._runner, self._lease_seconds)
                 renewed.append(entry)

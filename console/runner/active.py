@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -325,6 +325,31 @@ class ActiveUploads:
         active.stop(StopReason.REQUESTED)
         if waited:  # no thread would look at it before its turn came
             self._finisher.let_go(active, leaving=False)
+            self._wants_more()
+
+    def waiting(self) -> list[ObjectId]:
+        """What is claimed and not begun."""
+        with self._lock:
+            return [active.upload.id for queue in (self._waiting, self._small) for active in queue]
+
+    def prioritise(self, priorities: Mapping[ObjectId, int], highest: int | None) -> None:
+        """Begin what waits in the order of these priorities; let go of what comes after `highest`, which nobody has
+        claimed yet."""
+        late: list[Active] = []
+        with self._lock:
+            for queue in (self._waiting, self._small):
+                ranked = sorted(queue, key=lambda active: -priorities.get(active.upload.id, 0))
+                queue.clear()
+                for active in ranked:
+                    if highest is not None and priorities.get(active.upload.id, 0) < highest:
+                        late.append(active)
+                        self._waiting_bytes -= active.upload.size
+                    else:
+                        queue.append(active)
+        for active in late:
+            active.control.stop(StopReason.REQUESTED)
+            self._finisher.let_go(active, leaving=False)
+        if late:
             self._wants_more()
 
     def lose(self, upload_id: ObjectId, attempt: int) -> bool:

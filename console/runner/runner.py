@@ -225,6 +225,7 @@ class Runner:
                     self._may_find_more = True
                     self._obey()
                     self._claims.clear_up()
+                    self._let_priorities_overtake()
                     self._adoption.look(self._active_uploads.ids())
                     has_intent, next_look = False, time.monotonic() + _LOOK_ANYWAY_SECONDS
                 self._claim()
@@ -259,6 +260,15 @@ class Runner:
             return
         for upload_id in self._records.uploads.requested_of(self.name):
             self._active_uploads.obey(upload_id)
+
+    def _let_priorities_overtake(self) -> None:
+        """What is only claimed begins in the order of priorities, and is given back where another one comes first."""
+        waiting = self._active_uploads.waiting()
+        if not waiting or not self._wakeups.take_priority():
+            return
+        priorities = self._records.uploads.priorities(waiting)
+        highest = self._records.uploads.highest_claimable(self.host)
+        self._active_uploads.prioritise(priorities, highest)
 
     def _claim(self) -> None:
         if self._draining or self._leaving.is_set() or not self._may_find_more:

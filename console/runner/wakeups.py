@@ -30,11 +30,12 @@ def runner_interest(host: str) -> Interest:
                 {"operationType": {"$in": ["insert", "replace"]}, **waits},
                 {f"{_UPDATED}.requested": {"$in": [word.value for word in Requested]}},
                 {f"{_UPDATED}.status": UploadStatus.PENDING.value},
+                {f"{_UPDATED}.priority": {"$exists": True}},
             ]
         },
         (
             *("operationType", "clusterTime", "fullDocument.host", "fullDocument.status"),
-            *(f"{_UPDATED}.requested", f"{_UPDATED}.status"),
+            *("fullDocument.priority", f"{_UPDATED}.requested", f"{_UPDATED}.status", f"{_UPDATED}.priority"),
         ),
     )
 
@@ -45,7 +46,15 @@ def concerns_runner(event: ChangeEvent, host: str) -> bool:
         after = event.after or {}
         return after.get("host") == host and after.get("status") != UploadStatus.UPLOADING.value
     updated = (event.update or {}).get("updatedFields") or {}
-    return "requested" in updated or updated.get("status") == UploadStatus.PENDING.value
+    is_wanted = "requested" in updated or "priority" in updated
+    return is_wanted or updated.get("status") == UploadStatus.PENDING.value
+
+
+def gives_priority(event: ChangeEvent) -> bool:
+    """Whether what waits may have to begin in another order."""
+    after = event.after if event.operation in ("insert", "replace") else None
+    fields = after or (event.update or {}).get("updatedFields") or {}
+    return bool(fields.get("priority")) or (after is None and "priority" in fields)
 
 
 class Wakeups:
@@ -62,6 +71,7 @@ class Wakeups:
             feed = self._own = ChangeFeed(records.uploads.collection, pipeline=pipeline, images=False, capacity=0)
         self._woken = threading.Event()
         self._has_intent = threading.Event()
+        self._has_priority = threading.Event()
         self._feed = feed
         feed.attach(self._hear)
 
@@ -81,6 +91,12 @@ class Wakeups:
         self._has_intent.clear()
         return has_intent
 
+    def take_priority(self) -> bool:
+        """Whether a priority was given or changed since the last call."""
+        is_set = self._has_priority.is_set()
+        self._has_priority.clear()
+        return is_set
+
     def close(self) -> None:
         """Listen no more."""
         if self._own is not None:
@@ -89,5 +105,7 @@ class Wakeups:
 
     def _hear(self, item: FeedItem) -> None:
         if not isinstance(item, ChangeEvent) or concerns_runner(item, self._host):
+            if isinstance(item, ChangeEvent) and gives_priority(item):
+                self._has_priority.set()
             self._has_intent.set()
             self.wake()

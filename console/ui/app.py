@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from console.events.buffer import CAPACITY
 from console.ui import themes
 from console.ui.backend import Backend, Leave
 from console.ui.base_app import BaseApp
 from console.ui.main.console_screen import ConsoleScreen
+from console.ui.remembered import Remembered
 
 
 def utc_now() -> datetime:
@@ -23,7 +25,8 @@ def utc_now() -> datetime:
 class UploadConsole(BaseApp[Leave]):
     """The console on a backend. `run()` returns how the person left.
 
-    `notes` are shown for a while at the start; `drawn` is called when the first picture is on the terminal.
+    `state_file` keeps how the person likes to look at things, from one start to the next. `notes` are shown for a while
+    at the start; `drawn` is called when the first picture is on the terminal.
     """
 
     TITLE = "Upload console"
@@ -37,6 +40,7 @@ class UploadConsole(BaseApp[Leave]):
         theme: str = themes.DARK,
         show_hidden: bool = False,
         event_capacity: int = CAPACITY,
+        state_file: Path | None = None,
         notes: Sequence[str] = (),
         facts: Sequence[tuple[str, str]] = (),
         drawn: Callable[[], None] | None = None,
@@ -52,6 +56,7 @@ class UploadConsole(BaseApp[Leave]):
             now=now,
             show_hidden=show_hidden,
             event_capacity=event_capacity,
+            remembered=Remembered(state_file),
         )
 
     def get_default_screen(self) -> ConsoleScreen:

@@ -34,6 +34,7 @@ class Link(StrEnum):
 
     CONNECTING = "connecting"
     CONNECTED = "connected"
+    SILENT = "silent"
     RECONNECTING = "reconnecting"
     LOST = "lost"
 
@@ -45,14 +46,6 @@ class ServerHealth:
     link: Link
     address: str
     message: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Servers:
-    """Both servers of the console."""
-
-    mongodb: ServerHealth
-    s3: ServerHealth
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +140,12 @@ class Backend(Protocol):
         """
         ...
 
-    def servers(self) -> Servers:
-        """Ask both servers how they are (a cheap request each), within a few seconds, without raising."""
+    def mongodb_health(self) -> ServerHealth:
+        """Ask MongoDB how it is: a cheap request, for as long as it takes, without raising."""
+        ...
+
+    def s3_health(self) -> ServerHealth:
+        """Ask S3 how it is, in the same way."""
         ...
 
     def counts(self) -> Mapping[UploadStatus, int]:

@@ -36,7 +36,7 @@ def test_nothing_new_gives_no_sample():
     progress = Counted(SIZE, 250)
     assert progress.sample_at(1) is None
     progress.confirmed(500)
-    assert progress.sample_at(2) == Sample(500, 50.0, 0.0)
+    assert progress.sample_at(2) == Sample(500, 50.0, 0.0, 500)
     assert progress.sample_at(3) is None
 
 
@@ -51,9 +51,9 @@ def test_an_upload_is_under_way_from_its_first_byte_on():
 def test_a_sample_that_was_not_written_comes_again():
     progress = Counted()
     progress.confirmed(500)
-    assert progress.sample_at(1) == Sample(500, 50.0, 0.0)
+    assert progress.sample_at(1) == Sample(500, 50.0, 0.0, 500)
     progress.unwritten()
-    assert progress.sample_at(2) == Sample(500, 50.0, 0.0)
+    assert progress.sample_at(2) == Sample(500, 50.0, 0.0, 500)
 
 
 def test_the_rate_is_that_of_the_last_seconds():
@@ -62,7 +62,7 @@ def test_the_rate_is_that_of_the_last_seconds():
         progress.sent(100 if second <= 5 else 0)
         progress.sample_at(second)
     progress.sent(40)
-    assert progress.sample_at(11) == Sample(0, 0.0, 40 / RATE_WINDOW_SECONDS)
+    assert progress.sample_at(11) == Sample(0, 0.0, 40 / RATE_WINDOW_SECONDS, 540)
     rates = [sample.rate for second in range(12, 20) if (sample := progress.sample_at(second))]
     assert rates == [0.0]
 
@@ -71,7 +71,7 @@ def test_the_time_of_waiting_does_not_count():
     progress = Counted()
     progress.clock.now = 100
     progress.sent(600)
-    assert progress.sample_at(102) == Sample(0, 0.0, 300.0)
+    assert progress.sample_at(102) == Sample(0, 0.0, 300.0, 600)
 
 
 def test_bytes_taken_back_make_no_negative_rate():
@@ -83,7 +83,31 @@ def test_bytes_taken_back_make_no_negative_rate():
 def test_only_completion_says_100_percent():
     progress = Counted()
     progress.confirmed(SIZE)
-    assert progress.sample_at(1) == Sample(SIZE, 99.9, 0.0)
+    assert progress.sample_at(1) == Sample(SIZE, 99.9, 0.0, SIZE)
+
+
+def test_what_is_on_its_way_counts_beyond_what_was_acknowledged():
+    progress = Counted(SIZE, 200)
+    progress.sent(300)
+    assert progress.sample_at(1) == Sample(200, 20.0, 300.0, 500)
+    progress.confirmed(500)
+    progress.sent(100)
+    progress.sent(-100)  # a retry takes it back
+    progress.sent(250)
+    assert progress.sample_at(2) == Sample(500, 50.0, 275.0, 750)
+    progress.sent(SIZE)
+    sample = progress.sample_at(3)
+    assert sample is not None
+    assert sample.sent == SIZE
+
+
+def test_parts_that_s3_has_already_are_not_on_their_way():
+    progress = Counted()
+    progress.confirmed(600)
+    progress.sent(100)
+    sample = progress.sample_at(1)
+    assert sample is not None
+    assert (sample.current, sample.sent) == (600, 700)
 
 
 def test_another_file_starts_again():

@@ -25,7 +25,6 @@ from console.ui.backend import (
     PageQuery,
     Refusal,
     ServerHealth,
-    Servers,
     Verification,
     WatchState,
 )
@@ -90,9 +89,8 @@ class FakeBackend:
         self.is_connected = True
         self.asked: list[tuple[Any, ...]] = []
         self.fails: Exception | None = None
-        self.health = Servers(
-            ServerHealth(Link.CONNECTED, "db.example.com:27017"), ServerHealth(Link.CONNECTED, "s3.example.com")
-        )
+        self.mongodb = ServerHealth(Link.CONNECTED, "db.example.com:27017")
+        self.s3 = ServerHealth(Link.CONNECTED, "s3.example.com")
         self.held_limits = Limits(20 * 1024 * 1024, 4, 8)
         self.found_orphans: list[OpenMultipart] = []
         self.watch_states: list[WatchState] = []
@@ -173,8 +171,11 @@ class FakeBackend:
                 items.append(self._items.get_nowait())
         return items
 
-    def servers(self) -> Servers:
-        return self.health
+    def mongodb_health(self) -> ServerHealth:
+        return self.mongodb
+
+    def s3_health(self) -> ServerHealth:
+        return self.s3
 
     def counts(self) -> Mapping[UploadStatus, int]:
         counts = dict.fromkeys(UploadStatus, 0)

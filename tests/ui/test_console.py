@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from console.events.feed_items import FeedState, Gap
 from console.models import OpenMultipart, Requested
 from console.records.runners import Limits
-from console.ui.backend import Leave, Link, Refusal, ServerHealth, Servers, Verification
+from console.ui.backend import Leave, Link, Refusal, ServerHealth, Verification
 from console.ui.uploads.upload_detail import LinkScreen
 from console.ui.widgets.dialogs import ChoiceDialog, FormDialog
 from console.ui.widgets.keys import KeysScreen
@@ -240,11 +240,11 @@ async def test_the_header_says_how_the_servers_are_in_words(opened: Opener) -> N
         console.backend.bring(FeedState(True))
         await console.until(lambda: "● MongoDB connected" in console.text)
         lost = ServerHealth(Link.LOST, "s3.example.com", "connection refused")
-        console.backend.health = Servers(console.backend.health.mongodb, lost)
+        console.backend.s3 = lost
         console.screen._polling.ask_health()
         await console.until(lambda: "✗ S3 lost: connection refused" in console.text)
         told = ServerHealth(Link.LOST, "s3.example.com", "could not connect to " + "a/very/long/name/" * 9)
-        console.backend.health = Servers(console.backend.health.mongodb, told)
+        console.backend.s3 = told
         console.screen._polling.ask_health()
         await console.until(lambda: "● MongoDB connected   ✗ S3 lost: could not connect to a/very/" in console.lines[0])
         assert console.lines[0].rstrip().endswith("…")

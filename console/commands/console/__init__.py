@@ -24,6 +24,7 @@ from console.records.identity import this_host
 from console.settings import Settings
 from console.ui.app import UploadConsole
 from console.ui.backend import Leave
+from console.ui.remembered import usual_path
 
 if TYPE_CHECKING:
     from console.commands.console.session import Session
@@ -62,6 +63,7 @@ def run(settings: Settings, *, hints: Sequence[str] = ()) -> int:
         theme=settings.ui.theme,
         show_hidden=settings.ui.show_hidden,
         event_capacity=settings.ui.event_buffer,
+        state_file=usual_path(),
         notes=hints,
         facts=settings.facts,
         drawn=opening.start,

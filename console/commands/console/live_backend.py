@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import TypeVar
 
-import pymongo
 from bson import ObjectId
 from pymongo.errors import PyMongoError
 
@@ -35,8 +34,6 @@ from console.transfer.sender import S3Sender
 from console.ui import backend as port
 
 T = TypeVar("T")
-
-_HELLO_SECONDS: Final = 2.0
 
 
 class ConsoleBackend:
@@ -93,24 +90,27 @@ class ConsoleBackend:
         """End the feed."""
         self._feed.close()
 
-    def servers(self) -> port.Servers:
-        """Ask both servers how they are."""
+    def mongodb_health(self) -> port.ServerHealth:
+        """Ask MongoDB how it is. The driver's monitors alone notice a server that was stopped after 20 seconds."""
         connection = self._records.connection
+        link = port.Link.RECONNECTING
         if connection.is_connected:
-            # A host that slept, or whose clock was slow all along, is told the time again.
-            with suppress(PyMongoError), pymongo.timeout(_HELLO_SECONDS):
+            with suppress(PyMongoError):
+                # A host that slept, or whose clock was slow all along, is told the time again.
                 connection.clock.set(connection.client.admin.command("hello").get("localTime"))
-        mongodb = port.ServerHealth(
-            port.Link.CONNECTED if connection.is_connected else port.Link.RECONNECTING, connection.address
-        )
+                link = port.Link.CONNECTED
+        return port.ServerHealth(link, connection.address)
+
+    def s3_health(self) -> port.ServerHealth:
+        """Ask S3 how it is."""
         address = visible(self._sender.address)
         try:
             self._sender.check_bucket()
         except TransferError as error:
             # Whoever may only write to a prefix gets AccessDenied here and can upload all the same.
             if error.code not in ("AccessDenied", "403"):
-                return port.Servers(mongodb, port.ServerHealth(port.Link.LOST, address, error.message))
-        return port.Servers(mongodb, port.ServerHealth(port.Link.CONNECTED, address))
+                return port.ServerHealth(port.Link.LOST, address, error.message)
+        return port.ServerHealth(port.Link.CONNECTED, address)
 
     def counts(self) -> Mapping[UploadStatus, int]:
         """How many documents there are of each status."""

@@ -35,6 +35,7 @@ class EventLog(Pane):
     """The pane at the bottom, and the whole of the inspector."""
 
     NAME = "Events"
+    FIRST_KEYS = ("activate", "filter", "find", "only_document", "hold")
     FILTER_HINT = "op:update key:… field:status text, -not, or a match expression {…}"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "hold", "Hold", tooltip="Hold the view still, or release it; events are still read."),

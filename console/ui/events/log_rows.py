@@ -43,7 +43,7 @@ CLUSTER_TIME: Final = Column("cluster", "Cluster time", 13, 18, rank=1, share=1)
 SIGN: Final = Column("sign", "", 1, 1, rank=0)
 OPERATION: Final = Column("operation", "Event", 7, 13, rank=4, share=1)
 NAMESPACE: Final = Column("namespace", "Namespace", 12, 40, rank=5, share=2, cut=Cut.START)
-DOCUMENT: Final = Column("document", "Document", 12, 32, rank=2, share=3, cut=Cut.MIDDLE)
+DOCUMENT: Final = Column("document", "Document", 12, 40, rank=2, share=3, cut=Cut.ALIKE)
 CHANGES: Final = Column("changes", "Changed", 24, 2_000, rank=0, share=8)
 
 # After the time.

@@ -35,6 +35,7 @@ from console.ui.main.file_browser import FileBrowser
 from console.ui.main.polling import Polling, changes_status
 from console.ui.main.status_bar import StatusBar
 from console.ui.main.watches_screen import WatchesScreen
+from console.ui.remembered import Remembered
 from console.ui.uploads.upload_cells import is_stalled
 from console.ui.uploads.upload_detail import record_lines
 from console.ui.uploads.uploads_pane import UploadsPane
@@ -124,6 +125,7 @@ class ConsoleScreen(FullScreen):
         now: Callable[[], datetime],
         show_hidden: bool = False,
         event_capacity: int = CAPACITY,
+        remembered: Remembered | None = None,
     ) -> None:
         super().__init__()
         self.backend = backend
@@ -134,7 +136,12 @@ class ConsoleScreen(FullScreen):
         self.files = FileBrowser(directory, upload=self._upload, show_hidden=show_hidden, id="files")
         self.requests = Requests(self, backend, self.uploads)
         self.table = UploadsPane(
-            self.uploads, self._known_at, opened=self._open_upload, intended=self.requests.intend, id="uploads"
+            self.uploads,
+            self._known_at,
+            remembered=remembered if remembered is not None else Remembered(),
+            opened=self._open_upload,
+            intended=self.requests.intend,
+            id="uploads",
         )
         self.log_pane = EventLog(now, opened=self._open_event, capacity=event_capacity, id="events")
         self._keys = KeyBar()
@@ -203,6 +210,8 @@ class ConsoleScreen(FullScreen):
         if not self.is_current:
             return
         now = self._known_at()
+        self.table.source.is_fed = self.status.mongodb.link is Link.CONNECTED
+        self.status.queued = sum(row.is_queued for row in self.uploads.uploading())
         self.uploads.counted = sum(self.status.counts.values())
         self.table.changed()
         self.status.rate = sum(row.rate for row in self.uploads.uploading() if not is_stalled(row, now))

@@ -21,7 +21,7 @@ from console.ui.widgets.list_view import Key, RowSource, RowsView
 from console.ui.widgets.pane import Pane, PaneRows, ask_which, count_forms, marks_sign, marks_text
 
 COLUMNS: Final = (
-    Column("name", "Name", 14, 400, rank=0, share=3, cut=Cut.MIDDLE),
+    Column("name", "Name", 14, 400, rank=0, share=3, cut=Cut.ALIKE, names=True),
     Column("size", "Size", 8, 8, rank=1, right=True),
     Column("modified", "Modified", 5, 16, rank=2, share=2, short="Date"),
 )
@@ -129,6 +129,7 @@ class FileBrowser(Pane):
 
     NAME = "Files"
     FILTER_HINT = "part of a name"
+    FIRST_KEYS = ("mark", "upload", "activate", "up", "filter", "sort")
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("u", "upload", "Upload", tooltip="Upload the marked rows, or the one under the cursor."),
         Binding("backspace,h,left", "up", "Up", key_display="⌫", tooltip="Go to the parent folder."),

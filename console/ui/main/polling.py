@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from textual.screen import Screen
@@ -15,7 +16,7 @@ from textual.screen import Screen
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState
 from console.models import UploadStatus
-from console.ui.backend import Backend, Document, Link, PageQuery, ServerHealth, Servers
+from console.ui.backend import Backend, Document, Link, PageQuery, ServerHealth
 from console.ui.background import run_in_background
 from console.ui.feed_pump import Throttle
 from console.ui.main.status_bar import StatusBar
@@ -25,9 +26,46 @@ if TYPE_CHECKING:
     # For its types alone: at run time it would bring PyMongo before the first picture.
     from console.records.runners import Limits
 
+PING_SECONDS: Final = 2.0
 HEALTH_SECONDS: Final = 5.0
+SILENT_SECONDS: Final = 3.0  # without an answer
 COUNT_SECONDS: Final = 1.0
 RETRY_SECONDS: Final = 2.0
+
+
+class _Server:
+    """One server: what it answered last, and for how long it has not answered."""
+
+    def __init__(
+        self, screen: Screen[Any], question: Callable[[], ServerHealth], pause: float, told: Callable[[], None]
+    ) -> None:
+        self.health = ServerHealth(Link.CONNECTING, "")
+        self._screen = screen
+        self._question = question
+        self._pause = pause
+        self._told = told
+        self._asked_at: float | None = None
+
+    def ask(self) -> None:
+        """Ask, and again after the answer, however late it comes."""
+        self._asked_at = monotonic()
+        run_in_background(self._screen.app, self._question, self._answered, lambda _: self._again())
+
+    def _answered(self, health: ServerHealth) -> None:
+        self.health = health
+        self._again()
+        self._told()
+
+    def _again(self) -> None:
+        self._asked_at = None
+        self._screen.set_timer(self._pause, self.ask)
+
+    def silent(self, health: ServerHealth) -> ServerHealth:
+        """The health, but where the server is silent."""
+        seconds = monotonic() - self._asked_at if self._asked_at is not None else 0.0
+        if seconds < SILENT_SECONDS:
+            return health
+        return ServerHealth(Link.SILENT, health.address, f"for {seconds:.0f} s")
 
 
 class Polling:
@@ -42,27 +80,27 @@ class Polling:
         self._uploads = uploads
         self._changed = changed
         self._feed = FeedState(connected=False)
+        self._mongodb = _Server(screen, backend.mongodb_health, PING_SECONDS, self._show_link)
+        self._s3 = _Server(screen, backend.s3_health, HEALTH_SECONDS, self._show_link)
         self._counts = Throttle(screen, self._ask_counts, COUNT_SECONDS)
         self._counting = self._again = self._paging = False
 
     # ---- servers and limits
 
     def ask_health(self) -> None:
-        """Ask how the servers are, and again some seconds after the answer."""
-        run_in_background(self._screen.app, self._backend.servers, self._health_known, self._health_unknown)
+        """Ask each server how it is, and again some seconds after its answer."""
+        self._mongodb.ask()
+        self._s3.ask()
+        self._ask_limits()
+
+    def _ask_limits(self) -> None:
         run_in_background(self._screen.app, self._backend.limits, self._limits_known, lambda _: None)
 
-    def _health_known(self, servers: Servers) -> None:
-        self._status.mongodb, self._status.s3 = servers.mongodb, servers.s3
-        self._show_link()
-        self._screen.set_timer(HEALTH_SECONDS, self.ask_health)
-
-    def _health_unknown(self, error: Exception) -> None:
-        self._screen.set_timer(HEALTH_SECONDS, self.ask_health)
-
     def _limits_known(self, limits: Limits) -> None:
-        self._status.limits = limits
-        self._status.redraw()
+        self._screen.set_timer(HEALTH_SECONDS, self._ask_limits)
+        if limits != self._status.limits:
+            self._status.limits = limits
+            self._status.redraw()
 
     def feed_changed(self, state: FeedState) -> None:
         """The feed was connected or lost: it knows sooner than the next answer, and what it missed may have counted."""
@@ -72,20 +110,28 @@ class Polling:
         self._show_link()
 
     def see_link(self) -> None:
-        """Where a server vanishes the driver knows at once, and the feed when it has found no other."""
-        if self._feed.connected and self._backend.is_connected != (self._status.mongodb.link is Link.CONNECTED):
-            self._show_link()
+        """Where a server vanishes the driver knows at once, and the feed when it has found no other; one that was
+        stopped is known by its silence alone."""
+        self._show_link()
 
     def _show_link(self) -> None:
-        health = self._status.mongodb
+        mongodb = self._mongodb_as_known()
+        shown = self._mongodb.silent(mongodb), self._s3.silent(self._s3.health)
+        if shown != (self._status.mongodb, self._status.s3):
+            self._status.mongodb, self._status.s3 = shown
+            self._status.redraw()
+
+    def _mongodb_as_known(self) -> ServerHealth:
+        """What the feed knows, sooner than the next answer."""
+        health = self._mongodb.health
         if self._feed.connected:
             link = Link.CONNECTED if self._backend.is_connected else Link.RECONNECTING
-            self._status.mongodb = ServerHealth(link, health.address)
-        elif self._feed.ended:
-            self._status.mongodb = ServerHealth(Link.LOST, health.address, self._feed.message)
-        elif health.link is Link.CONNECTED:
-            self._status.mongodb = ServerHealth(Link.RECONNECTING, health.address, self._feed.message)
-        self._status.redraw()
+            return ServerHealth(link, health.address)
+        if self._feed.ended:
+            return ServerHealth(Link.LOST, health.address, self._feed.message)
+        if health.link is Link.CONNECTED:
+            return ServerHealth(Link.RECONNECTING, health.address, self._feed.message)
+        return health
 
     # ---- how many there are
 

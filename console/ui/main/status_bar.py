@@ -13,7 +13,7 @@ from textual.strip import Strip
 from console.formatting import byte_rate, byte_size, visible
 from console.models import UploadStatus
 from console.ui.backend import Link, ServerHealth
-from console.ui.uploads.upload_cells import SIGNS
+from console.ui.uploads.upload_cells import QUEUED_SIGN, SIGNS
 from console.ui.widgets.cells import Span, Tone, fit_spans, shorten, spans_length
 from console.ui.widgets.list_view import LinesWidget
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _LINKS: Final[Mapping[Link, tuple[str, Tone]]] = {
     Link.CONNECTED: ("●", Tone.GOOD),
     Link.CONNECTING: ("○", Tone.WARNING),
+    Link.SILENT: ("◌", Tone.WARNING),
     Link.RECONNECTING: ("◌", Tone.WARNING),
     Link.LOST: ("✗", Tone.BAD),
 }
@@ -50,6 +51,7 @@ class StatusBar(LinesWidget):
         self.s3 = ServerHealth(Link.CONNECTING, "")
         self.counts: Mapping[UploadStatus, int] = {}
         self.rate = 0.0
+        self.queued = 0  # of those that are uploading, how many a runner has only claimed
         self.limits: Limits | None = None
         self.notice = ""
 
@@ -72,7 +74,10 @@ class StatusBar(LinesWidget):
         yield left, self._servers(details)
         # Without the addresses there is room for some of what is wrong.
         brief = self._servers(["", ""])
-        ill = [server.link is not Link.CONNECTED and bool(server.message) for server in (self.mongodb, self.s3)]
+        ill = [
+            server.link not in (Link.CONNECTED, Link.SILENT) and bool(server.message)
+            for server in (self.mongodb, self.s3)
+        ]
         each = (room - spans_length(left) - spans_length(brief) - 1) // max(1, sum(ill))
         if any(ill) and each >= _LEAST_DETAIL:
             yield (
@@ -87,14 +92,21 @@ class StatusBar(LinesWidget):
     def _upload_forms(self) -> Iterator[tuple[list[Span], list[Span]]]:
         for gap, words, short_rate in (("   ", True, False), ("  ", True, True), ("  ", False, True)):
             left: list[Span] = []
-            for status in _ORDER:
-                number = self.counts.get(status, 0)
-                if number or status in _ALWAYS:
-                    sign, tone = SIGNS[status]
-                    word = f" {_WORDS.get(status, str(status))}" if words else ""
-                    left += [Span(gap if left else ""), Span(f"{sign} ", tone), Span(f"{number:,}", Tone.STRONG)]
-                    left.append(Span(word, Tone.MUTED))
+            for (sign, tone), number, word in self._numbers():
+                left += [Span(gap if left else ""), Span(f"{sign} ", tone), Span(f"{number:,}", Tone.STRONG)]
+                left.append(Span(f" {word}" if words else "", Tone.MUTED))
             yield left, self._speed(short_rate)
+
+    def _numbers(self) -> Iterator[tuple[tuple[str, Tone], int, str]]:
+        for status in _ORDER:
+            number = self.counts.get(status, 0)
+            if status is UploadStatus.UPLOADING:
+                yield SIGNS[status], max(0, number - self.queued), str(status)
+                number = min(number, self.queued)
+                if number:
+                    yield (QUEUED_SIGN, Tone.PLAIN), number, "queued"
+            elif number or status in _ALWAYS:
+                yield SIGNS[status], number, _WORDS.get(status, str(status))
 
     def _speed(self, short: bool) -> list[Span]:
         if self.notice:
@@ -112,16 +124,17 @@ class StatusBar(LinesWidget):
 
 def _server(name: str, health: ServerHealth, detail: str) -> Sequence[Span]:
     sign, tone = _LINKS[health.link]
+    words = f" {health.link}{f' {health.message}' if health.link is Link.SILENT else ''}"
     return [
         Span(f"{sign} ", tone),
         Span(name, Tone.STRONG),
-        Span(f" {health.link}", tone),
+        Span(words, tone),
         Span(detail, Tone.MUTED),
     ]
 
 
 def _detail(health: ServerHealth) -> str:
     """What is wrong, or else where the server is."""
-    if health.link is not Link.CONNECTED and health.message:
+    if health.link not in (Link.CONNECTED, Link.SILENT) and health.message:
         return f": {visible(health.message)}"
     return f" {visible(health.address)}" if health.address else ""

@@ -5,6 +5,7 @@ Owns the columns, the signs and the words of each cell. Pure: a document's value
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
@@ -14,21 +15,22 @@ from rich.cells import cell_len
 from console.events.text import value_text
 from console.formatting import age, byte_rate, byte_size, duration, visible
 from console.models import Requested, Source, UnreadableUpload, Upload, UploadStatus
-from console.ui.uploads.uploads_window import Row
+from console.ui.uploads.uploads_window import Row, order_of
 from console.ui.widgets.cells import Column, Cut, Span, Tone
 
 COLUMNS: Final = (
     Column("sign", "", 1, 1, rank=0),
-    Column("name", "Name", 12, 48, rank=0, share=4, cut=Cut.MIDDLE, least=8),
-    Column("destination", "Destination", 14, 72, rank=5, share=3, cut=Cut.MIDDLE),
-    Column("status", "Status", 12, 24, rank=2, share=2, least=9),
-    Column("percent", "%", 4, 4, rank=1, right=True),
-    Column("size", "Size", 8, 8, rank=7, right=True),
-    Column("rate", "Rate", 10, 10, rank=4, right=True),
-    Column("left", "Left", 7, 7, rank=3, right=True),
-    Column("source", "From", 7, 7, rank=9),
-    Column("host", "Host", 8, 20, rank=8, share=1),
-    Column("age", "Age", 4, 4, rank=6, right=True),
+    Column("name", "Name", 12, 255, rank=0, share=4, cut=Cut.ALIKE, least=8, names=True, letter="n"),
+    Column("destination", "Destination", 14, 255, rank=7, share=3, cut=Cut.MIDDLE, letter="d"),
+    Column("status", "Status", 12, 24, rank=2, share=2, least=9, letter="t"),
+    Column("percent", "%", 4, 4, rank=1, right=True, letter="p"),
+    Column("size", "Size", 8, 8, rank=5, right=True, letter="z"),
+    Column("rate", "Rate", 10, 10, rank=4, right=True, letter="r"),
+    Column("left", "Left", 7, 7, rank=3, right=True, letter="l"),
+    Column("priority", "Prio", 4, 4, rank=3, right=True, letter="i"),
+    Column("source", "From", 7, 7, rank=9, letter="f"),
+    Column("host", "Host", 8, 20, rank=8, share=1, letter="h"),
+    Column("age", "Age", 4, 4, rank=6, right=True, letter="a"),
 )
 
 SIGNS: Final[Mapping[UploadStatus, tuple[str, Tone]]] = {
@@ -40,6 +42,7 @@ SIGNS: Final[Mapping[UploadStatus, tuple[str, Tone]]] = {
     UploadStatus.CANCELLED: ("–", Tone.MUTED),
 }
 STALLED_SIGN: Final = "!"
+QUEUED_SIGN: Final = "⋯"
 UNREADABLE_SIGN: Final = "?"
 WATCH_SIGN: Final = "» "  # nobody chose this file: a watch found it
 
@@ -88,6 +91,8 @@ def row_sign(row: Row, now: datetime) -> Span:
         return Span(UNREADABLE_SIGN, Tone.BAD)
     if is_stalled(row, now):
         return Span(STALLED_SIGN, Tone.WARNING)
+    if row.is_queued:
+        return Span(QUEUED_SIGN, Tone.PLAIN)
     return Span(*SIGNS[row.status])
 
 
@@ -103,25 +108,30 @@ def status_text(upload: Upload, now: datetime, width: int = 80) -> Span:
         message = f"retrying {visible(upload.error.code)}"
         return Span(message if cell_len(message) <= width else "retrying…", Tone.WARNING)
     match upload.status:
+        case UploadStatus.UPLOADING if upload.is_queued:
+            return Span("queued", Tone.PLAIN)
         case UploadStatus.PENDING if upload.is_left:
             return Span("not allowed", Tone.WARNING)
         case UploadStatus.PENDING:
-            return Span(f"waiting {upload.priority:+d}" if upload.priority else "waiting", Tone.PLAIN)
+            return Span("waiting", Tone.PLAIN)
         case UploadStatus.FAILED if upload.error is not None:
             return Span(visible(upload.error.code), Tone.BAD)
         case status:
             return Span(str(status), SIGNS[status][1])
 
 
-def upload_version(row: Row, now: datetime) -> object:
+def upload_version(row: Row, now: datetime, *, is_fed: bool = True) -> object:
     """Another value whenever a cell of the row is another one: the row, and all that the time says of it."""
     if isinstance(row, UnreadableUpload):
         return row
-    return row, is_stalled(row, now), age(row.finished_at or row.created_at, now)
+    return row, is_fed, is_stalled(row, now), age(row.finished_at or row.created_at, now)
 
 
-def upload_cell(row: Row, column: str, width: int, now: datetime) -> Sequence[Span]:
-    """The content of one cell, to be cut and padded to `width`."""
+def upload_cell(row: Row, column: str, width: int, now: datetime, *, is_fed: bool = True) -> Sequence[Span]:
+    """The content of one cell, to be cut and padded to `width`. What moved when it was last heard of is dimmed where
+    nothing is heard of it any more."""
+    if not is_fed and isinstance(row, Upload) and row.status is UploadStatus.UPLOADING:
+        return [Span(span.text, Tone.MUTED) for span in upload_cell(row, column, width, now)]
     if column == "sign":
         return [row_sign(row, now)]
     if isinstance(row, UnreadableUpload):
@@ -139,19 +149,25 @@ def _unreadable_cell(row: UnreadableUpload, column: str) -> Sequence[Span]:
 
 def _status(upload: Upload, width: int, now: datetime) -> Sequence[Span]:
     moves = upload.status is UploadStatus.UPLOADING and upload.requested is Requested.RUN
-    if moves and not is_stalled(upload, now) and not is_retrying(upload):
-        return progress_bar(upload.percentage, width)
+    if moves and not upload.is_queued and not is_stalled(upload, now) and not is_retrying(upload):
+        return progress_bar(upload.under_way_percentage, width)
     return [status_text(upload, now, width)]
 
 
 def _percent(upload: Upload, width: int, now: datetime) -> Sequence[Span]:
     if upload.status is not UploadStatus.UPLOADING and upload.current in (0, upload.size):
         return [Span("")]
-    return [Span(percent(upload.percentage), Tone.PLAIN if upload.status is UploadStatus.UPLOADING else Tone.MUTED)]
+    if upload.is_queued and not upload.current:
+        return [Span("")]
+    return [
+        Span(
+            percent(upload.under_way_percentage), Tone.PLAIN if upload.status is UploadStatus.UPLOADING else Tone.MUTED
+        )
+    ]
 
 
 def _moving(upload: Upload, now: datetime) -> bool:
-    return upload.status is UploadStatus.UPLOADING and not is_stalled(upload, now)
+    return upload.status is UploadStatus.UPLOADING and not upload.is_queued and not is_stalled(upload, now)
 
 
 def _name(upload: Upload, width: int, now: datetime) -> Sequence[Span]:
@@ -178,6 +194,10 @@ def _left(upload: Upload, width: int, now: datetime) -> Sequence[Span]:
     return [Span(duration(upload.seconds_left) if _moving(upload, now) else "")]
 
 
+def _priority(upload: Upload, width: int, now: datetime) -> Sequence[Span]:
+    return [Span(f"{upload.priority:+d}" if upload.priority else "")]
+
+
 def _source(upload: Upload, width: int, now: datetime) -> Sequence[Span]:
     return [Span(str(upload.source), Tone.MUTED)]
 
@@ -190,6 +210,29 @@ def _age(upload: Upload, width: int, now: datetime) -> Sequence[Span]:
     return [Span(age(upload.finished_at or upload.created_at, now), Tone.MUTED)]
 
 
+def sort_value(row: Row, column: str) -> tuple[float, str, str]:
+    """What a column sorts by: a number, or a text, and then the name."""
+    if isinstance(row, UnreadableUpload):
+        return -math.inf, "", str(row.id)
+    name = row.filename.casefold()
+    match column:
+        case "name":
+            return 0.0, name, row.path
+        case "status":
+            return 0.0, f"{order_of(row)[0]:.0f} {row.error.code if row.error is not None else ''}", name
+        case "percent":
+            return row.percentage, "", name
+        case "size" | "rate" | "priority":
+            return float(getattr(row, column)), "", name
+        case "left":
+            return row.seconds_left if row.seconds_left is not None else math.inf, "", name
+        case "age":
+            # The oldest is the largest, as the number shown.
+            return -(row.finished_at or row.created_at).timestamp(), "", name
+    text = {"destination": f"{row.bucket}/{row.key}", "source": str(row.source), "host": row.host}[column]
+    return 0.0, text.casefold(), name
+
+
 _CELLS: Final = {
     "name": _name,
     "destination": _destination,
@@ -198,6 +241,7 @@ _CELLS: Final = {
     "size": _size,
     "rate": _rate,
     "left": _left,
+    "priority": _priority,
     "source": _source,
     "host": _host,
     "age": _age,

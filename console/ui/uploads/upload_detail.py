@@ -54,6 +54,8 @@ def record_lines(row: Row, now: datetime) -> Iterator[tuple[str, str]]:
     yield "destination", visible(row.destination)
     if row.endpoint is not None:
         yield "endpoint", visible(row.endpoint)
+    if row.under_way > row.current:
+        yield "on its way", f"{byte_size(row.under_way - row.current)} more, not yet confirmed by S3"
     yield (
         "progress",
         f"{percent(row.percentage)}  {byte_size(row.current)} of {byte_size(row.size)} ({row.size:,} bytes)",

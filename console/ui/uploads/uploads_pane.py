@@ -20,9 +20,11 @@ from textual.message import Message
 from console.formatting import count, visible
 from console.models import Upload
 from console.ui.main.actions import UploadAction
-from console.ui.uploads.upload_cells import COLUMNS, upload_cell, upload_version
+from console.ui.remembered import Remembered
+from console.ui.uploads.upload_cells import COLUMNS, sort_value, upload_cell, upload_version
 from console.ui.uploads.uploads_window import UploadRows
-from console.ui.widgets.cells import Span
+from console.ui.widgets.cells import Column, Span
+from console.ui.widgets.dialogs import Choice, ChoiceDialog
 from console.ui.widgets.list_view import Key, RowsView
 from console.ui.widgets.pane import Pane, PaneRows, ask_which, count_forms, marks_sign, marks_text
 
@@ -39,12 +41,17 @@ _ASKED: Final[Mapping[UploadAction, str]] = {
 class UploadSource:
     """The held uploads as rows of a list; the key of a row is the `_id` of its document."""
 
-    columns = COLUMNS
-
     def __init__(self, uploads: UploadRows, now: Callable[[], datetime]) -> None:
+        self.hidden_columns: set[str] = set()
         self.uploads = uploads
         self.now = now
         self.arrived = False
+        self.is_fed = True
+
+    @property
+    def columns(self) -> Sequence[Column]:
+        """Those that the person has not hidden."""
+        return [column for column in COLUMNS if column.key not in self.hidden_columns]
 
     def __len__(self) -> int:
         return len(self.uploads)
@@ -60,7 +67,7 @@ class UploadSource:
     def version(self, index: int) -> object:
         """The values of the document, and what the time makes of them."""
         row = self.uploads.row(self.uploads.key(index))
-        return upload_version(row, self.now()) if row is not None else None
+        return upload_version(row, self.now(), is_fed=self.is_fed) if row is not None else None
 
     def whole(self, index: int) -> Sequence[Span] | None:
         """All rows have columns."""
@@ -79,7 +86,7 @@ class UploadSource:
     def cell(self, index: int, column: str, width: int) -> Sequence[Span]:
         """One cell of one upload."""
         row = self.uploads.row(self.uploads.key(index))
-        return upload_cell(row, column, width, self.now()) if row is not None else [Span("")]
+        return upload_cell(row, column, width, self.now(), is_fed=self.is_fed) if row is not None else [Span("")]
 
 
 class UploadsPane(Pane):
@@ -87,6 +94,10 @@ class UploadsPane(Pane):
 
     NAME = "Uploads"
     FILTER_HINT = "name, destination, host, status or error"
+    FIRST_KEYS = (
+        *("activate", "intend('pause')", "intend('resume')", "intend('cancel')", "intend('retry')", "filter"),
+        *("intend('delete')", "mark", "intend('link')", "sort"),
+    )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("p", "intend('pause')", "Pause", tooltip="Pause an upload; parts in S3 are kept."),
         Binding("r", "intend('resume')", "Resume", tooltip="Resume a paused upload; parts in S3 are not sent again."),
@@ -104,6 +115,10 @@ class UploadsPane(Pane):
             "plus,equals_sign", "intend('sooner')", "Sooner", key_display="+", tooltip="Raise the priority by one."
         ),
         Binding("minus", "intend('later')", "Later", tooltip="Lower the priority by one."),
+        Binding(
+            "s", "sort", "Sort", tooltip="Sort by a column; a click on its title does so too, again the other way."
+        ),
+        Binding("C", "columns", "Columns", show=False, tooltip="Hide or show a column; that is remembered."),
     ]
 
     @dataclass
@@ -117,6 +132,7 @@ class UploadsPane(Pane):
         uploads: UploadRows,
         now: Callable[[], datetime],
         *,
+        remembered: Remembered,
         opened: Callable[[Key], None],
         intended: Callable[[UploadAction, tuple[ObjectId, ...]], None],
         id: str | None = None,
@@ -125,13 +141,71 @@ class UploadsPane(Pane):
         follow."""
         self.uploads = uploads
         self._opened = opened
+        self._remembered = remembered
         self._intended = intended
         self.source = UploadSource(uploads, now)
         # A key that a person presses again must not mean another upload, only because the one it meant is gone.
         self._marks_are_gone = False
         self._cursor_row_is_gone = False
         self._came_to: Key | None = None
+        self._was_running = False
         super().__init__(self.source, id=id)
+        known = {column.key for column in COLUMNS if column.letter}
+        self.source.hidden_columns = known.intersection(map(str, remembered.get("uploads.hidden_columns", list)))
+        column = str(remembered.get("uploads.sorted_by", str))
+        if column.lstrip("-") in known:
+            self._sort(column.lstrip("-"), descending=column.startswith("-"))
+
+    # ---- order and columns
+
+    def action_sort(self) -> None:
+        """Ask by which column to sort; the one in use again turns the order."""
+        choices = [Choice(column.letter, _title(column), column.key) for column in self.source.columns if column.letter]
+        choices.append(Choice("o", "Their own order: running, paused, waiting, finished", ""))
+
+        def answered(column: str | None) -> None:
+            if column is not None:
+                self._sort_or_turn(column)
+
+        self.app.push_screen(ChoiceDialog("Sort by", "The same column again turns the order.", choices, answered))
+
+    @on(RowsView.HeadClicked)
+    def _head_clicked(self, event: RowsView.HeadClicked) -> None:
+        event.stop()
+        if event.column != "sign":
+            self._sort_or_turn(event.column)
+
+    def _sort_or_turn(self, column: str) -> None:
+        before = self.rows.sorted_by
+        largest_first = column in ("percent", "size", "rate", "priority")
+        self._sort(column, descending=not before[1] if before and before[0] == column else largest_first)
+        self.rows.fit_again()
+        self.update_title()
+
+    def _sort(self, column: str, *, descending: bool) -> None:
+        self.rows.sorted_by = (column, descending) if column else None
+        self.uploads.sort((lambda row: sort_value(row, column)) if column else None, descending=descending)
+        self._remembered.keep("uploads.sorted_by", f"{'-' if descending else ''}{column}")
+
+    def action_columns(self) -> None:
+        """Ask which column to hide or show."""
+        hidden = self.source.hidden_columns
+        choices = [
+            Choice(column.letter, f"{'show' if column.key in hidden else 'hide'} {_title(column)}", column.key)
+            for column in COLUMNS
+            if column.letter and column.rank
+        ]
+
+        def answered(column: str | None) -> None:
+            if column is not None:
+                hidden.symmetric_difference_update({column})
+                self._remembered.keep("uploads.hidden_columns", sorted(hidden))
+                self.rows.fit_again()
+
+        text = "A column that holds nothing, or has no room, is not shown."
+        self.app.push_screen(ChoiceDialog("Columns", text, choices, answered))
+
+    # ---- what changes
 
     def changed(self) -> None:
         """The held documents changed: draw what differs."""
@@ -140,6 +214,10 @@ class UploadsPane(Pane):
             self.rows.marks = held
             self._marks_are_gone = not held
         before = self.rows.cursor_key
+        runs = any(True for _ in self.uploads.uploading())
+        if self._was_running and not runs:
+            self.rows.fit_again()  # rates and times left need no room any more
+        self._was_running = runs
         self.rows.reload()
         if self.rows.cursor_key != before:
             self._came_to = self.rows.cursor_key
@@ -173,6 +251,7 @@ class UploadsPane(Pane):
     def filter_changed(self, text: str) -> None:
         """Show what matches among those held, and ask for those that are not."""
         self.uploads.filter(text, self.rows.marks)
+        self.rows.words = tuple(text.casefold().split())
         self.rows.reload()
         self.update_title()
         self.post_message(self.FilterChanged(text))
@@ -243,3 +322,7 @@ class UploadsPane(Pane):
         )
         self.update_title()
         return True
+
+
+def _title(column: Column) -> str:
+    return {"percent": "percent", "priority": "priority", "left": "time left"}.get(column.key, column.title.lower())

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -85,6 +85,9 @@ def newest(items: Sequence[FeedItem]) -> list[FeedItem]:
     return wanted[::-1]
 
 
+SortValue: TypeAlias = tuple[float, str, str]
+
+
 class HeldUploads:
     """Documents, in order, filtered."""
 
@@ -95,6 +98,9 @@ class HeldUploads:
         self._rows: dict[Hashable, Row] = {}
         self._orders: dict[Hashable, Order] = {}
         self._uploading: dict[Hashable, Upload] = {}
+        self._by: Callable[[Row], SortValue] | None = None
+        self._is_descending = False
+        self._ordered: list[Hashable] = []
         self._view: list[Hashable] = []
         self._places: dict[Hashable, int] = {}
         self._stale = False
@@ -102,16 +108,26 @@ class HeldUploads:
     # ---- what the table shows
 
     def __len__(self) -> int:
-        return len(self._sorted())
+        return len(self._shown())
 
     def key(self, index: int) -> Hashable:
         """The key of the row at that place."""
-        return self._sorted()[index]
+        return self._shown()[index]
 
     def index_of(self, key: Hashable) -> int | None:
         """Where that row is, None where it is not shown."""
-        self._sorted()
+        self._shown()
         return self._places.get(key)
+
+    def sort(self, by: Callable[[Row], SortValue] | None, *, descending: bool = False) -> None:
+        """Show what is held in another order than that of the records; None for that one again."""
+        self._by, self._is_descending = by, descending
+        self._stale = True
+
+    @property
+    def is_sorted(self) -> bool:
+        """Whether another order was asked for."""
+        return self._by is not None
 
     def row(self, key: Hashable) -> Row | None:
         """The row with that key, shown or not."""
@@ -138,7 +154,7 @@ class HeldUploads:
 
     def _hold(self, key: Hashable, row: Row, document: Document) -> None:
         order = order_of(row)
-        shown_again = self._orders.get(key) != order or bool(self.text)
+        shown_again = self._orders.get(key) != order or bool(self.text) or self._by is not None
         self._documents[key], self._rows[key], self._orders[key] = document, row, order
         if isinstance(row, Upload) and row.status is UploadStatus.UPLOADING:
             self._uploading[key] = row
@@ -153,14 +169,21 @@ class HeldUploads:
         self._orders.pop(key, None)
         self._uploading.pop(key, None)
 
+    def _shown(self) -> list[Hashable]:
+        self._sorted()
+        return self._view
+
     def _sorted(self) -> list[Hashable]:
+        """What is shown, in the order of the records."""
         if self._stale:
             words = self._words
             keys = [key for key, row in self._rows.items() if matches(row, words)] if words else list(self._rows)
-            self._view = sorted(keys, key=self._orders.__getitem__)
+            self._ordered = self._view = sorted(keys, key=self._orders.__getitem__)
+            if (by := self._by) is not None:
+                self._view = sorted(keys, key=lambda key: by(self._rows[key]), reverse=self._is_descending)
             self._places = {key: place for place, key in enumerate(self._view)}
             self._stale = False
-        return self._view
+        return self._ordered
 
 
 def matches(row: Row, words: Iterable[str]) -> bool:
@@ -348,6 +371,8 @@ class UploadRows(HeldUploads):
         Whoever asks for it hands the answer to `extend`, and asks again only then.
         """
         view = self._sorted()
+        if self.is_sorted:
+            cursor = len(view)  # what is not held yet may come before all others
         self._missed = None
         self.is_cut = False
         rank_seen = int(self._place_of(view[cursor])[0]) if cursor < len(view) else FINISHED

@@ -10,16 +10,19 @@ from typing import ClassVar, Final, Protocol, runtime_checkable
 
 from rich.cells import cell_len
 from rich.segment import Segment
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import ActiveBinding, Binding, BindingType
-from textual.containers import VerticalScroll
+from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.dom import DOMNode
 from textual.screen import ModalScreen, Screen
 from textual.strip import Strip
 from textual.widgets import Input, Static
 
+from console.ui.widgets.filter_line import OrderedInput
 from console.ui.widgets.list_view import LinesWidget, RowsView
+from console.ui.widgets.pane import Pane
 
 
 @runtime_checkable
@@ -32,12 +35,14 @@ class HasKeySections(Protocol):
 
 
 class KeysScreen(ModalScreen[None]):
-    """Sections of keys: the part with the focus first."""
+    """Sections of keys: the part with the focus first. What is typed is looked for in keys and sentences."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,question_mark,q", "dismiss", "Back", tooltip="Close the list of keys."),
-        Binding("j", "scroll(1)", show=False),
-        Binding("k", "scroll(-1)", show=False),
+        Binding("escape,enter", "dismiss", "Back", priority=True, tooltip="Close the list of keys."),
+        Binding("down", "scroll(1)", priority=True, show=False),
+        Binding("up", "scroll(-1)", priority=True, show=False),
+        Binding("pagedown", "scroll(10)", priority=True, show=False),
+        Binding("pageup", "scroll(-10)", priority=True, show=False),
     ]
 
     def __init__(self, sections: Iterable[tuple[str, DOMNode]], facts: Sequence[tuple[str, str]] = ()) -> None:
@@ -45,21 +50,45 @@ class KeysScreen(ModalScreen[None]):
         super().__init__()
         self._sections = list(sections)
         self._facts = facts
+        self._input = OrderedInput(placeholder="type what to look for", compact=True, classes="dialog--input")
+        self._text = Static(classes="keys--lines")
 
     def compose(self) -> ComposeResult:
-        """A scrolling list."""
-        with VerticalScroll(classes="dialog keys") as dialog:
+        """A line to type into over a scrolling list."""
+        with Vertical(classes="dialog keys") as dialog:
             dialog.border_title = "Keys"
             dialog.border_subtitle = "escape closes"
-            shown: set[tuple[str, str]] = set()
-            for title, node in self._sections:
-                lines = list(self._lines(node, shown))
-                if lines:
-                    yield Static(Content(title), classes="keys--section")
-                    yield Static(Content("\n").join(lines), classes="keys--lines")
-            for title, text in self._facts:
-                yield Static(Content(title), classes="keys--section")
-                yield Static(Content(text), classes="keys--lines")
+            yield self._input
+            with VerticalScroll(can_focus=False):
+                yield self._text
+
+    def on_mount(self) -> None:
+        """All keys."""
+        self.set_focus(self._input)
+        self._show("")
+
+    @on(Input.Changed)
+    def _changed(self, event: Input.Changed) -> None:
+        event.stop()
+        self._show(event.value)
+
+    def _show(self, text: str) -> None:
+        words = text.casefold().split()
+        shown: set[tuple[str, str]] = set()
+        found: list[Content] = []
+        for title, node in self._sections:
+            lines = [
+                line
+                for line in self._lines(node, shown)
+                if all(word in f"{line.plain} {title}".casefold() for word in words)
+            ]
+            if lines:
+                found += [Content.styled(title, "bold $accent"), *lines, Content("")]
+        for title, fact in self._facts:
+            if all(word in f"{fact} {title}".casefold() for word in words):
+                found += [Content.styled(title, "bold $accent"), Content(fact), Content("")]
+        self._text.update(Content("\n").join(found[:-1] or [Content("no key does that; ctrl+p searches all commands")]))
+        self.query_one(VerticalScroll).scroll_home(animate=False)
 
     def _lines(self, node: DOMNode, shown: set[tuple[str, str]]) -> Iterator[Content]:
         """A line for each key that was not shown already: what several panes share is said once."""
@@ -140,8 +169,21 @@ def shown_bindings(screen: Screen[object]) -> list[Binding]:
         is_typed = isinstance(screen.focused, Input) and active.node is not screen.focused
         if active.binding.show and active.enabled and not is_typed:
             seen.setdefault(active.binding.action, active)
-    # What a pane can do, before what every list can.
-    return [_in_words(active) for active in sorted(seen.values(), key=lambda active: isinstance(active.node, RowsView))]
+    found = sorted(seen.values(), key=lambda active: _rank(active, _first(screen)))
+    return [_in_words(active) for active in found]
+
+
+def _first(screen: Screen[object]) -> Sequence[str]:
+    """What matters most where the focus is."""
+    focused = screen.focused
+    nodes = focused.ancestors_with_self if focused is not None else [screen]
+    return next((node.FIRST_KEYS for node in nodes if isinstance(node, Pane)), ())
+
+
+def _rank(active: ActiveBinding, first: Sequence[str]) -> tuple[int, bool]:
+    """What matters most; then what a pane can do, before what every list can."""
+    action = active.binding.action
+    return first.index(action) if action in first else len(first), isinstance(active.node, RowsView)
 
 
 def _in_words(active: ActiveBinding) -> Binding:

@@ -21,7 +21,19 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from console.ui.widgets.cells import Column, Fitted, Span, Tone, fit_columns, fit_spans, padded
+from console.ui.widgets.cells import (
+    Column,
+    Cut,
+    Fitted,
+    Span,
+    Tone,
+    differences,
+    fit_columns,
+    fit_spans,
+    highlighted,
+    padded,
+    spans_length,
+)
 
 
 class LinesWidget(Widget):
@@ -172,6 +184,13 @@ class RowsView(LinesWidget, can_focus=True):
         rows: RowsView
 
     @dataclass
+    class HeadClicked(Message):
+        """The title of a column was clicked."""
+
+        rows: RowsView
+        column: str
+
+    @dataclass
     class FollowingChanged(Message):
         """The list began to follow its end, or stopped."""
 
@@ -200,9 +219,15 @@ class RowsView(LinesWidget, can_focus=True):
         self._cursor_key: Key | None = None
         self._keys: dict[int, Key] = {}
         self._fitted: list[Fitted] = []
+        # How many cells the longest content of each column took so far.
+        self._held: dict[str, int] = {}
+        self._differences: dict[Key, int] = {}
+        self._compared: list[tuple[Key, str]] = []
+        self.words: tuple[str, ...] = ()  # case-folded, shown as found
         # Lines as they were made, with all that they were made of.
-        self._made: dict[Key, tuple[object, Strip]] = {}
+        self._made: dict[Key, tuple[tuple[object, ...], Strip]] = {}
         self._thumb = range(0)
+        self.sorted_by: tuple[str, bool] | None = None  # a column, and whether its largest value comes first
         self._has_size = False
 
     # ---- what others ask of the list
@@ -241,6 +266,11 @@ class RowsView(LinesWidget, can_focus=True):
         self._moved = cursor is not None
         place = source.index_of(cursor) if cursor is not None else None
         self.cursor = place or 0
+        self.fit_again()
+
+    def fit_again(self) -> None:
+        """Other rows are shown, or other columns: measure what they hold."""
+        self._held.clear()
         self._fit()
         self._settle()
 
@@ -292,6 +322,11 @@ class RowsView(LinesWidget, can_focus=True):
     def on_click(self, event: events.Click) -> None:
         """Choose a row; on the scroll bar, go to that part of the list."""
         event.stop()
+        if event.y == 0:
+            for column, x, width in self._fitted:
+                if x <= event.x - GUTTER < x + width:
+                    self.post_message(self.HeadClicked(self, column.key))
+            return
         if event.x >= self.size.width - 1 and self._scrolls:
             share = event.y / max(1, self.size.height - 1)
             self.move_to(round(share * (len(self.source) - 1)))
@@ -348,7 +383,52 @@ class RowsView(LinesWidget, can_focus=True):
 
     def _fit(self) -> None:
         self._made.clear()
-        self._fitted = fit_columns(self.source.columns, max(0, self.size.width - GUTTER - 1))
+        self._differences.clear()
+        self._compared = []
+        self._fitted = fit_columns(self.source.columns, max(0, self.size.width - GUTTER - 1), self._held or None)
+
+    def redraw(self) -> None:
+        """Draw the lines that differ; columns grow with what is seen to need more room."""
+        if self.size and self._measure():
+            self._fit()
+        self._compare()
+        super().redraw()
+
+    def _seen(self) -> range:
+        return range(max(0, self.top), min(len(self.source), self.top + self.page_rows))
+
+    def _measure(self) -> bool:
+        """Look what rows hold that were not measured yet; whether columns are to be fitted again."""
+        before = dict(self._held)
+        fitted = {each.column.key for each in self._fitted}
+        for index in self._seen():
+            key = self.source.key(index)
+            made = self._made.get(key)
+            if made is not None and self._versions is not None and made[0][0] == self._versions.version(index):
+                continue
+            if self.source.whole(index) is not None:
+                continue
+            for column in self.source.columns:
+                held = self._held.get(column.key, 0)
+                if held < column.maximum and (column.share or column.key not in fitted):
+                    self._held[column.key] = max(
+                        held, min(column.maximum, spans_length(self.source.cell(index, column.key, column.maximum)))
+                    )
+        return self._held != before
+
+    def _compare(self) -> None:
+        """Where the names that are seen, and have no room, differ from those that are most alike."""
+        names = next((each for each in self._fitted if each.column.cut is Cut.ALIKE), None)
+        if names is None or self._held.get(names.column.key, 0) <= names.width:
+            return
+        texts = [
+            (self.source.key(index), "".join(span.text for span in self.source.cell(index, names.column.key, 0)[-1:]))
+            for index in self._seen()
+        ]
+        if texts != self._compared:
+            self._compared = texts
+            places = differences([text for _, text in texts])
+            self._differences = {key: place for (key, _), place in zip(texts, places, strict=True)}
 
     def on_resize(self) -> None:
         """Fit the columns to the new width."""
@@ -378,6 +458,7 @@ class RowsView(LinesWidget, can_focus=True):
         state = (
             *(self._versions.version(index), self._scrollbar(y)),
             *(key in self.marks, index == self.cursor, self.has_focus),
+            *(self._differences.get(key, 0), self.words),
         )
         made = self._made.get(key)
         if made is None or made[0] != state:
@@ -394,8 +475,17 @@ class RowsView(LinesWidget, can_focus=True):
         return Strip([*self.segments(self._row(index), *over), *self.segments([self._scrollbar(y)])])
 
     def _head(self) -> list[Span]:
-        words = (padded(column.heading(width), width, right=column.right) for column, _, width in self._fitted)
+        words = (padded(self._heading(each), each.width, right=each.column.right) for each in self._fitted)
         return [Span(padded("  " + " ".join(words), self.size.width - 1), Tone.MUTED)]
+
+    def _heading(self, fitted: Fitted) -> str:
+        """The title of a column, with an arrow where rows are sorted by it."""
+        column, _, width = fitted
+        if self.sorted_by is None or self.sorted_by[0] != column.key:
+            return column.heading(width)
+        arrow = "↓" if self.sorted_by[1] else "↑"
+        title = column.heading(max(0, width - 1))
+        return f"{title if len(title) < width else title[: max(0, width - 1)]}{arrow}"
 
     def _row(self, index: int) -> list[Span]:
         on_cursor = index == self.cursor and self.has_focus
@@ -405,11 +495,19 @@ class RowsView(LinesWidget, can_focus=True):
         if whole is not None:
             return [*spans, *fit_spans(whole, max(0, self.size.width - GUTTER - 1))]
         used = GUTTER
+        differs = self._differences.get(self.source.key(index), 0)
         for place, (column, x, width) in enumerate(self._fitted):
             if place:
                 spans.append(Span(" "))
             cell = self.source.cell(index, column.key, width)
-            spans += fit_spans(cell, width, right=column.right, cut=column.cut)
+            if self.words and column.cut is not Cut.END:
+                found = _first_found(cell[-1].text, self.words)
+                fitted = fit_spans(
+                    cell, width, right=column.right, cut=Cut.ALIKE if found else column.cut, differs=found or differs
+                )
+                spans += highlighted(fitted, self.words)
+            else:
+                spans += fit_spans(cell, width, right=column.right, cut=column.cut, differs=differs)
             used = GUTTER + x + width
         spans.append(Span(" " * max(0, self.size.width - 1 - used)))
         return spans
@@ -425,3 +523,10 @@ class RowsView(LinesWidget, can_focus=True):
         length = max(1, rows * rows // count)
         start = 1 + round((rows - length) * self.top / max(1, count - rows))
         return range(start, start + length)
+
+
+def _first_found(text: str, words: Sequence[str]) -> int:
+    """The place of the first of the words in a text, 0 where there is none."""
+    folded = text.casefold()
+    places = [place for word in words if (place := folded.find(word)) >= 0]
+    return min(places, default=0)

@@ -153,6 +153,8 @@ class Pane(Vertical):
 
     NAME: ClassVar[str] = ""
     FILTER_HINT: ClassVar[str] = "words to look for"
+    # Actions that the line of keys names before all others.
+    FIRST_KEYS: ClassVar[Sequence[str]] = ()
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Filter", priority=True, tooltip="Show only rows with all the words, as you type."),
         Binding("escape", "back", "Clear", show=False, tooltip="Clear the filter; then the marks."),

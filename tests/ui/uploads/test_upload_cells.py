@@ -48,7 +48,7 @@ def upload(**fields: Any) -> Upload:
         ({"status": "uploading", "lease": OVER, "host": "beta"}, "!", "stalled on beta"),
         ({"status": "uploading", "lease": None, "host": "be\x1bta"}, "!", r"stalled on be\x1bta"),
         ({"status": "pending"}, "·", "waiting"),
-        ({"status": "pending", "priority": -2}, "·", "waiting -2"),
+        ({"status": "pending", "priority": -2}, "·", "waiting"),
         ({"status": "paused", "requested": "pause"}, "‖", "paused"),
         ({"status": "paused", "requested": "run"}, "‖", "resuming…"),
         ({"status": "failed", "error": ERROR}, "✗", "NoSuchBucket"),

@@ -1,0 +1,50 @@
+"""What the screen remembers from one start to the next: how a person likes to look at things.
+
+Owns the file. It is no configuration: nobody writes it by hand, a broken one is as good as none, and where it cannot be
+written nothing is remembered. Not here: what is remembered, and what it means (the panes).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+
+def usual_path() -> Path:
+    """Where the screen's state is kept for this person."""
+    return platformdirs.user_state_path("upload-console") / "screen.json"
+
+
+class Remembered:
+    """Values by name, as JSON has them. Without a path they last as long as the process."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self._values: dict[str, Any] = {}
+        if path is not None:
+            with suppress(OSError, ValueError):
+                values = json.loads(path.read_text(encoding="utf-8"))
+                self._values = values if isinstance(values, dict) else {}
+
+    def get(self, name: str, kind: type) -> Any:
+        """What is remembered under that name; nothing of that kind where it is something else."""
+        value = self._values.get(name)
+        return value if isinstance(value, kind) else kind()
+
+    def keep(self, name: str, value: Any) -> None:
+        """Remember it. Two consoles of one person: the one that changed something last counts."""
+        if self._values.get(name) == value:
+            return
+        self._values[name] = value
+        if self._path is None:
+            return
+        with suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            new = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+            new.write_text(json.dumps(self._values, indent=1), encoding="utf-8")
+            new.replace(self._path)
