@@ -11,9 +11,8 @@ from textual import events
 from textual.keys import _character_to_key
 
 from console.files.listing import Listing
-from console.models import Requested
+from console.models import OpenMultipart, Requested
 from console.records.runners import Limits
-from console.ui.backend import Orphan
 from console.ui.events.event_detail import EventDetail, Tab
 from console.ui.main import file_browser
 
@@ -192,7 +191,7 @@ async def test_what_was_typed_stays_when_a_form_fills_in(opened: Opener, monkeyp
 
 async def test_an_answer_typed_ahead_of_its_question_is_none(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened(documents=[]) as console:
-        console.backend.found_orphans = [Orphan("video/lost.mp4", "an-id", NOW)]
+        console.backend.found_orphans = [OpenMultipart("video/lost.mp4", "an-id", NOW)]
         orphans, may_answer = console.backend.orphans, threading.Event()
         monkeypatch.setattr(console.backend, "orphans", lambda: may_answer.wait(60) and orphans())
         bunch(console, "oyyy")
