@@ -188,7 +188,7 @@ def types_of(path: str, below: str | None = None) -> tuple[str, ...]:
     return (content,) if content is not None else ()
 
 
-_OF_THE_FILE: Final = frozenset({"FileNotFound", "FileChanged", "NotARegularFile"})
+_OF_THE_FILE: Final = frozenset({"FileNotFound", "FileChanged", "NotARegularFile", "KeyOfOtherFile"})
 """Failures that are over once the file is there, at rest, again."""
 _MOST_NAMES: Final = 1_000
 
