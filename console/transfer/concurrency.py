@@ -193,7 +193,7 @@ class ConcurrencyController:
     def _judge_steady(self, throughput: float, now: float) -> None:
         self._best = max(self._best, throughput)
         self._good = (self._number, throughput)
-        if throughput < _SLOWER * self._best and self._number > 1:
+        if throughput < _SLOWER * self._best and self._number > self._first and self._wanted is None:
             self._mode = _Mode.SHRINK
             self._number = max(1.0, self._number / 2)
         elif now >= self._probe_at and self._number < self._ceiling:

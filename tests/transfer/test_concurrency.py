@@ -181,6 +181,17 @@ def test_a_person_s_number_holds_at_once_and_is_never_exceeded() -> None:
     assert {limit for _, limit in link.limits} == {5}
 
 
+def test_a_person_s_number_stays_when_the_server_becomes_slower() -> None:
+    controller, link = small(), Link(latency=0.02)
+    controller.set_limit(32)
+    link.carry(controller, 2_000, 4096)
+
+    link.rate = 100
+    link.carry(controller, 2_000, 4096)
+
+    assert {limit for _, limit in link.limits} == {32}
+
+
 def test_a_person_s_number_gives_way_to_a_refusal_and_comes_back() -> None:
     controller, link = small(), Link(latency=0.02)
     controller.set_limit(8)
