@@ -189,7 +189,7 @@ def types_of(path: str, below: str | None = None) -> tuple[str, ...]:
 
 
 _OF_THE_FILE: Final = frozenset({"FileNotFound", "FileChanged", "NotARegularFile", "KeyOfOtherFile"})
-"""Failures that are over once the file is there, at rest, again."""
+"""Failures that are over once the file is there, at rest, again, or gets a key of its own."""
 _MOST_NAMES: Final = 1_000
 
 _log = logging.getLogger(__name__)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from bson import ObjectId
 
 from console.transfer.comparison import Comparison
 from console.transfer.sender import S3Sender
@@ -236,3 +238,19 @@ def test_a_file_is_not_moved_where_its_object_is_another_one_by_now(world: World
     until(lambda: world.notes.of(NoteKind.TROUBLE))
     assert "is not moved" in service.watchers()[0].problems.last
     assert path.exists()
+
+
+def test_a_key_that_another_hosts_file_got_meanwhile_is_left_to_it(world: World) -> None:
+    """Each host chose the key when neither knew of the other."""
+    world.write("a", "ours", age_seconds=60)
+    service = world.watch()
+    (document,) = until(lambda: world.documents())
+    watch = {**document["watch"], "scope": "elsewhere", "digest": "elsewhere"}
+    theirs = {"_id": ObjectId(), "host": "elsewhere", "path": "/elsewhere/a", "fingerprint": "1-6-1", "watch": watch}
+    done = {"status": "completed", "finished_at": datetime.now(UTC)}
+    world.s3.put_object(Bucket=world.bucket, Key="a", Body=b"theirs")
+    world.records.uploads.collection.insert_one({**document, **theirs, **done})
+    world.run()
+    until(lambda: world.documents(status="failed"))
+    until(lambda: service.watchers()[0].look_again() or len(bodies(world)) == 2)
+    assert bodies(world) == {"a": b"theirs", "a-2": b"ours"}

@@ -323,7 +323,7 @@ def test_a_first_start_goes_in_batches_does_not_run_ahead_of_the_sending_and_tel
     (watching,) = service.watchers()
     told = len(world.notes.of(NoteKind.SCANNING))
     until(lambda: len(world.notes.of(NoteKind.SCANNING)) > told + 3)  # it has asked for room several times since
-    assert (len(world.documents()), watching.state_words) == (30, "scanning 40%")  # the fourth is in hand
+    assert (len(world.documents()), watching.state_message) == (30, "scanning 40%")  # the fourth is in hand
     assert "files in" in world.notes.of(NoteKind.SCANNING)[0].message
     world.run()
     world.completed(100)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -19,7 +18,6 @@ from console.s3.control import Unattended
 from console.s3.operations import OWNER
 from console.settings import Settings, load
 from console.settings.watch_rules import WatchRule
-from console.transfer.job import Confirmation
 from console.transfer.sender import S3Sender
 from console.watch.decisions import Destination
 
@@ -92,16 +90,14 @@ def test_storage_class_encryption_metadata_and_tags_are_the_rules_over_the_setti
 
 
 def test_so_they_are_where_a_small_file_needs_no_thread(endpoint: str, client: S3Client, tmp_path: Path) -> None:
-    """The first tells what the server can do; from the second on they are begun, many at once."""
+    """The first tells what the server can do; from the second on they go many at once."""
     settings = settings_of(endpoint)
     rule = WatchRule(folder=tmp_path, to="s3://kept/in", **RULES_OWN)
     (tmp_path / "a.txt").write_text("content")
     (tmp_path / "b.txt").write_text("more content")
     uploads = found_by(rule, settings)
-    ended: SimpleQueue[Confirmation | None] = SimpleQueue()
     with S3Sender(settings.s3, settings.transfer) as sender:
         sender.send(uploads["a.txt"], Unattended(), Unattended())
         assert sender.takes(uploads["b.txt"])
-        assert sender.begin(uploads["b.txt"], Unattended(), Unattended(), ended.put) is not None
-        assert ended.get(timeout=60) is not None
+        assert sender.send_small(uploads["b.txt"], Unattended(), Unattended(), lambda cancel: None) is not None
     assert_kept_as_the_rule_says(client, uploads["b.txt"])
