@@ -269,6 +269,15 @@ def sweep(
 
 @app.command()
 @with_flags
+def setup(shared: Shared, adopt: flags.Adopt = False) -> int:
+    """Set up the collection of uploads; asks first where others use it too. Other commands set up one of our own."""
+    from console.commands.doctor import set_up
+
+    return set_up(shared.settings(), adopt=adopt)
+
+
+@app.command()
+@with_flags
 def doctor(shared: Shared, as_json: AsJson = False) -> int:
     """Check MongoDB, change streams, rights, bucket, checksums and terminal, and say how to fix what is wrong."""
     from console.commands.doctor import run

@@ -107,6 +107,9 @@ ParallelUploads = Annotated[
     str | None, typer.Option(help=f"Parallel uploads: 1 to {MOST_PARALLEL}, or auto.", metavar="N")
 ]
 ParallelParts = Annotated[str | None, typer.Option(help=f"Parallel parts: 1 to {MOST_PARALLEL}, or auto.", metavar="N")]
+Adopt = Annotated[
+    bool, typer.Option("--adopt", help="Without asking, also where the collection holds documents that are no uploads.")
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 Folders = Annotated[
     list[Path] | None,

@@ -177,3 +177,11 @@ _LINES: Final = _Lines(logging.WARNING)
 def tell_in_lines() -> None:
     """From now on, warnings and worse."""
     logging.getLogger("console").addHandler(_LINES)
+
+
+def tell_notes(notes: Sequence[str]) -> None:
+    """What the collection of uploads is from now on, or lacks, for people. That it was made is no news to who sees the
+    first upload in it."""
+    for note in notes:
+        if not note.startswith("created"):
+            sys.stderr.write(f"{visible(note)}\n")

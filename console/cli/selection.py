@@ -18,6 +18,7 @@ from console.errors import UsageError
 from console.formatting import visible
 from console.models import UploadStatus
 from console.records.connection import UNAUTHORIZED, describe_error
+from console.records.schema import OURS
 from console.records.uploads import Uploads
 
 SHORT_ID: Final = 8
@@ -55,7 +56,8 @@ class Selection:
         """The ids that are meant; those that were typed also where there is no such document, so that this is said."""
         if self.ids and not (self.statuses or self.match):
             return list(dict.fromkeys(_find_id(uploads, text) for text in self.ids))
-        return uploads.ids(self.filter(uploads))
+        # Many are meant: then only what is an upload beyond doubt, for the collection may be others' too.
+        return uploads.ids({"$and": [OURS, self.filter(uploads)]})
 
     def missing(self, uploads: Uploads) -> list[ObjectId]:
         """Ids that were typed and of which there is no upload."""

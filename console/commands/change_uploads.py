@@ -79,7 +79,7 @@ def run(
 
     Returns 0 if all that were named follow, else 1.
     """
-    with Records.open(settings.mongodb) as records:
+    with Records.open(settings.mongodb, sets_up=False) as records:
         ids = selection.find(records.uploads)
         if intent is UploadCommand.DELETE:
             if ids and not yes and not _agreed(len(ids)):

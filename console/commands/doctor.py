@@ -1,6 +1,6 @@
-"""`doctor`: what works, what does not, and how to fix it.
+"""`doctor`: what works, what does not, and how to fix it; and `setup`, which fixes the collection.
 
-Each check tries what the console will do, on keys of its own that it removes again.
+Each check tries what the console will do, on keys of its own that it removes again. A check changes nothing else.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import IntEnum
@@ -24,9 +25,10 @@ from rich.console import Console
 from rich.text import Text
 
 from console.cli.output import json_line
+from console.cli.selection import agreed, can_ask
 from console.error_codes import CREDENTIAL_CODES
 from console.error_codes import explain as explain_code
-from console.errors import ConsoleError
+from console.errors import ConsoleError, UsageError
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedState
 from console.formatting import visible
@@ -40,7 +42,7 @@ from console.settings import MongoSettings, Settings
 from console.settings.key_template import KeyTemplate
 from console.settings.watch_rules import WatchRule
 from console.stream.feed import ChangeFeed
-from console.transfer.sender import client_options, require_endpoint_without_bucket
+from console.transfer.sender import S3Sender, client_options, require_endpoint_without_bucket
 from console.ui import themes
 
 if TYPE_CHECKING:
@@ -153,21 +155,28 @@ def _check_user(connection: Connection, settings: MongoSettings) -> Finding | No
 
 def _check_collection(settings: MongoSettings, wire_version: int) -> Iterator[Finding]:
     try:
-        records = Records.open(settings)
+        records = Records.open(settings, sets_up=False)
     except ConsoleError as error:
         yield _bad("collection", error)
         return
     with records:
-        name = f"{settings.database}.{settings.collection}"
-        notes = [note for note in records.notes if note.startswith("no right")]
-        if notes:
+        state = records.state
+        if state.is_shared:
+            yield _warning("collection", state.words, "Or use a collection of our own: mongodb.collection.")
+        elif state.options and state.exists:
             yield _warning(
                 "collection",
-                "; ".join(notes),
-                "Grant the role dbAdmin on the database, at least for one start, or run collMod.",
+                state.words,
+                "Where the user may not do so: grant the role dbAdmin on the database, at least for one start.",
             )
         else:
-            yield _good("collection", "; ".join(records.notes) or f"{name} is set up")
+            yield _good("collection", state.words)
+        if state.validator is not None:
+            yield _warning(
+                "validator",
+                f"{state.name} has a validator of others: {visible(str(state.validator))[:200]}",
+                "Let it take uploads too, or use another mongodb.collection.",
+            )
         if wire_version < WIRE_VERSION_6_0:
             yield _warning(
                 "images",
@@ -180,6 +189,10 @@ def _check_collection(settings: MongoSettings, wire_version: int) -> Iterator[Fi
 def _check_change_stream(records: Records, connection: Connection) -> Finding:
     """Write a document, see its events, remove it: on the collection of runners, where it disturbs nobody."""
     collection = records.runners.collection
+    try:
+        is_there = bool(collection.database.list_collection_names(filter={"name": collection.name}))
+    except PyMongoError as error:
+        return _bad("change stream", explain(error, connection))
     probe = f"doctor:{secrets.token_hex(4)}"
     feed = ChangeFeed(collection, pipeline=[{"$match": {"documentKey._id": probe}}])
     feed.start()
@@ -196,6 +209,9 @@ def _check_change_stream(records: Records, connection: Connection) -> Finding:
         return _bad("change stream", explain(error, connection))
     finally:
         feed.close(timeout=0)
+        if not is_there:
+            with suppress(PyMongoError):  # no right to do so: then an empty collection stays
+                collection.drop()
     if feed.error is not None:
         return _bad("change stream", explain(feed.error, connection))
     return _bad("change stream", ConsoleError("no event arrived within 10 s", advice="Is the replica set healthy?"))
@@ -382,3 +398,29 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     yield from check_mongodb(settings.mongodb)
     yield from check_s3(settings)
     yield from check_terminal()
+
+
+def set_up(settings: Settings, *, adopt: bool) -> int:
+    """Set the collection up and say what was done. Where it holds documents of others a person agrees first, or
+    `adopt` was given. Returns 1 if nobody agreed, or something is missing still."""
+    with Records.open(settings.mongodb, sets_up=False) as records:
+        state = records.state
+    if state.is_shared and not adopt and not _agree_to_share(state.name):
+        return 1
+    with (
+        S3Sender(settings.s3, settings.transfer) as sender,
+        Records.open(settings.mongodb, adopt=True, endpoint=sender.endpoint) as records,
+    ):
+        notes = records.notes
+    sys.stdout.writelines(f"{note}\n" for note in notes or (state.words,))
+    return 1 if any(note.startswith("no right") for note in notes) else 0
+
+
+def _agree_to_share(name: str) -> bool:
+    sys.stderr.write(
+        f"{name} also holds documents that are no uploads. It would get indexes, pre- and post-images of every change "
+        "(they take room), and a validator that looks at uploads alone.\n"
+    )
+    if not can_ask():
+        raise UsageError("setup asks first, and there is no terminal", advice="Add --adopt.")
+    return agreed("Set it up?")

@@ -57,7 +57,7 @@ def run(settings: Settings, runners: Sequence[str], change: Change, *, as_json: 
     A runner obeys with its next heartbeat, within two seconds.
     """
     change.of(Limits(0, 1, 1))  # what cannot be understood changes nobody
-    with Records.open(settings.mongodb) as records:
+    with Records.open(settings.mongodb, sets_up=False) as records:
         live = sorted(records.runners.live(), key=lambda state: state.runner)
         meant = [state for state in live if not runners or state.runner.startswith(tuple(runners))]
         changed = []

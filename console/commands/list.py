@@ -24,7 +24,7 @@ _UNBOUND: Final = 10_000  # columns; in a pipe nothing is wrapped
 
 def run(settings: Settings, selection: Selection, *, limit: int, as_json: bool) -> int:
     """Print the uploads that are selected, newest first. Returns 1 where one that was named does not exist, else 0."""
-    with Records.open(settings.mongodb) as records:
+    with Records.open(settings.mongodb, sets_up=False) as records:
         now = records.connection.clock.now()
         documents = records.uploads.find(selection.filter(records.uploads), limit=limit)
         missing = selection.missing(records.uploads)

@@ -34,7 +34,7 @@ def run(settings: Settings, *, older_than: float, yes: bool, as_json: bool) -> i
     """
     if not settings.s3.bucket:
         raise UsageError("no bucket is set", advice="Set s3.bucket or give --bucket.")
-    with Records.open(settings.mongodb) as records, S3Sender(settings.s3, settings.transfer) as sender:
+    with Records.open(settings.mongodb, sets_up=False) as records, S3Sender(settings.s3, settings.transfer) as sender:
         orphans = sender.orphans(records.uploads, youngest_seconds=older_than)
         if not as_json:
             _report(settings.s3.bucket, orphans)

@@ -23,7 +23,7 @@ from bson import ObjectId
 from pymongo.errors import PyMongoError
 
 from console.choices import DuplicatePolicy
-from console.cli.output import tell_in_lines
+from console.cli.output import tell_in_lines, tell_notes
 from console.cli.process import exit_code
 from console.commands.interruption import STOP_SECONDS, Interruption
 from console.commands.upload_report import JsonReport, Report, is_in_lines
@@ -354,7 +354,11 @@ def run(
         settings = _redirected(settings, to)
     batch = ObjectId()
     # Made before anything is recorded: without credentials nothing could be carried out.
-    with S3Sender(settings.s3, settings.transfer) as sender, Records.open(settings.mongodb) as records:
+    with (
+        S3Sender(settings.s3, settings.transfer) as sender,
+        Records.open(settings.mongodb, endpoint=sender.endpoint) as records,
+    ):
+        tell_notes(records.notes)
         intake = Intake(
             settings.s3,
             settings.transfer,

@@ -38,7 +38,7 @@ class VerifyLine(BaseModel):
 
 def run(settings: Settings, selection: Selection, *, as_json: bool) -> int:
     """Compare each completed upload that was selected. Returns 0 if all are known to be the same, else 1."""
-    with Records.open(settings.mongodb) as records, S3Sender(settings.s3, settings.transfer) as sender:
+    with Records.open(settings.mongodb, sets_up=False) as records, S3Sender(settings.s3, settings.transfer) as sender:
         missing = selection.missing(records.uploads)
         sys.stderr.writelines(f"  {upload_id}: no such upload\n" for upload_id in missing)
         all_same = not missing

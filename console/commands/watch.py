@@ -20,7 +20,7 @@ from typing import Final
 from pydantic import BaseModel
 from pymongo.errors import PyMongoError
 
-from console.cli.output import OutputFailed, json_line
+from console.cli.output import OutputFailed, json_line, tell_notes
 from console.cli.process import INTERRUPTED, TERMINATION, handling
 from console.errors import ConsoleError, UsageError
 from console.formatting import byte_size, count, visible
@@ -157,7 +157,12 @@ def run(read_settings: Callable[[], Settings], options: WatchOptions) -> int:
         _require_folders(options.folders)
     report = WatchReport(as_json=options.as_json)
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
-    with S3Sender(settings.s3, settings.transfer) as sender, Records.open(settings.mongodb) as records:
+    with (
+        S3Sender(settings.s3, settings.transfer) as sender,
+        Records.open(settings.mongodb, sets_up=not options.dry_run, endpoint=sender.endpoint) as records,
+    ):
+        if not options.dry_run:
+            tell_notes(records.notes)
         try:
             if options.dry_run:
                 return _run_dry(records, sender, settings, rules, report.write)

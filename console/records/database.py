@@ -16,16 +16,18 @@ from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from console.bson_decoding import EVENT_CODEC
+from console.models import Endpoint
 from console.records.connection import MAJORITY, Connection, check, connect, explain
 from console.records.runners import Runners
-from console.records.schema import prepare
+from console.records.schema import CollectionState, inspect, prepare
 from console.records.uploads import Uploads
 from console.settings import MongoSettings
 
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """MongoDB as the rest of the program uses it. `notes` says what was set up.
+    """MongoDB as the rest of the program uses it. `state` is the collection as it was found, `notes` what was set up
+    then and what is missing.
 
     A context manager: an error of the driver's that ends the `with` block leaves it as the `ConsoleError` that people
     can act on.
@@ -34,11 +36,22 @@ class Records:
     connection: Connection
     uploads: Uploads
     runners: Runners
+    state: CollectionState
     notes: tuple[str, ...]
 
     @classmethod
-    def open(cls, settings: MongoSettings) -> Self:
+    def open(
+        cls,
+        settings: MongoSettings,
+        *,
+        sets_up: bool = True,
+        adopt: bool = False,
+        endpoint: Endpoint | None = None,
+    ) -> Self:
         """Connect, see that the deployment can serve, and bring the collection up to what the console needs.
+
+        Commands that only read or ask for something change nothing (`sets_up` false). `adopt`: also where the
+        collection holds documents of others. `endpoint` is where uploads are that older versions recorded.
 
         Raises:
             ConsoleError: the URI is wrong, the server is away, refuses, or has no change streams.
@@ -55,14 +68,20 @@ class Records:
                 write_concern=MAJORITY,
             )
             try:
-                notes = prepare(database, settings.collection, wire_version=wire_version)
+                state = inspect(database, settings.collection, wire_version=wire_version)
+                notes = [] if state.is_complete else [state.words]
+                if sets_up:
+                    name = endpoint.name if endpoint is not None else None
+                    notes = prepare(
+                        database, settings.collection, wire_version=wire_version, adopt=adopt, endpoint=name
+                    )
             except PyMongoError as error:
                 raise explain(error, connection) from error
         except BaseException:
             connection.close()
             raise
         uploads = Uploads(database[settings.collection])
-        return cls(connection, uploads, Runners(database, settings.collection), tuple(notes))
+        return cls(connection, uploads, Runners(database, settings.collection), state, tuple(notes))
 
     @property
     def deployment(self) -> str:

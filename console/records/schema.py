@@ -1,18 +1,19 @@
 """The collection as the console needs it: pre- and post-images, validator, indexes.
 
-Owns creating it and bringing an existing one up to it with `collMod`. Documents that others wrote stay as they are:
-the validator is `moderate` (MongoDB manual, validationLevel), so it never stands in the way of changing those; and a
-validator that others set stays too.
+Owns creating it, bringing an existing one up to it with `collMod`, and telling our documents from those of others. A
+collection that others use too is left as it is until a person says otherwise (`adopt`). Their documents stay, the
+validator lets them pass and is `moderate` (MongoDB manual, validationLevel), and a validator that others set stays too.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final, get_args
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.collection import Collection
 from pymongo.database import Database
-from pymongo.errors import CollectionInvalid, OperationFailure
+from pymongo.errors import CollectionInvalid, ExecutionTimeout, OperationFailure
 
 from console.choices import DuplicatePolicy
 from console.errors import MongoRefuses
@@ -26,6 +27,9 @@ from console.records.connection import (
     Document,
 )
 
+_IMAGES: Final = "changeStreamPreAndPostImages"
+_LABELS: Final = {"validator": "validator", _IMAGES: "pre- and post-images"}
+_LOOK_MILLISECONDS: Final = 5_000
 _NAMESPACE_EXISTS: Final = 48  # server: src/mongo/base/error_codes.yml
 
 _TEXT: Final = {"bsonType": "string"}
@@ -49,7 +53,17 @@ def _record(**fields: dict[str, Any]) -> dict[str, Any]:
 
 _TITLE: Final = "upload-console"  # tells our validator, of whichever version, from one that others set
 
-VALIDATOR: Final[Document] = {
+OURS: Final[Document] = {
+    "_id": {"$type": "objectId"},
+    **{name: {"$type": "string"} for name in ("path", "host", "fingerprint", "bucket", "key")},
+    "source": {"$in": [word.value for word in Source]},
+    "status": {"$in": [word.value for word in UploadStatus]},
+    "requested": {"$in": [word.value for word in Requested]},
+}
+"""What every upload has, of whichever version: a document that lacks it is none, and no command that means many touches
+it."""
+
+_SCHEMA: Final[Document] = {
     "$jsonSchema": {
         "title": _TITLE,
         "bsonType": "object",
@@ -79,6 +93,10 @@ VALIDATOR: Final[Document] = {
         },
     }
 }
+
+_SIGNS: Final = ("fingerprint", "bucket", "key", "requested")
+# Only what looks like an upload has to be one.
+VALIDATOR: Final[Document] = {"$or": [*({name: {"$exists": False}} for name in _SIGNS), _SCHEMA]}
 
 # Equality first, then the order of the sort, `_id` included: then no query sorts in memory. Partial ones hold the few
 # documents that somebody is at work on. None holds a field that progress writes.
@@ -113,10 +131,13 @@ INDEXES: Final = (
 )
 
 
-def prepare(database: Database[Document], name: str, *, wire_version: int) -> list[str]:
-    """Create the collection or bring it up to date; gives one sentence for each thing that was changed.
+def prepare(
+    database: Database[Document], name: str, *, wire_version: int, adopt: bool = False, endpoint: str | None = None
+) -> list[str]:
+    """Create the collection or bring it up to date; gives one sentence for each thing that was changed, or is missing.
 
-    A user without the right to change options gets the collection as it is, with a sentence that says what is missing.
+    It stays as it is where the user has no right to change it, or where it holds documents of others and nobody said to
+    `adopt` it. Where an older version set it up, whose uploads name no `endpoint`, they get this one.
 
     Raises:
         MongoRefuses: there is a view or a time series of that name.
@@ -131,39 +152,126 @@ def prepare(database: Database[Document], name: str, *, wire_version: int) -> li
         pass
     except OperationFailure as error:
         if error.code == INVALID_OPTIONS and images:  # it runs as an older version, and we may not ask it
-            return prepare(database, name, wire_version=WIRE_VERSION_5_0)
+            return prepare(database, name, wire_version=WIRE_VERSION_5_0, adopt=adopt, endpoint=endpoint)
         if error.code != _NAMESPACE_EXISTS:  # another console was faster by a moment
             raise
     else:
         return [f"created the collection {database.name}.{name}", *_index(database[name], is_new=True)]
-    return [*_bring_up_to_date(database, name, images), *_index(database[name], is_new=False)]
+    state = inspect(database, name, wire_version=WIRE_VERSION_6_0 if images else WIRE_VERSION_5_0)
+    if state.is_complete:
+        return []
+    if state.is_shared and not adopt:
+        return [state.words]
+    notes = _bring_up_to_date(database, name, state.options) if state.options else []
+    if state.is_older and endpoint is not None:
+        notes += _with_endpoint(database[name], endpoint)
+    return [*notes, *_index(database[name], is_new=False)]
 
 
-def _bring_up_to_date(database: Database[Document], name: str, images: Document) -> list[str]:
-    found = next(iter(database.list_collections(filter={"name": name})), {})
+@dataclass(frozen=True, slots=True)
+class CollectionState:
+    """A collection as it was found: what set-up would change, and why it may not just do so.
+
+    `options` are those that `collMod` would set; `validator` is that of others, if there is one; `is_shared`: there are
+    documents that are no uploads, and no validator of ours that says that somebody wanted us here all the same.
+    """
+
+    name: str
+    exists: bool
+    options: Document
+    indexes: int
+    validator: Document | None = None
+    is_older: bool = False
+    is_shared: bool = False
+
+    @property
+    def is_complete(self) -> bool:
+        """Nothing would be changed."""
+        return self.exists and not self.options and not self.indexes
+
+    @property
+    def words(self) -> str:
+        """What is missing, for people."""
+        if not self.exists:
+            return f"{self.name} is not there yet: the first upload, watch or console creates it"
+        if self.is_complete:
+            return f"{self.name} is set up"
+        labels = [_LABELS[key] for key in self.options if key in _LABELS]
+        what = " and ".join([*labels, *([count(self.indexes, "index", "indexes")] if self.indexes else [])])
+        if self.is_shared:
+            return (
+                f"{self.name} also holds documents that are no uploads, so it is left as it is, without {what}: "
+                "`upload-console setup` sets it up, after asking"
+            )
+        return f"{self.name} lacks {what}: the next upload, watch or console sets that up"
+
+
+def inspect(database: Database[Document], name: str, *, wire_version: int) -> CollectionState:
+    """Look at the collection and change nothing.
+
+    Raises:
+        MongoRefuses: there is a view or a time series of that name. PyMongoError: the server is away.
+    """
+    full_name = f"{database.name}.{name}"
+    found = next(iter(database.list_collections(filter={"name": name})), None)
+    if found is None:
+        return CollectionState(full_name, exists=False, options={}, indexes=0)
     if found.get("type", "collection") != "collection":
         raise MongoRefuses(
-            f"{database.name}.{name} is a {found['type']}, not a collection.", advice="Use another mongodb.collection."
+            f"{full_name} is a {found['type']}, not a collection.", advice="Use another mongodb.collection."
         )
     options = found.get("options", {})
     wanted: Document = {}
     present = options.get("validator")
-    if not present or (present != VALIDATOR and present.get("$jsonSchema", {}).get("title") == _TITLE):
+    is_ours = _is_ours(present)
+    is_older = is_ours and present != VALIDATOR
+    if not present or is_older:
         wanted |= {"validator": VALIDATOR, "validationLevel": "moderate"}
-    if images and options.get("changeStreamPreAndPostImages") != images["changeStreamPreAndPostImages"]:
-        wanted |= images
-    if not wanted:
-        return []
-    what = " and ".join(
-        label
-        for key, label in (("validator", "validator"), ("changeStreamPreAndPostImages", "pre- and post-images"))
-        if key in wanted
+    images = {"enabled": True}
+    if wire_version >= WIRE_VERSION_6_0 and options.get(_IMAGES) != images:
+        wanted |= {_IMAGES: images}
+    missing = len(_missing_indexes(database[name]))
+    return CollectionState(
+        full_name,
+        exists=True,
+        options=wanted,
+        indexes=missing,
+        validator=present if present and not is_ours else None,
+        is_older=is_older,
+        is_shared=bool(wanted or missing) and not is_ours and _holds_foreign(database[name]),
     )
+
+
+def _is_ours(validator: Document | None) -> bool:
+    """Whether it is ours, of whichever version."""
+    schemas = [validator, *validator.get("$or", ())] if validator else []
+    return any(schema.get("$jsonSchema", {}).get("title") == _TITLE for schema in schemas)
+
+
+def _holds_foreign(collection: Collection[Document]) -> bool:
+    try:
+        found = collection.find_one({"$nor": [OURS]}, {"_id": 1}, max_time_ms=_LOOK_MILLISECONDS)
+    except ExecutionTimeout:
+        return True  # it is large, and nobody has set it up: a person decides
+    return found is not None
+
+
+def _with_endpoint(collection: Collection[Document], endpoint: str) -> list[str]:
+    """Uploads of versions that knew one S3 service alone are taken to be at this one, from now on."""
+    changed = collection.update_many({**OURS, "endpoint": {"$exists": False}}, {"$set": {"endpoint": endpoint}})
+    if not changed.modified_count:
+        return []
+    return [f"set the endpoint {endpoint} on {count(changed.modified_count, 'upload')} of an older version"]
+
+
+def _bring_up_to_date(database: Database[Document], name: str, wanted: Document) -> list[str]:
+    what = " and ".join(label for key, label in _LABELS.items() if key in wanted)
     try:
         database.command("collMod", name, **wanted)
     except OperationFailure as error:
-        if error.code == INVALID_OPTIONS and images:  # as in `prepare`
-            return _bring_up_to_date(database, name, {})
+        if error.code == INVALID_OPTIONS and _IMAGES in wanted:  # as in `prepare`
+            others = {key: value for key, value in wanted.items() if key != _IMAGES}
+            return _bring_up_to_date(database, name, others) if others else []
         if error.code != UNAUTHORIZED:
             raise
         return [f"no right to set {what} on {database.name}.{name} (collMod): the event log may lack documents"]
@@ -172,8 +280,7 @@ def _bring_up_to_date(database: Database[Document], name: str, images: Document)
 
 def _index(collection: Collection[Document], *, is_new: bool) -> list[str]:
     """Create the indexes that are missing, whatever those that are there are called."""
-    present = [list(index["key"].items()) for index in collection.list_indexes()]
-    missing = [index for index in INDEXES if list(index.document["key"].items()) not in present]
+    missing = _missing_indexes(collection)
     if not missing:
         return []
     try:
@@ -183,3 +290,8 @@ def _index(collection: Collection[Document], *, is_new: bool) -> list[str]:
             raise
         return [f"no right to create indexes on {collection.full_name}: large collections will be slow"]
     return [] if is_new else [f"created {count(len(missing), 'index', 'indexes')} on {collection.full_name}"]
+
+
+def _missing_indexes(collection: Collection[Document]) -> list[IndexModel]:
+    present = [list(index["key"].items()) for index in collection.list_indexes()]
+    return [index for index in INDEXES if list(index.document["key"].items()) not in present]

@@ -92,7 +92,9 @@ def unsettled(dead: Sequence[str] = ()) -> Filter:
             "status": {"$in": [UploadStatus.PENDING.value, UploadStatus.UPLOADING.value]},
         },
     ]
-    return {"$and": [{"$or": shall}, free(dead)]}
+    # Others' documents may have a `status` and a `requested` too.
+    is_upload = {"bucket": {"$type": "string"}, "key": {"$type": "string"}, "fingerprint": {"$type": "string"}}
+    return {"$and": [is_upload, {"$or": shall}, free(dead)]}
 
 
 def needs_cleanup() -> Filter:

@@ -346,7 +346,7 @@ def require_claims(uploads: Uploads) -> None:
             return
     raise MongoUnsuitable(
         f"The unique index on watch.digest of {uploads.collection.full_name} is missing: files could be sent twice.",
-        advice="Let an administrator give the user the role readWrite and start once more; it is created then.",
+        advice="Run `upload-console setup`, as a user with the role readWrite: it is created then.",
     )
 
 

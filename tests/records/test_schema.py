@@ -10,7 +10,7 @@ from pymongo.errors import WriteError
 
 from console.errors import MongoRefuses
 from console.records.connection import WIRE_VERSION_4_4, WIRE_VERSION_6_0
-from console.records.schema import INDEXES, VALIDATOR, prepare
+from console.records.schema import INDEXES, OURS, VALIDATOR, prepare
 from console.records.uploads import Uploads
 from tests.records.documents import add, new_upload
 
@@ -46,7 +46,11 @@ def test_an_existing_collection_is_brought_up_to_date_and_its_documents_stay(dat
     others = [{"_id": 1, "status": "done", "size": -5}, {"_id": 2, "anything": [None]}]
     database.uploads.insert_many(others)
     database.uploads.create_index([("watch.digest", ASCENDING)], name="theirs", unique=True, sparse=True)
-    assert prepare(database, "uploads", wire_version=WIRE_VERSION_6_0) == [
+    before = options(database)
+    (left,) = prepare(database, "uploads", wire_version=WIRE_VERSION_6_0)
+    assert "left as it is, without validator and pre- and post-images and 9 indexes" in left
+    assert options(database) == before
+    assert prepare(database, "uploads", wire_version=WIRE_VERSION_6_0, adopt=True) == [
         f"set validator and pre- and post-images on {database.name}.uploads (collMod)",
         f"created 9 indexes on {database.name}.uploads",
     ]
@@ -66,10 +70,39 @@ def test_a_validator_of_others_stays(database):
 
 
 def test_an_older_validator_of_ours_is_replaced(database):
-    older = {"$jsonSchema": {"title": VALIDATOR["$jsonSchema"]["title"], "bsonType": "object"}}
+    older = {"$jsonSchema": {"title": "upload-console", "bsonType": "object", "required": ["path"]}}
     database.create_collection("uploads", validator=older)
     prepare(database, "uploads", wire_version=WIRE_VERSION_6_0)
     assert options(database)["validator"] == VALIDATOR
+    database.uploads.insert_one({"owner": "shop"})  # whom the older one kept out
+
+
+def test_uploads_of_an_older_version_get_the_endpoint_once(database):
+    older = {"$jsonSchema": {"title": "upload-console", "bsonType": "object"}}
+    database.create_collection("uploads", validator=older)
+    uploads = Uploads(database.uploads)
+    add(uploads)
+    database.uploads.insert_one({"owner": "shop"})
+    notes = prepare(database, "uploads", wire_version=WIRE_VERSION_6_0, endpoint="http://s3")
+    assert "set the endpoint http://s3 on 1 upload of an older version" in notes
+    add(uploads)
+    assert prepare(database, "uploads", wire_version=WIRE_VERSION_6_0, endpoint="http://other") == []
+    assert [document.get("endpoint") for document in database.uploads.find()] == ["http://s3", None, None]
+
+
+def test_the_documents_of_others_are_told_from_uploads(database):
+    prepare(database, "uploads", wire_version=WIRE_VERSION_6_0)
+    (upload_id,) = add(Uploads(database.uploads))
+    ours = database.uploads.find_one({"_id": upload_id})
+    others = [
+        {"_id": "order-1", "status": "paid", "amount": 1},
+        {"status": "pending", "requested": "cancel", "path": "/x", "host": "h"},
+        {**ours, "_id": "text"},
+    ]
+    database.uploads.insert_many(others)
+    assert [document["_id"] for document in database.uploads.find(OURS)] == [upload_id]
+    Uploads(database.uploads).settle()
+    assert database.uploads.find_one({"host": "h"})["status"] == "pending"
 
 
 def test_the_validator_takes_what_we_write_and_refuses_what_we_would_not(database):
@@ -123,7 +156,7 @@ def as_user(mongod, name) -> MongoClient:
 def test_who_may_not_set_options_is_told_so_and_can_work(guarded_mongod, administrator):
     administrator.guarded.uploads.insert_one({"_id": "old"})
     database = as_user(guarded_mongod, "writer").guarded
-    notes = prepare(database, "uploads", wire_version=WIRE_VERSION_6_0)
+    notes = prepare(database, "uploads", wire_version=WIRE_VERSION_6_0, adopt=True)
     assert notes == [
         "no right to set validator and pre- and post-images on guarded.uploads (collMod): "
         "the event log may lack documents",
@@ -134,7 +167,8 @@ def test_who_may_not_set_options_is_told_so_and_can_work(guarded_mongod, adminis
 
 def test_who_may_only_read_is_told_so(guarded_mongod, administrator):
     administrator.guarded.other.insert_one({"_id": "old"})
-    notes = prepare(as_user(guarded_mongod, "reader").guarded, "other", wire_version=WIRE_VERSION_6_0)
+    reader = as_user(guarded_mongod, "reader").guarded
+    notes = prepare(reader, "other", wire_version=WIRE_VERSION_6_0, adopt=True)
     assert [note.partition(" on ")[0] for note in notes] == [
         "no right to set validator and pre- and post-images",
         "no right to create indexes",

@@ -143,8 +143,8 @@ def connect(settings: Settings) -> tuple[Records, S3Sender]:
         ConsoleError: a setting is wrong, or a server is away or cannot serve.
     """
     with ExitStack() as stack:
-        records = stack.enter_context(Records.open(settings.mongodb))
-        sender = S3Sender(settings.s3, settings.transfer)
+        sender = stack.enter_context(S3Sender(settings.s3, settings.transfer))
+        records = stack.enter_context(Records.open(settings.mongodb, endpoint=sender.endpoint))
         stack.pop_all()
     return records, sender
 
