@@ -19,6 +19,8 @@ from console.records.database import Records
 from console.s3.address import endpoint_of
 from console.settings import S3Settings, Settings
 
+_NARROW: Final = 100
+_DESTINATION: Final = 6  # its column
 _UNBOUND: Final = 10_000  # columns; in a pipe nothing is wrapped
 
 
@@ -38,26 +40,30 @@ def run(settings: Settings, selection: Selection, *, limit: int, as_json: bool) 
         sys.stdout.write("No uploads.\n")
         return code
     width = None if sys.stdout.isatty() else _UNBOUND
-    Console(width=width, highlight=False).print(_table(documents, settings.s3, now))
+    console = Console(width=width, highlight=False)
+    console.print(_table(documents, settings.s3, now, console.width))
     return code
 
 
-def _table(documents: list[Document], s3: S3Settings, now: datetime) -> Table:
+def _table(documents: list[Document], s3: S3Settings, now: datetime, width: int) -> Table:
+    """One line for each upload, however narrow the terminal is: names are cut, and where they go is left out."""
     uploads = [read_upload(document) for document in documents]
     rows = [_cells(upload, now) for upload in uploads]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("ID", "STATUS"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("%", "SIZE", "AGE"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    for place, heading in enumerate(("ID", "STATUS", "%", "SIZE", "AGE")):
+        least = max(len(heading), *(len(row[place]) for row in rows))
+        table.add_column(heading, justify="left" if place < 2 else "right", no_wrap=True, min_width=least)
     for heading in ("NAME", "DESTINATION", "ERROR"):
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, no_wrap=True, overflow="ellipsis", min_width=len(heading))
     if not any(row[-1] for row in rows):
         table.columns.pop()
     elsewhere = _endpoints(uploads, s3)
     if any(elsewhere):
         table.add_column("ENDPOINT", overflow="fold")
         rows = [(*row[: len(table.columns) - 1], name) for row, name in zip(rows, elsewhere, strict=True)]
+    if width < _NARROW:
+        del table.columns[_DESTINATION]
+        rows = [(*row[:_DESTINATION], *row[_DESTINATION + 1 :]) for row in rows]
     for row in rows:
         table.add_row(*(Text(cell) for cell in row[: len(table.columns)]))
     return table
@@ -80,8 +86,8 @@ def _cells(upload: Upload | UnreadableUpload, now: datetime) -> tuple[str, ...]:
     error = upload.error if upload.status is not UploadStatus.COMPLETED else None
     return (
         str(upload.id)[-SHORT_ID:],
-        upload.status.value,
-        f"{upload.percentage:.0f}",
+        "queued" if upload.is_queued else upload.status.value,
+        f"{upload.under_way_percentage:.0f}",
         byte_size(upload.size),
         age(upload.created_at, now),
         visible(upload.filename),

@@ -264,7 +264,29 @@ class MatchClause:
         return {"$nor": [self.expression]} if self.negated else self.expression
 
 
-Clause = WordClause | MatchClause
+@dataclass(frozen=True, slots=True)
+class FieldsOnlyClause:
+    """Leaves out updates that changed nothing but these fields: of an upload, how far it is."""
+
+    fields: frozenset[str]
+    typed: ClassVar[str] = ""
+    description: ClassVar[str] = "without progress"
+    needs_documents: ClassVar[bool] = True
+
+    def matches(self, event: ChangeEvent) -> bool:
+        """Whether the event passes."""
+        if event.operation != "update" or event.update is None:
+            return True
+        changed = event.update.get("updatedFields") or {}
+        others = event.update.get("removedFields") or event.update.get("truncatedArrays")
+        return bool(others) or not changed or not all(name.partition(".")[0] in self.fields for name in changed)
+
+    def server_query(self) -> Mapping[str, Any] | None:
+        """The server is not asked."""
+        return None
+
+
+Clause = WordClause | MatchClause | FieldsOnlyClause
 
 
 def changed_paths(event: ChangeEvent) -> Iterator[tuple[str, ...]]:

@@ -28,6 +28,7 @@ from console.ui.widgets.filter_line import OrderedInput
 from console.ui.widgets.keys import HasKeySections, KeysScreen, bindings_of
 from console.ui.widgets.pane import Pane
 
+_COLOURS: Final = {"standard": 16, "windows": 16, "256": 256}
 SETTLED_SECONDS: Final = 0.1
 # A screen is there within milliseconds; one that cannot be made must not hold up the keys that leave it.
 SCREEN_SECONDS: Final = 2.0
@@ -43,6 +44,7 @@ class BaseApp(App[Result]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+c,ctrl+q", "leave", "Leave", show=False, priority=True, tooltip="Leave."),
         Binding("ctrl+p", "command_palette", "Commands", show=False, tooltip="Search all commands by name."),
+        Binding("ctrl+z", "suspend_process", "Suspend", show=False, tooltip="Back to the shell; `fg` comes back here."),
         Binding("ctrl+l", "redraw", "Redraw", show=False, tooltip="Draw everything again."),
     ]
 
@@ -63,7 +65,7 @@ class BaseApp(App[Result]):
         for known in themes.THEMES:
             self.register_theme(known)
         colours = self.console.color_system
-        self.theme = themes.suitable(theme, os.environ, 16 if colours in ("standard", "windows") else None)
+        self.theme = themes.suitable(theme, os.environ, _COLOURS.get(colours or ""))
 
     def on_ready(self) -> None:
         """The first picture is made."""

@@ -17,6 +17,8 @@ from console.formatting import visible
 
 DARK: Final = "console-dark"
 LIGHT: Final = "console-light"
+DARK_256: Final = "console-dark-256"
+LIGHT_256: Final = "console-light-256"
 TERMINAL_DARK: Final = "console-terminal"
 TERMINAL_LIGHT: Final = "console-terminal-light"
 
@@ -62,6 +64,50 @@ THEMES: Final = (
             "cursor": "#cfe3fa",
             "cursor-blurred": "#e4e8ec",
             "trough": "#b6bcc3",
+        },
+    ),
+    # Colours that a terminal of 256 has: others are rounded to the nearest, which for dark ones is none of the kind.
+    Theme(
+        name=DARK_256,
+        primary="#5fafff",
+        secondary="#87d787",
+        accent="#5fafff",
+        warning="#d7af5f",
+        error="#ff8787",
+        success="#87d787",
+        foreground="#dadada",
+        background="#121212",
+        surface="#1c1c1c",
+        panel="#262626",
+        dark=True,
+        variables={
+            "muted": "#9e9e9e",
+            "frame": "#585858",
+            "cursor": "#005f87",
+            "cursor-blurred": "#3a3a3a",
+            "trough": "#4e4e4e",
+            "input-cursor-background": "#dadada",
+        },
+    ),
+    Theme(
+        name=LIGHT_256,
+        primary="#005faf",
+        secondary="#005f00",
+        accent="#005faf",
+        warning="#875f00",
+        error="#af0000",
+        success="#005f00",
+        foreground="#262626",
+        background="#ffffff",
+        surface="#eeeeee",
+        panel="#e4e4e4",
+        dark=False,
+        variables={
+            "muted": "#585858",
+            "frame": "#b2b2b2",
+            "cursor": "#afd7ff",
+            "cursor-blurred": "#dadada",
+            "trough": "#b2b2b2",
         },
     ),
     *(
@@ -134,6 +180,8 @@ def suitable(theme: str, environment: Mapping[str, str], colours: int | None) ->
         raise ConfigurationError(
             f"ui.theme: there is no theme {visible(repr(theme))}", advice=f"Known themes: {', '.join(_ALL)}."
         )
+    if colours == 256 and not environment.get("NO_COLOR"):
+        return {DARK: DARK_256, LIGHT: LIGHT_256}.get(theme, theme)
     few = bool(environment.get("NO_COLOR")) or (colours is not None and colours < 256)
     if not few or chosen.ansi:
         return theme

@@ -53,6 +53,7 @@ class EventLog(Pane):
         Binding(
             "i", "only_document", "This document", tooltip="Show only the events of the document under the cursor."
         ),
+        Binding("p", "progress", "Progress", tooltip="Show also updates that only tell how far an upload is, or not."),
         Binding("t", "clock", "Time", show=False, tooltip="Switch between time of day and cluster time."),
         Binding("x", "clear_filter", "Clear filter", show=False, tooltip="Clear the filter."),
     ]
@@ -63,11 +64,13 @@ class EventLog(Pane):
         *,
         opened: Callable[[int], None],
         capacity: int = CAPACITY,
+        hides_progress: bool = False,
         id: str | None = None,
     ) -> None:
         """`opened` is called with the number in the buffer of an event that is to be shown in full."""
         self._opened = opened
-        self.log_rows = LogRows(capacity)
+        self.log_rows = LogRows(capacity, hides_progress=hides_progress)
+        self._may_hide_progress = hides_progress
         super().__init__(self.log_rows, follow=True, id=id)
         self.find_line = FilterLine("words to look for, or a filter", self._find_typed, self._find, sign="find")
         self._now = now
@@ -137,6 +140,8 @@ class EventLog(Pane):
             self._passed += passed if passed >= FLOOD else 0
             self._seen = buffer.total
         parts = [f"{len(rows):,} of {len(buffer):,}" if rows.filter else f"{len(buffer):,}"]
+        if hidden := rows.hidden_progress:
+            parts.append(f"{hidden:,} of progress hidden (p)")
         if buffer.first:
             parts.append(f"{buffer.first:,} older gone")
         if self._passed:
@@ -160,6 +165,15 @@ class EventLog(Pane):
         """Show another time."""
         self.log_rows.shows_cluster_time = not self.log_rows.shows_cluster_time
         self.rows.show(self.log_rows, cursor=self.rows.cursor_key)
+
+    def action_progress(self) -> None:
+        """Show what only tells of progress, or hide it."""
+        self.log_rows.hides_progress = not self.log_rows.hides_progress
+        self._select(self.log_rows.filter)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Other people's collections have no progress."""
+        return super().check_action(action, parameters) and (action != "progress" or self._may_hide_progress)
 
     def action_hold(self) -> None:
         """Stand still, or go on."""

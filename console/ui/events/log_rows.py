@@ -6,21 +6,23 @@ line. Only the entries on the screen are kept unpacked.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import isfinite
 from time import monotonic
 from typing import Final, TypeAlias
 
+from bson import Int64
 from rich.cells import cell_len
 
 from console.events.buffer import CAPACITY, EventBuffer, Search
-from console.events.changes import changes, summary
+from console.events.changes import FieldChange, changes, summary
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Gap, Lookup, Snapshot
-from console.events.filter import Filter
+from console.events.filter import FieldsOnlyClause, Filter
 from console.events.text import value_text
-from console.formatting import count, visible
+from console.formatting import byte_rate, byte_size, count, visible
 from console.ui.widgets.cells import Column, Cut, Span, Tone
 from console.ui.widgets.list_view import Key
 
@@ -37,6 +39,22 @@ class Notice:
 Entry: TypeAlias = ChangeEvent | Notice
 
 SUMMARY_CELLS: Final = 400
+# What a runner writes twice a second while it sends, and nobody asked for.
+PROGRESS_FIELDS: Final = frozenset({"current", "percentage", "rate", "sent", "lease", "updated_at"})
+WITHOUT_PROGRESS: Final = Filter((FieldsOnlyClause(PROGRESS_FIELDS),))
+# Of an upload: what matters comes first, as the record has it, and numbers as people read them.
+UPLOAD_FIELDS: Final = (
+    *("status", "requested", "error", "current", "percentage", "size", "priority", "attempts", "finished_at"),
+    *("checksum", "etag", "version_id", "key", "multipart", "started_at", "sent", "rate", "lease", "updated_at"),
+)
+_RANKS: Final = {name: rank for rank, name in enumerate(UPLOAD_FIELDS)}
+_IN_WORDS: Final[Mapping[str, Callable[[float], str]]] = {
+    "current": byte_size,
+    "size": byte_size,
+    "sent": byte_size,
+    "rate": lambda rate: byte_rate(rate) or "0",
+    "percentage": lambda percentage: f"{percentage:.0f}%",
+}
 
 TIME: Final = Column("time", "Time", 8, 12, rank=1, share=1)
 CLUSTER_TIME: Final = Column("cluster", "Cluster time", 13, 18, rank=1, share=1)
@@ -138,21 +156,33 @@ def event_cell(event: ChangeEvent, column: str, width: int) -> Sequence[Span]:
 
 
 def changes_spans(event: ChangeEvent) -> list[Span]:
-    """What changed: each field's name muted, its values not."""
+    """What changed: each field's name muted, its values not; those of an upload in the order in which they matter."""
     spans = list(_field_spans(event)) if event.operation in ("update", "replace") else []
     return spans or [Span(summary(event, SUMMARY_CELLS), Tone.MUTED)]
 
 
 def _field_spans(event: ChangeEvent) -> Iterator[Span]:
     room = SUMMARY_CELLS
-    for number, change in enumerate(changes(event)):
+    found: Iterable[FieldChange] = changes(event)
+    if is_upload := any(image is not None and "percentage" in image for image in (event.after, event.before)):
+        found = sorted(found, key=lambda change: _RANKS.get(str(change.path[0]) if change.path else "", len(_RANKS)))
+    for number, change in enumerate(found):
         if room <= 0:
             return
-        text = change.text()
+        text = (_upload_text(change) if is_upload else None) or change.text()
         path, blank, values = text.partition(" ")
         yield Span(f"{'  ' if number else ''}{path}{blank}", Tone.MUTED)
         yield Span(values)
         room -= cell_len(text) + 2
+
+
+def _upload_text(change: FieldChange) -> str | None:
+    """A number of an upload's as people read it; exact ones are in the detail."""
+    name = str(change.path[0]) if len(change.path) == 1 else ""
+    in_words, numbers = _IN_WORDS.get(name), (change.before, change.after)
+    if in_words is None or not all(type(number) in (int, Int64, float) and isfinite(number) for number in numbers):
+        return None
+    return f"{name} {in_words(change.before)}→{in_words(change.after)}"
 
 
 KEPT: Final = 500
@@ -164,10 +194,11 @@ _STEP: Final = 20
 class LogRows:
     """A filtered view of the buffer; the key of a row is the number of its entry, which never changes."""
 
-    def __init__(self, capacity: int = CAPACITY) -> None:
+    def __init__(self, capacity: int = CAPACITY, *, hides_progress: bool = False) -> None:
         self.buffer: EventBuffer[Notice] = EventBuffer(capacity)
         self.filter = Filter()
-        self._view = self.buffer.view(self.filter)
+        self.hides_progress = hides_progress
+        self._view = self.buffer.view(self._passing)
         self._held_at: int | None = None
         self.shows_cluster_time = False
         self._entries: dict[int, Entry] = {}
@@ -197,8 +228,17 @@ class LogRows:
     def select(self, wanted: Filter) -> None:
         """Show what passes this filter; older entries are looked at by `scan`."""
         self.filter = wanted
-        self._view = self.buffer.view(wanted)
+        self._view = self.buffer.view(self._passing)
         self.scan()
+
+    @property
+    def _passing(self) -> Filter:
+        return self.filter + WITHOUT_PROGRESS if self.hides_progress else self.filter
+
+    @property
+    def hidden_progress(self) -> int:
+        """How many events are not shown because they tell of progress alone, as far as they were looked at."""
+        return len(self.buffer) - len(self._view) - self._view.unseen if self.hides_progress and not self.filter else 0
 
     def scan(self) -> int:
         """Look at a slice of the entries that came before the filter. Returns how many are still unseen."""
@@ -210,7 +250,7 @@ class LogRows:
     @property
     def unseen(self) -> int:
         """How many entries that came before the filter have still to be looked at."""
-        return self._view.unseen if self.filter else 0
+        return self._view.unseen if self._passing else 0
 
     def search(self, wanted: Filter, start: int, *, backwards: bool) -> Search:
         """Look at a slice of the view for the next entry that passes `wanted` too."""

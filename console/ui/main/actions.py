@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bson import ObjectId
 from textual.screen import Screen
 
-from console.errors import ConsoleError
+from console.errors import ConsoleError, UsageError
 from console.files.refusals import Refusal
 from console.formatting import byte_size, count, count_at_once, duration, visible
 from console.models import OpenMultipart, Requested, Upload, UploadStatus
@@ -21,7 +21,15 @@ from console.ui.backend import Added, Backend, Verification
 from console.ui.background import run_in_background, title_and_text
 from console.ui.uploads.upload_detail import LinkScreen
 from console.ui.uploads.uploads_window import UploadRows
-from console.ui.widgets.dialogs import Choice, ChoiceDialog, FormDialog, lifetime_fields, limit_fields, limit_texts
+from console.ui.widgets.dialogs import (
+    Choice,
+    ChoiceDialog,
+    Field,
+    FormDialog,
+    lifetime_fields,
+    limit_fields,
+    limit_texts,
+)
 
 if TYPE_CHECKING:
     from console.records.requests import Outcome
@@ -119,6 +127,14 @@ def verification_message(names: Sequence[str], verifications: Sequence[Verificat
 SHOWN_REFUSALS: Final = 6
 NOTICE_SECONDS: Final = 8.0
 _VERIFIED: Final = {True: ("Same", "information"), False: ("Differs", "error"), None: ("Unknown", "warning")}
+MANY: Final = 20  # that are deleted by one key
+_INVERSE: Final = {
+    UploadAction.PAUSE: UploadAction.RESUME,
+    UploadAction.RESUME: UploadAction.PAUSE,
+    UploadAction.CANCEL: UploadAction.RETRY,
+    UploadAction.SOONER: UploadAction.LATER,
+    UploadAction.LATER: UploadAction.SOONER,
+}
 _SLOW_SECONDS: Final = 2.0
 _OVER: Final = (UploadStatus.COMPLETED, UploadStatus.CANCELLED)
 _KEEPS_PARTS: Final = (UploadStatus.UPLOADING, UploadStatus.PAUSED, UploadStatus.FAILED)
@@ -131,6 +147,7 @@ class Requests:
         self._screen = screen
         self._backend = backend
         self._uploads = uploads
+        self._undone_by: tuple[UploadAction, tuple[ObjectId, ...]] | None = None
 
     # ---- new uploads
 
@@ -193,7 +210,33 @@ class Requests:
             held, total = self._uploads.held, self._uploads.total
             # Whoever marked all rows marked those that are loaded.
             many = f"{len(ids):,} of {total:,} uploads" if held < total else count(len(ids), "upload")
-            self._sure(f"Delete {many}?", text, "Delete them", UploadAction.DELETE, ids)
+            if len(ids) > MANY:
+                self._ask_number(f"Delete {many}? {text}", UploadAction.DELETE, ids)
+            else:
+                self._sure(f"Delete {many}?", text, "Delete them", UploadAction.DELETE, ids)
+
+    def _ask_number(self, question: str, intent: UploadAction, ids: tuple[ObjectId, ...]) -> None:
+        """So many are not taken away by one key."""
+
+        def read(text: str) -> int:
+            if text.strip().replace(",", "") != str(len(ids)):
+                raise UsageError(f"expected {len(ids):,}, the number of uploads; escape leaves them as they are")
+            return len(ids)
+
+        def answered(values: Mapping[str, Any] | None) -> None:
+            if values is not None:
+                self._carry_out(intent, ids)
+
+        field = Field("number", f"{question}\nType their number, {len(ids):,}:", "", read)
+        self._screen.app.push_screen(FormDialog(f"{str(intent).capitalize()}?", [field], answered))
+
+    def undo(self) -> None:
+        """Take back the last pause, cancellation or priority, as far as that goes."""
+        if self._undone_by is None:
+            self._say("nothing to undo: pausing, cancelling and priorities can be undone", "Undo")
+            return
+        (intent, ids), self._undone_by = self._undone_by, None
+        self._carry_out(intent, ids)
 
     def _sure(self, title: str, text: str, yes: str, intent: UploadAction, ids: tuple[ObjectId, ...]) -> None:
         def answered(sure: bool | None) -> None:
@@ -210,6 +253,9 @@ class Requests:
         )
 
         def done(outcome: Outcome) -> None:
+            changed = tuple(upload_id for upload_id in ids if upload_id not in outcome.refused)
+            if (inverse := _INVERSE.get(intent)) is not None and changed:
+                self._undone_by = inverse, changed
             waiting.stop()
             self._carried_out(intent, outcome)
 

@@ -110,6 +110,7 @@ class ConsoleScreen(FullScreen):
         Binding("3", "pane('events')", "Events", show=False, priority=True, tooltip="Go to the events."),
         Binding("z", "zoom", "Zoom", tooltip="Give the pane the whole screen, or restore the layout."),
         Binding("b", "limits", "Limits", show=False, tooltip="Limit bandwidth, parallel uploads and parallel parts."),
+        Binding("U", "undo", "Undo", show=False, tooltip="Undo the last pause, resume, cancellation or priority."),
         Binding("o", "sweep", "Sweep", show=False, tooltip="Find multipart uploads in the bucket that no record owns."),
         Binding("w", "watches", "Watches", show=False, tooltip="Show the watched folders of every host."),
         Binding("question_mark", "app.keys", "Keys", key_display="?", tooltip="Show all keys."),
@@ -143,7 +144,9 @@ class ConsoleScreen(FullScreen):
             intended=self.requests.intend,
             id="uploads",
         )
-        self.log_pane = EventLog(now, opened=self._open_event, capacity=event_capacity, id="events")
+        self.log_pane = EventLog(
+            now, opened=self._open_event, capacity=event_capacity, hides_progress=True, id="events"
+        )
         self._keys = KeyBar()
         self._pump = FeedPump(backend, self, self._feed_failed)
         self._throttle = Throttle(self, self._draw, DRAW_SECONDS)
@@ -318,6 +321,10 @@ class ConsoleScreen(FullScreen):
     def action_limits(self) -> None:
         """Change the limits."""
         self.requests.change_limits()
+
+    def action_undo(self) -> None:
+        """Take back the last action on uploads."""
+        self.requests.undo()
 
     def action_watches(self) -> None:
         """Show the watched folders."""

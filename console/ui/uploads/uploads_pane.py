@@ -253,6 +253,7 @@ class UploadsPane(Pane):
         self.uploads.filter(text, self.rows.marks)
         self.rows.words = tuple(text.casefold().split())
         self.rows.reload()
+        self.rows.fit_again()
         self.update_title()
         self.post_message(self.FilterChanged(text))
 

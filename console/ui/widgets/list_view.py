@@ -400,7 +400,6 @@ class RowsView(LinesWidget, can_focus=True):
     def _measure(self) -> bool:
         """Look what rows hold that were not measured yet; whether columns are to be fitted again."""
         before = dict(self._held)
-        fitted = {each.column.key for each in self._fitted}
         for index in self._seen():
             key = self.source.key(index)
             made = self._made.get(key)
@@ -410,7 +409,7 @@ class RowsView(LinesWidget, can_focus=True):
                 continue
             for column in self.source.columns:
                 held = self._held.get(column.key, 0)
-                if held < column.maximum and (column.share or column.key not in fitted):
+                if held < column.maximum:
                     self._held[column.key] = max(
                         held, min(column.maximum, spans_length(self.source.cell(index, column.key, column.maximum)))
                     )
@@ -496,15 +495,18 @@ class RowsView(LinesWidget, can_focus=True):
             return [*spans, *fit_spans(whole, max(0, self.size.width - GUTTER - 1))]
         used = GUTTER
         differs = self._differences.get(self.source.key(index), 0)
-        for place, (column, x, width) in enumerate(self._fitted):
-            if place:
+        for number, (column, x, width) in enumerate(self._fitted):
+            if number:
                 spans.append(Span(" "))
             cell = self.source.cell(index, column.key, width)
             if self.words and column.cut is not Cut.END:
                 found = _first_found(cell[-1].text, self.words)
-                fitted = fit_spans(
-                    cell, width, right=column.right, cut=Cut.ALIKE if found else column.cut, differs=found or differs
-                )
+                if found >= 0:
+                    # What is before it may go; a match at the beginning stays there anyway.
+                    cut, place = (Cut.ALIKE, found) if found else (Cut.MIDDLE, 0)
+                else:
+                    cut, place = column.cut, differs
+                fitted = fit_spans(cell, width, right=column.right, cut=cut, differs=place)
                 spans += highlighted(fitted, self.words)
             else:
                 spans += fit_spans(cell, width, right=column.right, cut=column.cut, differs=differs)
@@ -526,7 +528,7 @@ class RowsView(LinesWidget, can_focus=True):
 
 
 def _first_found(text: str, words: Sequence[str]) -> int:
-    """The place of the first of the words in a text, 0 where there is none."""
+    """The place of the first of the words in a text, -1 where there is none."""
     folded = text.casefold()
     places = [place for word in words if (place := folded.find(word)) >= 0]
-    return min(places, default=0)
+    return min(places, default=-1)
