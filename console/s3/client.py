@@ -18,7 +18,7 @@ from botocore.session import Session
 from console.choices import AddressingStyle
 from console.errors import ConfigurationError
 from console.formatting import visible
-from console.s3.credentials import open_session, require_credentials
+from console.s3.credentials import open_session, require_ca_bundle, require_credentials
 from console.s3.engines.body import LARGEST_PIECE
 from console.s3.engines.engine import ObjectSettings
 
@@ -58,6 +58,8 @@ def make_client(options: ClientOptions, session: Session | None = None) -> S3Cli
             "s3.region: no AWS region is set", advice="Set s3.region, AWS_REGION, or the profile's region."
         )
     require_credentials(session)
+    if options.ca_bundle is None and not (options.endpoint_url or "").startswith("http:"):
+        require_ca_bundle(session)
     # The most that urllib3 asks of a body at once. No setting of a client reaches it; with 128 KiB, as botocore has it,
     # 2 GiB took 5.1 s and 5.9 s of processor time, with this 3.3 and 3.9.
     if httpsession.BUFFER_SIZE is not None:  # else this urllib3 has no such parameter

@@ -61,6 +61,17 @@ def require_credentials(session: Session) -> None:
         raise ConfigurationError("no AWS credentials were found", advice=_ADVICE)
 
 
+def require_ca_bundle(session: Session) -> None:
+    """Raises `ConfigurationError`: certificates are named that are not there. Each request would fail as if the
+    connection were broken."""
+    named: str | None = session.get_config_variable("ca_bundle")
+    if named and not os.path.exists(named):  # noqa: PTH110 - as botocore takes it
+        raise ConfigurationError(
+            f"AWS_CA_BUNDLE, or ca_bundle of the profile: there is no {visible(named)}",
+            advice="Correct it, or set s3.ca_bundle.",
+        )
+
+
 def _unusable(error: Exception, profile: str | None) -> ConfigurationError:
     """What AWS's settings, wherever they come from, were refused for."""
     if isinstance(error, aws.ProfileNotFound):

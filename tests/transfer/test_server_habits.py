@@ -325,6 +325,13 @@ def test_a_file_of_credentials_that_cannot_be_used_is_named(
         open_transport(ClientOptions(endpoint_url="http://127.0.0.1:9")).close()
 
 
+def test_certificates_that_are_not_there_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_CA_BUNDLE", "/no/such/bundle.pem")
+    with pytest.raises(ConfigurationError, match=r"there is no /no/such/bundle\.pem"):
+        open_transport(ClientOptions(endpoint_url="https://127.0.0.1:9"))
+    open_transport(ClientOptions(endpoint_url="http://127.0.0.1:9")).close()
+
+
 def test_a_profile_of_the_environment_that_does_not_exist_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "nope")
     with pytest.raises(ConfigurationError, match="AWS_PROFILE: there is no AWS profile 'nope'"):
