@@ -133,6 +133,7 @@ class JsonReport:
         """Nothing was taken."""
 
     def _line(self, event: EventName, upload: Upload) -> None:
+        self._lines += 1
         failure = upload.error if event in ("failed", "retrying") else None
         checksum = upload.checksum
         fields = {  # those of `UploadLine`, in its order
