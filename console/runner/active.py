@@ -451,10 +451,7 @@ class ActiveUploads:
         except Stopped:
             self._finisher.let_go(active, leaving=self._leaving.is_set())
         except TransferError as error:
-            if error.code in _NOT_FOR_US and not active.journal.is_own:
-                self._finisher.refuse(active, self._policy().gate, error.message)
-            else:
-                self._finisher.fail(active, error)
+            self._fail_or_leave(active, error)
         except Exception as error:  # noqa: BLE001 - a fault of ours must not leave an upload that nobody ends
             if lacking := shortage(error):
                 self._finisher.fail(active, TransferError("OutOfResources", lacking))
@@ -495,7 +492,7 @@ class ActiveUploads:
             self._finisher.let_go(active, leaving=self._leaving.is_set())
             return
         except TransferError as error:
-            self._finisher.fail(active, error)
+            self._fail_or_leave(active, error)
             return
         except Exception as error:  # noqa: BLE001 - whatever it is, the worker meets it too and tells
             if not shortage(error):
@@ -511,6 +508,12 @@ class ActiveUploads:
             self._waiting.appendleft(active)
             self._waiting_bytes += active.upload.size
         self._start_workers()
+
+    def _fail_or_leave(self, active: Active, error: TransferError) -> None:
+        if error.code in _NOT_FOR_US and not active.journal.is_own:
+            self._finisher.refuse(active, self._policy().gate, error.message)
+        else:
+            self._finisher.fail(active, error)
 
     def _empty_queues(self) -> list[Active]:
         """What waited. Called with the lock held."""
