@@ -42,6 +42,8 @@ _FIRST = (
     "runner",
     "ui",
 )
+# Who asks for one of these needs a real server. Modules that start one by themselves say so (`pytestmark`).
+_SERVERS = {"services", "_replica_set_of_module", "running_services", "start_services", "refused_services"}
 _numbers = count(1)
 
 
@@ -101,7 +103,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The folders in the order of `_FIRST`, and in each as before."""
+    """The folders in the order of `_FIRST`, and in each as before; `server` on whatever needs one."""
+    for item in items:
+        if _SERVERS.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.server)
     places = {config.rootpath / "tests" / name: place for place, name in enumerate(_FIRST)}
     items.sort(key=lambda item: places.get(item.path.parent, len(places)))
 
