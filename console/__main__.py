@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from console.capacity import fit_threads, no_room, shortage
+from console.capacity import fit_threads, shortage
 
 # Modules and what they make when they are imported: nothing of it becomes garbage, and to look through it three times
 # was a twelfth of the processor time of a start.
@@ -26,7 +26,7 @@ _OBJECTS_OF_THE_START: Final = 250_000
 # again took a fourth of the processor time of sending them. Little here is in cycles, and one that is kept a while
 # longer does no harm. But no look may take long: with 50,000 new objects at once a key waited for 50 ms.
 _THRESHOLDS: Final = (5_000, 10, 1_000)
-_BROKEN: Final = {errno.EIO: "input/output error"}
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def main() -> NoReturn:
@@ -45,10 +45,10 @@ def main() -> NoReturn:
     except BrokenPipeError:
         pass  # the reader has gone (`| head`)
     except OSError as error:
-        if error.filename is not None or not (reason := no_room(error) or _BROKEN.get(error.errno or 0, "")):
+        if error.errno not in _FULL or error.filename is not None:
             raise
         with suppress(OSError):
-            os.write(2, f"Output could not be written: {reason}\n".encode())
+            os.write(2, f"Output could not be written: {error.strerror}\n".encode())
         code = code or 1
     _end(code)
 

@@ -1,4 +1,4 @@
-"""What this machine lets the process have at once: descriptors, threads, memory, room on its disks.
+"""What this machine lets the process have at once: descriptors, threads, memory.
 
 The one place that knows how many requests the limits allow, which errors say that there is no more, and what people are
 told then. What does less at once for it is `transfer.concurrency`.
@@ -28,18 +28,12 @@ _M_ARENA_MAX: Final = -8  # glibc: malloc.h
 _DESCRIPTORS: Final = "this machine allows no further open file: raise the limit (ulimit -n)"
 NO_THREAD: Final = "this machine allows no further thread: raise the limit on processes (ulimit -u)"
 _MEMORY: Final = "this machine has no memory left for it"
-_DISK: Final = "the disk is full"
 _OF_ERRNO: Final = {
     errno.EMFILE: _DESCRIPTORS,
     errno.ENFILE: _DESCRIPTORS,
     errno.ENOMEM: _MEMORY,
     errno.ENOBUFS: _MEMORY,
     errno.EAGAIN: NO_THREAD,
-}
-_FULL: Final = {
-    errno.ENOSPC: _DISK,
-    errno.EDQUOT: "the quota of disk space is used up",
-    errno.EFBIG: "the file would be larger than this machine allows (ulimit -f)",
 }
 _REFUSED_THREAD: Final = "can't start new thread"  # CPython: Modules/_threadmodule.c
 
@@ -83,11 +77,6 @@ def shortage(error: BaseException) -> str:
             return _OF_ERRNO[found.errno]
     text = str(error)
     return _DESCRIPTORS if "Too many open files" in text else _MEMORY if "Cannot allocate memory" in text else ""
-
-
-def no_room(error: OSError) -> str:
-    """That there is no room for what was to be written, in words; empty where an error has another cause."""
-    return _FULL.get(error.errno or 0, "")
 
 
 def _causes(error: BaseException, depth: int = 8) -> Iterator[BaseException]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import os
 import shutil
 import socket
@@ -42,8 +43,12 @@ _FIRST = (
     "runner",
     "ui",
 )
-# Who asks for one of these needs a real server. Modules that start one by themselves say so (`pytestmark`).
-_SERVERS = {"services", "_replica_set_of_module", "running_services", "start_services", "refused_services"}
+# `.ci/check` runs what takes neither servers nor a screen. Nearly all tests in these folders work with servers, real or
+# doubles; elsewhere whoever asks for one of these fixtures does.
+_SERVER_FOLDERS = {
+    *("faults", "end_to_end", "embedded", "commands", "watch", "stream", "security", "transfer", "runner"),
+}
+_SERVERS = {"services", "_replica_set_of_module", "guarded_mongod", "mongod", "faulty_mongod", "standalone"}
 _numbers = count(1)
 
 
@@ -103,10 +108,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The folders in the order of `_FIRST`, and in each as before; `server` on whatever needs one."""
+    """The folders in the order of `_FIRST`, and in each as before; and marks on what takes a server or a screen."""
     for item in items:
-        if _SERVERS.intersection(getattr(item, "fixturenames", ())):
+        if item.path.parent.name in _SERVER_FOLDERS or _SERVERS.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.server)
+        if inspect.iscoroutinefunction(getattr(item, "function", None)):
+            item.add_marker(pytest.mark.screen)
     places = {config.rootpath / "tests" / name: place for place, name in enumerate(_FIRST)}
     items.sort(key=lambda item: places.get(item.path.parent, len(places)))
 

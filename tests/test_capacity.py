@@ -13,7 +13,7 @@ import botocore.exceptions as aws
 import pytest
 from pymongo.errors import AutoReconnect
 
-from console.capacity import bodies_at_once, no_room, shortage, start_thread
+from console.capacity import bodies_at_once, shortage, start_thread
 from console.error_codes import Recovery
 from console.s3.transfer_errors import classify, classify_file_error
 
@@ -61,14 +61,6 @@ def test_a_file_that_cannot_be_opened_for_it_is_not_at_fault() -> None:
     error = classify_file_error(OSError(errno.EMFILE, "Too many open files"), "/a/file")
     assert (error.code, error.recovery) == ("OutOfResources", Recovery.RETRY)
     assert error.message.startswith("/a/file: this machine allows no further open file")
-
-
-@pytest.mark.parametrize(
-    ("number", "words"), [(errno.ENOSPC, "the disk is full"), (errno.EDQUOT, "the quota"), (errno.ENOENT, "")]
-)
-def test_a_full_disk_is_called_one(number: int, words: str) -> None:
-    assert no_room(OSError(number, "x")).startswith(words)
-    assert bool(no_room(OSError(number, "x"))) is bool(words)
 
 
 @pytest.mark.parametrize(

@@ -28,14 +28,15 @@ def run(settings: Settings, selection: Selection, *, limit: int, as_json: bool) 
     """Print the uploads that are selected, newest first. Returns 1 where one that was named does not exist, else 0."""
     with Records.open(settings.mongodb, sets_up=False) as records:
         now = records.connection.clock.now()
-        documents = records.uploads.find(selection.filter(records.uploads), limit=limit)
+        wanted = selection.filter(records.uploads)
         missing = selection.missing(records.uploads)
-    sys.stderr.writelines(f"  {upload_id}: no such upload\n" for upload_id in missing)
-    code = 1 if missing else 0
-    if as_json:
-        for document in documents:
-            sys.stdout.write(json_line(document, relaxed=True) + "\n")
-        return code
+        sys.stderr.writelines(f"  {upload_id}: no such upload\n" for upload_id in missing)
+        code = 1 if missing else 0
+        if as_json:
+            for document in records.uploads.newest_first(wanted, limit=limit):
+                sys.stdout.write(json_line(document, relaxed=True) + "\n")
+            return code
+        documents = records.uploads.find(wanted, limit=limit)
     if not documents:
         sys.stdout.write("No uploads.\n")
         return code

@@ -152,7 +152,13 @@ class ServiceFolder:
         self.is_kept = path is not None
         self._remover: subprocess.Popen[str] | None = None
         if path is None:
-            self.path = Path(tempfile.mkdtemp(prefix="upload-console-")).resolve()
+            try:
+                self.path = Path(tempfile.mkdtemp(prefix="upload-console-")).resolve()
+            except OSError as error:  # `tempfile` calls a full disk "no usable temporary directory"
+                raise EmbeddedServerFailed(
+                    f"no folder for the servers' data can be made: {error.strerror or error}",
+                    advice="Is the disk full? TMPDIR names another place, --dir one to keep.",
+                ) from None
             self._remover = _start_supervisor(["--remove", str(self.path)], subprocess.DEVNULL, ())
             assert self._remover.stdin is not None  # noqa: S101
             # Supervisors inherit this end of the pipe: the remover sees its end of file when all of them have gone.

@@ -247,7 +247,11 @@ class Uploads:
 
     def find(self, wanted: Filter, *, limit: int = 0) -> list[Document]:
         """Documents that match, newest first."""
-        return list(self.read(wanted, order=[("created_at", DESCENDING), ("_id", DESCENDING)], limit=limit))
+        return list(self.newest_first(wanted, limit=limit))
+
+    def newest_first(self, wanted: Filter, *, limit: int = 0) -> Iterator[Document]:
+        """The same, one by one: there may be more than fit in memory."""
+        return self.read(wanted, order=[("created_at", DESCENDING), ("_id", DESCENDING)], limit=limit)
 
     def ids(self, wanted: Filter, *, limit: int = 0) -> list[ObjectId]:
         """The ids of documents that match; those of documents that others keep in the collection may be of any type,

@@ -19,7 +19,7 @@ from textual.message_pump import MessagePump
 from textual.worker import WorkerFailed
 
 import console
-from console.capacity import no_room, shortage
+from console.capacity import shortage
 from console.formatting import visible
 from console.private_files import make_private_folder, open_private
 
@@ -90,7 +90,7 @@ def _kept(error: BaseException | None) -> str:
         with os.fdopen(open_private(path), "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(_text(error, now))
     except OSError as failure:
-        return f"No report could be written to {path}: {no_room(failure) or failure.strerror}."
+        return f"No report could be written to {path}: {failure.strerror}."
     return f"Please send the report, and say what you did last: {path}"
 
 
