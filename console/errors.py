@@ -5,10 +5,10 @@ here: what S3 answers to a transfer (`transfer.errors` sorts those into the docu
 
     ConsoleError                 exit code
     ├── UsageError                   2   a flag, path or id that makes no sense
-    │   └── MongoRefuses             2   MongoDB will not do it so: a view, an index in the way, no right
+    │   └── MongoRefuses             2   MongoDB will not do it so: a view, an index in the way
     ├── ConfigurationError           2   file, environment or flags hold a wrong setting
     ├── ServerUnreachable            3   MongoDB or S3 does not answer, or not to us
-    │   └── MongoUnsuitable          3   MongoDB answers but cannot serve (no replica set, too old)
+    │   └── MongoUnsuitable          3   MongoDB answers but cannot serve (no replica set, too old, no right)
     └── EmbeddedServerFailed         3   a server of `demo` or `services` did not start or ended
 """
 

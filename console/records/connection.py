@@ -301,14 +301,14 @@ def _no_replica_set(connection: Connection) -> MongoUnsuitable:
     )
 
 
-def _no_right(text: str, connection: Connection) -> MongoRefuses:
+def _no_right(text: str, connection: Connection) -> MongoUnsuitable:
     if "requires authentication" in text:
-        return MongoRefuses(
+        return MongoUnsuitable(
             f"MongoDB at {connection.address} requires a user and a password.",
             advice="Write them into mongodb.uri: mongodb://user:password@host:27017/?authSource=admin.",
         )
     database = connection.settings.database
-    return MongoRefuses(
+    return MongoUnsuitable(
         f"The user may not do this on {database}.{connection.settings.collection} at {connection.address}: {text}",
         advice=f"Let an administrator run: db.grantRolesToUser(USER, [{{role: 'readWrite', db: '{database}'}}]); "
         "to change collection options (pre-images) also the role 'dbAdmin'.",

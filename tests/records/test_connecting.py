@@ -120,7 +120,7 @@ def test_a_wrong_password_is_named_as_such(guarded_mongod):
 
 def test_no_password_where_one_is_needed(guarded_mongod):
     error = refusal(f"mongodb://{guarded_mongod.address}", "requires a user and a password")
-    assert isinstance(error, MongoRefuses)
+    assert isinstance(error, MongoUnsuitable)
     assert "mongodb://user:password@" in error.advice
 
 
@@ -128,7 +128,7 @@ def test_a_user_without_the_right_is_told_which_role_is_missing(guarded_mongod):
     admin = guarded_mongod.client(username="root", password="root").admin
     admin.command("createUser", "reader", pwd="p", roles=[{"role": "read", "db": "elsewhere"}])
     error = refusal(f"mongodb://reader:p@{guarded_mongod.address}/?authSource=admin", "upload_console.uploads")
-    assert isinstance(error, MongoRefuses)
+    assert isinstance(error, MongoUnsuitable)
     assert "grantRolesToUser" in error.advice
 
 
