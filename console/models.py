@@ -151,6 +151,19 @@ class Watched(_Part):
     found_as: Annotated[bytes, Strict()] | None = None
 
 
+class Actor(_Part):
+    """Who asked for something: user and process (its number) on a host; `sudo_user` is who became that user by sudo."""
+
+    user: Text
+    host: Text
+    process: Whole
+    sudo_user: Text | None = None
+
+    def __str__(self) -> str:
+        by = f" (sudo by {self.sudo_user})" if self.sudo_user else ""
+        return f"{self.user}{by} on {self.host}, process {self.process}"
+
+
 class Storage(_Part):
     """How the object is kept, where that is not as the settings have it. Names and values as S3 has them."""
 
@@ -222,6 +235,8 @@ class Upload(BaseModel):
     watch: Watched | None = None
     storage: Storage | None = None
     duplicates: DuplicatePolicy | None = None
+    created_by: Actor | None = None
+    requested_by: Actor | None = None
     seal: Text | None = None
     result_seal: Text | None = None
     refused_by: tuple[Text, ...] = ()
@@ -302,6 +317,7 @@ class UploadChange(BaseModel):
     fingerprint: Text = ""
     status: UploadStatus = UploadStatus.PENDING
     requested: Requested = Requested.RUN
+    requested_by: Actor | None = None
     priority: Whole = 0
     current: Count = 0
     percentage: Number = 0.0

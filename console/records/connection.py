@@ -19,14 +19,15 @@ from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient, WriteConcern, timeout
 from pymongo.common import get_validated_options
 from pymongo.errors import (
-    ConfigurationError as PyMongoConfigurationError,
-)
-from pymongo.errors import (
+    BulkWriteError,
     ConnectionFailure,
     OperationFailure,
     PyMongoError,
     ServerSelectionTimeoutError,
     WTimeoutError,
+)
+from pymongo.errors import (
+    ConfigurationError as PyMongoConfigurationError,
 )
 from pymongo.uri_parser import parse_uri
 
@@ -58,6 +59,7 @@ _REFUSALS: Final = {
     73: "Give another --namespace, or another mongodb.database and mongodb.collection.",  # InvalidNamespace
     85: "Let an administrator drop that index, or set another mongodb.collection.",  # IndexOptionsConflict
     86: "Let an administrator drop that index, or set another mongodb.collection.",  # IndexKeySpecsConflict
+    121: "Its validator wants other documents: use another mongodb.collection, or let its owner allow uploads.",
     166: "Give the name of a collection: change streams know no views.",  # CommandNotSupportedOnView
     13297: "Names of databases must not differ in case alone: set mongodb.database as it is written there.",
 }
@@ -258,7 +260,10 @@ def wire_version_of(client: MongoClient[Any], hello: Mapping[str, Any]) -> int:
 
 def describe_error(error: PyMongoError) -> str:
     """The driver's message without the dumps of time-outs, topology and command that follow it."""
-    text = re.split(r", full error:| \(configured timeouts:|, Timeout:", str(error), maxsplit=1)[0]
+    text = str(error)
+    if isinstance(error, BulkWriteError) and (refused := error.details.get("writeErrors")):
+        text = str(refused[0].get("errmsg"))  # the error itself says of many only that some were refused
+    text = re.split(r", full error:| \(configured timeouts:|, Timeout:", text, maxsplit=1)[0]
     return visible(re.sub(r"to execute command \{ (\w+): .*", r"to execute the command \1", text, flags=re.DOTALL))
 
 
@@ -290,7 +295,8 @@ def explain(error: PyMongoError, connection: Connection) -> ConsoleError:
             advice="Is it running, and reachable from here? See mongodb.uri and mongodb.timeout_seconds.",
         )
     if isinstance(error, OperationFailure) and error.code not in _PASSING and not isinstance(error, WTimeoutError):
-        advice = _REFUSALS.get(error.code or 0, "")
+        refused = (error.details or {}).get("writeErrors") or [{}]
+        advice = _REFUSALS.get(refused[0].get("code", error.code) or 0, "")
         return MongoRefuses(f"MongoDB at {connection.address} refuses: {text}", advice=advice)
     return ServerUnreachable(f"MongoDB at {connection.address}: {text}")
 

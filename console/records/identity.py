@@ -10,23 +10,44 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import pwd
 import secrets
 import socket
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import IO, Final
 from urllib.parse import quote
 
 import platformdirs
 
+from console.formatting import as_text
+from console.models import Actor
 from console.private_files import make_private_folder, open_private
 
 _SUFFIX: Final = ".lock"
 _FORGOTTEN_SECONDS: Final = 7 * 86_400
 
 _log = logging.getLogger(__name__)
+
+
+def this_actor() -> Actor:
+    """Who asks for something through this process."""
+    return _actor(os.getpid())
+
+
+@cache
+def _actor(process: int) -> Actor:
+    try:
+        user = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # a user without an entry, as containers have them
+        user = str(os.geteuid())
+    sudo_user = os.environ.get("SUDO_USER")
+    return Actor(
+        user=as_text(user), host=this_host(), process=process, sudo_user=as_text(sudo_user) if sudo_user else None
+    )
 
 
 def this_host() -> str:

@@ -14,7 +14,8 @@ from bson import ObjectId
 from console.formatting import visible
 from console.models import Requested, UploadStatus
 from console.records.connection import Document
-from console.records.transitions import NOW, OPEN, Fields, Filter, free, number, request, retry
+from console.records.identity import this_actor
+from console.records.transitions import NOW, OPEN, Fields, Filter, free, literal, number, request, retry
 from console.records.uploads import Uploads
 
 # An id is about 20 bytes in a filter, and a filter has at most 16 MiB (manual, "MongoDB Limits").
@@ -33,18 +34,18 @@ class Outcome:
 
 def request_all(uploads: Uploads, ids: Sequence[ObjectId], requested: Requested) -> Outcome:
     """Write `requested`; settle the status where nobody is at work."""
-    return _apply(uploads, ids, *request(requested))
+    return _asked(uploads, ids, *request(requested))
 
 
 def retry_all(uploads: Uploads, ids: Sequence[ObjectId]) -> Outcome:
     """Failed and cancelled uploads become pending."""
-    return _apply(uploads, ids, *retry())
+    return _asked(uploads, ids, *retry())
 
 
 def change_priority(uploads: Uploads, ids: Sequence[ObjectId], change: int) -> Outcome:
     """Add to the priority; what waits with a higher one starts first."""
     fields: Fields = {"priority": {"$add": [number("priority"), change]}, "updated_at": NOW}
-    return _apply(uploads, ids, {"status": {"$ne": UploadStatus.COMPLETED.value}}, fields)
+    return _asked(uploads, ids, {"status": {"$ne": UploadStatus.COMPLETED.value}}, fields)
 
 
 def remove(uploads: Uploads, ids: Sequence[ObjectId]) -> Outcome:
@@ -58,6 +59,12 @@ def remove(uploads: Uploads, ids: Sequence[ObjectId]) -> Outcome:
         left = _states(uploads, some)
         refused |= {key: _reason(left.get(key)) for key in some if key in left or key not in before}
     return Outcome(changed, refused)
+
+
+def _asked(uploads: Uploads, ids: Sequence[ObjectId], wanted: Filter, fields: Fields) -> Outcome:
+    """The same, and who asked is in the documents."""
+    by = this_actor().model_dump(exclude_none=True)
+    return _apply(uploads, ids, wanted, {**fields, "requested_by": literal(by)})
 
 
 def _apply(uploads: Uploads, ids: Sequence[ObjectId], wanted: Filter, fields: Fields) -> Outcome:

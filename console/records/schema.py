@@ -172,8 +172,8 @@ def prepare(
 class CollectionState:
     """A collection as it was found: what set-up would change, and why it may not just do so.
 
-    `options` are those that `collMod` would set; `validator` is that of others, if there is one; `is_shared`: there are
-    documents that are no uploads, and no validator of ours that says that somebody wanted us here all the same.
+    `options` are those that `collMod` would set; `validator` is that of others, if there is one; `is_shared`: there is
+    one, or there are documents that are no uploads, and no validator of ours says that somebody wanted us here.
     """
 
     name: str
@@ -200,7 +200,8 @@ class CollectionState:
         what = " and ".join([*labels, *([count(self.indexes, "index", "indexes")] if self.indexes else [])])
         if self.is_shared:
             return (
-                f"{self.name} also holds documents that are no uploads, so it is left as it is, without {what}: "
+                f"{self.name} is also used by others (it holds documents that are no uploads, or has a validator of "
+                f"theirs), so it is left as it is, without {what}: "
                 "`upload-console setup` sets it up, after asking"
             )
         return f"{self.name} lacks {what}: the next upload, watch or console sets that up"
@@ -238,7 +239,7 @@ def inspect(database: Database[Document], name: str, *, wire_version: int) -> Co
         indexes=missing,
         validator=present if present and not is_ours else None,
         is_older=is_older,
-        is_shared=bool(wanted or missing) and not is_ours and _holds_foreign(database[name]),
+        is_shared=bool(wanted or missing) and not is_ours and (bool(present) or _holds_foreign(database[name])),
     )
 
 

@@ -40,6 +40,7 @@ from console.models import (
     stored_ns,
 )
 from console.records.connection import MAJORITY, Document, describe_error
+from console.records.identity import this_actor
 from console.records.seals import Seals
 from console.records.transitions import (
     Fields,
@@ -122,6 +123,7 @@ class NewUpload:
             "etag": None,
             "version_id": None,
             "lease": None,
+            "created_by": this_actor().model_dump(exclude_none=True),
             "created_at": now,
             "started_at": None,
             "updated_at": now,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +16,7 @@ from botocore.config import Config
 from console.embedded.lifetime import ServiceFolder
 from console.embedded.s3 import S3Server
 from console.models import Multipart, Upload
-from console.records.identity import this_host
+from console.records.identity import _actor, this_host
 from console.records.runners import Limits
 from console.records.seals import Seals
 from console.runner.runner import Runner
@@ -196,3 +198,19 @@ def test_nobody_waits_for_a_runner_of_another_service(
         finally:
             runner.stop()
     assert keys(s3_there, bucket) == ["letter.txt"]
+
+
+def test_who_asked_is_in_the_record(
+    command: Command, file: Path, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SUDO_USER", "eve")
+    _actor.cache_clear()
+    try:
+        assert command("upload", str(file), "--detach").code == 0
+        assert command("pause", "--all").code == 0
+    finally:
+        _actor.cache_clear()
+    document = the_document(records)
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    expected = {"user": user, "host": this_host(), "process": os.getpid(), "sudo_user": "eve"}
+    assert document["created_by"] == document["requested_by"] == expected

@@ -64,7 +64,10 @@ def test_an_existing_collection_is_brought_up_to_date_and_its_documents_stay(dat
 def test_a_validator_of_others_stays(database):
     theirs = {"_id": {"$ne": "forbidden"}}
     database.create_collection("uploads", validator=theirs)
+    before = options(database)
     prepare(database, "uploads", wire_version=WIRE_VERSION_6_0)
+    assert options(database) == before
+    prepare(database, "uploads", wire_version=WIRE_VERSION_6_0, adopt=True)
     assert options(database)["validator"] == theirs
     assert options(database)["changeStreamPreAndPostImages"] == {"enabled": True}
 

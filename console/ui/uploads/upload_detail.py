@@ -66,6 +66,10 @@ def record_lines(row: Row, now: datetime) -> Iterator[tuple[str, str]]:
     yield from _result_lines(row)
     source = f"{row.source} {visible(row.watch.rule)}" if row.watch is not None else str(row.source)
     yield "from", f"{source}, priority {row.priority}, {count(row.attempts, 'attempt')}"
+    if row.created_by is not None:
+        yield "created by", visible(str(row.created_by))
+    if row.requested_by is not None:
+        yield f"{row.requested} by", visible(str(row.requested_by))
     if row.multipart is not None:
         yield "multipart", f"{byte_size(row.multipart.part_size)} parts, {visible(row.multipart.upload_id)}"
     if row.lease is not None:
