@@ -180,7 +180,7 @@ _EXPLANATIONS: Final[dict[str, Explanation]] = {
         "the object exists already", "Choose another key or duplicate policy, then retry."
     ),
     "KeyOfOtherFile": _permanent(
-        "the key holds another file's object, which a watch does not replace",
+        "the key holds the object of another file",
         'Give the rule a key_template with {relative_path}, or duplicates = "new_name"; then delete this upload: the '
         "watch sends the file again.",
     ),

@@ -49,4 +49,4 @@ def test_a_thread_that_is_no_daemon_is_waited_for() -> None:
 def test_a_full_disk_is_told_without_a_traceback(unbuffered: str) -> None:
     with Path("/dev/full").open("w") as full:
         done = run("print('some')", stdout=full, env=os.environ | {"PYTHONUNBUFFERED": unbuffered})
-    assert (done.returncode, done.stderr) == (1, "Output could not be written: No space left on device\n")
+    assert (done.returncode, done.stderr) == (1, "Output could not be written: the disk is full\n")

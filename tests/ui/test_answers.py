@@ -110,7 +110,7 @@ async def test_what_is_over_is_not_counted_among_those_to_be_cancelled(opened: O
 
 
 @pytest.mark.parametrize(
-    ("number", "words"), [(1, "Pause it and leave: it continues later"), (2, "Pause them and leave")]
+    ("number", "text"), [(1, "Pause it and leave: it continues later"), (2, "Pause them and leave")]
 )
-def test_one_upload_is_it(number: int, words: str) -> None:
-    assert any(words in choice.message for choice in question(number, print)._choices)
+def test_one_upload_is_it(number: int, text: str) -> None:
+    assert any(text in choice.text for choice in question(number, print)._choices)

@@ -61,10 +61,10 @@ class Dialog(ModalScreen[None], Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Choice(Generic[T]):
-    """One answer: the key that gives it, its words, and its value."""
+    """One answer: the key that gives it, its text, and its value."""
 
     key: str
-    words: str
+    text: str
     value: T
 
 
@@ -135,7 +135,7 @@ class ChoiceDialog(Dialog[T]):
 
 
 def _entry(choice: Choice[Any]) -> Content:
-    return Content.assemble((f" {choice.key} ", "bold"), f" {choice.words}")
+    return Content.assemble((f" {choice.key} ", "bold"), f" {choice.text}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +185,7 @@ class FormDialog(Dialog[Mapping[str, Any]]):
                     id=f"field-{field.name}",
                     classes="dialog--input",
                 )
-            yield Static(self._hint, id="dialog-words", markup=False)
+            yield Static(self._hint, id="dialog-hint", markup=False)
 
     def on_mount(self) -> None:
         """Type at once."""
@@ -227,7 +227,7 @@ class FormDialog(Dialog[Mapping[str, Any]]):
             try:
                 values[field.name] = field.read(text)
             except ConsoleError as error:
-                line = self.query_one("#dialog-words", Static)
+                line = self.query_one("#dialog-hint", Static)
                 line.update(Content(title_and_text(error)[1]))
                 line.add_class("-wrong")
                 self._go_to(place)
