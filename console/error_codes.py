@@ -54,7 +54,7 @@ _KMS: Final = "Check the KMS key and the right to kms:GenerateDataKey and kms:De
 _NETWORK: Final = "Check network, proxy and endpoint if it lasts."
 _BUSY: Final = "Lower the number of parallel parts or the bandwidth if it lasts."
 
-_EXPLANATIONS: Final[dict[str, Explanation]] = {
+EXPLANATIONS: Final[dict[str, Explanation]] = {
     # Throttling and trouble inside the service
     "SlowDown": _retry("S3 asks for fewer requests", _BUSY),
     "SlowDownRead": _retry("S3 asks for fewer requests", _BUSY),  # MinIO's
@@ -223,8 +223,6 @@ CREDENTIAL_CODES: Final = frozenset(
 )
 """What says that the credentials themselves are at fault, not what they allow."""
 
-KNOWN_CODES: Final = frozenset(_EXPLANATIONS)
-
 
 def asks_for_less(code: str) -> bool:
     """Whether fewer requests at once would help."""
@@ -233,7 +231,7 @@ def asks_for_less(code: str) -> bool:
 
 def explain(code: str, status: int | None = None) -> Explanation:
     """What `code` means. `status` is the HTTP status of the answer, for codes that are not in the table."""
-    known = _EXPLANATIONS.get(code)
+    known = EXPLANATIONS.get(code)
     if known is not None:
         return known
     if code.startswith("KMS."):
@@ -243,5 +241,5 @@ def explain(code: str, status: int | None = None) -> Explanation:
     if status is not None and (status >= 500 or status in (408, 429)) and status != 501:
         return _UNKNOWN_SERVER_ERROR
     if status in (401, 403):
-        return _EXPLANATIONS["AccessDenied"]
+        return EXPLANATIONS["AccessDenied"]
     return _UNKNOWN

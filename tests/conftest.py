@@ -226,4 +226,6 @@ def _replica_set_of_module() -> Iterator[ReplicaSet]:
 def replica_set(_replica_set_of_module: ReplicaSet) -> Iterator[ReplicaSet]:
     """Three members to break; whatever the test did to them, the next one finds them well."""
     yield _replica_set_of_module
-    _replica_set_of_module.heal()
+    from tests.replica_set_faults import heal
+
+    heal(_replica_set_of_module)

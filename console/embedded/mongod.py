@@ -163,10 +163,6 @@ class Member:
         if self._process is not None:
             self._process.stop()
 
-    def kill(self) -> None:
-        """End it as a crash would."""
-        self.process.kill()
-
     def client(self) -> MongoClient[Document]:
         """A new client to this member alone, as the members talk to each other: it may do anything. The caller closes
         it."""
@@ -273,36 +269,6 @@ class ReplicaSet:
     def primary(self) -> Member | None:
         """The member that is primary now, None while there is none."""
         return next((member for member in self.members if member.hello().get("isWritablePrimary")), None)
-
-    def step_down(self, seconds: int = 10) -> Member:
-        """Have the primary step down and not stand again for `seconds`; returns the member that was primary.
-
-        `seconds` must be 2 at least where there are others: half of them is theirs to catch up.
-        """
-        primary = self._require_primary()
-        is_alone = len(self.members) == 1
-        # A primary that stepped down may close the connection that told it to.
-        with primary.client() as client, contextlib.suppress(AutoReconnect):
-            client.admin.command(
-                "replSetStepDown",
-                seconds,
-                secondaryCatchUpPeriodSecs=0 if is_alone else seconds // 2,
-                force=is_alone,
-            )
-        return primary
-
-    def kill_primary(self) -> Member:
-        """Kill the primary's process; returns that member, for `start` later."""
-        primary = self._require_primary()
-        primary.kill()
-        return primary
-
-    def heal(self) -> None:
-        """Start the members that are down, and wait until all are well."""
-        for member in self.members:
-            if not member.is_running:
-                member.start()
-        self.wait_until_stable()
 
     def wait_until_stable(self, interrupted: Event | None = None) -> None:
         """Wait until one running member is primary and the other running ones are secondaries."""

@@ -61,11 +61,6 @@ class EventBuffer(Generic[N]):
         """How many entries ever came; the number that the next one gets."""
         return self._first + len(self._entries)
 
-    @property
-    def bytes_held(self) -> int:
-        """About how much memory the entries take, in bytes."""
-        return self._bytes
-
     def append(self, entries: Iterable[ChangeEvent | N]) -> None:
         """Take entries in; costs the same however many are held."""
         for entry in entries:

@@ -1,6 +1,6 @@
 """The difference of two BSON values, as edits that lead from the one to the other.
 
-Owns `compare` and `apply`, with `apply(compare(before, after), before)` the same as `after` for any two values.
+Owns `compare`: what it gives leads from `before` to exactly `after`, for any two values.
 Not here: how a difference is drawn (`rows`) or told in a line (`changes`).
 
 Decisions:
@@ -73,20 +73,6 @@ def compare(before: Any, after: Any) -> Edit | None:
     return _Comparison().value(before, after, 0)
 
 
-def apply(edit: Edit | None, before: Any) -> Any:
-    """What `before` becomes by the edit; `before` itself is left alone.
-
-    Raises KeyError or IndexError where the edit was not made from `before`.
-    """
-    if edit is None:
-        return before
-    if isinstance(edit, Replaced):
-        return edit.after
-    if isinstance(edit, FieldsEdited):
-        return _apply_fields(edit, before)
-    return _apply_elements(edit, before)
-
-
 def aligned(edit: ElementsEdited, before_length: int) -> Iterator[tuple[int | None, int | None, Edit | None]]:
     """All elements of both arrays, in the order to show them: (index before, index after, edit of the pair)."""
     edits = {index: edit for index, _, edit in edit.edited}
@@ -103,26 +89,6 @@ def aligned(edit: ElementsEdited, before_length: int) -> Iterator[tuple[int | No
     while after_index in edit.added:
         yield None, after_index, None
         after_index += 1
-
-
-def _apply_fields(edit: FieldsEdited, before: Mapping[str, Any]) -> dict[str, Any]:
-    result = {
-        key: apply(edit.edited[key], value) if key in edit.edited else value
-        for key, value in before.items()
-        if key not in edit.removed
-    }
-    result.update(edit.added)
-    return result if edit.order is None else {key: result[key] for key in edit.order}
-
-
-def _apply_elements(edit: ElementsEdited, before: Sequence[Any]) -> list[Any]:
-    result = []
-    for before_index, after_index, inner in aligned(edit, len(before)):
-        if before_index is not None and after_index is not None:
-            result.append(apply(inner, before[before_index]))
-        elif after_index is not None:
-            result.append(edit.added[after_index])
-    return result
 
 
 class _Comparison:

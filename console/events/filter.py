@@ -91,7 +91,6 @@ class WordClause:
     words: tuple[Word, ...]
     negated: bool = False
     name: ClassVar[str]
-    subject: ClassVar[str]
     needs_documents: ClassVar[bool] = False
     _patterns: tuple[re.Pattern[str], ...] = field(init=False, repr=False, compare=False)
 
@@ -105,15 +104,6 @@ class WordClause:
     def typed(self) -> str:
         """As it is typed."""
         return f"{'-' if self.negated else ''}{self.name}:{','.join(word.typed for word in self.words)}"
-
-    @property
-    def description(self) -> str:
-        """What it asks, in words."""
-        asked = " or ".join(f"{self._relation(word)} {visible(word.text)}" for word in self.words)
-        return f"{self.subject} {'not ' if self.negated else ''}{asked}"
-
-    def _relation(self, word: Word) -> str:
-        return "is" if word.in_quotes else "like"
 
     def matches(self, event: Any) -> bool:
         """Whether the event passes."""
@@ -140,7 +130,6 @@ class OperationClause(WordClause):
 
     __slots__ = ()
     name = "op"
-    subject = "operation"
 
     def texts(self, event: Head) -> Iterator[str]:
         """The operation."""
@@ -155,7 +144,6 @@ class NamespaceClause(WordClause):
 
     __slots__ = ()
     name = "ns"
-    subject = "namespace"
 
     def texts(self, event: Head) -> Iterator[str]:
         """The namespace."""
@@ -175,7 +163,6 @@ class KeyClause(WordClause):
 
     __slots__ = ()
     name = "key"
-    subject = "document key"
 
     def texts(self, event: Head) -> Iterator[str]:
         """The `_id`, a string without quotes."""
@@ -194,7 +181,6 @@ class FieldClause(WordClause):
 
     __slots__ = ()
     name = "field"
-    subject = "changed field"
     needs_documents = True
 
     def texts(self, event: ChangeEvent) -> Iterator[str]:
@@ -211,7 +197,6 @@ class TextClause(WordClause):
 
     __slots__ = ()
     name = "text"
-    subject = "text"
     needs_documents = True
 
     @property
@@ -219,9 +204,6 @@ class TextClause(WordClause):
         """As it is typed: bare where that reads as a text."""
         name = "text:" if _READS_AS_OTHER.match(self.words[0].typed) else ""
         return f"{'-' if self.negated else ''}{name}{self.words[0].typed}"
-
-    def _relation(self, word: Word) -> str:
-        return "like"
 
     def matches(self, event: ChangeEvent) -> bool:
         """Whether the event passes."""
@@ -250,11 +232,6 @@ class MatchClause:
         """As it is typed."""
         return f"{'-' if self.negated else ''}{self.source}"
 
-    @property
-    def description(self) -> str:
-        """What it asks, in words."""
-        return f"{'not ' if self.negated else ''}matching {visible(self.source)}"
-
     def matches(self, event: ChangeEvent) -> bool:
         """Whether the event passes."""
         return self._predicate(event.raw) != self.negated
@@ -270,7 +247,6 @@ class FieldsOnlyClause:
 
     fields: frozenset[str]
     typed: ClassVar[str] = ""
-    description: ClassVar[str] = "without progress"
     needs_documents: ClassVar[bool] = True
 
     def matches(self, event: ChangeEvent) -> bool:
@@ -371,19 +347,10 @@ class Filter:
         """Both stacked; a clause that is there already is not put twice."""
         return Filter((*self.clauses, *(clause for clause in other.clauses if clause not in self.clauses)))
 
-    def without(self, clause: Clause) -> Filter:
-        """All other clauses."""
-        return Filter(tuple(kept for kept in self.clauses if kept != clause))
-
     @property
     def text(self) -> str:
         """The line from which `parse_filter` reads this filter again; not yet made visible."""
         return " ".join(clause.typed for clause in self.clauses)
-
-    @property
-    def description(self) -> str:
-        """What passes, in words; "" where everything does."""
-        return ", ".join(clause.description for clause in self.clauses)
 
     @property
     def needs_documents(self) -> bool:

@@ -148,7 +148,8 @@ def test_what_was_let_go_is_counted_and_gone() -> None:
 def test_memory_is_bounded_too() -> None:
     buffer: EventBuffer[str] = EventBuffer(max_bytes=100_000)
     buffer.append(event(key=n, fullDocument={"noise": ObjectId().binary * 4, "n": n}) for n in range(1000))
-    assert buffer.bytes_held <= 100_000
+    held = [buffer[number] for number in range(buffer.first, buffer.total)]
+    assert sum(len(bson.encode(entry.raw)) for entry in held if isinstance(entry, ChangeEvent)) <= 100_000
     assert buffer.first > 500
     buffer.append([event(key=5, fullDocument={"noise": bytes(range(256)) * 4000}) for _ in range(3)])
     assert len(buffer) >= 1

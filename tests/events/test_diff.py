@@ -18,10 +18,10 @@ from console.events.diff import (
     FieldsEdited,
     Replaced,
     aligned,
-    apply,
     compare,
 )
 
+from .edits import apply
 from .strategies import pairs, values
 
 NAN = float("nan")

@@ -14,12 +14,14 @@ from pymongo.database import Database
 from console.bson_decoding import EVENT_CODEC
 from console.events.buffer import EventBuffer
 from console.events.changes import changes, summary
-from console.events.diff import apply, compare
+from console.events.diff import compare
 from console.events.diff_rows import Row, event_rows
 from console.events.event import ChangeEvent
 from console.events.filter import parse_filter
 from console.events.recording import Recorder, replay
 from console.formatting import visible
+
+from .edits import apply
 
 ID = ObjectId("65f000000000000000000001")
 Documents = Database[dict[str, Any]]

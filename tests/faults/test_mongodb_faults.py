@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from tests.faults.conftest import MakeWorld
 from tests.faults.gate import Gate
 from tests.faults.proxy import Answer
 from tests.faults.world import MIB, World, wait_for
+from tests.replica_set_faults import heal, kill_primary, step_down
 
 if TYPE_CHECKING:
     from console.embedded.services import EmbeddedServices
@@ -30,6 +31,7 @@ UPLOADING, PAUSED, COMPLETED = UploadStatus.UPLOADING, UploadStatus.PAUSED, Uplo
 LEASE = 1.5  # seconds: shorter than the outages here
 LARGE = 40 * MIB
 PART = 5 * MIB
+Fault = Callable[[ReplicaSet], object]
 
 
 def start_work(world: World) -> list[ObjectId]:
@@ -66,14 +68,14 @@ def gate(services: EmbeddedServices) -> Iterator[Gate]:
         yield gate
 
 
-@pytest.mark.parametrize("fault", ["step_down", "kill_primary"])
+@pytest.mark.parametrize("fault", [step_down, kill_primary])
 def test_the_primary_goes(replica_set: ReplicaSet, make_world: MakeWorld, fault: str) -> None:
     world = make_world(mongodb_uri=replica_set.uri)
     ids = start_work(world)
     world.let(1)
     world.start_runner()
     world.wait_parts(ids[0], 1)
-    getattr(replica_set, fault)()
+    fault(replica_set)
     send_more(world)
     world.hurry()
     world.wait_completed(ids)
@@ -91,11 +93,11 @@ def test_the_only_server_is_killed_and_started_again(alone: ReplicaSet, make_wor
     world.start_runner(records=world.elsewhere, lease_seconds=LEASE, only=second)
     for large in (ids[0], ids[-1]):
         world.wait_parts(large, 1)
-    alone.members[0].kill()
+    alone.members[0].process.kill()
     wait_for(lambda: not world.records.connection.is_connected, "the screen says so")
     send_more(world)
     outlive_the_lease()
-    alone.heal()
+    heal(alone)
     world.hurry()
     world.wait_completed(ids)
     assert [world.document(upload_id)["attempts"] for upload_id in ids] == [1] * len(ids)

@@ -19,7 +19,7 @@ from bson import ObjectId
 from pydantic import SecretStr
 
 from console.choices import DuplicatePolicy
-from console.error_codes import KNOWN_CODES, explain
+from console.error_codes import EXPLANATIONS, explain
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Gap
 from console.models import Requested, Source, Upload, UploadStatus, read_upload
@@ -345,7 +345,7 @@ class World:
                 assert self.object_hash(upload.key) in self._bytes_added[upload.id]
             case UploadStatus.FAILED:
                 assert upload.error is not None
-                assert upload.error.code in KNOWN_CODES, upload.error
+                assert upload.error.code in EXPLANATIONS, upload.error
                 assert explain(upload.error.code).message
                 assert upload.error.message
             case UploadStatus.CANCELLED:

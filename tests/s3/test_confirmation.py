@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.error_codes import KNOWN_CODES, Recovery, explain
+from console.error_codes import EXPLANATIONS, Recovery, explain
 from console.s3 import checksums
 from console.s3.checksums import Algorithm, combine, combine_crc32, digest_bytes, multipart_etag
 from console.s3.confirmation import SentPart, ServerTraits, confirm_body, confirm_object
@@ -277,7 +277,7 @@ def test_errors_of_the_file_name_it() -> None:
     assert r"/a/\xffb" in error.message
 
 
-@pytest.mark.parametrize("code", sorted(KNOWN_CODES))
+@pytest.mark.parametrize("code", sorted(EXPLANATIONS))
 def test_every_code_has_words(code: str) -> None:
     explanation = explain(code)
     assert explanation.message

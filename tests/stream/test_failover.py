@@ -21,6 +21,7 @@ from console.records.writer import Progress, RecordWriter
 from console.stream.feed import ChangeFeed
 from tests.records.documents import add, claim_all, the
 from tests.records.feeds import ids, opened, replay, take_until
+from tests.replica_set_faults import kill_primary, step_down
 
 PATIENCE = 60.0
 DONE = completed(key="k", checksum=None, etag=None, version_id=None)
@@ -64,9 +65,9 @@ class Inserter:
         return self.count
 
 
-@pytest.mark.parametrize("fault", ["step_down", "kill_primary"])
+@pytest.mark.parametrize("fault", [step_down, kill_primary])
 def test_the_feed_misses_and_repeats_nothing(replica_set, client, fault):
-    database = client[f"feed_{fault}"]
+    database = client[f"feed_{fault.__name__}"]
     things = database.create_collection("things", changeStreamPreAndPostImages={"enabled": True})
     feed = ChangeFeed(things, snapshot=lambda session: list(things.find(session=session)))
     feed.start()
@@ -74,7 +75,7 @@ def test_the_feed_misses_and_repeats_nothing(replica_set, client, fault):
     inserter = Inserter(things)
     try:
         inserter.wait_for(50)
-        getattr(replica_set, fault)()
+        fault(replica_set)
         inserter.wait_for(50)  # there is a primary again
     finally:
         count = inserter.stop()
@@ -84,9 +85,9 @@ def test_the_feed_misses_and_repeats_nothing(replica_set, client, fault):
     assert replay(items) == {document["_id"]: document for document in things.find()}
 
 
-@pytest.mark.parametrize("fault", ["step_down", "kill_primary"])
+@pytest.mark.parametrize("fault", [step_down, kill_primary])
 def test_transitions_wait_for_a_new_primary(replica_set, client, fault):
-    database = client.get_database(f"writer_{fault}", codec_options=EVENT_CODEC)
+    database = client.get_database(f"writer_{fault.__name__}", codec_options=EVENT_CODEC)
     prepare(database, "uploads", wire_version=WIRE_VERSION_6_0)
     uploads = Uploads(database.uploads)
     added = add(uploads, 40)
@@ -100,7 +101,7 @@ def test_transitions_wait_for_a_new_primary(replica_set, client, fault):
             counters[upload.id] = Progress(upload.size)
             writer.hold(upload.id, counters[upload.id], upload.attempts)
         outcomes = [writer.write(upload_id, failure("Before", "x")) for upload_id in added]
-        getattr(replica_set, fault)()
+        fault(replica_set)
         for progress in counters.values():
             progress.confirmed(500)
         outcomes += [writer.write(upload_id, DONE, releases=True) for upload_id in added]
