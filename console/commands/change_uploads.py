@@ -57,11 +57,6 @@ _PAST: Final = {
     UploadCommand.PRIORITY: "given another priority",
     UploadCommand.DELETE: "deleted",
 }
-_REQUESTED: Final = {
-    UploadCommand.PAUSE: Requested.PAUSE,
-    UploadCommand.RESUME: Requested.RUN,
-    UploadCommand.CANCEL: Requested.CANCEL,
-}
 
 
 def run(
@@ -81,19 +76,9 @@ def run(
     """
     with Records.open(settings.mongodb, sets_up=False) as records:
         ids = selection.find(records.uploads)
-        if intent is UploadCommand.DELETE:
-            if ids and not yes and not _agreed(len(ids)):
-                return 1
-            with S3Sender(settings.s3, settings.transfer) as sender:
-                outcome = delete_all(records, sender, ids)
-        elif intent is UploadCommand.RETRY:
-            outcome = retry_all(records.uploads, ids)
-        elif intent is UploadCommand.PRIORITY:
-            outcome = change_priority(records.uploads, ids, by)
-        else:
-            outcome = request_all(records.uploads, ids, _REQUESTED[intent])
-            if intent is not UploadCommand.RESUME:
-                _settle_abandoned(settings, records)
+        if intent is UploadCommand.DELETE and ids and not yes and not _agreed(len(ids)):
+            return 1
+        outcome = _change(settings, records, intent, ids, by)
         stays = intent in (UploadCommand.RESUME, UploadCommand.RETRY) and not detach
         # Where lines of JSON follow, or would if there were any, standard output is for them alone.
         out = sys.stderr if stays and not as_json and is_in_lines(as_json=False) else sys.stdout
@@ -103,13 +88,36 @@ def run(
         code = 1 if refused else 0
         followers = [upload_id for upload_id in ids if upload_id not in outcome.refused]
         if stays and followers:
+            code = _carry_out(settings, records, followers, as_json=as_json) or code
+        return code
+
+
+def _change(settings: Settings, records: Records, intent: UploadCommand, ids: list[ObjectId], by: int) -> Outcome:
+    match intent:
+        case UploadCommand.DELETE:
             with S3Sender(settings.s3, settings.transfer) as sender:
-                here = _without_other_endpoints(records, sender, followers)
-                if len(here) < len(followers):
-                    code = 1
-                if here:
-                    carrier = Carrier(records, sender, settings, Wanted.ids(here), make_report(as_json=as_json))
-                    code = carrier.run(_uploads(records, here)) or code
+                return delete_all(records, sender, ids)
+        case UploadCommand.RETRY:
+            return retry_all(records.uploads, ids)
+        case UploadCommand.PRIORITY:
+            return change_priority(records.uploads, ids, by)
+        case UploadCommand.RESUME:
+            return request_all(records.uploads, ids, Requested.RUN)
+        case UploadCommand.PAUSE | UploadCommand.CANCEL:
+            requested = Requested.PAUSE if intent is UploadCommand.PAUSE else Requested.CANCEL
+            outcome = request_all(records.uploads, ids, requested)
+            _settle_abandoned(settings, records)
+            return outcome
+
+
+def _carry_out(settings: Settings, records: Records, ids: list[ObjectId], *, as_json: bool) -> int:
+    """Wait for these uploads until they end; returns the exit code."""
+    with S3Sender(settings.s3, settings.transfer) as sender:
+        here = _without_other_endpoints(records, sender, ids)
+        code = 0 if len(here) == len(ids) else 1
+        if here:
+            carrier = Carrier(records, sender, settings, Wanted.ids(here), make_report(as_json=as_json))
+            code = carrier.run(_uploads(records, here)) or code
         return code
 
 

@@ -197,22 +197,35 @@ class Carrier:
         while self._interruption.number is None:
             has_room = self._runner is None or self._runner.has_room
             if is_more and has_room:
-                batch = next(coming, None)
-                is_more = batch is not None
-                for upload in batch or ():
-                    self._note(upload)
-            goes_on = is_more and has_room
-            if not goes_on and len(self._waited_for) > _MANY:
-                time.sleep(_GATHER_SECONDS)
-            self._take(feed, 0.0 if goes_on else _TICK_SECONDS)
+                is_more = self._note_next(coming)
+            if is_more and has_room:
+                self._take(feed, 0.0)
+            else:
+                self._wait(feed)
             if not is_more and not self._waited_for:
                 return
-            if time.monotonic() >= self._look_for_runner_at:
-                if self._runner is None:
-                    self._start_runner_if_needed()
-                else:
-                    self._look_for_others()
+            self._look_for_runners()
             self._report.tick()
+
+    def _note_next(self, coming: Iterator[Sequence[Upload]]) -> bool:
+        """Note the next batch; False where there is none."""
+        batch = next(coming, None)
+        for upload in batch or ():
+            self._note(upload)
+        return batch is not None
+
+    def _wait(self, feed: ChangeFeed) -> None:
+        if len(self._waited_for) > _MANY:
+            time.sleep(_GATHER_SECONDS)
+        self._take(feed, _TICK_SECONDS)
+
+    def _look_for_runners(self) -> None:
+        if time.monotonic() < self._look_for_runner_at:
+            return
+        if self._runner is None:
+            self._start_runner_if_needed()
+        else:
+            self._look_for_others()
 
     def _take(self, feed: ChangeFeed, seconds: float) -> None:
         """Take what the feed has, and look at the documents a few times a second, or when that may be the end."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -27,6 +28,10 @@ _OBEY_SECONDS: Final = 10.0
 _LOOK_SECONDS: Final = 0.1
 _AT_ONCE: Final = 1_000
 """No index has the keys, so each look for later uploads reads all that completed; and it must not be long ago."""
+
+
+class _StillRuns(Exception):
+    """A runner carries the upload out. Its parts, and the object that it may still become, only its record knows."""
 
 
 class _Heir(NamedTuple):
@@ -55,35 +60,38 @@ def delete_all(records: Records, sender: S3Sender, ids: Sequence[ObjectId]) -> O
         heirs = _heirs(records.uploads, some, sender.endpoint)
         together = _of_one_object(some)
         for upload in some:
-            if isinstance(upload, Upload) and upload.status is UploadStatus.UPLOADING:
-                # Parts that it has, or an object that it may still become, are known by its record alone.
-                runner = upload.lease.runner if upload.lease else upload.host
-                refused[upload.id] = f"{visible(runner)} has not let go of it yet: delete it again in a minute"
-                continue
             try:
-                if not _clear(sender, upload, together, has_object=upload.id not in heirs):
-                    kept[upload.id] = "the server cannot abort multipart uploads: the parts that arrived stay there"
-            except NotOurs as error:
-                kept[upload.id] = error.message
-            except TransferError as error:
+                if (why := _clear(sender, upload, together, has_object=upload.id not in heirs)) is not None:
+                    kept[upload.id] = why
+            except (_StillRuns, TransferError) as error:
                 refused[upload.id] = str(error)
-                continue
-            cleared.add(upload.id)
+            else:
+                cleared.add(upload.id)
         inherited |= heirs
     outcome = remove(records.uploads, list(cleared))
     missing = {
         upload_id: "no such upload" for upload_id in ids if upload_id not in cleared and upload_id not in refused
     }
-    kept |= {
+    kept |= _of_later_uploads(found, inherited, cleared, kept)
+    gone = cleared - outcome.refused.keys()
+    kept = {upload_id: why for upload_id, why in kept.items() if upload_id in gone}
+    return Outcome(outcome.changed, {**missing, **refused, **outcome.refused}, kept)
+
+
+def _of_later_uploads(
+    found: Iterable[Upload | UnreadableUpload],
+    inherited: Mapping[ObjectId, _Heir],
+    cleared: AbstractSet[ObjectId],
+    kept: Mapping[ObjectId, str],
+) -> dict[ObjectId, str]:
+    """Those whose object stays because it is that of an upload which completed later, with that reason."""
+    return {
         upload.id: f"the object is that of upload {heir.id}, which completed later"
         for upload in found
         if isinstance(upload, Upload) and (heir := inherited.get(upload.id)) is not None
         # One that is deleted as well takes the object with it, unless that was another version.
         if heir.id not in cleared or heir.id in kept or heir.version_id != upload.version_id
     }
-    gone = cleared - outcome.refused.keys()
-    kept = {upload_id: why for upload_id, why in kept.items() if upload_id in gone}
-    return Outcome(outcome.changed, {**missing, **refused, **outcome.refused}, kept)
 
 
 def _at_other_endpoints(records: Records, sender: S3Sender, ids: Sequence[ObjectId]) -> dict[ObjectId, str]:
@@ -154,11 +162,23 @@ def _clear(
     together: Mapping[tuple[str, str], Sequence[Upload]],
     *,
     has_object: bool,
-) -> bool:
-    """Remove what the upload has in the bucket; whether nothing of it is left. A record that is none of ours has
-    nothing there that we know of."""
+) -> str | None:
+    """Remove what the upload has in the bucket; returns why something of it stays though the record may go, None where
+    nothing does. A record that is none of ours has nothing there that we know of.
+
+    Raises:
+        _StillRuns, TransferError: the record must stay.
+    """
     if not isinstance(upload, Upload):
-        return True
-    if upload.status is UploadStatus.COMPLETED and has_object:
-        sender.delete(upload, together[upload.bucket, upload.key])
-    return upload.multipart is None or sender.abort(upload, upload.multipart)
+        return None
+    if upload.status is UploadStatus.UPLOADING:
+        runner = upload.lease.runner if upload.lease else upload.host
+        raise _StillRuns(f"{visible(runner)} has not let go of it yet: delete it again in a minute")
+    try:
+        if upload.status is UploadStatus.COMPLETED and has_object:
+            sender.delete(upload, together[upload.bucket, upload.key])
+        if upload.multipart is None or sender.abort(upload, upload.multipart):
+            return None
+    except NotOurs as error:
+        return error.message
+    return "the server cannot abort multipart uploads: the parts that arrived stay there"

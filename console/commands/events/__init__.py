@@ -61,18 +61,23 @@ def run(settings: Settings, options: EventOptions) -> int:
     Raises:
         ConsoleError: an option makes no sense, or the server is away, refuses or has no change streams.
     """
+    as_lines = options.as_json or options.canonical or not (sys.stdin.isatty() and sys.stdout.isatty())
+    _check(options, as_lines=as_lines)
+    if as_lines:
+        return _print(settings, options)
+    source = _open(settings, options, None)
+    images = source if isinstance(source, LiveSource) else None  # also where it is recorded
+    return _show(settings, _recorded(source, options.record, None), images)
+
+
+def _check(options: EventOptions, *, as_lines: bool) -> None:
+    """Raise `UsageError` for options that do not go together."""
     if options.replay is not None and (options.namespace or options.since or options.resume_file or options.record):
         raise UsageError("--replay reads a file: --namespace, --since, --resume-file and --record do not go with it")
     if options.speed and options.replay is None:
         raise UsageError("--speed goes with --replay")
-    as_lines = options.as_json or options.canonical or not (sys.stdin.isatty() and sys.stdout.isatty())
-    if as_lines:
-        return _print(settings, options)
-    if options.resume_file or options.until or options.limit:
+    if not as_lines and (options.resume_file or options.until or options.limit):
         raise UsageError("--resume-file, --until and --limit go with --json")
-    source = _open(settings, options, None)
-    images = source if isinstance(source, LiveSource) else None  # also where it is recorded
-    return _show(settings, _recorded(source, options.record, None), images)
 
 
 def _open(settings: Settings, options: EventOptions, place: Place | None) -> EventInput:

@@ -338,32 +338,43 @@ class UploadRows(HeldUploads):
     def extend(self, query: PageQuery, documents: Sequence[Document]) -> None:
         """Take over a page, the answer to a query that `wanted_page` gave."""
         missed, self._missed = self._missed, None
-        rank = _GROUPS[query.group]
-        page_bounds = self._matching if query.text else self._page_bounds
-        page_bound = page_bounds.get(rank)
-        # (No page is awaited where a snapshot came meanwhile.)
-        if missed is None or page_bound is None or query.after != page_bound.after or query.text not in ("", self.text):
-            return  # the table has become another one since it asked
+        # No page is awaited where a snapshot came meanwhile.
+        if missed is None or not self._still_wants(query):
+            return
         # One may come twice, where its place in the order changed while the page was read.
         found = {row_key(document.get("_id")): document for document in documents}
         rows = {key: read_upload(document) for key, document in found.items()}
-        following = last_page_bound(rows.values(), rank) if len(documents) >= query.limit else None
-        del page_bounds[rank]
-        if following is not None and following.order > page_bound.order:
-            page_bounds[rank] = following
+        self._move_bound(query, rows.values(), is_full=len(documents) >= query.limit)
         for key, row in rows.items():
             if key not in self._rows:
                 self._hold(key, row, found[key])
                 if query.text:
                     self._found.add(key)
-        if query.text:
-            self._unasked.discard(rank)
         for key, newer in missed.items():
             if newer is None:
                 self._forget(key)
             else:
                 self._put(newer)
         self._keep_bounds()
+
+    def _still_wants(self, query: PageQuery) -> bool:
+        """Whether the table is still the one that asked."""
+        page_bound = self._bounds_of(query.text).get(_GROUPS[query.group])
+        return page_bound is not None and query.after == page_bound.after and query.text in ("", self.text)
+
+    def _move_bound(self, query: PageQuery, rows: Iterable[Row], *, is_full: bool) -> None:
+        """Move the bound that was asked at to the end of the page, or take it away where nothing follows."""
+        rank = _GROUPS[query.group]
+        page_bounds = self._bounds_of(query.text)
+        page_bound = page_bounds.pop(rank)
+        following = last_page_bound(rows, rank) if is_full else None
+        if following is not None and following.order > page_bound.order:
+            page_bounds[rank] = following
+        if query.text:
+            self._unasked.discard(rank)
+
+    def _bounds_of(self, text: str) -> PageBounds:
+        return self._matching if text else self._page_bounds
 
     def wanted_page(self, cursor: int) -> PageQuery | None:
         """The query for what is missing near the cursor, None where all is there that could be seen.
@@ -375,27 +386,34 @@ class UploadRows(HeldUploads):
             cursor = len(view)  # what is not held yet may come before all others
         self._missed = None
         self.is_cut = False
-        rank_seen = int(self._place_of(view[cursor])[0]) if cursor < len(view) else FINISHED
-        self._looked_at = max(rank_seen, WAITING) if rank_seen <= FINISHED else FINISHED
+        self._looked_at = self._group_at(view, cursor)
         for group, rank in _GROUPS.items():
             page_bound = (self._matching if self._words else self._page_bounds).get(rank)
             if page_bound is None:
                 continue
-            edges: list[Order] = [(rank, -inf), (rank + 1, -inf)]
-            start, group_end = (bisect_left(view, edge, key=self._place_of) for edge in edges)
-            end = bisect_right(view, page_bound.order, key=self._place_of)
-            is_due = rank in self._unasked if self._words else rank == WAITING and end - start < WAITING_RESERVE
-            if not is_due and not is_near(rank, cursor, end, group_end):
-                continue
-            if is_due or self._has_room(rank):
+            is_due, is_seen_soon = self._need(view, cursor, rank, page_bound)
+            if is_due or (is_seen_soon and self._has_room(rank)):
                 # What comes is not cut again in favour of the other group; what starts next is wanted all the same.
                 self._looked_at = self._looked_at if is_due else rank
                 self._missed = {}
                 return PageQuery(group, page_bound.after, self.text if self._words else "", PAGE)
-            self.is_cut = True
+            self.is_cut = self.is_cut or is_seen_soon
         return None
 
     # ---- inside
+
+    def _group_at(self, view: Sequence[Hashable], cursor: int) -> int:
+        """The long group that is seen at the cursor, or the one nearest to it."""
+        rank = int(self._place_of(view[cursor])[0]) if cursor < len(view) else FINISHED
+        return max(rank, WAITING) if rank <= FINISHED else FINISHED
+
+    def _need(self, view: Sequence[Hashable], cursor: int, rank: int, page_bound: PageBound) -> tuple[bool, bool]:
+        """Whether more of a group is due wherever the cursor is, and whether it could soon be seen from there."""
+        edges: list[Order] = [(rank, -inf), (rank + 1, -inf)]
+        start, group_end = (bisect_left(view, edge, key=self._place_of) for edge in edges)
+        end = bisect_right(view, page_bound.order, key=self._place_of)
+        is_due = rank in self._unasked if self._words else rank == WAITING and end - start < WAITING_RESERVE
+        return is_due, is_near(rank, cursor, end, group_end)
 
     def _place_of(self, key: Hashable) -> Order:
         return self._orders[key]
