@@ -1,7 +1,8 @@
 """BSON from outside, decoded so that nothing in it raises and one bad document never hides the others.
 
 Owns the codecs, and how much of a document is saved that drivers cannot decode: MongoDB stores what old binaries and
-other programs wrote (a length inside a binary that is wrong, an unknown type). Not here: what a value is (`values`).
+other programs wrote (a length inside a binary that is wrong, an unknown type). What a value is stands in
+`events.bson_values`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What each error code of a transfer means: what the program does about it, and what a person can do.
 
-Owns the table of codes. Pure, imports no S3 library: the screens ask it too. Not here: how an exception
-becomes a code (`errors`), or the waiting between attempts (`retrying`).
+Owns the table of codes. Pure, imports no S3 library: the screens ask it too. How an exception
+becomes a code is in `s3.transfer_errors`, the waiting between attempts in `s3.retry`.
 
 Codes are S3's own where S3 gave one (https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html),
 otherwise one of ours, named in the same style.

@@ -1,7 +1,7 @@
 """The errors that people see: the roots of their tree.
 
-Owns these classes; the words are written where the fault is met, and narrower ones stand beside what raises them. Not
-here: what S3 answers to a transfer (`transfer.errors` sorts those into the document's `error`).
+The words are written where the fault is met, and narrower classes stand beside what raises them. What S3 answers to a
+transfer is sorted into the document's `error` by `s3.transfer_errors`.
 
     ConsoleError                 exit code
     ├── UsageError                   2   a flag, path or id that makes no sense

@@ -1,7 +1,7 @@
 """Signals of a program that wants to end in its own way.
 
-Owns installing handlers and putting back what was there, and the exit codes. Not here: what a command does when it is
-told to end.
+This module installs handlers, puts back what was there, and says which exit code belongs to a signal. What a command
+does when it is told to end is the command's: see `commands.interruption`.
 """
 
 from __future__ import annotations

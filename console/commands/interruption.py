@@ -1,7 +1,7 @@
 """A signal ends a command that carries out uploads: they pause, and the program ends in time.
 
-Owns what happens from the signal on, up to the last resort. Not here: installing handlers (`signals`), what the command
-does until then and what it says of each upload at its end (`carry`).
+This module has what happens from the signal on, up to the last resort. Handlers are installed by `cli.process`; what
+the command does until then, and what it says of each upload at its end, is in `upload` and `upload_report`.
 """
 
 from __future__ import annotations

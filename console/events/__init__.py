@@ -1,1 +1,4 @@
-"""Change events as values: compare, filter, buffer, record. No server, no screen."""
+"""Change events as values: compare, filter, buffer, record.
+
+This room needs no server and no screen: events are read by `stream` and drawn by `ui`.
+"""

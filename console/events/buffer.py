@@ -1,7 +1,8 @@
 """The last events of a stream in bounded memory, with filtered views and the history of each document.
 
 Owns what is kept of an event (its BSON, compressed: the two images of an update are nearly the same bytes), numbering,
-letting go of the oldest, and views that grow with the buffer. Not here: which events pass (`filters`), drawing.
+letting go of the oldest, and views that grow with the buffer. Which events pass is in `filter`; drawing is the
+screen's.
 
 Every entry has a number for ever, from 0 in the order of arrival; positions shift as the oldest are let go, numbers
 never do. For one thread.
@@ -222,7 +223,7 @@ class _Line(Generic[N]):
 @dataclass(frozen=True, slots=True)
 class _Kept:
     """What is kept of an event. `identity` is namespace, NUL and the BSON of the `_id`; `previous` the number of the
-    event before of the same document, -1 for none. It is a `clauses.Head`."""
+    event before of the same document, -1 for none. It is a `filter.Head`."""
 
     packed: bytes | ChangeEvent
     operation: str

@@ -1,7 +1,7 @@
 """What an event changed: a list of field changes, and the one line that the log shows.
 
 Owns where old and new values are taken from: the two images where both came, else the image there is together with
-`updateDescription`. Not here: how documents are compared (`compare`), values as text (`text`).
+`updateDescription`. Documents are compared by `diff`, and `text` makes text of values.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """The difference of two BSON values, as edits that lead from the one to the other.
 
-Owns `compare`: what it gives leads from `before` to exactly `after`, for any two values.
-Not here: how a difference is drawn (`rows`) or told in a line (`changes`).
+What `compare` gives leads from `before` to exactly `after`, for any two values. `diff_rows` says how a difference is
+drawn, `changes` how it is told in a line.
 
 Decisions:
-- Sameness is strict (`values.same`): a type that changed is a change.
+- Sameness is strict (`bson_values.same`): a type that changed is a change.
 - Fields are compared by name. The order of keys is part of a document (the server compares subdocuments with it), so a
   changed order is kept in `FieldsEdited.order` and, where fields that stayed changed places, told by `moved`; it never
   makes fields look changed that only moved.

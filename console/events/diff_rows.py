@@ -1,7 +1,7 @@
 """The side-by-side view of two documents as a flat list of rows, so that the screen is a thin drawing of it.
 
-Owns order, depth, labels, texts and kinds of the rows, and which runs of unchanged rows may be folded. Not here: what
-differs (`compare`), colours, widths, and which folds are open (`ui`).
+Owns order, depth, labels, texts and kinds of the rows, and which runs of unchanged rows may be folded. `diff` says
+what differs; colours, widths and which folds are open are the screen's (`ui`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A change event as a value: what a change stream delivered, read once, tolerant of what it does not know.
 
-Owns the reading of a raw change event (MongoDB manual, "Change Events"). Not here: decoding its bytes (`decoding`),
-how the stream is kept open (`records.feed`), what changed (`changes`), words for people (`text`).
+This module reads a raw change event (MongoDB manual, "Change Events"). Its bytes are decoded by `bson_decoding`,
+`stream.feed` keeps the stream open, `changes` says what changed, and `text` has the words for people.
 """
 
 from __future__ import annotations

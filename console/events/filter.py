@@ -366,7 +366,7 @@ class Filter:
         return Filter(tuple(clause for clause in self.clauses if clause.needs_documents))
 
     def matches(self, event: Any) -> bool:
-        """Whether a `ChangeEvent` passes (or, for a filter that needs no documents, a `clauses.Head`)."""
+        """Whether a `ChangeEvent` passes (or, for a filter that needs no documents, a `Head`)."""
         return all(clause.matches(event) for clause in self.clauses)
 
     def server_part(self) -> tuple[list[dict[str, Any]], Filter]:

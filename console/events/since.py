@@ -1,6 +1,6 @@
 """Where on the time line a change stream begins and ends, as people type it.
 
-Owns the reading of `--since` and `--until`. Not here: whether the server still has that time (`records.feed`).
+This module reads `--since` and `--until`; whether the server still has that time is found by `stream.feed`.
 
     15m  90s  2h  3d  1w                  so long ago (for `--until`: from now)
     2026-01-02   2026-01-02T03:04[:05]    in local time; with Z or +01:00 in that zone

@@ -1,4 +1,5 @@
-"""Local files as a person sees them.
+"""Local files as a person sees them: walking, listing, patterns, content types, refusals.
 
-Owns reaching a file below a folder without following links. Knows neither S3 nor MongoDB.
+This room reaches a file below a folder without following links, and says why a path cannot be uploaded. It needs
+`settings` alone, and knows neither S3 nor MongoDB.
 """

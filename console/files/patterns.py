@@ -1,7 +1,7 @@
 """Which names below a watched folder are meant at all.
 
 Owns the patterns in the syntax of gitignore(5), and the names of files that are not finished. What is left out here was
-never meant: it is neither sent nor counted as refused (`acceptance` refuses). Pure.
+never meant: it is neither sent nor counted as refused (`watch.decisions` refuses). Pure.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Why a path cannot be uploaded, in the same words wherever files are looked for.
 
-Owns `Refusal` and the rules for what is no regular file, for symbolic links, and for errors of the file system. Not
-here: the walks (`selection`, `watch.scanning`), what a key may be (`console.settings.key_template`).
+This module has `Refusal` and the rules for what is no regular file, for symbolic links, and for errors of the file
+system. `walk` applies them; what a key may be is in `settings.key_template`, what a watch rule allows of a file (size,
+age) in `watch.decisions`.
 """
 
 from __future__ import annotations

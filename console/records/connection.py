@@ -159,7 +159,7 @@ def _client(
             serverSelectionTimeoutMS=milliseconds,
             connectTimeoutMS=milliseconds,
             tz_aware=True,
-            # Near to `events.decoding.EVENT_CODEC`, whatever the URI says, for streams of the whole deployment: nothing
+            # Near to `bson_decoding.EVENT_CODEC`, whatever the URI says, for streams of the whole deployment: nothing
             # that others wrote raises or loses its type. (A client does not take "backslashreplace".)
             datetime_conversion="DATETIME_AUTO",
             unicode_decode_error_handler="replace",

@@ -1,7 +1,7 @@
 """Which runners live, and the limits that people set for them: collection `<uploads>_runners`, a document each.
 
 Owns the heartbeat. A runner's document is how another host sees it, and how its limits are changed from anywhere
-while it works. Not here: what a runner does (`transfer.runner`).
+while it works. What a runner does is in `runner.runner`.
 """
 
 from __future__ import annotations

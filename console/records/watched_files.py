@@ -1,8 +1,8 @@
 """What was sent, and what is going to be: known from the records alone.
 
 Owns the queries and conditional updates by which each file is uploaded once, however many watchers find it and how
-often they are started. Of all that insert an upload for the same find (`watch.digest`, unique) one succeeds. Not here:
-what follows from a record for a file (`judging`).
+often they are started. Of all that insert an upload for the same find (`watch.digest`, unique) one succeeds. What
+follows from a record for a file is in `watch.decisions`.
 """
 
 from __future__ import annotations

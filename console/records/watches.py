@@ -1,7 +1,7 @@
 """Watches as every host sees them: collection `<uploads>_watches`, one document for each rule of each host.
 
 Owns these documents: the heartbeat of a watch, who of several processes of a host does the watching, and `paused`,
-which anybody may set from any host and which outlives the process. Not here: the watching (`watcher`).
+which anybody may set from any host and which outlives the process. The watching is in `watch.watcher`.
 """
 
 from __future__ import annotations

@@ -127,7 +127,7 @@ class Finisher:
     def let_go(self, active: Active, *, leaving: bool) -> None:
         """The transfer stopped: leave the document to whoever is next, or settle what was requested.
 
-        The parts of a cancelled upload are the tidier's: S3 may take its time.
+        The parts of a cancelled upload are left to `cleanup`: S3 may take its time.
         """
         if active.control.reason is StopReason.LOST:
             self._drop_if_deleted(active)
@@ -162,19 +162,19 @@ class Finisher:
         return is_aborted(self._sender, active.journal.upload)
 
 
-_FIRST: Final = 8 * MEBIBYTE
-_LEAST: Final = 1 * MEBIBYTE
-_MOST: Final = 256 * MEBIBYTE
+_FIRST_BYTES: Final = 8 * MEBIBYTE
+_LEAST_BYTES: Final = 1 * MEBIBYTE
+_MOST_BYTES: Final = 256 * MEBIBYTE
 _SHORT_SECONDS: Final = 0.15
 """A claim takes some milliseconds, and a tenth of a second while everybody wants Python's lock."""
 _LONG_SECONDS: Final = 0.5
 
 
 class ClaimAhead:
-    """The number. Not thread-safe: the lock of whoever owns it is held."""
+    """How many bytes of uploads are claimed ahead. Not thread-safe: the lock of whoever owns it is held."""
 
     def __init__(self) -> None:
-        self.bytes_ahead = _FIRST
+        self.bytes_ahead = _FIRST_BYTES
         self._longest: float | None = None
 
     def waited(self, seconds: float) -> None:
@@ -187,9 +187,9 @@ class ClaimAhead:
         if self._longest is None:
             return
         if self._longest < _SHORT_SECONDS:
-            self.bytes_ahead = min(_MOST, self.bytes_ahead * 2)
+            self.bytes_ahead = min(_MOST_BYTES, self.bytes_ahead * 2)
         elif self._longest > _LONG_SECONDS:
-            self.bytes_ahead = max(_LEAST, self.bytes_ahead // 2)
+            self.bytes_ahead = max(_LEAST_BYTES, self.bytes_ahead // 2)
         self._longest = None
 
 
@@ -537,7 +537,7 @@ class ActiveUploads:
         active = queue.popleft()
         if active.claimed_at is not None:
             self._claim_ahead.waited(time.monotonic() - active.claimed_at)
-            active.claimed_at = None  # it may come again, given back by `_begin`
+            active.claimed_at = None  # it may come again, given to a worker by `_give_to_a_worker`
         before = self._waiting_bytes
         self._waiting_bytes -= active.upload.size
         waiting = len(self._waiting) + len(self._small)

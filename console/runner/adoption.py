@@ -1,7 +1,7 @@
 """Which uploads a runner may take over from another one.
 
 Owns the three ways to know that a runner is gone: its lock file on this host is free; its lease ran out and was not
-renewed for a while; the same for another host's upload whose file is seen here too. Not here: taking them (`runner`).
+renewed for a while; the same for another host's upload whose file is seen here too. `runner` takes them.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from console.s3.transfer_errors import TransferError
 
 _LOOK_ANYWAY_SECONDS: Final = 5.0
 _LEAST_PAUSE_SECONDS: Final = 0.5
-"""Between two looks, however often the tidier is woken."""
+"""Between two looks, however often the clean-up is woken."""
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def clean_up(
 
 
 class Cleanup:
-    """Tidies now and then, and soon after it is woken, until closed."""
+    """Cleans up now and then, and soon after it is woken, until closed."""
 
     def __init__(
         self, records: Records, sender: Sender, runner: str, dead: Callable[[], Sequence[str]], lease_seconds: float
@@ -69,7 +69,7 @@ class Cleanup:
         )
         self._woken = threading.Event()
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="tidier", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="cleanup", daemon=True)
 
     def start(self) -> None:
         """Begin."""

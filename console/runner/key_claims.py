@@ -3,7 +3,7 @@
 Owns the collection `<uploads>_keys`, a document for each key that an upload is at work on: most S3 servers do not know
 a conditional write that would tell two of them apart, and MongoDB does. A claim holds while its upload is being sent by
 a runner whose lease has not run out; afterwards whoever comes next takes it over, so that nothing has to be given back
-for others to go on. Not here: what is done about a key that is taken (`duplicates`).
+for others to go on. What is done about a key that is taken is in `transfer.duplicates`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The runner: claims uploads of its host, has them sent by worker threads, and obeys what their documents request.
 
 Owns which uploads it takes, and when. It knows only documents: a person or another host reaches it through them alone.
-Not here: the life of an upload between its claim and its end (`active`), how bytes are sent (`send`), what is written
-(`records`).
+The life of an upload between its claim and its end is in `active`; how bytes are sent is in `transfer.send`, what is
+written in `records`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a runner asks of S3: the one port between the two, so that a runner can be tested without S3.
 
-Owns the protocol; `sender.S3Sender` is the real one.
+Owns the protocol; `transfer.sender.S3Sender` is the real one.
 """
 
 from __future__ import annotations

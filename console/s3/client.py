@@ -46,7 +46,7 @@ class ClientOptions:
 
 
 def make_client(options: ClientOptions, session: Session | None = None) -> S3Client:
-    """A client without retries of its own (`retrying` does that, and can be interrupted).
+    """A client without retries of its own (`retry` does that, and can be interrupted).
 
     Raises:
         ConfigurationError: no region for AWS, no credentials, an unknown profile, a wrong endpoint.

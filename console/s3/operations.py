@@ -62,8 +62,8 @@ def head_object(s3: S3Client, bucket: str, key: str, version_id: str | None = No
     """The object, or None where there is none.
 
     Raises:
-        TransferError: as `errors.classify` sorts it; AccessDenied may also mean that it does not exist and listing is
-            not allowed.
+        TransferError: as `transfer_errors.classify` sorts it; AccessDenied may also mean that it does not exist and
+            listing is not allowed.
     """
     version: dict[str, Any] = {"VersionId": version_id} if version_id else {}
     try:
@@ -95,7 +95,7 @@ def stored_digest(
     """The digest of bytes that S3 holds, by reading them; None where they are fewer.
 
     Raises:
-        TransferError: as `errors.classify` sorts it.
+        TransferError: as `transfer_errors.classify` sorts it.
     """
     version: dict[str, Any] = {"VersionId": version_id} if version_id else {}
     if length:  # there is no range of no bytes
@@ -147,7 +147,7 @@ def delete_object(
     size in bytes.
 
     Raises:
-        NotOurs: the object is another one. TransferError: as `errors.classify` sorts it.
+        NotOurs: the object is another one. TransferError: as `transfer_errors.classify` sorts it.
     """
     found = call_with_retries(lambda: head_object(s3, bucket, key, version_id))
     if found is None:
@@ -190,7 +190,7 @@ def open_multiparts(s3: S3Client, bucket: str, prefix: str = "") -> Iterator[Ope
     """All open multipart uploads under a prefix, in the order of their keys.
 
     Raises:
-        TransferError: as `errors.classify` sorts it.
+        TransferError: as `transfer_errors.classify` sorts it.
     """
     place: dict[str, Any] = {}
     while True:
@@ -221,7 +221,7 @@ def stored_bytes(s3: S3Client, bucket: str, key: str, upload_id: str) -> int:
     """How many bytes an open multipart upload holds, and so costs.
 
     Raises:
-        TransferError: NoSuchUpload where it is gone; others as `errors.classify` sorts them.
+        TransferError: NoSuchUpload where it is gone; others as `transfer_errors.classify` sorts them.
     """
     pages = s3.get_paginator("list_parts").paginate(Bucket=bucket, Key=key, UploadId=upload_id)
     return call_with_retries(lambda: sum(part["Size"] for page in pages for part in page.get("Parts", [])))

@@ -1,6 +1,7 @@
 """Trying again what passes by itself: how often, and how long to wait in between.
 
-Owns the backoff. Which errors are worth it is in `verdicts`; waits go through `Control`, so a pause ends them.
+This module has the backoff. Which errors are worth it is in `error_codes`; waits go through `Control`, so a pause ends
+them.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
     └── Stopped         the transfer was told to stop (pause, cancel, end of the program); no error at all
     ServiceError        an engine's own, before it is sorted
 
-Owns these classes and `classify`. What a code means is in `verdicts`.
+`classify` sorts; what a code means is in `error_codes`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from console.formatting import visible
 
 
 class TransferError(ConsoleError):
-    """A transfer failed. `code` is S3's where S3 gave one, else one of `verdicts`."""
+    """A transfer failed. `code` is S3's where S3 gave one, else one of `error_codes`."""
 
     title = "Upload"
 

@@ -1,8 +1,8 @@
 """Settings: which there are, and where they come from.
 
 A TOML file, then environment variables `UPLOAD_CONSOLE_<SECTION>__<KEY>`, then command-line flags; the later is the
-stronger. Not here: what is said about a wrong one (`complaints`), credentials for S3 (boto3's own chain finds them)
-and the connections made from the settings.
+stronger. `messages` says what is wrong with a wrong one. Credentials for S3 are no settings: boto3's own chain finds
+them. This room needs nothing but the modules of `console/` itself, and opens no connection.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """What is said about a wrong setting: where it stands, its key, what was expected, what was found.
 
-Owns the words. Not here: which settings there are (`config`). Nothing that may hold a password is repeated.
+This module has the words; which settings there are is in `settings/__init__.py`. Nothing that may hold a password is
+repeated.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The types of settings that several sections have.
 
-Owns what they accept. Not here: the settings (`config`, `watch.rules`).
+This module says what they accept; the settings themselves are in `settings/__init__.py` and `watch_rules`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a `[[watch]]` table says about one folder.
 
-Owns the rule as a setting: its keys, defaults and what is wrong with a wrong one. Not here: what its patterns match
-(`patterns`), where its files go (`destination`), or the watching itself.
+This module has the rule as a setting: its keys, defaults and what is wrong with a wrong one. What its patterns match is
+in `files.patterns`, where its files go in `watch.decisions`, and the watching itself in `watch.watcher`.
 """
 
 from __future__ import annotations

@@ -382,7 +382,7 @@ class ChangeFeed:
 
     def _falls_back_to_time(self, error: PyMongoError) -> bool:
         """Where the token is one of another stream (another filter, another collection), begin at its time, and leave
-        out what comes up to it: tokens of a deployment order as text (see `resume_file`).
+        out what comes up to it: tokens of a deployment order as text (see `events.recording`).
         """
         token = self._read.token
         if code_of(error) not in TOKEN_REFUSED or token is None or (time_of := self._read.time) is None:

@@ -2,7 +2,7 @@
 
 Owns the one number, and every reason to change it: it grows while more requests at once carry more in the same time,
 and gives way where S3 asks for fewer, does not answer in time, has become slower, or this machine runs short of
-descriptors, threads or memory. Pure: it is told times, asks no clock, and holds no lock (`slots` does both).
+descriptors, threads or memory. Pure: it is told times, asks no clock, and holds no lock (`threads` does both).
 
 What requests carry together is told by Little's law: as many as were under way, divided by how long one took. So it is
 known once a few requests of the new number are through, and not only after a second of them.

@@ -1,4 +1,4 @@
-"""One upload on its way: what its steps (`duplicates`, `put`, `multipart`) share and change.
+"""One upload on its way: what its steps (`send`, `duplicates`, `multipart`) share and change.
 
 Owns the state of one `send`, and the two things every step needs: retries, and a body for a stretch of the file.
 """
@@ -35,7 +35,7 @@ NOT_TO_BE_SEEN: Final = frozenset({"403", "AccessDenied"})
 
 @dataclass(frozen=True, slots=True)
 class SendOptions:
-    """How uploads are sent. Sizes in bytes; `part_size` is what is preferred, if anything is: see `plan`."""
+    """How uploads are sent. Sizes in bytes; `part_size` is what is preferred, if anything is: see `s3.part_size`."""
 
     part_size: int | None = None
     multipart_threshold: int = 16 * MEBIBYTE

@@ -238,7 +238,7 @@ def send_multipart(job: Job, *, if_absent: bool) -> Confirmation:
 
     Raises:
         TransferError: PreconditionFailed where the key was taken meanwhile (the multipart upload stays open); others
-            as `errors.classify` sorts them.
+            as `transfer_errors.classify` sorts them.
         Stopped: `control` said so.
     """
     fresh_starts = 0
@@ -278,7 +278,7 @@ def abort(s3: S3Client, bucket: str, key: str, upload_id: str) -> bool:
 
     Raises:
         TransferError: OperationAborted where parts are there after the last round: whoever asked keeps the upload's id
-            and comes back. Others as `errors.classify` sorts them.
+            and comes back. Others as `transfer_errors.classify` sorts them.
     """
 
     def abort_once() -> bool:

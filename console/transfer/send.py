@@ -1,9 +1,7 @@
 """One upload from its start to S3's confirmation.
 
 Owns the decisions at the beginning: is the file still the one that was added, may the key be written, one request or
-parts. The steps are in `duplicates`, `put` and `multipart`.
-
-One file as one PutObject.
+parts. One request is sent here (`put`); the other steps are in `duplicates` and `multipart`.
 """
 
 from __future__ import annotations
@@ -35,7 +33,7 @@ def put(job: Job, *, if_absent: bool) -> Confirmation:
 
     Raises:
         TransferError: ChecksumMismatch (the object is deleted then), PreconditionFailed where the key was taken
-            meanwhile, others as `errors.classify` sorts them.
+            meanwhile, others as `transfer_errors.classify` sorts them.
         Stopped: `control` said so.
     """
     attempts = count(1)

@@ -161,7 +161,7 @@ class S3Sender:
         """Delete an upload's object, if it made it, or one of the `others` whose object is to go too.
 
         Raises:
-            NotOurs: it is another one. TransferError: as `errors.classify` sorts it.
+            NotOurs: it is another one. TransferError: as `transfer_errors.classify` sorts it.
         """
         self._require_here(upload)
         return delete_object(

@@ -2,8 +2,8 @@
 
 Owns a copy of what the terminal shows: of what Textual writes, only the cells that differ from it are sent, and of
 styles only what changes from one piece to the next. (Textual writes every line that has a change from the widget's left
-edge on, and each piece of text with all of its style and a reset.) Not here: which lines Textual is asked to write
-(`lines`).
+edge on, and each piece of text with all of its style and a reset.) Which lines Textual is asked to write
+is decided in `widgets.list_view`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`upload-console` without a command: the full-screen console, and a runner beside it.
 
-Owns starting and ending both, in every way in which a person or the system ends a program. Not here: what works behind
-the screen (`session`), which is opened when the first picture is seen (`opening`).
+This module starts and ends both, in every way in which a person or the system ends a program. What works behind the
+screen is in `session`, which is opened when the first picture is seen.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`events`: the inspector on any namespace: full screen on a terminal, extended-JSON lines otherwise.
 
-Owns which of the two it is and which options go together. Not here: the lines (`event_lines`), the screen
-(`ui.inspector`), what is read (`event_stream`, `event_replay`, `event_bounds`).
+This module decides which of the two it is and which options go together. The lines are in `lines`, the screen is in
+`ui.inspector`, and what is read, from where to where, is in `sources`.
 """
 
 from __future__ import annotations

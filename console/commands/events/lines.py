@@ -1,7 +1,7 @@
 """`events --json`: change events as extended-JSON lines on standard output.
 
-Owns the loop: what is said on standard error, and the place that is kept for the next start. Not here: where the
-events come from and where they end (`event_stream`, `event_bounds`), standard output itself (`line_output`).
+This module has the loop: what is said on standard error, and the place that is kept for the next start. Where the
+events come from and where they end is in `sources`, standard output itself in `cli.output`.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class Boto3Engine:
         self._s3 = s3
 
     def put_object(self, request: PutRequest, body: Body) -> StoredBody:
-        """Send a whole object. Raises `Stopped`, or what `errors.classify` knows."""
+        """Send a whole object. Raises `Stopped`, or what `transfer_errors.classify` knows."""
         parameters = object_parameters(request.content_type, request.settings)
         if request.if_absent:
             parameters["IfNoneMatch"] = "*"

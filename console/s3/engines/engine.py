@@ -1,7 +1,7 @@
 """The two requests that carry bytes, and the answer to them: PutObject and UploadPart.
 
 `boto3_engine` sends them, and `http_engine` the small ones: one request each, without retries of their own, the body's
-checksums in its headers. They verify nothing: `confirm` does.
+checksums in its headers. They verify nothing: `s3.confirmation` does.
 """
 
 from __future__ import annotations

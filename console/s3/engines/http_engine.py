@@ -73,7 +73,7 @@ class HttpEngine:
         """Send a whole object; S3 compares it with `digests`. `on_the_way` gets what breaks the request off.
 
         Raises:
-            TransferError: anything but an answer that says it is stored, as `errors.classify` sorts it.
+            TransferError: anything but an answer that says it is stored, as `transfer_errors.classify` sorts it.
             Exception: botocore's, where there are no credentials.
         """
         address = self._address_of(request.bucket)

@@ -1,7 +1,7 @@
 """The event log: every change event as it arrives, one line each, newest at the bottom.
 
-Owns the pane: following the end, holding still, filtering, searching. Not here: which lines there are (`log_rows`), how
-they look (`event_cells`), an event in full (`event_detail`).
+This module has the pane: following the end, holding still, filtering, searching. Which lines there are and how they
+look is in `log_rows`, an event in full in `event_detail`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from console.ui.widgets.filter_line import FilterLine
 from console.ui.widgets.list_view import Key, RowSource, RowsView
 from console.ui.widgets.pane import Pane
 
-DRAW_SECONDS: Final = 0.3  # a multiple of the table's: see `pace`
+DRAW_SECONDS: Final = 0.3  # a multiple of the table's: see `ui.feed_pump`
 # So many that came between two drawings, and have no room on the screen, are told of.
 FLOOD: Final = 100
 PAUSE_SECONDS: Final = 0.005  # between two slices of a scan or a search

@@ -1,7 +1,7 @@
 """The uploads pane: the table of uploads, and the keys that say what is wanted of them.
 
-Owns marks and messages. Not here: which documents are held (`upload_rows`), how a row looks (`upload_cells`), what
-becomes of an intent (the screen puts it to the backend).
+This module has marks and messages. Which documents are held is in `uploads_window`, how a row looks in `upload_cells`;
+what becomes of an intent is in `ui.main.actions`.
 """
 
 from __future__ import annotations

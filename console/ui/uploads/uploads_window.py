@@ -252,7 +252,7 @@ def draw_back(page_bounds: PageBounds, rank: int, page_bound: PageBound | None) 
 
 
 def is_near(rank: int, cursor: int, end: int, group_end: int) -> bool:
-    """Whether the rows behind a page_bound (its last row is before `end`) could soon be seen from the cursor.
+    """Whether the rows behind the bound of a page (its last row is before `end`) could soon be seen from the cursor.
 
     What follows the finished ones is the end of the table; a cursor far in what follows the waiting ones is elsewhere.
     """
@@ -262,7 +262,7 @@ def is_near(rank: int, cursor: int, end: int, group_end: int) -> bool:
 CAPACITY: Final = 5_000
 PAGE: Final = 500
 WAITING_RESERVE: Final = 200
-# How many rows may be held only because the filter found them behind the page_bounds.
+# How many rows may be held only because the filter found them behind the bounds of the pages.
 MOST_FOUND: Final = 2_000
 
 _GROUPS: Final[Mapping[PageGroup, int]] = {PageGroup.WAITING: WAITING, PageGroup.FINISHED: FINISHED}
@@ -281,7 +281,7 @@ class UploadRows(HeldUploads):
         # What the feed brought since the table was last looked at from its beginning.
         self.fresh: set[Hashable] = set()
         self._page_bounds: PageBounds = {}
-        # What matches the filter is held up to these, and behind the page_bounds only because it does.
+        # What matches the filter is held up to these, and behind the bounds of the pages only because it does.
         self._matching: PageBounds = {}
         self._unasked: set[int] = set()
         self._found: set[Hashable] = set()
