@@ -41,8 +41,8 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True, eq=False)
 class Active:
-    """An upload that a runner holds, since when, if it was claimed. `cancel` breaks off the request of a small
-    file."""
+    """An upload that a runner holds, since when, if it was claimed. `cancel` breaks off the request of a small file,
+    and does nothing once that has ended."""
 
     upload: Upload
     control: TransferControl
@@ -77,8 +77,8 @@ class Active:
     def stop(self, reason: StopReason) -> None:
         """Whether its thread looks at the control now and then, or waits for the answer to its only request."""
         self.control.stop(reason)
-        if self.cancel is not None:
-            self.cancel()
+        if (cancel := self.cancel) is not None:
+            cancel()
 
 
 class Finisher:
@@ -497,7 +497,6 @@ class ActiveUploads:
         except Exception as error:  # noqa: BLE001 - whatever it is, the worker meets it too and tells
             if not shortage(error):
                 _log.exception("sending %s", active.upload.id)
-        active.cancel = None
         if sent is not None:
             self._finisher.complete(active, sent)
         else:

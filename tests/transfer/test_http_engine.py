@@ -259,9 +259,9 @@ def answering(*answers: bytes) -> Iterator[tuple[Address, list[int]]]:
 OK = b'HTTP/1.1 200 OK\r\nETag: "1"\r\nContent-Length: 0\r\n\r\n'
 
 
-def put(engine: HttpEngine) -> Stored:
+def put(engine: HttpEngine, on_the_way: Callable[[Callable[[], None]], None] = lambda _: None) -> Stored:
     request = PutRequest("b", "k", "text/plain", ObjectSettings())
-    return engine.put(request, b"x", {Algorithm.CRC32: digest_bytes(Algorithm.CRC32, b"x")}, lambda _: None)
+    return engine.put(request, b"x", {Algorithm.CRC32: digest_bytes(Algorithm.CRC32, b"x")}, on_the_way)
 
 
 def an_engine(address: Address, seconds: float = 60.0) -> HttpEngine:
@@ -277,6 +277,17 @@ def test_a_connection_is_used_again() -> None:
         assert [put(engine).etag for _ in range(3)] == ["1", "1", "1"]
         engine.close()
     assert counts == [3]
+
+
+def test_to_stop_what_has_ended_leaves_the_next_request_on_its_connection_alone() -> None:
+    with answering(OK, OK) as (address, counts):
+        engine = an_engine(address)
+        stops: list[Callable[[], None]] = []
+        put(engine, stops.append)
+        # The second request is under way, on the connection of the first, when the first upload is stopped.
+        assert put(engine, lambda _: stops[0]()).etag == "1"
+        engine.close()
+    assert counts == [2]
 
 
 def test_one_that_was_closed_while_nobody_used_it_is_made_again() -> None:

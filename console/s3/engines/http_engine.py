@@ -70,7 +70,8 @@ class HttpEngine:
     def put(
         self, request: PutRequest, content: bytes, digests: Digests, on_the_way: Callable[[Cancel], None]
     ) -> StoredBody:
-        """Send a whole object; S3 compares it with `digests`. `on_the_way` gets what breaks the request off.
+        """Send a whole object; S3 compares it with `digests`. `on_the_way` gets what breaks the request off, and does
+        nothing any more once the request has ended: by then the connection may carry another one.
 
         Raises:
             TransferError: anything but an answer that says it is stored, as `transfer_errors.classify` sorts it.
@@ -82,7 +83,8 @@ class HttpEngine:
         is_used = connection is not None
         while True:
             connection = connection or self._connect(address)
-            on_the_way(connection.break_off)
+            under_way = _UnderWay(connection)
+            on_the_way(under_way.break_off)
             try:
                 answer = connection.put(head, content)
                 break
@@ -94,6 +96,8 @@ class HttpEngine:
             except BaseException:
                 connection.close()
                 raise
+            finally:
+                under_way.end()
         self._give_back(address, connection)
         if answer.status != 200:
             raise classify(refusal(answer.status, answer.body))
@@ -197,6 +201,25 @@ class _HttpAnswer:
 
 class _Silent(Exception):
     """The connection was closed before anything of an answer came."""
+
+
+class _UnderWay:
+    """One request on a connection. Thread-safe: it is not broken off while, or after, it ends."""
+
+    def __init__(self, connection: _Connection) -> None:
+        self._lock = threading.Lock()
+        self._connection: _Connection | None = connection
+
+    def break_off(self) -> None:
+        """End what waits for its answer, if somebody still does."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.break_off()
+
+    def end(self) -> None:
+        """Its connection is another request's, or closed, from now on."""
+        with self._lock:
+            self._connection = None
 
 
 class _Connection:
