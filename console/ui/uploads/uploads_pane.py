@@ -81,6 +81,8 @@ class UploadSource:
         """Why nothing is shown."""
         if not self.arrived:
             return "waiting for MongoDB…"
+        if self.uploads.is_searching:
+            return "searching…"
         return "nothing matches" if self.uploads.text else "no uploads yet: mark files and press u"
 
     def cell(self, index: int, column: str, width: int) -> Sequence[Span]:

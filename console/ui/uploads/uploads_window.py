@@ -295,6 +295,11 @@ class UploadRows(HeldUploads):
         """How many uploads there are: those held, or where these are not all, as many as were counted."""
         return max(len(self._rows), self.counted) if self._page_bounds else len(self._rows)
 
+    @property
+    def is_searching(self) -> bool:
+        """Whether more may match the filter than what is held: nobody has looked yet."""
+        return bool(self._words and self._unasked)
+
     def news_above(self, place: int) -> int:
         """How many of the rows before that place run, or are fresh."""
         self._sorted()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest.mock import patch
 
@@ -15,6 +15,7 @@ from console.events.event import ChangeEvent
 from console.events.feed_items import SNAPSHOT_WINDOW, FeedItem, FeedState, Snapshot
 from console.models import UnreadableUpload, Upload, UploadStatus, read_upload
 from console.ui.backend import PageGroup, PageQuery
+from console.ui.uploads.uploads_pane import UploadSource
 from console.ui.uploads.uploads_window import FINISHED, MOST_FOUND, WAITING, UploadRows, matches, newest, order_of
 from tests.ui.fake_backend import NOW, FakeBackend, document
 
@@ -418,6 +419,21 @@ def test_what_happens_while_a_page_is_under_way_is_not_lost() -> None:
 
 def key_of(number: int) -> ObjectId:
     return ObjectId(f"{number:024x}")
+
+
+def test_nothing_is_said_to_match_before_all_pages_were_asked_for() -> None:
+    documents = [document(n, status="completed") for n in range(1, SNAPSHOT_WINDOW + 100)]
+    backend = FakeBackend(documents)
+    backend.feed_take(0)
+    rows = UploadRows()
+    rows.apply(Snapshot(list(documents[:SNAPSHOT_WINDOW])))
+    source = UploadSource(rows, lambda: datetime.now(UTC))
+    source.arrived = True
+    rows.filter("no such name")
+    assert source.empty_text() == "searching…"
+    paged(rows, backend)
+    assert len(rows) == 0
+    assert source.empty_text() == "nothing matches"
 
 
 def test_what_the_filter_finds_comes_by_pages_too_and_is_bounded() -> None:
