@@ -22,7 +22,7 @@ from pymongo.errors import PyMongoError
 
 from console.capacity import start_thread
 from console.cli.output import show_control_keys
-from console.cli.process import TERMINATION, exit_code, handling
+from console.cli.process import LAST_RESORT_SECONDS, TERMINATION, end_at, handling
 from console.commands.upload_report import Report
 from console.models import Requested
 from console.records.connection import describe_error
@@ -33,7 +33,6 @@ from console.records.uploads import Uploads
 _TELL_SECONDS: Final = 1.5
 STOP_SECONDS: Final = 3.0
 _NOTICE_SECONDS: Final = 0.5
-_LAST_RESORT_SECONDS: Final = 5.0
 _SHOW_CURSOR: Final = b"\x1b[?25h"
 
 
@@ -92,17 +91,15 @@ class Interruption:
     def _see_to_the_end(self, number: signal.Signals) -> None:
         """Uploads pause and the program ends in time, whatever the main thread waits for: a MongoDB that says nothing,
         a share that hangs, or a reader of what it tells that takes nothing."""
-        end_at = time.monotonic() + _LAST_RESORT_SECONDS
+        moment = time.monotonic() + LAST_RESORT_SECONDS
         if not self._is_leaving.wait(_NOTICE_SECONDS):
             self._stop_runner()
-        time.sleep(max(0.0, end_at - time.monotonic()))
-        _give_back_cursor()
-        show_control_keys()
-        os._exit(exit_code(number))
+        end_at(moment, number, _give_back_terminal)
 
 
-def _give_back_cursor() -> None:
-    """Bars hide it; but nothing is waited for that does not take it."""
+def _give_back_terminal() -> None:
+    """Bars hide the cursor; but nothing is waited for that does not take it."""
     with suppress(OSError, ValueError):
         if sys.stdout.isatty() and select.select([], [sys.stdout], [], 0)[1]:
             os.write(sys.stdout.fileno(), _SHOW_CURSOR)
+    show_control_keys()

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from queue import SimpleQueue
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from bson import ObjectId
 from pymongo.errors import AutoReconnect
 
+from console.cli import process
 from console.commands import interruption
 from console.commands.interruption import Interruption
 from console.models import Requested
@@ -47,7 +46,7 @@ class World:
         self.stops: list[str] = []
         self.report = Heard()
         self.answer: Callable[[], object] = lambda: None
-        monkeypatch.setattr(interruption, "os", SimpleNamespace(_exit=self.exits.put, write=os.write))
+        monkeypatch.setattr(process.os, "_exit", self.exits.put)
         monkeypatch.setattr(interruption, "request_all", self._request)
         self.interruption = Interruption(
             "the uploads",  # type: ignore[arg-type]
@@ -67,7 +66,7 @@ class World:
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setattr(interruption, "_LAST_RESORT_SECONDS", 0.0)
+    monkeypatch.setattr(interruption, "LAST_RESORT_SECONDS", 0.0)
     monkeypatch.setattr(interruption, "_NOTICE_SECONDS", 0.0)
     yield World(monkeypatch)
     for thread in threading.enumerate():

@@ -7,7 +7,6 @@ screen is in `session`, which is opened when the first picture is seen.
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import sys
 import threading
@@ -17,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from console.cli.process import TERMINATION, exit_code, handling
+from console.cli.process import TERMINATION, handling, start_last_resort
 from console.commands.console.session import Opening, late_backend
 from console.errors import UsageError
 from console.records.identity import this_host
@@ -93,9 +92,7 @@ def _ended_by_signals(opening: Opening, leave: Callable[[], None]) -> AbstractCo
     """
 
     def see_to_the_end(number: signal.Signals) -> None:
-        last_resort = threading.Timer(_LAST_RESORT_SECONDS, os._exit, (exit_code(number),))
-        last_resort.daemon = True
-        last_resort.start()
+        start_last_resort(number, _LAST_RESORT_SECONDS)
         threading.Thread(target=leave, name="leave", daemon=True).start()
         session = opening.leave()
         if session is not None:

@@ -6,7 +6,6 @@ This module decides which of the two it is and which options go together. The li
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
@@ -14,9 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from console.cli.process import TERMINATION, exit_code, handling
+from console.cli.process import LAST_RESORT_SECONDS, TERMINATION, handling, start_last_resort
 from console.commands.events.lines import EventLines
 from console.commands.events.sources import (
     Bounded,
@@ -34,8 +33,6 @@ from console.events.event import ChangeEvent
 from console.events.recording import ResumeFile
 from console.events.since import parse_until
 from console.settings import Settings
-
-_LAST_RESORT_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +115,7 @@ def _show(settings: Settings, source: EventInput, images: LiveSource | None) -> 
 
     def leave(number: signal.Signals) -> None:
         # A terminal that has gone can leave the screen hanging in a write, and there is nothing to be lost by ending.
-        last_resort = threading.Timer(_LAST_RESORT_SECONDS, os._exit, (exit_code(number),))
-        last_resort.daemon = True
-        last_resort.start()
+        start_last_resort(number, LAST_RESORT_SECONDS)
         threading.Thread(target=app.call_from_thread, args=(app.exit,), name="leave", daemon=True).start()
 
     try:
