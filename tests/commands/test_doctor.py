@@ -98,7 +98,7 @@ def test_a_wrong_clock_is_said_to_be_wrong(findings: Any, proxy: FaultProxy, cod
     found = findings()
     assert found["clock"]["grade"] == 2
     assert "differ by 1," in found["clock"]["message"]
-    assert "NTP" in found["clock"]["mend"]
+    assert "NTP" in found["clock"]["fix"]
     assert not {"bucket", "credentials", "rights"} & found.keys()
 
 
@@ -119,7 +119,7 @@ def test_each_missing_right_is_named(
     found = findings()
     assert found["rights"]["grade"] == grade
     assert f"{action} on {bucket} is refused" in found["rights"]["message"]
-    assert action in found["rights"]["mend"]
+    assert action in found["rights"]["fix"]
     assert "Contents" not in s3.list_objects_v2(Bucket=bucket)
 
 
@@ -172,4 +172,4 @@ def test_a_user_who_may_only_read_is_told_what_that_means(
         database.client.admin.command("dropUser", "only-reads")
     assert found["rights"]["grade"] == 2
     assert f"may only read {database.name}.uploads" in found["rights"]["message"]
-    assert "readWrite" in found["rights"]["mend"]
+    assert "readWrite" in found["rights"]["fix"]

@@ -175,7 +175,7 @@ def test_through_feed_lines_recording_and_replay(
     assert printed.code == 0, printed.error
     assert printed.out.isascii()
     replayed = command("events", "--canonical", "--replay", str(record))
-    assert printed.out == replayed.out == record.read_text()
+    assert printed.out == replayed.out
     lines = [json_util.loads(line, json_options=CANONICAL) for line in printed.out.splitlines()]
     again = [event.raw for event in replay(record) if isinstance(event, ChangeEvent)]
     for event, line, recorded in zip(read, lines, again, strict=True):

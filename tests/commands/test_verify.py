@@ -18,14 +18,22 @@ if TYPE_CHECKING:
     from tests.commands.conftest import Command
 
 
+def one_service(path: Path, *addresses: str) -> dict[str, str]:
+    """The environment in which these addresses lead to one S3 service: the last one is where records say they are."""
+    path.write_text(
+        "[s3.endpoint_names]\n" + "".join(f'"{address}" = "{addresses[-1]}"\n' for address in addresses[:-1])
+    )
+    return {"UPLOAD_CONSOLE_CONFIG": str(path), "UPLOAD_CONSOLE_S3__ENDPOINT_URL": addresses[0]}
+
+
 def test_what_cannot_be_compared_is_not_called_different(
-    command: Command, folder: Path, environment: dict[str, str], services: EmbeddedServices
+    command: Command, folder: Path, environment: dict[str, str], services: EmbeddedServices, tmp_path: Path
 ) -> None:
     """An operator takes that for a damaged object."""
     assert command("upload", str(folder), "--json").code == 0
     (folder / "empty").unlink()
     with FaultProxy(services.s3_endpoint) as proxy:
-        environment["UPLOAD_CONSOLE_S3__ENDPOINT_URL"] = proxy.url
+        environment |= one_service(tmp_path / "one-service.toml", proxy.url, services.s3_endpoint)
         proxy.plan("HeadObject", Answer(403, "AccessDenied"), when=lambda request: "letter" in request.key, times=9)
         answer = command("verify", "--all", "--json")
         text = command("verify", "--all").out
@@ -42,14 +50,13 @@ def test_what_cannot_be_compared_is_not_called_different(
 
 
 def test_verify_says_something_while_a_server_says_nothing(
-    command: Command, folder: Path, environment: dict[str, str], services: EmbeddedServices
+    command: Command, folder: Path, environment: dict[str, str], services: EmbeddedServices, tmp_path: Path
 ) -> None:
     assert command("upload", str(folder / "inner"), "--json").code == 0
     with FaultProxy(services.s3_endpoint) as proxy:
         proxy.plan("HeadObject", silence := Hold())
-        with Running(
-            "verify", "--all", environment={**environment, "UPLOAD_CONSOLE_S3__ENDPOINT_URL": proxy.url}
-        ) as running:
+        environment |= one_service(tmp_path / "one-service.toml", proxy.url, services.s3_endpoint)
+        with Running("verify", "--all", environment=environment) as running:
             running.wait_for_error("S3 does not answer yet")
             assert silence.reached.is_set()
             silence.release.set()

@@ -172,5 +172,5 @@ class TestConnecting:
 def test_80x24_cuts_nothing_without_an_ellipsis(environment: dict[str, str], files: Path) -> None:
     (files / ("a very long name " * 8 + ".txt")).write_text("x")
     with console(environment, files, columns=80, lines=24) as terminal:
-        terminal.wait_for(re.compile(r"a very .*….*\.txt"))
+        terminal.wait_for(re.compile(r"a v.*….*\.txt"))
         terminal.wait_for(lambda text: "outgoing" in text and "Uploads" in text and "Events" in text)

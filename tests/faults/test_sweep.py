@@ -85,20 +85,21 @@ def test_an_upload_that_is_recorded_between_the_look_and_the_sweep_is_spared(wor
     opened = open_one(world, "file.bin")
     uploads = world.records.uploads
     found = find_orphans(world.s3, uploads, world.bucket, "", youngest_seconds=0)
-    assert [orphan.multipart.upload_id for orphan in found] == [opened]
+    assert [orphan.upload_id for orphan in found] == [opened]
     multipart = {"upload_id": opened, "part_size": 5 * MIB}
     uploads.collection.update_one({"_id": upload_id}, {"$set": {"multipart": multipart}})
     assert abort_orphans(world.s3, uploads, world.bucket, found) == []
     world.start_runner()
     world.wait_completed([upload_id])
-    world.check()
+    # Nothing proves that the record's upload id is ours: the runner opened one of its own, and left that one alone.
+    world.check(orphans=1)
 
 
 def test_only_what_lies_under_the_prefix_is_listed(world: World) -> None:
     open_one(world, "ours/file")
     other = open_one(world, "others/file")
     found = find_orphans(world.s3, world.records.uploads, world.bucket, "ours", youngest_seconds=0)
-    assert [orphan.multipart.key for orphan in found] == ["ours/file"]
+    assert [orphan.key for orphan in found] == ["ours/file"]
     assert abort_orphans(world.s3, world.records.uploads, world.bucket, found) == found
     assert [multipart.upload_id for multipart in world.open_multiparts()] == [other]
 
@@ -116,4 +117,4 @@ def test_a_neighbour_whose_prefix_begins_like_ours_is_let_be(world: World, templ
     world.s3_settings = world.s3_settings.model_copy(update={"prefix": "/team/"})
     with world.open_sender(key_template=template) as sender:
         found = sender.orphans(world.records.uploads, youngest_seconds=0)
-    assert sorted(orphan.multipart.key for orphan in found) == ours
+    assert sorted(orphan.key for orphan in found) == ours

@@ -149,7 +149,7 @@ def test_old_servers_are_asked_for_what_they_know():
 )
 def test_what_ends_work_with_the_records_is_said_as_people_can_act_on_it(error: PyMongoError, words: str) -> None:
     nothing: Any = None
-    records = Records(connection_that_says({}), nothing, nothing, ())
+    records = Records(connection_that_says({}), nothing, nothing, nothing, ())
     with pytest.raises(ConsoleError, match=words), records:
         raise error
     records.connection.client.close.assert_called_once_with()  # type: ignore[attr-defined]
@@ -159,7 +159,7 @@ def test_why_no_server_is_found_is_asked_before_the_client_is_closed(monkeypatch
     """A closed one has forgotten all members."""
     nothing: Any = None
     connection = connection_that_says({})
-    records = Records(connection, nothing, nothing, ())
+    records = Records(connection, nothing, nothing, nothing, ())
 
     def reason(error: PyMongoError, _: Connection) -> ServerUnreachable:
         assert not connection.client.close.called  # type: ignore[attr-defined]

@@ -326,7 +326,7 @@ def test_a_cancelled_upload_whose_parts_nobody_may_abort_is_swept(world: World, 
     assert sender.orphans(world.records.uploads, youngest_seconds=0) == []
     world.start_runner(policy=policy)
     found = wait_for_orphans(world)
-    assert [orphan.multipart.upload_id for orphan in found] == [theirs]
+    assert [orphan.upload_id for orphan in found] == [theirs]
 
 
 def wait_for_orphans(world: World) -> list[Any]:

@@ -133,7 +133,7 @@ def test_documents_of_any_type_are_shown_and_changed(
     if isinstance(upload := read_upload(first), Upload):
         changed_upload(upload, update)
     rows.wanted_page(0)
-    _table(documents, S3Settings(), NOW)
+    _table(documents, S3Settings(), NOW, 80)
     for each in documents:
         rows.apply(event("delete", each))
     assert len(rows) == 0

@@ -24,7 +24,7 @@ from bson import Timestamp
 from pymongo.errors import OperationFailure, PyMongoError
 
 from console.cli.selection import read_match
-from console.errors import ConsoleError, MongoRefuses, UsageError
+from console.errors import ConsoleError, MongoUnsuitable, UsageError
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Gap
 from console.events.filter import Filter, FilterError, parse_filter
@@ -290,12 +290,12 @@ class LiveSource:
             return UsageError(f"--match: {describe_error(error)}")
         return explain(error, self._connection)
 
-    def _no_right(self, error: OperationFailure, action: str, role: str) -> MongoRefuses:
+    def _no_right(self, error: OperationFailure, action: str, role: str) -> MongoUnsuitable:
         database = self._name.partition(".")[0]
         grant = (
             "{role: 'readAnyDatabase', db: 'admin'}" if self._name == ALL else f"{{role: '{role}', db: '{database}'}}"
         )
-        return MongoRefuses(
+        return MongoUnsuitable(
             f"The user may not {action} at {self._connection.address}: {describe_error(error)}",
             advice=f"Let an administrator run: db.grantRolesToUser(USER, [{visible(grant)}]).",
         )
