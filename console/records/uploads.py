@@ -433,12 +433,12 @@ class Uploads:
         found = [row["_id"] for row in decoded(by_endpoint)]
         return [name for name in found if name is None or type(name) is str]
 
-    def to_tidy(
+    def to_clean_up(
         self, runner: str, *, lease_seconds: float, limit: int = 10, endpoint: Endpoint | None = None
     ) -> list[Upload]:
         """Take cancelled uploads that still have an open multipart upload, to abort those. One that is not known for
         ours may be another program's: it is left, and said."""
-        gate = Gate(f"parts {self.seals.prefix}", self._refuses_to_tidy)
+        gate = Gate(f"parts {self.seals.prefix}", self._refuses_to_clean_up)
         wanted: Filter = {**needs_cleanup(), **_of(endpoint), "_id": {**_OURS}, "refused_by": {"$ne": gate.name}}
         ids: list[ObjectId] = []
         refusals: dict[ObjectId, str] = {}
@@ -458,7 +458,7 @@ class Uploads:
         taken = self.read({"_id": {"$in": ids}, **_cleaned_up_by(runner)})
         return [found for document in taken if isinstance(found := read_upload(document), Upload)]
 
-    def _refuses_to_tidy(self, upload: Upload) -> str | None:
+    def _refuses_to_clean_up(self, upload: Upload) -> str | None:
         if self.seals.is_own_multipart(upload):
             return None
         return "its multipart upload stays open: nothing shows that one of this user's processes opened it (see sweep)"

@@ -48,7 +48,7 @@ def clean_up(
     uploads = records.uploads
     uploads.settle(dead)
     gone = 0
-    while taken := uploads.to_tidy(runner, lease_seconds=lease_seconds, endpoint=sender.endpoint):
+    while taken := uploads.to_clean_up(runner, lease_seconds=lease_seconds, endpoint=sender.endpoint):
         aborted = [upload.id for upload in taken if is_aborted(sender, upload)]
         for upload_id in aborted:
             uploads.cleaned_up(runner, upload_id)

@@ -311,7 +311,7 @@ class Life(RuleBasedStateMachine):
 
     def clean_up(self, runner: FakeProcess, *, is_gone: bool) -> None:
         self.uploads.settle(self.dead)
-        for upload in self.uploads.to_tidy(runner.name, lease_seconds=LEASE_SECONDS):
+        for upload in self.uploads.to_clean_up(runner.name, lease_seconds=LEASE_SECONDS):
             if is_gone:
                 self.uploads.cleaned_up(runner.name, upload.id)
 

@@ -244,9 +244,9 @@ def test_parts_of_cancelled_uploads_are_tidied_by_one_runner(uploads):
     upload_id = put(uploads, CANCELLED, Requested.CANCEL, multipart=parts, current=5, percentage=1.0)
     put(uploads, CANCELLED, Requested.CANCEL)
     put(uploads, FAILED, multipart=parts)
-    (taken,) = uploads.to_tidy("a", lease_seconds=60)
+    (taken,) = uploads.to_clean_up("a", lease_seconds=60)
     assert (taken.id, unsealed(taken)) == (upload_id, MULTIPART)
-    assert uploads.to_tidy("b", lease_seconds=60) == []
+    assert uploads.to_clean_up("b", lease_seconds=60) == []
     uploads.cleaned_up("b", upload_id)
     assert unsealed(the(uploads, upload_id)) == MULTIPART
     uploads.cleaned_up("a", upload_id)
@@ -256,16 +256,16 @@ def test_parts_of_cancelled_uploads_are_tidied_by_one_runner(uploads):
 
 def test_parts_that_cannot_be_aborted_now_are_tried_again_later_and_hold_up_no_others(uploads):
     stubborn = put(uploads, CANCELLED, multipart=MULTIPART.model_dump())
-    assert ids(uploads.to_tidy("a", lease_seconds=60, limit=1)) == [stubborn]
+    assert ids(uploads.to_clean_up("a", lease_seconds=60, limit=1)) == [stubborn]
     other = put(uploads, CANCELLED, multipart=MULTIPART.model_dump())
-    assert ids(uploads.to_tidy("b", lease_seconds=60, limit=1)) == [other]
+    assert ids(uploads.to_clean_up("b", lease_seconds=60, limit=1)) == [other]
     expire(uploads, [stubborn])
-    assert ids(uploads.to_tidy("b", lease_seconds=60)) == [stubborn]
+    assert ids(uploads.to_clean_up("b", lease_seconds=60)) == [stubborn]
 
 
 def test_tidying_leaves_an_upload_alone_that_was_retried_meanwhile(uploads):
     upload_id = put(uploads, CANCELLED, multipart=MULTIPART.model_dump())
-    uploads.to_tidy("a", lease_seconds=60)
+    uploads.to_clean_up("a", lease_seconds=60)
     again = {"status": "pending", "requested": "run", "lease": None}
     uploads.collection.update_one({"_id": upload_id}, {"$set": again})
     claim_all(uploads, "a")
