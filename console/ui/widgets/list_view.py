@@ -69,8 +69,13 @@ class LinesWidget(Widget):
         return line
 
     def on_resize(self) -> None:
-        """Nothing of what was drawn is still right."""
+        """Nothing of what was drawn is still right. Textual calls the handlers of all base classes: subclasses have
+        `resized` instead, so that all is drawn once."""
         self._lines.clear()
+        self.resized()
+
+    def resized(self) -> None:
+        """The widget has another size: draw it."""
         self.redraw()
 
     def notify_style_update(self) -> None:
@@ -322,14 +327,14 @@ class RowsView(LinesWidget, can_focus=True):
     def on_click(self, event: events.Click) -> None:
         """Choose a row; on the scroll bar, go to that part of the list."""
         event.stop()
+        if event.x >= self.size.width - 1 and self._scrolls:
+            share = max(0, event.y - 1) / max(1, self.size.height - 2)
+            self.move_to(round(share * (len(self.source) - 1)))
+            return
         if event.y == 0:
             for column, x, width in self._fitted:
                 if x <= event.x - GUTTER < x + width:
                     self.post_message(self.HeadClicked(self, column.key))
-            return
-        if event.x >= self.size.width - 1 and self._scrolls:
-            share = event.y / max(1, self.size.height - 1)
-            self.move_to(round(share * (len(self.source) - 1)))
             return
         key = self._keys.get(event.y)
         index = self.source.index_of(key) if key is not None else None
@@ -429,11 +434,10 @@ class RowsView(LinesWidget, can_focus=True):
             places = differences([text for _, text in texts])
             self._differences = {key: place for (key, _), place in zip(texts, places, strict=True)}
 
-    def on_resize(self) -> None:
-        """Fit the columns to the new width."""
+    def resized(self) -> None:
+        """Fit the columns to the new width, and draw."""
         if not self._has_size:  # nothing was seen yet: what is above the cursor is worth seeing as well
             self._has_size, self.top = bool(self.size), 0
-        self._lines.clear()
         self._fit()
         self._settle()
 

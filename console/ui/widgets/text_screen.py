@@ -215,11 +215,10 @@ class TextView(LinesWidget, can_focus=True):
             self._lay_out(width)
         return max(1, self._count)
 
-    def on_resize(self) -> None:
-        """Wrap for the new width."""
+    def resized(self) -> None:
+        """Wrap for the new width, and draw."""
         if self.size.width != self._width:
             self._lay_out(self.size.width)
-        self._lines.clear()
         self._settle()
 
     def make_line(self, y: int) -> Strip:

@@ -101,6 +101,29 @@ async def test_the_cursor_is_always_on_a_row_in_view(seed: int, follow: bool) ->
                 assert app.rows.cursor_key == key
 
 
+class CountedRows(RowsView):
+    """Counts how often it is drawn."""
+
+    drawn = 0
+
+    def redraw(self) -> None:
+        self.drawn += 1
+        super().redraw()
+
+
+async def test_another_size_draws_the_list_once() -> None:
+    app = Listing(list(range(100)))
+    app.rows = rows = CountedRows(app.source)
+    rest = Rest()
+    async with app.run_test(size=(30, 11), message_hook=rest) as pilot:
+        await rest.reached(app)
+        rows.drawn = 0
+        await pilot.resize_terminal(40, 14)
+        await rest.reached(app)
+        assert rows.size == (40, 14)
+        assert rows.drawn == 1
+
+
 async def test_the_mouse_chooses_opens_and_scrolls() -> None:
     app = Listing(list(range(100)))
     rest = Rest()
