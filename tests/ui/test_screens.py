@@ -277,7 +277,7 @@ async def test_a_theme_chosen_by_name_looks_as_if_the_console_had_begun_with_it(
         await console.press("ctrl+p", *"theme")
         await console.until(lambda: "Choose other colours" in console.text)
         await console.press("down", "enter")
-        await console.until(lambda: "textual-dark" in console.text)
+        await console.until(lambda: "gruvbox" in console.text)
         await console.press(*theme)
         await console.until(lambda: theme in [line.strip() for line in console.lines])
         await console.press("down", "enter")

@@ -218,7 +218,7 @@ async def test_the_title_counts_all_uploads_and_not_only_those_loaded(opened: Op
         await console.until(lambda: f"{SNAPSHOT_WINDOW:,} of 940 ─╮" in console.text)
         await console.press("2", "asterisk", "d")
         await console.until(lambda: f"Delete {SNAPSHOT_WINDOW:,} of 940 uploads?" in console.text)
-        await console.press("n", "asterisk", "slash", *"0003", "enter")
+        await console.press("escape", "asterisk", "slash", *"0003", "enter")
         await console.until(lambda: " 1 of 940 ━┓" in console.text)
         await console.press("escape", "end")
         await console.until(lambda: console.screen.uploads.held == 940)
