@@ -203,9 +203,7 @@ async def test_an_answer_typed_ahead_of_its_question_is_none(opened: Opener, mon
         await console.until(lambda: [asked[0] for asked in console.backend.asked] == ["orphans", "abort_orphans"])
 
 
-@pytest.mark.parametrize(
-    ("typed", "tab"), [("2", Tab.RAW), ("3", Tab.UPDATE), ("4", Tab.HISTORY), ("\t", Tab.RAW)]
-)
+@pytest.mark.parametrize(("typed", "tab"), [("2", Tab.RAW), ("3", Tab.UPDATE), ("4", Tab.HISTORY), ("\t", Tab.RAW)])
 async def test_opening_an_event_and_going_to_a_tab(inspected: Inspected, typed: str, tab: Tab) -> None:
     async with inspected(an_update(a=1), an_update(a=2)) as inspecting:
         bunch(inspecting, f"\r{typed}")
