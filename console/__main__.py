@@ -48,7 +48,8 @@ def main() -> NoReturn:
         if error.errno not in _FULL or error.filename is not None:
             raise
         with suppress(OSError):
-            os.write(2, f"Output could not be written: {error.strerror}\n".encode())
+            reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
+            os.write(2, f"Output could not be written: {reason}\n".encode())
         code = code or 1
     _end(code)
 
