@@ -75,8 +75,14 @@ def _prepare_streams() -> None:
 
 
 def _run() -> int:
-    from console.cli import app
-    from console.errors import ConsoleError
+    try:
+        from console.cli import app
+        from console.errors import ConsoleError
+    except OSError as error:
+        if not (reason := shortage(error)):
+            raise
+        sys.stderr.write(f"Out of resources: {reason}\n")
+        return 1
 
     try:
         _prepare_home()
