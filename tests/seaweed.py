@@ -57,6 +57,7 @@ class SeaweedFS:
         self.endpoint = f"http://{LOOPBACK}:{self.port}"
 
     def __enter__(self) -> Self:
+        self._stack.callback(self._only_one.close)
         folder = self._stack.enter_context(ServiceFolder())
         identities = folder.path / "identities.json"
         identities.write_text(json.dumps(_identities()))
