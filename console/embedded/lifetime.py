@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from threading import Event
@@ -31,6 +32,7 @@ from console.private_files import make_private_folder, open_private
 LOOPBACK: Final = "127.0.0.1"
 # Below Linux's range for outgoing connections (32768 and up), so that a port stays ours while its server restarts.
 _PORTS: Final = range(20_000, 32_000)
+_given: deque[int] = deque(maxlen=100)
 _POLL_SECONDS: Final = 0.01
 _LOG_LINES: Final = 8
 _LOCK: Final = "lock"
@@ -247,8 +249,11 @@ def _is_running(process_id: str) -> bool:
 
 
 def free_port(preferred: int | None = None) -> int:
-    """A loopback port that nobody listens on; `preferred` if that is one."""
-    candidates = random.sample(_PORTS, 100)
+    """A loopback port that nobody listens on; `preferred` if that is one.
+
+    The next calls give others, so that a server which has yet to listen on its port meets no other one there.
+    """
+    candidates = [port for port in random.sample(_PORTS, 200) if port not in _given]
     for port in candidates if preferred is None else [preferred, *candidates]:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the servers do: TIME_WAIT is no obstacle
@@ -257,6 +262,7 @@ def free_port(preferred: int | None = None) -> int:
                 probe.listen(1)
             except OSError:
                 continue
+            _given.append(port)
             return port
     raise EmbeddedServerFailed(f"no free port on {LOOPBACK} between {_PORTS.start} and {_PORTS.stop}")
 

@@ -6,6 +6,7 @@ application, and so not the uploads. The report has no values of variables: thes
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import sys
@@ -55,9 +56,10 @@ def keep_dispatching() -> None:
     (`MessagePump._dispatch_message`, checked with 8.2); docs/architecture.md lists it.
     """
     dispatch = MessagePump._dispatch_message
-    if dispatch.__module__ == __name__:
+    if hasattr(dispatch, "__wrapped__"):
         return
 
+    @functools.wraps(dispatch)
     async def dispatch_and_survive(pump: MessagePump, message: Message) -> None:
         try:
             await dispatch(pump, message)
