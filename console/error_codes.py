@@ -92,6 +92,7 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
     ),
     "NoSuchUpload": _retry("the multipart upload is gone", "It starts again by itself."),
     "InvalidPart": _retry("a part is missing in S3", "It starts again by itself."),
+    "PartsUnknown": _retry("the server does not tell which parts arrived", "It starts again by itself."),
     "TooManyParts": _needs_action("the server takes fewer parts", "Raise transfer.part_size, then retry."),
     "InvalidPartOrder": _retry("the parts do not fit together", "It starts again by itself."),
     "OutOfResources": _retry("this machine allows no more at once", "Raise its limits (`ulimit -a`) if it lasts."),

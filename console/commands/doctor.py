@@ -76,24 +76,24 @@ class Grade(IntEnum):
 
 
 class Finding(BaseModel):
-    """One thing that was checked; `fix` says what to do where something is wrong."""
+    """One thing that was checked, and a line of `doctor --json`; `mend` says what to do where something is wrong."""
 
     check: str
     grade: Grade
-    message: str
-    fix: str = ""
+    words: str
+    mend: str = ""
 
 
 def _good(name: str, message: str) -> Finding:
-    return Finding(check=name, grade=Grade.GOOD, message=message)
+    return Finding(check=name, grade=Grade.GOOD, words=message)
 
 
 def _warning(name: str, message: str, fix: str) -> Finding:
-    return Finding(check=name, grade=Grade.WARNING, message=message, fix=fix)
+    return Finding(check=name, grade=Grade.WARNING, words=message, mend=fix)
 
 
 def _bad(name: str, error: ConsoleError) -> Finding:
-    return Finding(check=name, grade=Grade.BAD, message=error.message, fix=error.advice)
+    return Finding(check=name, grade=Grade.BAD, words=error.message, mend=error.advice)
 
 
 def check_mongodb(settings: MongoSettings) -> Iterator[Finding]:
@@ -387,9 +387,9 @@ def run(settings: Settings, *, as_json: bool) -> int:
             sys.stdout.flush()
             continue
         sign, style = _SIGNS[finding.grade]
-        console.print(Text.assemble((sign, style), " ", (f"{finding.check:<16}", "bold"), finding.message))
-        if finding.fix:
-            console.print(Text(f"  {'':<16}→ {finding.fix}"))
+        console.print(Text.assemble((sign, style), " ", (f"{finding.check:<16}", "bold"), finding.words))
+        if finding.mend:
+            console.print(Text(f"  {'':<16}→ {finding.mend}"))
     return 3 if worst is Grade.BAD else 0
 
 

@@ -33,7 +33,7 @@ class VerifyLine(BaseModel):
     path: str
     destination: str
     same: bool | None
-    message: str
+    words: str
 
 
 def run(settings: Settings, selection: Selection, *, as_json: bool) -> int:
@@ -73,9 +73,7 @@ def _compare(sender: S3Sender, upload: Upload) -> VerifyLine:
 
 
 def _line(upload: Upload, same: bool | None, message: str) -> VerifyLine:
-    return VerifyLine(
-        id=str(upload.id), path=upload.os_path, destination=upload.destination, same=same, message=message
-    )
+    return VerifyLine(id=str(upload.id), path=upload.os_path, destination=upload.destination, same=same, words=message)
 
 
 @contextmanager
@@ -92,4 +90,4 @@ def _progress_if_long(upload: Upload) -> Iterator[None]:
 
 def _words(line: VerifyLine) -> str:
     sign = {True: "same", False: "DIFFERENT", None: "unknown"}[line.same]
-    return f"{sign:<10} {visible(line.path)} → {visible(line.destination)}: {line.message}"
+    return f"{sign:<10} {visible(line.path)} → {visible(line.destination)}: {line.words}"

@@ -18,7 +18,7 @@ from console.s3.transfer_errors import Stopped, TransferError, classify
 
 T = TypeVar("T")
 
-START_AGAIN: Final = frozenset({"NoSuchUpload", "InvalidPart", "InvalidPartOrder", "TooManyParts"})
+START_AGAIN: Final = frozenset({"NoSuchUpload", "InvalidPart", "InvalidPartOrder", "PartsUnknown", "TooManyParts"})
 """The multipart upload is lost: sending the same request again is of no use."""
 
 

@@ -383,8 +383,12 @@ def _create(job: Job, parameters: Mapping[str, Any]) -> str:
 
 
 def _list_parts(job: Job, multipart: Multipart) -> dict[int, ListedPart]:
-    """What S3 holds of the multipart upload, by part number; nothing where the server does not tell: then all parts are
-    sent again, each in place of the one that may be there."""
+    """What S3 holds of the multipart upload, by part number.
+
+    Raises:
+        TransferError: PartsUnknown where the server does not tell. All parts have to be sent again then, and not to
+            this multipart upload: a server may still hold one for the body of a request whose sender is gone.
+    """
     server = job.transport.server
     ours = server.algorithm
 
@@ -404,11 +408,9 @@ def _list_parts(job: Job, multipart: Multipart) -> dict[int, ListedPart]:
     try:
         listed = job.ask_in_thread(list_all)
     except TransferError as error:
-        if error.code not in UNSUPPORTED:
-            raise
-        job.journal.noted(error.code, "the server does not tell which parts have arrived: all are sent again")
-        job.journal.confirmed(0)
-        return {}
+        if error.code in UNSUPPORTED:
+            raise TransferError("PartsUnknown", "the server does not tell which parts have arrived") from error
+        raise
     # Where all parts are there no answer to one comes any more, but how to complete them must be known: S3 refuses a
     # completion without the checksums of parts that were sent with some.
     if any(ours in part.answer.checksums for part in listed.values()):

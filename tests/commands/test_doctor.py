@@ -82,13 +82,13 @@ def test_wrong_credentials_are_no_missing_rights(
     monkeypatch.setenv(variable, "WRONG")
     found = findings()
     assert found["credentials"]["grade"] == 2
-    assert words in found["credentials"]["message"]
+    assert words in found["credentials"]["words"]
     assert not {"bucket", "multipart", "rights"} & found.keys()
 
 
 def test_expired_credentials_are_said_to_be(findings: Any, proxy: FaultProxy) -> None:
     proxy.plan("*", Answer(400, "ExpiredToken", "The provided token has expired."), times=100)
-    assert "the credentials have expired" in findings()["credentials"]["message"]
+    assert "the credentials have expired" in findings()["credentials"]["words"]
 
 
 @pytest.mark.parametrize("code", ["RequestTimeTooSkewed", "AccessDenied"])
@@ -97,8 +97,8 @@ def test_a_wrong_clock_is_said_to_be_wrong(findings: Any, proxy: FaultProxy, cod
     proxy.plan("*", Answer(403, code, date=theirs), times=100)
     found = findings()
     assert found["clock"]["grade"] == 2
-    assert "differ by 1," in found["clock"]["message"]
-    assert "NTP" in found["clock"]["fix"]
+    assert "differ by 1," in found["clock"]["words"]
+    assert "NTP" in found["clock"]["mend"]
     assert not {"bucket", "credentials", "rights"} & found.keys()
 
 
@@ -118,8 +118,8 @@ def test_each_missing_right_is_named(
     proxy.plan(operation, Answer(403, "AccessDenied"), times=100)
     found = findings()
     assert found["rights"]["grade"] == grade
-    assert f"{action} on {bucket} is refused" in found["rights"]["message"]
-    assert action in found["rights"]["fix"]
+    assert f"{action} on {bucket} is refused" in found["rights"]["words"]
+    assert action in found["rights"]["mend"]
     assert "Contents" not in s3.list_objects_v2(Bucket=bucket)
 
 
@@ -136,7 +136,7 @@ def test_who_may_not_list_may_still_upload(findings: Any, proxy: FaultProxy) -> 
         proxy.plan(operation, Answer(403, "AccessDenied"), times=100)
     found = findings()
     assert found["multipart"]["grade"] == 0
-    assert "s3:ListBucket on" in found["rights"]["message"]
+    assert "s3:ListBucket on" in found["rights"]["words"]
 
 
 def test_the_bucket_of_each_watched_folder_is_tried(findings: Any, bucket: str, tmp_path: Path) -> None:
@@ -145,18 +145,18 @@ def test_the_bucket_of_each_watched_folder_is_tried(findings: Any, bucket: str, 
         f'[[watch]]\nfolder = "{tmp_path}"\nto = "s3://no-such-bucket/x"\n[[watch]]\nfolder = "{tmp_path}/none"\n'
     )
     found = findings("--config", str(config))
-    assert str(config) in found["configuration"]["message"]
+    assert str(config) in found["configuration"]["words"]
     assert found["bucket"]["grade"] == 2
     assert found["multipart"]["grade"] == 0
-    assert f"{tmp_path}/none is not there" in found["watch"]["message"]
+    assert f"{tmp_path}/none is not there" in found["watch"]["words"]
 
 
 def test_what_another_command_would_refuse_is_found(findings: Any, environment: dict[str, str]) -> None:
     environment["UPLOAD_CONSOLE_UI__THEME"] = "mauve"
     environment["UPLOAD_CONSOLE_TRANSFER__KEY_TEMPLATE"] = "{nonsense}"
     found = findings()
-    assert "mauve" in found["theme"]["message"]
-    assert "nonsense" in found["key template"]["message"]
+    assert "mauve" in found["theme"]["words"]
+    assert "nonsense" in found["key template"]["words"]
 
 
 def test_a_user_who_may_only_read_is_told_what_that_means(
@@ -171,5 +171,5 @@ def test_a_user_who_may_only_read_is_told_what_that_means(
     finally:
         database.client.admin.command("dropUser", "only-reads")
     assert found["rights"]["grade"] == 2
-    assert f"may only read {database.name}.uploads" in found["rights"]["message"]
-    assert "readWrite" in found["rights"]["fix"]
+    assert f"may only read {database.name}.uploads" in found["rights"]["words"]
+    assert "readWrite" in found["rights"]["mend"]

@@ -123,7 +123,7 @@ def test_deleting_verifying_and_listing_there_say_where_the_object_is(
     assert verified.code == 1
     line = json.loads(verified.out)
     assert line["same"] is None
-    assert_names_both(line["message"], services, other_server)
+    assert_names_both(line["words"], services, other_server)
     assert (keys(s3, bucket), keys(s3_there, bucket)) == (["letter.txt"], ["letter.txt"])
     assert services.s3_endpoint in there("list").out
     assert "ENDPOINT" not in command("list").out

@@ -43,8 +43,8 @@ def test_what_cannot_be_compared_is_not_called_different(
         "letter.txt": None,
         "evil\x1b[31m[bold]name": True,
     }
-    assert told["empty"]["message"].startswith("FileNotFound: ")
-    assert told["letter.txt"]["message"].startswith("403: ")
+    assert told["empty"]["words"].startswith("FileNotFound: ")
+    assert told["letter.txt"]["words"].startswith("403: ")
     assert answer.code == 1
     assert sorted(line.split()[0] for line in text.splitlines()) == ["same", "unknown", "unknown"]
 

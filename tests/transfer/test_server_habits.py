@@ -10,6 +10,7 @@ import pytest
 
 from console.error_codes import Recovery
 from console.errors import ConfigurationError
+from console.models import Multipart
 from console.s3 import credentials
 from console.s3.checksums import Algorithm
 from console.s3.client import ClientOptions
@@ -137,8 +138,9 @@ def test_the_last_of_many_parts_is_sent_first_where_the_limit_is_not_known(
     assert transport.server.most_parts == 3
 
 
-def test_without_list_parts_all_are_sent_again_in_place_of_those_that_are_there(connect: Connect, make_file) -> None:
-    strict, proxy, transport = connect(lists_parts=False, aborts=False)
+@pytest.mark.parametrize("aborts", [True, False])
+def test_without_list_parts_an_upload_starts_again(connect: Connect, make_file, aborts: bool) -> None:
+    strict, proxy, transport = connect(lists_parts=False, aborts=aborts)
     path = make_file(LARGE)
     notes = Notes()
     proxy.plan("CompleteMultipartUpload", Answer(403, "AccessDenied"))
@@ -147,8 +149,20 @@ def test_without_list_parts_all_are_sent_again_in_place_of_those_that_are_there(
     resumed = an_upload(path, "bucket", multipart=notes.opened[0])
     sent(resumed, transport, notes)
     assert strict.objects["file.bin"].data == path.read_bytes()
-    assert proxy.count("CreateMultipartUpload") == 1
-    assert strict.multiparts == {}
+    assert proxy.count("CreateMultipartUpload") == 2
+    assert len(strict.multiparts) == (0 if aborts else 1)
+
+
+def test_a_part_that_the_server_holds_for_a_dead_sender_delays_no_other_upload(connect: Connect, make_file) -> None:
+    """rclone waits for the rest of a body behind a proxy that buffers, and nobody may write that part meanwhile."""
+    strict, proxy, transport = connect(lists_parts=False)
+    path = make_file(LARGE)
+    held = transport.s3.create_multipart_upload(Bucket="bucket", Key="file.bin")["UploadId"]
+    proxy.plan(
+        "UploadPart", Answer(500, "InternalError"), times=99, when=lambda request: request.query["uploadId"] == held
+    )
+    sent(an_upload(path, "bucket", multipart=Multipart(upload_id=held, part_size=5 * MIB)), transport)
+    assert strict.objects["file.bin"].data == path.read_bytes()
 
 
 def test_without_abort_an_upload_that_is_given_up_ends_all_the_same(connect: Connect, make_file) -> None:
