@@ -15,12 +15,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from console.errors import ConfigurationError
 from console.records.watches import WatchHeartbeat
 
-CONTENT_TYPE: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric  # its import takes longer than a watch without metrics waits for
+
 _PREFIX: Final = "upload_console_watch"
 _TIMEOUT_SECONDS: Final = 5.0
 
@@ -65,33 +67,32 @@ _FAMILIES: Final = (
 )  # fmt: skip
 
 
-def openmetrics(readings: Sequence[WatchReading]) -> str:
-    """The text, with its end mark."""
-    return "\n".join([*_lines(readings), "# EOF"]) + "\n"
+@dataclass(frozen=True, slots=True)
+class _Metrics:
+    """A collector of prometheus-client: its families are made anew for each scrape."""
 
+    readings: Sequence[WatchReading]
 
-def _lines(readings: Sequence[WatchReading]) -> Iterator[str]:
-    for family in _FAMILIES:
-        name = f"{_PREFIX}_{family.name}"
-        yield f"# TYPE {name} {family.kind}"
-        if family.unit:
-            yield f"# UNIT {name} {family.unit}"
-        yield f"# HELP {name} {family.help}"
-        for reading in readings:
+    def collect(self) -> Iterator[Metric]:
+        from prometheus_client.metrics_core import Metric
+
+        for family in _FAMILIES:
+            metric = Metric(f"{_PREFIX}_{family.name}", family.help, family.kind, family.unit)
             suffix = "_total" if family.kind == "counter" else ""
-            labels = f'{{rule="{_escaped(reading.rule)}"}}'
-            yield f"{name}{suffix}{labels} {float(family.value(reading)):g}"
-    name = f"{_PREFIX}_refused_by_reason"
-    yield f"# TYPE {name} gauge"
-    yield f"# HELP {name} Files in the folder that may not be sent, by reason."
-    for reading in readings:
-        for reason, files in (reading.heartbeat.refused_by_reason or {}).items():
-            yield f'{name}{{rule="{_escaped(reading.rule)}",reason="{_escaped(reason)}"}} {files}'
+            for reading in self.readings:
+                metric.add_sample(metric.name + suffix, _labels(rule=reading.rule), family.value(reading))
+            yield metric
+        refused = Metric(
+            f"{_PREFIX}_refused_by_reason", "Files in the folder that may not be sent, by reason.", "gauge"
+        )
+        for reading in self.readings:
+            for reason, files in (reading.heartbeat.refused_by_reason or {}).items():
+                refused.add_sample(refused.name, _labels(rule=reading.rule, reason=reason), files)
+        yield refused
 
 
-def _escaped(label: str) -> str:
-    text = label.encode("utf-8", "backslashreplace").decode()
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+def _labels(**labels: str) -> dict[str, str]:
+    return {name: text.encode("utf-8", "backslashreplace").decode() for name, text in labels.items()}
 
 
 class MetricsServer:
@@ -116,7 +117,7 @@ class MetricsServer:
         self._thread.start()
 
     def close(self) -> None:
-        """HeartbeatReply no more."""
+        """Answer no more."""
         self._server.shutdown()
         self._server.server_close()
 
@@ -124,13 +125,16 @@ class MetricsServer:
 def _handler(
     read: Callable[[], Sequence[WatchReading]], health: Callable[[], tuple[bool, str]]
 ) -> type[BaseHTTPRequestHandler]:
+    from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
+
     class Handler(BaseHTTPRequestHandler):
         timeout = _TIMEOUT_SECONDS
 
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
             if path == "/metrics":
-                self._answer(200, CONTENT_TYPE, openmetrics(read()))
+                text = generate_latest(_Metrics(read())).decode()  # type: ignore[no-untyped-call]
+                self._answer(200, CONTENT_TYPE_LATEST, text)
             elif path == "/healthz":
                 is_well, line = health()
                 self._answer(200 if is_well else 503, "text/plain; charset=utf-8", f"{line}\n")

@@ -299,7 +299,7 @@ def test_metrics_and_health_on_loopback(world: World, start: Start, config: Path
     assert text.endswith("# EOF\n")
     assert f"upload_console_watch_working{label} 1" in text
     assert f"upload_console_watch_queued_total{label} 1" in text
-    assert 'reason="a named pipe"} 1' in text
+    assert f'reason="a named pipe",rule="{world.folder}"}} 1' in text
     assert fetch("/healthz")[1] == "1 of 1 folder watched, 1 upload queued\n"
     with pytest.raises(urllib.error.HTTPError, match="404"):
         fetch("/secret")
