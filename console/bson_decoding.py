@@ -42,7 +42,7 @@ _MOST_LEVELS: Final = 200
 class Malformed(Binary):
     """The bytes of a value that is no valid BSON, in the place of the value."""
 
-    def __new__(cls, data: bytes) -> Malformed:  # noqa: D102
+    def __new__(cls, data: bytes) -> Malformed:
         return Binary.__new__(cls, data, _MALFORMED_SUBTYPE)
 
 

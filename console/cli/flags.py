@@ -174,7 +174,6 @@ class Chosen:
 
     @property
     def selection(self) -> Selection:
-        """As the commands take it."""
         from console.cli.selection import Selection
 
         return Selection(self.ids or (), self.status or (), self.match, all=self.everything)
@@ -228,7 +227,6 @@ class Commands(TyperGroup):
     """The commands of a program, whose help says no type of Python; typer writes `<bool>` and `<list[Path]>`."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """Those of the program itself."""
         return _without_types(super().get_params(ctx))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:

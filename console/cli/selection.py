@@ -28,8 +28,6 @@ _SHORTEST_END: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What was typed."""
-
     ids: Sequence[str]
     statuses: Sequence[str]
     match: str | None

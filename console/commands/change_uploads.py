@@ -29,8 +29,6 @@ from console.transfer.sender import S3Sender
 
 
 class UploadCommand(StrEnum):
-    """What is wanted."""
-
     PAUSE = "pause"
     RESUME = "resume"
     CANCEL = "cancel"

@@ -68,8 +68,6 @@ _TO_WRITE: Final = frozenset({"insert", "update", "remove"})
 
 
 class Grade(IntEnum):
-    """How bad a finding is."""
-
     GOOD = 0
     WARNING = 1
     BAD = 2

@@ -63,12 +63,10 @@ class TerminalReport:
         self._progress.start()
 
     def refused(self, path: str, reason: str) -> None:
-        """A line."""
         self._refused += 1
         self._say(f"refused    {visible(path)}: {reason}", "yellow")
 
     def changed(self, before: Upload | None, upload: Upload) -> None:
-        """Move its bar."""
         self._count += before is None
         self._all_bytes += upload.size - (before.size if before else 0)
         self._done_bytes += upload.current - (before.current if before else 0)
@@ -83,7 +81,6 @@ class TerminalReport:
                 self._show_end(upload)
 
     def deleted(self, upload: Upload) -> None:
-        """A line."""
         self._deleted += 1
         self._count -= 1
         self._all_bytes -= upload.size
@@ -92,16 +89,13 @@ class TerminalReport:
         self._say(f"deleted    {visible(upload.path)}: somebody removed its record", "yellow")
 
     def connection(self, connected: bool, message: str) -> None:
-        """A line when MongoDB is lost."""
         if not connected:
             self._say(f"MongoDB    reconnecting: {visible(message)}", "yellow")
 
     def interrupted(self, ids: Sequence[ObjectId], number: signal.Signals, *, is_paused: bool) -> None:
-        """How to go on."""
         self._say(ended_message(ids, number, is_paused=is_paused).rstrip("\n"), "yellow")
 
     def tick(self) -> None:
-        """Move the bar of all bytes."""
         rate = sum(upload.rate for upload in self._running.values())
         amount = f"{byte_size(self._done_bytes)} / {byte_size(self._all_bytes)}"
         self._progress.update(
@@ -114,7 +108,6 @@ class TerminalReport:
         )
 
     def ended(self, uploads: Sequence[Upload]) -> None:
-        """A sentence that says what came of it."""
         self.tick()
         self.close()
         by_status = {status: sum(upload.status is status for upload in uploads) for status in UploadStatus}
@@ -125,7 +118,6 @@ class TerminalReport:
         self._console.print(Text(f"{', '.join(words) or 'Nothing to upload'} · {byte_size(sent)}"))
 
     def close(self) -> None:
-        """No bars any more; the cursor is seen again."""
         self._progress.stop()
         show_control_keys()
 

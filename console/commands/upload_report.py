@@ -91,11 +91,9 @@ class JsonReport:
         self._lines = 0
 
     def refused(self, path: str, reason: str) -> None:
-        """A line with `refused`."""
         self._write(UploadLine(event="refused", path=path, message=reason))
 
     def changed(self, before: Upload | None, upload: Upload) -> None:
-        """A line for a new status or progress."""
         if before is None:
             self._line("added", upload)
         if upload.status is UploadStatus.UPLOADING:
@@ -107,7 +105,6 @@ class JsonReport:
             self._line(upload.status.value, upload)  # type: ignore[arg-type]
 
     def deleted(self, upload: Upload) -> None:
-        """A line with `deleted`."""
         self._line("deleted", upload)
 
     def connection(self, connected: bool, message: str) -> None:
@@ -120,7 +117,6 @@ class JsonReport:
         sys.stderr.write(ended_message(ids, number, is_paused=is_paused))
 
     def tick(self) -> None:
-        """What was told is seen by whoever reads."""
         sys.stdout.flush()
 
     def ended(self, uploads: Sequence[Upload]) -> None:

@@ -72,7 +72,6 @@ class WatchReport:
         self._lock = threading.Lock()
 
     def __call__(self, note: Note) -> None:
-        """Write it, if it can be written."""
         try:
             self.write(note)
         except OSError as error:
@@ -280,7 +279,6 @@ class _Signals:
     received: signal.Signals | None = None
 
     def handled(self) -> AbstractContextManager[None]:
-        """For the length of a `with` block, in the main thread."""
         return handling((signal.SIGINT, *TERMINATION), self._handle)
 
     def _handle(self, number: signal.Signals) -> None:
@@ -292,7 +290,6 @@ class _Signals:
         self.woken.set()
 
     def end(self) -> None:
-        """As a signal does."""
         self.ending.set()
         self.woken.set()
 

@@ -92,14 +92,12 @@ class Member:
 
     @property
     def process(self) -> SupervisedProcess:
-        """The process of a member that was started."""
         if self._process is None:
             raise EmbeddedServerFailed(f"mongod {self.address} was not started")
         return self._process
 
     @property
     def is_running(self) -> bool:
-        """Whether its process is there."""
         return self._process is not None and self._process.exit_code is None
 
     def start(self, interrupted: Event | None = None, *, may_move: bool = False) -> None:
@@ -262,12 +260,10 @@ class ReplicaSet:
         return self
 
     def stop(self) -> None:
-        """End all members; may be called twice."""
         for member in self.members:
             member.stop()
 
     def primary(self) -> Member | None:
-        """The member that is primary now, None while there is none."""
         return next((member for member in self.members if member.hello().get("isWritablePrimary")), None)
 
     def wait_until_stable(self, interrupted: Event | None = None) -> None:

@@ -83,7 +83,6 @@ class S3Server:
 
     @property
     def process(self) -> SupervisedProcess:
-        """The process of a server that was started."""
         if self._process is None:
             raise EmbeddedServerFailed("the S3 server was not started")
         return self._process
@@ -128,7 +127,6 @@ class S3Server:
         return self
 
     def stop(self) -> None:
-        """End it; may be called twice."""
         if self._process is not None:
             self._process.stop()
 

@@ -96,12 +96,10 @@ class EmbeddedServices:
 
     @property
     def directory(self) -> Path:
-        """Where the data are."""
         return self._folder.path
 
     @property
     def mongodb_uri(self) -> str:
-        """The connection string of the replica set."""
         return self.replica_set.uri
 
     @property
@@ -111,17 +109,14 @@ class EmbeddedServices:
 
     @property
     def bucket(self) -> str:
-        """The name of the bucket that is there."""
         return self.s3_server.bucket
 
     @property
     def access_key(self) -> str:
-        """The access key id."""
         return self.s3_server.access_key.id
 
     @property
     def secret_key(self) -> str:
-        """The secret access key."""
         return self.s3_server.access_key.secret
 
     def check(self) -> None:

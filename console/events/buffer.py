@@ -49,7 +49,6 @@ class EventBuffer(Generic[N]):
         self.namespaces: set[str] = set()
 
     def __len__(self) -> int:
-        """How many entries are held."""
         return len(self._entries)
 
     @property
@@ -75,7 +74,6 @@ class EventBuffer(Generic[N]):
                 self._let_go()
 
     def __contains__(self, number: int) -> bool:
-        """Whether the entry of that number is still held."""
         return self._first <= number < self.total
 
     def __getitem__(self, number: int) -> ChangeEvent | N:

@@ -75,7 +75,6 @@ class Fold:
 
     @property
     def count(self) -> int:
-        """How many rows it hides."""
         return self.stop - self.start
 
 

@@ -43,11 +43,11 @@ class Head(Protocol):
     """What is known of an event without its documents; a `ChangeEvent` has it all."""
 
     @property
-    def operation(self) -> str: ...  # noqa: D102
+    def operation(self) -> str: ...
     @property
-    def namespace(self) -> str: ...  # noqa: D102
+    def namespace(self) -> str: ...
     @property
-    def document_id(self) -> Any: ...  # noqa: D102
+    def document_id(self) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +59,12 @@ class Word:
 
     @property
     def typed(self) -> str:
-        """As it is typed."""
         if not self.in_quotes:
             return self.text
         return '"' + self.text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
     @property
     def is_wild(self) -> bool:
-        """Whether it has signs that stand for other letters."""
         return not self.in_quotes and ("*" in self.text or "?" in self.text)
 
     @property
@@ -102,11 +100,9 @@ class WordClause:
 
     @property
     def typed(self) -> str:
-        """As it is typed."""
         return f"{'-' if self.negated else ''}{self.name}:{','.join(word.typed for word in self.words)}"
 
     def matches(self, event: Any) -> bool:
-        """Whether the event passes."""
         return any(pattern.search(text) for text in self.texts(event) for pattern in self._patterns) != self.negated
 
     def texts(self, event: Any) -> Iterator[str]:
@@ -132,7 +128,6 @@ class OperationClause(WordClause):
     name = "op"
 
     def texts(self, event: Head) -> Iterator[str]:
-        """The operation."""
         yield event.operation
 
     def _server_word(self, word: Word) -> Mapping[str, Any] | None:
@@ -146,7 +141,6 @@ class NamespaceClause(WordClause):
     name = "ns"
 
     def texts(self, event: Head) -> Iterator[str]:
-        """The namespace."""
         yield event.namespace
 
     def _server_word(self, word: Word) -> Mapping[str, Any] | None:
@@ -165,7 +159,6 @@ class KeyClause(WordClause):
     name = "key"
 
     def texts(self, event: Head) -> Iterator[str]:
-        """The `_id`, a string without quotes."""
         identity = event.document_id
         if identity is not None:
             yield identity if isinstance(identity, str) else value_text(identity, _LONGEST)
@@ -206,7 +199,6 @@ class TextClause(WordClause):
         return f"{'-' if self.negated else ''}{name}{self.words[0].typed}"
 
     def matches(self, event: ChangeEvent) -> bool:
-        """Whether the event passes."""
         word = self.words[0]
         if word.is_wild:
             return _somewhere(event, self._patterns[0].search) != self.negated
@@ -229,15 +221,12 @@ class MatchClause:
 
     @property
     def typed(self) -> str:
-        """As it is typed."""
         return f"{'-' if self.negated else ''}{self.source}"
 
     def matches(self, event: ChangeEvent) -> bool:
-        """Whether the event passes."""
         return self._predicate(event.raw) != self.negated
 
     def server_query(self) -> Mapping[str, Any] | None:
-        """The expression itself."""
         return {"$nor": [self.expression]} if self.negated else self.expression
 
 
@@ -250,7 +239,6 @@ class FieldsOnlyClause:
     needs_documents: ClassVar[bool] = True
 
     def matches(self, event: ChangeEvent) -> bool:
-        """Whether the event passes."""
         if event.operation != "update" or event.update is None:
             return True
         changed = event.update.get("updatedFields") or {}
@@ -258,7 +246,6 @@ class FieldsOnlyClause:
         return bool(others) or not changed or not all(name.partition(".")[0] in self.fields for name in changed)
 
     def server_query(self) -> Mapping[str, Any] | None:
-        """The server is not asked."""
         return None
 
 
@@ -362,7 +349,6 @@ class Filter:
         return Filter(tuple(clause for clause in self.clauses if not clause.needs_documents))
 
     def body(self) -> Filter:
-        """The clauses that need the documents."""
         return Filter(tuple(clause for clause in self.clauses if clause.needs_documents))
 
     def matches(self, event: Any) -> bool:

@@ -110,11 +110,9 @@ class Test:
     into_arrays: bool = True
 
     def at(self, document: Mapping[str, Any], steps: Sequence[str]) -> bool:
-        """As `Condition`."""
         return any(self.passes(value) for value in values_at(document, steps, self.into_arrays))
 
     def single(self, value: Any) -> bool:
-        """As `Condition`."""
         return self.passes(value)
 
 
@@ -125,11 +123,9 @@ class All:
     conditions: tuple[Condition, ...]
 
     def at(self, document: Mapping[str, Any], steps: Sequence[str]) -> bool:
-        """As `Condition`."""
         return all(condition.at(document, steps) for condition in self.conditions)
 
     def single(self, value: Any) -> bool:
-        """As `Condition`."""
         return all(condition.single(value) for condition in self.conditions)
 
 
@@ -140,11 +136,9 @@ class Not:
     condition: Condition
 
     def at(self, document: Mapping[str, Any], steps: Sequence[str]) -> bool:
-        """As `Condition`."""
         return not self.condition.at(document, steps)
 
     def single(self, value: Any) -> bool:
-        """As `Condition`."""
         return not self.condition.single(value)
 
 
@@ -194,7 +188,6 @@ def has_operators(argument: Any) -> bool:
 
 
 def not_equal(argument: Any) -> Condition:
-    """`$ne`."""
     if bson_type(argument) == "regex":
         raise MatchError("$ne takes no regular expression; use $not")
     return Not(Test(equal(argument)))
@@ -257,7 +250,6 @@ def pattern(wanted: Any) -> Test:
 
 
 def size(argument: Any) -> Condition:
-    """`$size`."""
     wanted = _whole(argument)
     if wanted is None or wanted < 0:
         raise MatchError(f"$size takes a whole number from 0, not {named(argument)}")

@@ -39,7 +39,6 @@ class Entry:
 
     @property
     def is_hidden(self) -> bool:
-        """A dot file."""
         return self.name.startswith(".") and self.kind is not EntryKind.PARENT
 
 
@@ -62,7 +61,6 @@ class Sort(StrEnum):
 
     @property
     def next(self) -> Sort:
-        """The order that follows on the key."""
         orders = list(Sort)
         return orders[(orders.index(self) + 1) % len(orders)]
 

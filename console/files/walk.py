@@ -74,8 +74,6 @@ class _Folder:
 
 @dataclass(slots=True)
 class Seen:
-    """What a walk has seen so far."""
-
     folders: int = 0
     files: int = 0
 

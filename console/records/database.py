@@ -89,7 +89,6 @@ class Records:
         return f"{self.connection.address}/{self.uploads.collection.full_name}"
 
     def close(self) -> None:
-        """End the client."""
         self.connection.close()
 
     def __enter__(self) -> Self:

@@ -68,7 +68,6 @@ class Limits:
         )
 
     def document(self) -> Document:
-        """As it is kept."""
         return {"bandwidth": self.bandwidth, "uploads": self.uploads or AUTO, "parts": self.parts or AUTO}
 
 

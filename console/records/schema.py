@@ -191,7 +191,6 @@ class CollectionState:
 
     @property
     def words(self) -> str:
-        """What is missing, for people."""
         if not self.exists:
             return f"{self.name} is not there yet: the first upload, watch or console creates it"
         if self.is_complete:

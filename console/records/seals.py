@@ -39,7 +39,6 @@ _log = logging.getLogger(__name__)
 
 
 def key_file() -> Path:
-    """Where this user's key is."""
     return platformdirs.user_state_path("upload-console") / "seal.key"
 
 

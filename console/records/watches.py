@@ -76,7 +76,6 @@ class Presence:
 
     @classmethod
     def of(cls, uploads: Uploads) -> Self:
-        """The watches that belong to a collection of uploads."""
         return cls(uploads.collection.database, uploads.collection.name)
 
     def heartbeat(self, host: str, rule: str, holder: str, heartbeat: WatchHeartbeat) -> HeartbeatReply:
@@ -94,7 +93,6 @@ class Presence:
         return HeartbeatReply(document["holder"] == holder, document["paused"] is True)
 
     def is_paused(self, host: str, rule: str) -> bool:
-        """Whether somebody paused the rule."""
         return self._collection.count_documents({"_id": _id(host, rule), "paused": True}, limit=1) == 1
 
     def pause(self, host: str, rule: str, *, paused: bool) -> bool:

@@ -252,7 +252,6 @@ class ActiveUploads:
         return len(self._active)
 
     def ids(self) -> set[ObjectId]:
-        """All of them."""
         with self._lock:
             return set(self._active)
 

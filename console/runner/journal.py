@@ -60,7 +60,6 @@ class TransferControl:
 
     @property
     def reason(self) -> StopReason | None:
-        """Why it must stop, or None."""
         return self._reason
 
     def stop(self, reason: StopReason) -> None:
@@ -130,7 +129,6 @@ class RecordJournal:
         self._write_durably(multipart_opened(sealed))
 
     def multipart_closed(self) -> None:
-        """The parts are gone."""
         self.upload = self.upload.model_copy(update={"multipart": None})
         self._progress.confirmed(0)
         self._write_durably(multipart_closed())
@@ -159,11 +157,9 @@ class RecordJournal:
                 return
 
     def confirmed(self, total_bytes: int) -> None:
-        """Counted."""
         self._progress.confirmed(total_bytes)
 
     def sent(self, byte_count: int) -> None:
-        """Counted."""
         self._progress.sent(byte_count)
 
     def noted(self, code: str, message: str) -> None:
@@ -171,7 +167,6 @@ class RecordJournal:
         self._writer.write(self.upload.id, failure(code, message))
 
     def file_changed(self, state: FileState) -> None:
-        """The document describes the file that is sent."""
         self._progress.resized(state.size)
         changed = {"size": state.size, "mtime_ns": stored_ns(state.mtime_ns), "fingerprint": state.fingerprint}
         fields = {
@@ -182,7 +177,6 @@ class RecordJournal:
         self._write_durably({**fields, **self._resealed(changed), "updated_at": NOW})
 
     def key_chosen(self, key: str) -> None:
-        """The document names the object that is made."""
         self._write_durably({"key": literal(key), **self._resealed({"key": key}), "updated_at": NOW})
 
     def completed(self, sent: Confirmation) -> Fields:

@@ -111,17 +111,14 @@ class Runner:
 
     @property
     def host(self) -> str:
-        """The host whose files it sends."""
         return self._identity.host
 
     @property
     def limits(self) -> Limits:
-        """The limits that hold now."""
         return self._limits
 
     @property
     def gate(self) -> Gate:
-        """Which uploads it may carry out."""
         return self._policy.gate
 
     def follow(self, policy: Policy) -> None:
@@ -130,7 +127,6 @@ class Runner:
         self._wakeups.wake()
 
     def start(self) -> None:
-        """Begin to claim."""
         self._sender.set_limits(self._limits)
         self._wakeups.start()
         self._cleanup.start()

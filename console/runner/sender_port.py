@@ -49,9 +49,7 @@ class Sender(Protocol):
         """Drop the parts that S3 holds; False where the server cannot. Raises `TransferError` where that failed."""
         ...
 
-    def set_limits(self, limits: Limits) -> None:
-        """Bandwidth and parallel parts from now on."""
-        ...
+    def set_limits(self, limits: Limits) -> None: ...
 
     @property
     def uploads_at_once(self) -> int:

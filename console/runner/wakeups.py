@@ -76,11 +76,9 @@ class Wakeups:
         feed.attach(self._hear)
 
     def start(self) -> None:
-        """Begin to listen."""
         self._feed.start()
 
     def wake(self) -> None:
-        """Let `wait` return."""
         self._woken.set()
 
     def wait(self, seconds: float) -> bool:
@@ -98,7 +96,6 @@ class Wakeups:
         return is_set
 
     def close(self) -> None:
-        """Listen no more."""
         if self._own is not None:
             self._own.close()
         self.wake()

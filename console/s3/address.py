@@ -88,7 +88,6 @@ class Address:
 
     @property
     def url(self) -> str:
-        """Of the host alone."""
         return f"{'https' if self.is_tls else 'http'}://{self.host}"
 
     def path(self, key: str) -> str:

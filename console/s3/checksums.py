@@ -48,7 +48,6 @@ class Algorithm(StrEnum):
 
     @property
     def is_available(self) -> bool:
-        """Whether it can be computed on this machine."""
         return crt is not None or self not in (Algorithm.CRC64NVME, Algorithm.CRC32C)
 
 
@@ -59,11 +58,7 @@ Digests = Mapping[Algorithm, bytes]
 
 
 class Digest(Protocol):
-    """A checksum in the making."""
-
-    def update(self, data: bytes | memoryview, /) -> None:
-        """Take more bytes in."""
-        ...
+    def update(self, data: bytes | memoryview, /) -> None: ...
 
     def digest(self) -> bytes:
         """The value so far, big-endian."""
@@ -84,7 +79,6 @@ class _RunningCrc:
 
 
 def new_digest(algorithm: Algorithm) -> Digest:
-    """An empty checksum, to be fed."""
     match algorithm:
         case Algorithm.MD5:
             return hashlib.md5(usedforsecurity=False)
@@ -99,7 +93,6 @@ def new_digest(algorithm: Algorithm) -> Digest:
 
 
 def digest_bytes(algorithm: Algorithm, data: bytes) -> bytes:
-    """The digest of bytes that are in memory."""
     digest = new_digest(algorithm)
     digest.update(data)
     return digest.digest()

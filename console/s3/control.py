@@ -80,7 +80,6 @@ class Unattended:
         """Never raises."""
 
     def wait(self, seconds: float) -> None:
-        """Sleeps."""
         time.sleep(seconds)
 
     def multipart_opened(self, multipart: Multipart) -> None:
@@ -111,9 +110,7 @@ class Unattended:
         """Ignored."""
 
     def take_key(self, key: str) -> bool:
-        """Nobody else is known."""
         return True
 
     def other_file(self, key: str) -> Upload | None:
-        """None is known."""
         return None

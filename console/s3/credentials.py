@@ -137,11 +137,9 @@ class _RenewingChain:
         self._profile = profile
 
     def get_provider(self, name: str) -> Any:
-        """One provider of the chain."""
         return self._chain.get_provider(name)
 
     def load_credentials(self) -> Any:
-        """Credentials, or None where no provider has any."""
         found = self._chain.load_credentials()
         if found is None or found.method in _UNCHANGING:
             return found

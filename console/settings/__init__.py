@@ -155,8 +155,6 @@ class TransferSettings(_Section):
 
 
 class UiSettings(_Section):
-    """The full-screen console."""
-
     directory: Path | None = None
     theme: str = "console-dark"
     show_hidden: bool = False

@@ -110,7 +110,6 @@ class S3Sender:
 
     @property
     def address(self) -> str:
-        """Where S3 is."""
         return self._transport.s3.meta.endpoint_url
 
     def refusal(self, upload: Upload) -> str | None:
@@ -136,11 +135,9 @@ class S3Sender:
         return send(upload, transport=self._transport, options=self._options, journal=journal, control=control)
 
     def takes(self, upload: Upload) -> bool:
-        """Whether `send_small` may be tried with it."""
         return self._small_files.takes(upload)
 
     def takes_new(self, upload: NewUpload) -> bool:
-        """The same of one that has no document yet."""
         return self._small_files.takes_new(upload)
 
     def send_small(
@@ -234,16 +231,13 @@ class S3Sender:
 
     @property
     def uploads_at_once(self) -> int:
-        """How many files may be sent at once now, each by a thread."""
         return self._transport.pool.slots.limit if self._uploads is None else self._uploads
 
     @property
     def small_at_once(self) -> int:
-        """How many small files may be sent at once now, each by a thread."""
         return self._small_files.at_once
 
     def is_here(self, upload: Upload) -> bool:
-        """Whether the upload's file is seen at the same path, unchanged."""
         try:
             with SourceFile.open(upload.os_path, upload.below) as source:
                 return source.state.fingerprint == upload.fingerprint
@@ -251,7 +245,6 @@ class S3Sender:
             return False
 
     def close(self) -> None:
-        """End threads and connections."""
         self._transport.close()
 
     def __enter__(self) -> Self:

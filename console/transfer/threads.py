@@ -51,7 +51,6 @@ class Slots:
 
     @property
     def limit(self) -> int:
-        """How many may hold one now."""
         return self._controller.limit
 
     def resize(self, limit: int | None) -> None:
@@ -71,7 +70,6 @@ class Slots:
             self._used_bytes += size
 
     def release(self, size: int = 0) -> None:
-        """Give a slot back."""
         with self._changed:
             self._used -= 1
             self._used_bytes -= size
@@ -101,7 +99,6 @@ class Slots:
                 self._under_way -= 1
 
     def finished(self, began_at: float, amount: int, in_flight: int) -> None:
-        """A request has done its work."""
         with self._changed:
             before = self._controller.limit
             self._controller.finished(began_at=began_at, now=self._clock(), amount=amount, in_flight=in_flight)

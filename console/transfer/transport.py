@@ -116,7 +116,6 @@ class Transport:
     keys: KeysInUse = field(default_factory=KeysInUse)
 
     def close(self) -> None:
-        """End threads and connections."""
         self.pool.close()
         if self.http is not None:
             self.http.close()

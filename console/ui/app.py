@@ -60,17 +60,14 @@ class UploadConsole(BaseApp[Leave]):
         )
 
     def get_default_screen(self) -> ConsoleScreen:
-        """The main screen is the bottom one."""
         return self._console_screen
 
     def on_mount(self) -> None:
-        """Say what is worth knowing at the start."""
         self.show_notes(self._notes)
         if self._drawn is not None:
             self.call_after_refresh(self._drawn)
 
     def show_notes(self, notes: Sequence[str]) -> None:
-        """Show notes for a while."""
         for note in notes:
             self.notify(note, timeout=10, markup=False)
 

@@ -30,8 +30,6 @@ Document: TypeAlias = Mapping[str, Any]
 
 
 class Link(StrEnum):
-    """How the connection to a server is."""
-
     CONNECTING = "connecting"
     CONNECTED = "connected"
     SILENT = "silent"
@@ -184,9 +182,7 @@ class Backend(Protocol):
         """Compare object and file again; reads the whole file."""
         ...
 
-    def limits(self) -> Limits:
-        """The limits that hold now."""
-        ...
+    def limits(self) -> Limits: ...
 
     def set_limits(self, limits: Limits) -> None:
         """Change them while uploads run."""

@@ -38,8 +38,6 @@ Result = TypeVar("Result")
 
 
 class BaseApp(App[Result]):
-    """An application of this program."""
-
     CSS_PATH = "app.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+c,ctrl+q", "leave", "Leave", show=False, priority=True, tooltip="Leave."),
@@ -68,7 +66,6 @@ class BaseApp(App[Result]):
         self.theme = themes.suitable(theme, os.environ, _COLOURS.get(colours or ""))
 
     def on_ready(self) -> None:
-        """The first picture is made."""
         self._is_drawn = True
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
@@ -127,7 +124,6 @@ class BaseApp(App[Result]):
         event.prevent_default()
 
     def action_keys(self) -> None:
-        """Show all keys of the screen on top."""
         self.push_screen(KeysScreen(self._key_sections(self.screen), self._facts))
 
     def _key_sections(self, screen: Screen[Any]) -> list[tuple[str, DOMNode]]:
@@ -140,7 +136,6 @@ class BaseApp(App[Result]):
         self.screen.refresh()
 
     def action_leave(self) -> None:
-        """Leave, from whatever screen."""
         self.exit()
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:

@@ -32,9 +32,7 @@ BATCH: Final = 50
 class Feed(Protocol):
     """What can be pumped: a `Backend` or an `EventSource`."""
 
-    def feed_take(self, timeout_seconds: float) -> list[FeedItem]:
-        """What arrived since the last call."""
-        ...
+    def feed_take(self, timeout_seconds: float) -> list[FeedItem]: ...
 
 
 @dataclass
@@ -57,7 +55,6 @@ class FeedPump:
         self._thread = threading.Thread(target=self._run, name="feed-pump", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
         sys.setswitchinterval(SWITCH_SECONDS)
         self._thread.start()
 

@@ -53,7 +53,6 @@ class SourceBar(LinesWidget):
         self.state = FeedState(connected=False)
 
     def make_line(self, y: int) -> Strip:
-        """One line: what on the left, how on the right."""
         state = self.state
         if state.connected:
             words = Span("● connected", Tone.GOOD)
@@ -90,23 +89,19 @@ class InspectorScreen(FullScreen):
         self._pump = FeedPump(source, self, self._feed_failed)
 
     def compose(self) -> ComposeResult:
-        """From top to bottom."""
         yield self.bar
         yield self.log_pane
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """Begin to read."""
         self.log_pane.add_class("-zoomed")
         self.log_pane.focus_list()
         self._pump.start()
 
     def on_unmount(self) -> None:
-        """Read no more."""
         self._pump.stop()
 
     def key_sections(self) -> list[tuple[str, DOMNode]]:
-        """What the list of keys tells about."""
         return [("Events", self.log_pane), ("In every list", self.log_pane.rows), ("Everywhere", self)]
 
     @on(FeedArrived)
@@ -125,7 +120,6 @@ class InspectorScreen(FullScreen):
         notify_error(self.app, error)
 
     def on_screen_resume(self, event: events.ScreenResume) -> None:
-        """Draw what happened meanwhile."""
         self.log_pane.draw()
 
     def _open_event(self, number: int) -> None:
@@ -151,5 +145,4 @@ class Inspector(BaseApp[None]):
         self._inspector_screen = InspectorScreen(source, images, capacity=event_capacity, now=now)
 
     def get_default_screen(self) -> InspectorScreen:
-        """The log is the bottom one."""
         return self._inspector_screen

@@ -240,7 +240,6 @@ def diffing_driver(terminal_diff: TerminalDiff) -> type[Driver] | None:
         """Writes what Textual writes, but for what the terminal shows already."""
 
         def write(self, data: str) -> None:
-            """Write to the terminal."""
             super().write(terminal_diff.rewrite(data))
 
         def start_application_mode(self) -> None:

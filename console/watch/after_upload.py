@@ -196,7 +196,6 @@ class AfterUpload:
         return self._rule.after != "keep"
 
     def start(self) -> None:
-        """Begin."""
         if self.is_needed:
             self._thread.start()
 

@@ -104,7 +104,6 @@ class PendingFiles:
         self._waiting.pop(path, None)
 
     def clear(self) -> None:
-        """Forget all."""
         self._waiting.clear()
 
     def waiting(self) -> list[Found]:

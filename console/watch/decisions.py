@@ -213,8 +213,6 @@ class Verifier(Protocol):
 
 
 class Action(StrEnum):
-    """What is to happen."""
-
     UPLOAD = "upload"  # a new record
     RETARGET = "retarget"  # a waiting or failed record becomes that of the file as it is now
     RELINK = "relink"  # a completed record becomes that of the file under its new name or time

@@ -150,7 +150,6 @@ class WatchedFolder:
         self._changes = Changes()
 
     def wake(self) -> None:
-        """Let `collect` return."""
         self._events.wake()
 
     def _poll_instead(self, error: WatchesUsedUp) -> None:

@@ -77,13 +77,11 @@ class Silence:
         """Nothing to do."""
 
     def take(self, timeout: float) -> Changes:
-        """Waits."""
         self._woken.wait(timeout)
         self._woken.clear()
         return Changes()
 
     def wake(self) -> None:
-        """Let `take` return."""
         self._woken.set()
 
     def close(self) -> None:

@@ -84,13 +84,11 @@ class InotifyEvents:
         return changes
 
     def wake(self) -> None:
-        """Let `take` return."""
         with self._closing, suppress(BlockingIOError):
             if not self._is_closed:  # by now its number may be that of another file
                 os.write(self._write_end, b"\0")
 
     def close(self) -> None:
-        """Give all watches back."""
         with self._closing:
             if not self._is_closed:
                 self._is_closed = True

@@ -273,7 +273,6 @@ class PendingQueue:
                 del self._complete[file.path]
 
     def clear(self) -> None:
-        """Forget all."""
         self._pending_files.clear()
         self._complete.clear()
 

@@ -117,7 +117,6 @@ class MetricsServer:
         self._thread.start()
 
     def close(self) -> None:
-        """Answer no more."""
         self._server.shutdown()
         self._server.server_close()
 
@@ -156,8 +155,6 @@ def _handler(
 
 
 class NoteKind(StrEnum):
-    """What happened."""
-
     WATCHING = "watching"  # the folder is watched from now on
     SCANNING = "scanning"  # a look at everything begins; told again as it goes on
     SCANNED = "scanned"
@@ -213,7 +210,6 @@ class Notifier:
         """Within so many seconds it wants to hear `alive`; None where it does not listen for that."""
 
     def ready(self, status: str) -> None:
-        """Started, or reloaded."""
         self._notify(f"READY=1\nSTATUS={status}")
 
     def reloading(self) -> None:
@@ -221,11 +217,9 @@ class Notifier:
         self._notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
-        """On its way to a regular end."""
         self._notify("STOPPING=1")
 
     def alive(self, status: str) -> None:
-        """Still at work."""
         self._notify(f"WATCHDOG=1\nSTATUS={status}")
 
     def _notify(self, text: str) -> None:

@@ -230,7 +230,6 @@ class Watcher:
         return f"{state.value} {self._progress.percent}".rstrip() if state is State.SCANNING else state.value
 
     def start(self) -> None:
-        """Begin."""
         self._parts.after_upload.start()
         self._thread.start()
 
@@ -255,7 +254,6 @@ class Watcher:
 
     @property
     def is_alive(self) -> bool:
-        """Whether its thread runs."""
         return self._thread.is_alive()
 
     @property
@@ -274,7 +272,6 @@ class Watcher:
         self._folder.wake()
 
     def completed(self, upload_id: ObjectId) -> None:
-        """An upload of the rule is completed."""
         self._parts.after_upload.submit(upload_id)
 
     def wait_for_aftercare(self, timeout: float) -> bool:

@@ -50,7 +50,6 @@ class NotifiedEvents:
             return taken
 
     def wake(self) -> None:
-        """Let `take` return."""
         with self._changed:
             self._is_woken = True
             self._changed.notify_all()

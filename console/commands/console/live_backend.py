@@ -51,17 +51,14 @@ class ConsoleBackend:
         self._presence = Presence.of(records.uploads)
 
     def start(self) -> None:
-        """Begin to read the change feed."""
         self._feed.start()
 
     @property
     def runner(self) -> str:
-        """Name of the runner in this process."""
         return self._runner.name
 
     @property
     def is_connected(self) -> bool:
-        """As the driver's monitors see MongoDB."""
         return self._records.connection.is_connected
 
     def now(self) -> datetime:
@@ -87,7 +84,6 @@ class ConsoleBackend:
         return [*items, Lookup(found)]
 
     def feed_close(self) -> None:
-        """End the feed."""
         self._feed.close()
 
     def mongodb_health(self) -> port.ServerHealth:
@@ -102,7 +98,6 @@ class ConsoleBackend:
         return port.ServerHealth(link, connection.address)
 
     def s3_health(self) -> port.ServerHealth:
-        """Ask S3 how it is."""
         address = visible(self._sender.address)
         try:
             self._sender.check_bucket()
@@ -113,18 +108,15 @@ class ConsoleBackend:
         return port.ServerHealth(port.Link.CONNECTED, address)
 
     def counts(self) -> Mapping[UploadStatus, int]:
-        """How many documents there are of each status."""
         return self._asked(self._records.uploads.counts)
 
     def page(self, query: port.PageQuery) -> list[port.Document]:
-        """Documents further down than the table holds."""
         uploads = self._records.uploads
         if query.group is port.PageGroup.WAITING:
             return self._asked(lambda: uploads.waiting_after(query.after, query.text, query.limit))  # type: ignore[arg-type]
         return self._asked(lambda: uploads.finished_after(query.after, query.text, query.limit))  # type: ignore[arg-type]
 
     def add_uploads(self, paths: Sequence[str]) -> port.Added:
-        """Insert a pending document for each file."""
         intake = Intake(
             self._settings.s3,
             self._settings.transfer,
@@ -141,19 +133,15 @@ class ConsoleBackend:
         return port.Added(added, total, refusals)
 
     def request(self, ids: Sequence[ObjectId], requested: Requested) -> Outcome:
-        """Write `requested`."""
         return self._asked(lambda: request_all(self._records.uploads, ids, requested))
 
     def retry(self, ids: Sequence[ObjectId]) -> Outcome:
-        """Failed and cancelled uploads become pending."""
         return self._asked(lambda: retry_all(self._records.uploads, ids))
 
     def delete(self, ids: Sequence[ObjectId]) -> Outcome:
-        """Remove objects and documents."""
         return self._asked(lambda: delete_all(self._records, self._sender, ids))
 
     def set_priority(self, ids: Sequence[ObjectId], change: int) -> Outcome:
-        """Change the order in which what waits will start."""
         return self._asked(lambda: change_priority(self._records.uploads, ids, change))
 
     def link(self, upload_id: ObjectId, lifetime_seconds: int) -> str:
@@ -164,12 +152,10 @@ class ConsoleBackend:
         return self._sender.link(upload, lifetime_seconds)
 
     def verify(self, upload_id: ObjectId) -> port.Verification:
-        """Compare object and file again."""
         result = self._sender.verify(self._completed(upload_id))
         return port.Verification(result.same, result.message)
 
     def limits(self) -> Limits:
-        """The limits of this process's runner."""
         return self._runner.limits
 
     def set_limits(self, limits: Limits) -> None:
@@ -178,28 +164,22 @@ class ConsoleBackend:
             raise UsageError("the runner has not told its first heartbeat yet", advice="Try again in a moment.")
 
     def drain(self) -> None:
-        """Start no further upload in this process."""
         self._runner.drain()
 
     def running(self) -> list[ObjectId]:
-        """Uploads that this process's runner holds."""
         held = {"lease.runner": self._runner.name}
         return self._asked(lambda: self._records.uploads.ids(held))
 
     def orphans(self) -> list[OpenMultipart]:
-        """Multipart uploads that no document owns."""
         return self._asked(lambda: self._sender.orphans(self._records.uploads))
 
     def abort_orphans(self, orphans: Sequence[OpenMultipart]) -> int:
-        """Abort those that were listed."""
         return len(self._asked(lambda: self._sender.abort_orphans(self._records.uploads, orphans)))
 
     def watches(self) -> list[port.WatchState]:
-        """Every watch rule of every host."""
         return [_watch_state(watch) for watch in self._asked(self._presence.known)]
 
     def pause_watch(self, host: str, rule: str, paused: bool) -> None:
-        """Pause or resume a rule."""
         if not self._asked(lambda: self._presence.pause(host, rule, paused=paused)):
             raise UsageError(f"there is no watch rule {visible(rule)} on {visible(host)}")
 

@@ -57,7 +57,6 @@ class Opening:
 
     @property
     def session(self) -> Session | None:
-        """The session, if it has begun."""
         return self._session
 
     def leave(self) -> Session | None:

@@ -37,8 +37,6 @@ from console.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class EventOptions:
-    """The flags of the command."""
-
     namespace: str | None = None
     since: str | None = None
     until: str | None = None

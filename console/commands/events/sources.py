@@ -92,9 +92,7 @@ class EventInput(Protocol):
     """Items as they come. Satisfies `ui.backend.EventSource`."""
 
     @property
-    def title(self) -> str:
-        """What is read, for people."""
-        ...
+    def title(self) -> str: ...
 
     @property
     def position(self) -> Start:
@@ -169,8 +167,6 @@ class WatchedNamespace:
 
 
 class LiveSource:
-    """A change stream."""
-
     def __init__(self, settings: Settings, watched: WatchedNamespace) -> None:
         """Connect and begin to read.
 
@@ -208,16 +204,13 @@ class LiveSource:
 
     @property
     def position(self) -> Start:
-        """After all that was taken."""
         return self._feed.position
 
     @property
     def is_at_end(self) -> bool:
-        """A change stream has none."""
         return False
 
     def feed_take(self, timeout_seconds: float) -> list[FeedItem]:
-        """What came and passes."""
         taken = self._feed.take(timeout_seconds)
         if not taken and self._feed.error is not None:
             raise self._explain(self._feed.error)
@@ -226,7 +219,6 @@ class LiveSource:
         return [item for item in taken if not isinstance(item, ChangeEvent) or self._filter.matches(item)]
 
     def feed_close(self) -> None:
-        """End the stream and the connection."""
         self._feed.close(timeout=0)
         self._resources.close()
 
@@ -255,14 +247,12 @@ class LiveSource:
         return clock.replace(tzinfo=UTC) >= moment + timedelta(seconds=1) and reached >= written
 
     def images_of(self, namespace: str) -> ImagesOf:
-        """Whether pre- and post-images are kept. Raises `ConsoleError`."""
         try:
             return images_of(self._connection.client, namespace)
         except PyMongoError as error:
             raise self._explain(error) from error
 
     def enable_images(self, namespace: str) -> None:
-        """Turn them on, after a person has agreed. Raises `ConsoleError`."""
         try:
             enable(self._connection.client, namespace)
         except PyMongoError as error:
@@ -359,11 +349,9 @@ class Bounded:
 
     @property
     def is_at_end(self) -> bool:
-        """Whether all was given that will ever come."""
         return self._is_at_end or self._source.is_at_end
 
     def feed_take(self, timeout_seconds: float) -> list[FeedItem]:
-        """What came and is within the bounds."""
         if self._cut_at is not None:
             return []
         place = self._source.position
@@ -384,11 +372,9 @@ class Bounded:
         return given
 
     def feed_close(self) -> None:
-        """End the source."""
         self._source.feed_close()
 
     def is_past(self, moment: datetime) -> bool:
-        """As the source."""
         return self._source.is_past(moment)
 
     def _is_wanted(self, event: ChangeEvent) -> bool:
@@ -413,12 +399,10 @@ class Recorded:
 
     @property
     def position(self) -> Start:
-        """As the source."""
         return self._source.position
 
     @property
     def is_at_end(self) -> bool:
-        """As the source."""
         return self._source.is_at_end
 
     def feed_take(self, timeout_seconds: float) -> list[FeedItem]:
@@ -429,13 +413,11 @@ class Recorded:
         return items
 
     def feed_close(self) -> None:
-        """End the source and the recording."""
         self._source.feed_close()
         with self._writing:
             self._recorder.close()
 
     def is_past(self, moment: datetime) -> bool:
-        """As the source."""
         return self._source.is_past(moment)
 
     def _new(self, items: list[FeedItem]) -> Iterator[ChangeEvent | Gap]:
@@ -476,12 +458,10 @@ class ReplaySource:
 
     @property
     def position(self) -> Start:
-        """A recording has none."""
         return Start()
 
     @property
     def is_at_end(self) -> bool:
-        """Whether the last line was given."""
         return self._has_ended
 
     def feed_take(self, timeout_seconds: float) -> list[FeedItem]:
@@ -516,11 +496,9 @@ class ReplaySource:
         return taken
 
     def feed_close(self) -> None:
-        """Nothing more comes."""
         self._has_ended = True
 
     def is_past(self, moment: datetime) -> bool:
-        """Its own end tells."""
         return False
 
     def _paced(self, items: Iterator[ChangeEvent | Gap | BadLine], speed: float) -> Iterator[_Paced]:

@@ -37,7 +37,6 @@ class BandwidthLimit:
 
     @property
     def bytes_per_second(self) -> int:
-        """The limit, 0 for none."""
         return self._rate
 
     def change(self, bytes_per_second: int) -> None:

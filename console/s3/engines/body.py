@@ -82,11 +82,9 @@ class Body(io.RawIOBase):
         return self._part.length
 
     def readable(self) -> bool:
-        """True."""
         return True
 
     def seekable(self) -> bool:
-        """True: a client may start over."""
         return True
 
     def digests(self) -> Digests:

@@ -269,7 +269,6 @@ class _Connection:
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """End it."""
         self.is_open = False
         self._socket.close()
 

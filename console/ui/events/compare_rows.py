@@ -126,12 +126,10 @@ class CompareRows:
         return len(self._lines)
 
     def key(self, index: int) -> Key:
-        """The place among the lines."""
         line = self._lines[index]
         return (line.row.path, line.side, line.row.kind) if isinstance(line.row, Row) else index
 
     def index_of(self, key: Key) -> int | None:
-        """Where that line is now."""
         return next((index for index in range(len(self._lines)) if self.key(index) == key), None)
 
     def whole(self, index: int) -> Sequence[Span] | None:
@@ -145,15 +143,12 @@ class CompareRows:
         return [Span(f"  {'  ' * row.depth}⋯ {words}", Tone.MUTED)]
 
     def may_mark(self, index: int) -> bool:
-        """Lines are not marked."""
         return False
 
     def empty_text(self) -> str:
-        """An event without documents."""
         return f"{self._event.operation} is not about a document: the raw event is on the next tab"
 
     def cell(self, index: int, column: str, width: int) -> Sequence[Span]:
-        """Sign, field, or one side."""
         line = self._lines[index]
         return _row_cell(line.row, line.side, column, width) if isinstance(line.row, Row) else [Span("")]
 

@@ -130,8 +130,6 @@ class TabLine(LinesWidget):
 
     @dataclass
     class Chosen(Message):
-        """A tab was clicked."""
-
         number: int
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -140,7 +138,6 @@ class TabLine(LinesWidget):
         self._open = 0
 
     def show(self, number: int) -> None:
-        """Mark that tab as the open one."""
         self._open = number
         self.redraw()
 
@@ -149,14 +146,12 @@ class TabLine(LinesWidget):
         return f"  {number + 1} [{name}]" if number == self._open else f"  {number + 1}  {name} "
 
     def make_line(self, y: int) -> Strip:
-        """All names."""
         return self.strip(
             Span(self._words(number), Tone.ACCENT if number == self._open else Tone.MUTED)
             for number in range(len(self._names))
         )
 
     def on_click(self, event: events.Click) -> None:
-        """Open the tab under the mouse."""
         event.stop()
         x = 0
         for number in range(len(self._names)):
@@ -170,8 +165,6 @@ TITLE_SECONDS: Final = 1.0
 
 
 class Tab(Enum):
-    """What of an event is shown."""
-
     COMPARE = "Compare"
     RAW = "Raw"
     UPDATE = "Update"
@@ -227,7 +220,6 @@ class EventDetail(FullScreen):
         self._rows = RowsView(TextRows("", 1), activated=self._open_row)
 
     def compose(self) -> ComposeResult:
-        """A frame with tabs and a list, keys below."""
         with Vertical(classes="pane"):
             yield self._title
             with Vertical(classes="pane--body"):
@@ -236,7 +228,6 @@ class EventDetail(FullScreen):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """Keys act on the list, as soon as they come; the history may grow."""
         self.set_focus(self._rows)
         self.refresh_rows()
         self.set_interval(TITLE_SECONDS, self._grow)
@@ -248,7 +239,6 @@ class EventDetail(FullScreen):
     # ---- what is shown
 
     def refresh_rows(self) -> None:
-        """Show the event on the tab."""
         history = self._update_title()
         cursor = self._rows.cursor_key if self._shown_tab is self.tab else None
         self._shown_tab = self.tab
@@ -311,13 +301,11 @@ class EventDetail(FullScreen):
     # ---- keys
 
     def action_tab(self, steps: int) -> None:
-        """Go to another tab."""
         tabs = list(Tab)
         self.tab = tabs[(tabs.index(self.tab) + steps) % len(tabs)]
         self.refresh_rows()
 
     def action_show_tab(self, name: str) -> None:
-        """Go to that tab."""
         self.tab = Tab[name]
         self.refresh_rows()
 
@@ -328,7 +316,6 @@ class EventDetail(FullScreen):
         self.refresh_rows()
 
     def action_step(self, steps: int) -> None:
-        """Go to another event of the same document, on the same tab and the same field."""
         history = self._buffer.history(self.event)
         place = bisect_left(history, self.number) + steps
         if 0 <= place < len(history):
@@ -340,17 +327,14 @@ class EventDetail(FullScreen):
             self.refresh_rows()
 
     def action_fold(self) -> None:
-        """Fold unchanged fields, or show them all."""
         self.folded = not self.folded
         self.refresh_rows()
 
     def action_relax(self) -> None:
-        """Change between relaxed and canonical JSON."""
         self.relaxed = not self.relaxed
         self.refresh_rows()
 
     def action_copy(self) -> None:
-        """Copy the value under the cursor, or the whole text of the tab."""
         source = self._rows.source
         if isinstance(source, CompareRows):
             self._copy(source.value(self._rows.cursor), "the value")
@@ -360,7 +344,6 @@ class EventDetail(FullScreen):
             self._copy(json_text(_event(self._buffer, number).raw), "the event")
 
     def action_copy_event(self) -> None:
-        """Copy the whole event."""
         self._copy(json_text(self.event.raw), "the event")
 
     def _copy(self, text: str, words: str) -> None:
@@ -368,7 +351,6 @@ class EventDetail(FullScreen):
             copy(self.app, text, words)
 
     def action_images(self) -> None:
-        """Offer to have pre- and post-images kept for the collection of this event."""
         self._images.offer(self.event.namespace)
 
     def action_save(self) -> None:

@@ -92,19 +92,16 @@ class EventLog(Pane):
         return RowsView(source, follow=follow, activated=self.row_activated)
 
     def compose_body(self) -> Iterator[RowsView | FilterLine]:
-        """The list over both lines."""
         yield from super().compose_body()
         yield self.find_line
 
     # ---- what arrives
 
     def add(self, items: Iterable[FeedItem]) -> None:
-        """Take in what a feed brought."""
         self.log_rows.add(items, self._now())
         self._throttle.mark()
 
     def draw(self) -> None:
-        """Draw what differs."""
         if not self.screen.is_current:
             return
         self._see_move()
@@ -132,7 +129,6 @@ class EventLog(Pane):
         self._is_placing = bool(shown.unseen)
 
     def update_title(self) -> None:
-        """Say in the title how many there are, and what is not seen of them."""
         rows, buffer = self.log_rows, self.log_rows.buffer
         stands = rows.is_held or not self.rows.following
         if not stands:
@@ -162,12 +158,10 @@ class EventLog(Pane):
         self.update_title()
 
     def action_clock(self) -> None:
-        """Show another time."""
         self.log_rows.shows_cluster_time = not self.log_rows.shows_cluster_time
         self.rows.show(self.log_rows, cursor=self.rows.cursor_key)
 
     def action_progress(self) -> None:
-        """Show what only tells of progress, or hide it."""
         self.log_rows.hides_progress = not self.log_rows.hides_progress
         self._select(self.log_rows.filter)
 
@@ -176,7 +170,6 @@ class EventLog(Pane):
         return super().check_action(action, parameters) and (action != "progress" or self._may_hide_progress)
 
     def action_hold(self) -> None:
-        """Stand still, or go on."""
         self.log_rows.hold(not self.log_rows.is_held)
         self.draw()
 
@@ -212,11 +205,9 @@ class EventLog(Pane):
         self._throttle.mark()
 
     def action_clear_filter(self) -> None:
-        """Show everything."""
         self.filter_line.clear()
 
     def action_only_document(self) -> None:
-        """Stack a clause for the document under the cursor on the filter."""
         event = self._event_of(self.rows.cursor_key)
         text = next(iter(KeyClause((Word(""),)).texts(event)), "") if event is not None else ""
         if text:
@@ -236,7 +227,6 @@ class EventLog(Pane):
     # ---- search
 
     def action_find(self) -> None:
-        """Type what to look for."""
         self.find_line.open()
 
     def _find_typed(self, text: str) -> None:
@@ -254,7 +244,6 @@ class EventLog(Pane):
             self.action_search(-1)
 
     def action_search(self, steps: int) -> None:
-        """Go to the next event found, down or up."""
         number = self.rows.cursor_key
         if self._search is not None:
             self._search.stop()  # it was on its way to an event that is not wanted any more
@@ -274,6 +263,5 @@ class EventLog(Pane):
             self.notify(f"nothing {where}: {visible(self._searched.text)}", title="Find", markup=False)
 
     def row_activated(self, key: Key) -> None:
-        """Show the event in full."""
         if self._event_of(key) is not None and isinstance(key, int):
             self._opened(key)

@@ -218,7 +218,6 @@ class LogRows:
 
     @property
     def is_held(self) -> bool:
-        """Whether the view stands still."""
         return self._held_at is not None
 
     def hold(self, held: bool) -> None:
@@ -285,18 +284,15 @@ class LogRows:
         return len(self._view) if self._held_at is None else self._view.position(self._held_at)
 
     def key(self, index: int) -> Key:
-        """The number of the entry."""
         return self._view[index]
 
     def index_of(self, key: Key) -> int | None:
-        """Where that entry is shown."""
         if not isinstance(key, int):
             return None
         place = self._view.position(key)
         return place if place < len(self) and self._view[place] == key else None
 
     def entry(self, number: int) -> Entry:
-        """The entry of that number."""
         entry = self._entries.get(number)
         if entry is None:
             if len(self._entries) > KEPT:
@@ -310,20 +306,16 @@ class LogRows:
         return self._view[index], self.shows_cluster_time, len(self.buffer.namespaces)
 
     def whole(self, index: int) -> Sequence[Span] | None:
-        """Notices go across."""
         entry = self.entry(self._view[index])
         return notice_spans(entry) if isinstance(entry, Notice) else None
 
     def may_mark(self, index: int) -> bool:
-        """Events are not marked."""
         return False
 
     def empty_text(self) -> str:
-        """Why nothing is shown."""
         return "no event passes the filter" if self.filter else "no events yet"
 
     def cell(self, index: int, column: str, width: int) -> Sequence[Span]:
-        """One cell of one event."""
         number = self._view[index]
         entry = self.entry(number)
         if isinstance(entry, Notice):
@@ -369,27 +361,21 @@ class HistoryRows:
         return len(self._numbers)
 
     def key(self, index: int) -> Key:
-        """The event's number in the buffer."""
         return self._numbers[index]
 
     def index_of(self, key: Key) -> int | None:
-        """Where that event is in the history."""
         return self._numbers.index(key) if key in self._numbers else None
 
     def whole(self, index: int) -> Sequence[Span] | None:
-        """Events have columns."""
         return None
 
     def may_mark(self, index: int) -> bool:
-        """Events are not marked."""
         return False
 
     def empty_text(self) -> str:
-        """An event that is not about a document has no history."""
         return "this event is not about one document"
 
     def cell(self, index: int, column: str, width: int) -> Sequence[Span]:
-        """As in the log."""
         number = self._numbers[index]
         if number not in self._buffer:
             return [Span("")]

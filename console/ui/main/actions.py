@@ -152,7 +152,6 @@ class Requests:
     # ---- new uploads
 
     def upload(self, paths: Sequence[str]) -> None:
-        """Upload files and folders, and say what was refused."""
         run_in_background(self._screen.app, partial(self._backend.add_uploads, tuple(paths)), self._added)
 
     def _added(self, added: Added) -> None:
@@ -313,8 +312,6 @@ class Requests:
     # ---- limits and orphans
 
     def change_limits(self) -> None:
-        """Show the limits, and change them."""
-
         def answered(values: Mapping[str, Any] | None) -> None:
             if values is not None:
                 run_in_background(self._screen.app, partial(self._set_limits, values), self._limits_set)

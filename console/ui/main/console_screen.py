@@ -49,8 +49,6 @@ from console.ui.widgets.text_screen import Lines, TextScreen
 
 
 class LeaveAnswer(Enum):
-    """What to do with the uploads that run."""
-
     STAY = "stay"
     PAUSE = "pause"
     FINISH = "finish"
@@ -156,7 +154,6 @@ class ConsoleScreen(FullScreen):
         self._finishing = False
 
     def compose(self) -> ComposeResult:
-        """From top to bottom."""
         yield self.status
         with Horizontal(id="upper"):
             yield self.files
@@ -165,14 +162,12 @@ class ConsoleScreen(FullScreen):
         yield self._keys
 
     def on_mount(self) -> None:
-        """Begin to read the feed, and to ask the servers how they are."""
         self.files.focus_list()
         self._pump.start()
         self.set_interval(TICK_SECONDS, self._throttle.mark)
         self._polling.ask_health()
 
     def on_unmount(self) -> None:
-        """End the feed."""
         self._pump.stop()
 
     # ---- what the feed brings
@@ -222,7 +217,6 @@ class ConsoleScreen(FullScreen):
         self._polling.ask_page(self.table.rows.cursor)
 
     def on_screen_resume(self, event: events.ScreenResume) -> None:
-        """Draw what happened meanwhile."""
         self._throttle.mark()
         self.log_pane.draw()
 
@@ -270,7 +264,6 @@ class ConsoleScreen(FullScreen):
 
     @property
     def focused_pane(self) -> Pane | None:
-        """The pane with the focus."""
         node: DOMNode | None = self.focused
         while node is not None and not isinstance(node, Pane):
             node = node.parent
@@ -287,13 +280,11 @@ class ConsoleScreen(FullScreen):
         pane.focus_list()
 
     def action_next_pane(self, steps: int) -> None:
-        """Go to the next pane, or the one before."""
         panes = list(self.query(Pane))
         place = panes.index(self.focused_pane) if self.focused_pane is not None else 0
         self.action_pane(str(panes[(place + steps) % len(panes)].id))
 
     def action_zoom(self) -> None:
-        """Give the pane the whole screen, or put it back."""
         self._is_zoomed = not self._is_zoomed
         self._arrange(self.focused_pane)
 
@@ -319,23 +310,18 @@ class ConsoleScreen(FullScreen):
         self.query_one("#upper").display = alone is not self.log_pane
 
     def action_limits(self) -> None:
-        """Change the limits."""
         self.requests.change_limits()
 
     def action_undo(self) -> None:
-        """Take back the last action on uploads."""
         self.requests.undo()
 
     def action_watches(self) -> None:
-        """Show the watched folders."""
         self.app.push_screen(WatchesScreen(self.backend, self.now))
 
     def action_sweep(self) -> None:
-        """Find multipart uploads that no record owns."""
         self.requests.sweep()
 
     def key_sections(self) -> list[tuple[str, DOMNode]]:
-        """What the list of keys tells about, the focused pane first."""
         panes = sorted(self.query(Pane), key=lambda pane: pane is not self.focused_pane)
         sections: list[tuple[str, DOMNode]] = [(pane.NAME, pane) for pane in panes]
         return [*sections, ("In every list", self.files.rows), ("Everywhere", self)]

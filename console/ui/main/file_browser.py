@@ -41,30 +41,24 @@ class FileRows:
         return len(self.entries)
 
     def key(self, index: int) -> str:
-        """The path."""
         return self.entries[index].path
 
     def index_of(self, key: Key) -> int | None:
-        """Where that path stands."""
         if not self._places and self.entries:
             self._places = {entry.path: place for place, entry in enumerate(self.entries)}
         return self._places.get(key) if isinstance(key, str) else None
 
     def whole(self, index: int) -> Sequence[Span] | None:
-        """What is wrong with the directory itself goes across; all else has columns."""
         entry = self.entries[index]
         return None if entry.name else [Span(entry.problem, Tone.BAD)]
 
     def may_mark(self, index: int) -> bool:
-        """What can be uploaded."""
         return not self.entries[index].problem and self.entries[index].kind in (EntryKind.FILE, EntryKind.DIRECTORY)
 
     def empty_text(self) -> str:
-        """Why nothing is shown."""
         return self._words
 
     def cell(self, index: int, column: str, width: int) -> Sequence[Span]:
-        """Name, size or time of one entry."""
         entry = self.entries[index]
         if column == "name":
             return _name(entry)
@@ -112,15 +106,12 @@ def _read_in_order(directory: str, sort: Sort, stopped: Callable[[], bool]) -> t
 
 
 class FileList(PaneRows):
-    """The list."""
-
     def __init__(self, source: RowSource, activated: Callable[[Key], None], is_marked: Callable[[], bool]) -> None:
         super().__init__(source, activated=activated)
         self._is_marked = is_marked
 
     @property
     def enter_word(self) -> str:
-        """What the pane does."""
         return "Mark" if self._is_marked() else super().enter_word
 
 
@@ -262,7 +253,6 @@ class FileBrowser(Pane):
         return source.entries if isinstance(source, FileRows) else ()
 
     def filter_changed(self, text: str) -> None:
-        """Show what matches."""
         self._show()
 
     @on(PaneRows.MarksChanged)
@@ -297,7 +287,6 @@ class FileBrowser(Pane):
             self.action_enter()
 
     def action_enter(self) -> None:
-        """Go into the directory under the cursor."""
         entry = self._entry(self.rows.cursor_key)
         if entry is None:
             return
@@ -319,22 +308,18 @@ class FileBrowser(Pane):
             self.filter_line.show("")
 
     def action_sort(self) -> None:
-        """Sort by the next of name, size, time."""
         self.sort = self.sort.next
         self._entries = in_order(self._entries, self.sort)
         self._show()
 
     def action_hidden(self) -> None:
-        """Show or hide dot files."""
         self.show_hidden = not self.show_hidden
         self._show()
 
     def action_reread(self) -> None:
-        """Read the directory again."""
         self._read()
 
     def action_upload(self) -> None:
-        """Ask for the upload of what is marked, or of the row under the cursor."""
         self._gather_marked()
         paths = tuple(self._marked)
         if not paths:

@@ -56,7 +56,6 @@ class StatusBar(LinesWidget):
         self.notice = ""
 
     def make_line(self, y: int) -> Strip:
-        """Servers above, uploads below; as many words as there is room for."""
         room = max(1, self.size.width - 2)
         forms = self._server_forms(room) if y == 0 else self._upload_forms()
         for left, right in forms:

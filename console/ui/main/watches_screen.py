@@ -60,27 +60,21 @@ class WatchRows:
         return len(self.states)
 
     def key(self, index: int) -> Key:
-        """Host and rule."""
         return (self.states[index].host, self.states[index].rule)
 
     def index_of(self, key: Key) -> int | None:
-        """Where that rule is now."""
         return next((index for index in range(len(self.states)) if self.key(index) == key), None)
 
     def whole(self, index: int) -> Sequence[Span] | None:
-        """Rules have columns."""
         return None
 
     def may_mark(self, index: int) -> bool:
-        """Rules are not marked."""
         return False
 
     def empty_text(self) -> str:
-        """How one gets a rule."""
         return self.words
 
     def cell(self, index: int, column: str, width: int) -> Sequence[Span]:
-        """One cell of one rule."""
         state = self.states[index]
         sign, words = state_text(state)
         match column:
@@ -143,8 +137,6 @@ def _error_lines(state: WatchState, now: datetime) -> list[tuple[str, str]]:
 
 
 class WatchesScreen(FullScreen):
-    """A list of rules."""
-
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("p", "pause", "Pause or resume", tooltip="Pause or resume the rule under the cursor."),
         Binding("escape,q", "dismiss", "Back", key_display="esc", tooltip="Back to the console."),
@@ -163,7 +155,6 @@ class WatchesScreen(FullScreen):
         self._has_failed = False
 
     def compose(self) -> ComposeResult:
-        """A frame with the list, keys below."""
         with Vertical(classes="pane"):
             yield self._title
             with Vertical(classes="pane--body"):
@@ -171,7 +162,6 @@ class WatchesScreen(FullScreen):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """Ask, and go on asking."""
         self._rows.focus()
         self._ask()
         self.set_interval(ASK_SECONDS, self._ask)
@@ -211,7 +201,6 @@ class WatchesScreen(FullScreen):
         return watch_lines(state if index is None else self._source.states[index], self._now())
 
     def action_pause(self) -> None:
-        """Pause or resume the rule under the cursor."""
         state = self._state()
         if state is not None:
             call = partial(self._backend.pause_watch, state.host, state.rule, not state.paused)

@@ -135,7 +135,6 @@ class LinkScreen(ModalScreen[None]):
         self._about = Static("", classes="dialog--text", markup=False)
 
     def compose(self) -> ComposeResult:
-        """The link in full, over as many lines as it takes."""
         with VerticalScroll(classes="dialog") as dialog:
             dialog.border_title = Content(f"Link to {self._name}")
             dialog.border_subtitle = "y copies · escape closes"
@@ -161,6 +160,5 @@ class LinkScreen(ModalScreen[None]):
             notify_error(self.app, error)
 
     def action_copy(self) -> None:
-        """Copy the link."""
         if self._link:
             self.app.copy_to_clipboard(self._link)

@@ -57,11 +57,9 @@ class UploadSource:
         return len(self.uploads)
 
     def key(self, index: int) -> Key:
-        """The `_id`."""
         return self.uploads.key(index)
 
     def index_of(self, key: Key) -> int | None:
-        """Where that upload stands now."""
         return self.uploads.index_of(key)
 
     def version(self, index: int) -> object:
@@ -70,7 +68,6 @@ class UploadSource:
         return upload_version(row, self.now(), is_fed=self.is_fed) if row is not None else None
 
     def whole(self, index: int) -> Sequence[Span] | None:
-        """All rows have columns."""
         return None
 
     def may_mark(self, index: int) -> bool:
@@ -78,7 +75,6 @@ class UploadSource:
         return isinstance(self.uploads.row(self.uploads.key(index)), Upload)
 
     def empty_text(self) -> str:
-        """Why nothing is shown."""
         if not self.arrived:
             return "waiting for MongoDB…"
         if self.uploads.is_searching:
@@ -86,7 +82,6 @@ class UploadSource:
         return "nothing matches" if self.uploads.text else "no uploads yet: mark files and press u"
 
     def cell(self, index: int, column: str, width: int) -> Sequence[Span]:
-        """One cell of one upload."""
         row = self.uploads.row(self.uploads.key(index))
         return upload_cell(row, column, width, self.now(), is_fed=self.is_fed) if row is not None else [Span("")]
 
@@ -190,7 +185,6 @@ class UploadsPane(Pane):
         self._remembered.keep("uploads.sorted_by", f"{'-' if descending else ''}{column}")
 
     def action_columns(self) -> None:
-        """Ask which column to hide or show."""
         hidden = self.source.hidden_columns
         choices = [
             Choice(column.letter, f"{'show' if column.key in hidden else 'hide'} {_title(column)}", column.key)
@@ -210,7 +204,6 @@ class UploadsPane(Pane):
     # ---- what changes
 
     def changed(self) -> None:
-        """The held documents changed: draw what differs."""
         held = {key for key in self.rows.marks if self.uploads.row(key) is not None}
         if held != self.rows.marks:
             self.rows.marks = held
@@ -251,7 +244,6 @@ class UploadsPane(Pane):
         return {key for key in keys if self.source.index_of(key) is None}
 
     def filter_changed(self, text: str) -> None:
-        """Show what matches among those held, and ask for those that are not."""
         self.uploads.filter(text, self.rows.marks)
         self.rows.words = tuple(text.casefold().split())
         self.rows.reload()
@@ -279,7 +271,6 @@ class UploadsPane(Pane):
         super().action_back()
 
     def row_activated(self, key: Key) -> None:
-        """Show the upload in full."""
         self._opened(key)
 
     def action_intend(self, intent: str) -> None:

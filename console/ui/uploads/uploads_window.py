@@ -111,11 +111,9 @@ class HeldUploads:
         return len(self._shown())
 
     def key(self, index: int) -> Hashable:
-        """The key of the row at that place."""
         return self._shown()[index]
 
     def index_of(self, key: Hashable) -> int | None:
-        """Where that row is, None where it is not shown."""
         self._shown()
         return self._places.get(key)
 
@@ -126,7 +124,6 @@ class HeldUploads:
 
     @property
     def is_sorted(self) -> bool:
-        """Whether another order was asked for."""
         return self._by is not None
 
     def row(self, key: Hashable) -> Row | None:

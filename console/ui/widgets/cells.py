@@ -42,7 +42,6 @@ class Span(NamedTuple):
 
 
 def spans_length(spans: Iterable[Span]) -> int:
-    """How many cells spans take."""
     return sum(cell_len(span.text) for span in spans)
 
 

@@ -55,7 +55,6 @@ class Dialog(ModalScreen[None], Generic[T]):
             self._answered(value)
 
     def action_back(self) -> None:
-        """No answer."""
         self.answer(None)
 
 
@@ -85,7 +84,6 @@ class ChoiceDialog(Dialog[T]):
         self._choices = choices
 
     def compose(self) -> ComposeResult:
-        """The question over its answers."""
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = Content(self._title)
             with VerticalScroll(classes="dialog--text", can_focus=False):
@@ -120,17 +118,14 @@ class ChoiceDialog(Dialog[T]):
         self.answer(self._choices[event.option_index].value)
 
     def action_choose(self) -> None:
-        """The answer that is highlighted."""
         chosen = self.query_one(OptionList).highlighted
         if chosen is not None:
             self.answer(self._choices[chosen].value)
 
     def action_next(self) -> None:
-        """Next answer."""
         self.query_one(OptionList).action_cursor_down()
 
     def action_previous(self) -> None:
-        """Previous answer."""
         self.query_one(OptionList).action_cursor_up()
 
 
@@ -173,7 +168,6 @@ class FormDialog(Dialog[Mapping[str, Any]]):
         self._unknown = {field.name for field in fields if field.text is None}
 
     def compose(self) -> ComposeResult:
-        """A label and an input for each field, and one line for what is wrong."""
         with VerticalScroll(classes="dialog", can_focus=False) as dialog:
             dialog.border_title = Content(self._title)
             for field in self._fields:
@@ -188,7 +182,6 @@ class FormDialog(Dialog[Mapping[str, Any]]):
             yield Static(self._hint, id="dialog-hint", markup=False)
 
     def on_mount(self) -> None:
-        """Type at once."""
         self._go_to(0)
 
     def fill(self, texts: Mapping[str, str]) -> None:
@@ -212,7 +205,6 @@ class FormDialog(Dialog[Mapping[str, Any]]):
         line.select_all()
 
     def action_go(self, steps: int) -> None:
-        """Go to another field."""
         names = [f"field-{field.name}" for field in self._fields]
         here = names.index(str(self.focused.id)) if self.focused is not None and self.focused.id in names else 0
         self._go_to((here + steps) % len(names))

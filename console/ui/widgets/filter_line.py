@@ -81,17 +81,14 @@ class FilterLine(Horizontal):
         self.input = _Typing(hint, self.keep, self.clear)
 
     def compose(self) -> ComposeResult:
-        """A sign, and the input."""
         yield self._sign
         yield self.input
         yield self._complaint
 
     def on_mount(self) -> None:
-        """Hidden until it is asked for."""
         self.display = False
 
     def open(self) -> None:
-        """Show the line and type into it."""
         self.display = True
         self.screen.set_focus(self.input)
 
@@ -107,7 +104,6 @@ class FilterLine(Horizontal):
 
     @property
     def text(self) -> str:
-        """What is filtered by."""
         return self.input.value
 
     def keep(self) -> None:

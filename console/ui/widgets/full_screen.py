@@ -13,9 +13,7 @@ class FullScreen(Screen[None]):
     """A screen that fills the terminal."""
 
     def on_screen_suspend(self, event: events.ScreenSuspend) -> None:
-        """A dialog, or another screen, is before this one."""
         self.add_class("-covered")
 
     def on_screen_resume(self, event: events.ScreenResume) -> None:
-        """It is the one on top."""
         self.remove_class("-covered")

@@ -54,7 +54,6 @@ class KeysScreen(ModalScreen[None]):
         self._text = Static(classes="keys--lines")
 
     def compose(self) -> ComposeResult:
-        """A line to type into over a scrolling list."""
         with Vertical(classes="dialog keys") as dialog:
             dialog.border_title = "Keys"
             dialog.border_subtitle = "escape closes"
@@ -63,7 +62,6 @@ class KeysScreen(ModalScreen[None]):
                 yield self._text
 
     def on_mount(self) -> None:
-        """All keys."""
         self.set_focus(self._input)
         self._show("")
 
@@ -100,7 +98,6 @@ class KeysScreen(ModalScreen[None]):
             yield Content.assemble((f"{names:<14} ", "bold"), binding.tooltip)
 
     def action_scroll(self, lines: int) -> None:
-        """Scroll by lines."""
         self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
 
 
@@ -135,14 +132,12 @@ class KeyBar(LinesWidget):
     COMPONENT_CLASSES: ClassVar[set[str]] = {"keys--key", "keys--word"}
 
     def on_mount(self) -> None:
-        """Follow the focus."""
         self.screen.bindings_updated_signal.subscribe(self, self._updated)
 
     def _updated(self, screen: Screen[object]) -> None:
         self.redraw()
 
     def make_line(self, y: int) -> Strip:
-        """One line, whole entries only."""
         width = self.size.width
         own: list[tuple[str, str]] = []
         always: list[tuple[str, str]] = []

@@ -62,7 +62,6 @@ class LinesWidget(Widget):
             self._lines[y] = new
 
     def render_line(self, y: int) -> Strip:
-        """What Textual draws."""
         line = self._lines.get(y)
         if line is None:
             line = self._lines[y] = self.make_line(y)
@@ -79,7 +78,6 @@ class LinesWidget(Widget):
         self.redraw()
 
     def notify_style_update(self) -> None:
-        """Another theme, or the focus came or went."""
         super().notify_style_update()
         # The component styles are settled only after this: lines are made again when they are painted.
         self._looks.clear()
@@ -184,14 +182,10 @@ class RowsView(LinesWidget, can_focus=True):
 
     @dataclass
     class CursorMoved(Message):
-        """The cursor stands on another row."""
-
         rows: RowsView
 
     @dataclass
     class HeadClicked(Message):
-        """The title of a column was clicked."""
-
         rows: RowsView
         column: str
 
@@ -252,7 +246,6 @@ class RowsView(LinesWidget, can_focus=True):
 
     @property
     def page_rows(self) -> int:
-        """How many rows are visible at once."""
         return max(1, self.size.height - 1)
 
     def reload(self) -> None:
@@ -291,25 +284,20 @@ class RowsView(LinesWidget, can_focus=True):
     # ---- keys and mouse
 
     def action_move(self, rows: int) -> None:
-        """Move the cursor by rows."""
         self._find_again()
         self.move_to(self.cursor + rows)
 
     def action_page(self, pages: int) -> None:
-        """Move the cursor by pages."""
         self._find_again()
         self.move_to(self.cursor + pages * max(1, self.page_rows - 1))
 
     def action_first(self) -> None:
-        """Move to the first row."""
         self.move_to(0)
 
     def action_last(self) -> None:
-        """Move to the last row."""
         self.move_to(len(self.source) - 1)
 
     def action_activate(self) -> None:
-        """Open the row under the cursor."""
         key = self.cursor_key
         if key is not None and self._activated is not None:
             self._activated(key)
@@ -320,7 +308,6 @@ class RowsView(LinesWidget, can_focus=True):
         self._scroll(WHEEL_ROWS)
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        """Scroll without moving the cursor out of view."""
         event.stop()
         self._scroll(-WHEEL_ROWS)
 
@@ -435,14 +422,12 @@ class RowsView(LinesWidget, can_focus=True):
             self._differences = {key: place for (key, _), place in zip(texts, places, strict=True)}
 
     def resized(self) -> None:
-        """Fit the columns to the new width, and draw."""
         if not self._has_size:  # nothing was seen yet: what is above the cursor is worth seeing as well
             self._has_size, self.top = bool(self.size), 0
         self._fit()
         self._settle()
 
     def notify_style_update(self) -> None:
-        """Other colours."""
         self._made.clear()
         super().notify_style_update()
 

@@ -54,7 +54,6 @@ class TitleLine(LinesWidget):
             self.redraw()
 
     def make_line(self, y: int) -> Strip:
-        """The whole line."""
         width = self.size.width
         left, line, right = "┏━┓" if self.has_class("-focused") else "╭─╮"
         title, counts = self._fit(max(0, width - 8))
@@ -112,12 +111,9 @@ class PaneRows(RowsView):
 
     @dataclass
     class MarksChanged(Message):
-        """Other rows are marked now."""
-
         rows: PaneRows
 
     def action_mark(self) -> None:
-        """Mark the row under the cursor, or unmark it, and move on."""
         key = self.cursor_key
         place = self.source.index_of(key) if key is not None else None
         if key is not None and place is not None and self.source.may_mark(place):
@@ -137,11 +133,9 @@ class PaneRows(RowsView):
         self.redraw()
 
     def clear_marks(self) -> None:
-        """Mark nothing."""
         self.unmark(set(self.marks))
 
     def unmark(self, keys: Iterable[Key]) -> None:
-        """Mark those rows no longer."""
         if gone := self.marks.intersection(keys):
             self.marks -= gone
             self.post_message(self.MarksChanged(self))
@@ -175,22 +169,18 @@ class Pane(Vertical):
         raise NotImplementedError
 
     def compose(self) -> ComposeResult:
-        """Title, then list and filter in the frame."""
         yield self.title_line
         with Vertical(classes="pane--body"):
             yield from self.compose_body()
 
     def compose_body(self) -> Iterator[RowsView | FilterLine]:
-        """What the frame holds."""
         yield self.rows
         yield self.filter_line
 
     def on_descendant_focus(self) -> None:
-        """The frame shows where the keys go."""
         self._show_focus()
 
     def on_descendant_blur(self) -> None:
-        """Keys go elsewhere, or to another part of this pane."""
         self._show_focus()
 
     def _show_focus(self) -> None:
@@ -206,7 +196,6 @@ class Pane(Vertical):
         return action not in ("filter", "find") or not isinstance(self.screen.focused, Input)
 
     def action_filter(self) -> None:
-        """Type a filter."""
         self.filter_line.open()
 
     def action_back(self) -> None:
@@ -221,7 +210,6 @@ class Pane(Vertical):
         raise NotImplementedError
 
     def on_click(self, event: events.Click) -> None:
-        """A click on the frame means the list."""
         event.stop()
         self.focus_list()
 

@@ -76,27 +76,21 @@ class TextRows:
         return len(self._lines)
 
     def key(self, index: int) -> Key:
-        """The line's number."""
         return index
 
     def index_of(self, key: Key) -> int | None:
-        """The number itself, while there is such a line."""
         return key if isinstance(key, int) and key < len(self._lines) else None
 
     def whole(self, index: int) -> Sequence[Span] | None:
-        """Every line goes across."""
         return [Span(self._lines[index])]
 
     def may_mark(self, index: int) -> bool:
-        """Lines are not marked."""
         return False
 
     def empty_text(self) -> str:
-        """Why there is no text."""
         return self._words
 
     def cell(self, index: int, column: str, width: int) -> Sequence[Span]:
-        """The line."""
         return [Span(self._lines[index])]
 
 
@@ -216,13 +210,11 @@ class TextView(LinesWidget, can_focus=True):
         return max(1, self._count)
 
     def resized(self) -> None:
-        """Wrap for the new width, and draw."""
         if self.size.width != self._width:
             self._lay_out(self.size.width)
         self._settle()
 
     def make_line(self, y: int) -> Strip:
-        """One line, with the thumb of a scroll bar where not all are seen."""
         label, text = self._line(self.top + y)
         rows, count = self.size.height, self._count
         bar = " "
@@ -239,26 +231,21 @@ class TextView(LinesWidget, can_focus=True):
         self.redraw()
 
     def action_scroll(self, lines: int) -> None:
-        """Scroll by lines."""
         self.top += lines
         self._settle()
 
     def action_page(self, pages: int) -> None:
-        """Scroll by pages."""
         self.action_scroll(pages * max(1, self.size.height - 1))
 
     def action_ends(self, end: int) -> None:
-        """Go to the beginning or the end."""
         self.top = end * self._count
         self._settle()
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        """Scroll down."""
         event.stop()
         self.action_scroll(WHEEL_ROWS)
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        """Scroll up."""
         event.stop()
         self.action_scroll(-WHEEL_ROWS)
 
@@ -280,14 +267,12 @@ class TextScreen(ModalScreen[None]):
         self._view = TextView()
 
     def compose(self) -> ComposeResult:
-        """A scrolling text."""
         with Vertical(classes="dialog detail") as dialog:
             dialog.border_title = Content(self._title)
             dialog.border_subtitle = "y copies · escape closes"
             yield self._view
 
     def on_mount(self) -> None:
-        """Show, and go on showing what changes."""
         self.set_focus(self._view)
         self._show()
         self.set_interval(REFRESH_SECONDS, self._show)
