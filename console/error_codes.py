@@ -208,6 +208,9 @@ OUT_OF_REACH: Final = frozenset({"ConnectionFailed", "ConnectTimeout", "ProxyFai
 UNSUPPORTED: Final = frozenset({"NotImplemented", "MethodNotAllowed", "501", "405"})
 """The server does not know the request at all; to ask again is of no use."""
 
+DENIED: Final = frozenset({"403", "AccessDenied", "UnauthorizedAccess"})
+"""The user has no right to it."""
+
 CREDENTIAL_CODES: Final = frozenset(
     {
         "CredentialsMissing",

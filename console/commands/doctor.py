@@ -26,7 +26,7 @@ from rich.text import Text
 
 from console.cli.output import json_line
 from console.cli.selection import agreed, can_ask
-from console.error_codes import CREDENTIAL_CODES
+from console.error_codes import CREDENTIAL_CODES, DENIED
 from console.error_codes import explain as explain_code
 from console.errors import ConsoleError, UsageError
 from console.events.event import ChangeEvent
@@ -36,7 +36,7 @@ from console.records.connection import WIRE_VERSION_6_0, Connection, check, conn
 from console.records.database import Records
 from console.s3.client import make_client, object_parameters
 from console.s3.engines.engine import ObjectSettings
-from console.s3.operations import probe_bucket, refused_rights, why_refused
+from console.s3.probes import ConditionSupport, Probe, probe_bucket, probe_conditions, refused_rights, why_refused
 from console.s3.transfer_errors import TransferError, classify
 from console.settings import MongoSettings, Settings
 from console.settings.key_template import KeyTemplate
@@ -61,7 +61,17 @@ _PURPOSES: Final = {
     "s3:DeleteObject": "`delete`",
     "s3:DeleteObjectVersion": "`delete` in a bucket with versions",
 }
-_NO_RIGHT: Final = ("403", "AccessDenied", "UnauthorizedAccess")
+_WITHOUT: Final = {
+    "ListParts": (
+        "an interrupted upload starts again from its beginning",
+        "Ask for s3:ListMultipartUploadParts on the destination, or do without.",
+    ),
+    "AbortMultipartUpload": (
+        "parts of uploads that are cancelled or start again stay in the bucket",
+        "Ask for s3:AbortMultipartUpload, or give the bucket a rule that aborts incomplete multipart uploads.",
+    ),
+}
+"""What an upload can do without: what becomes of it then, and what to do about that."""
 # What a user needs on the collection, by what it is for.
 _TO_READ: Final = frozenset({"find", "changeStream"})
 _TO_WRITE: Final = frozenset({"insert", "update", "remove"})
@@ -255,10 +265,14 @@ def check_s3(settings: Settings) -> Iterator[Finding]:
     except ConsoleError as error:
         yield _bad("S3", error)
         return
-    needs_reading = bool(settings.watch) or settings.transfer.duplicates != "overwrite"
+    policies = {settings.transfer.duplicates, *(rule.duplicates for rule in settings.watch if rule.duplicates)}
+    needs_condition = policies != {"overwrite"}
+    needs_reading = bool(settings.watch) or needs_condition
     for bucket, prefix, parameters in _destinations(settings):
         key = "/".join(filter(None, (prefix.strip("/"), f".upload-console-doctor-{secrets.token_hex(4)}")))
-        yield from _check_bucket(client, bucket, key, parameters, needs_reading=needs_reading)
+        yield from _check_bucket(
+            client, bucket, key, parameters, needs_reading=needs_reading, needs_condition=needs_condition
+        )
 
 
 def _destinations(settings: Settings) -> list[tuple[str, str, dict[str, Any]]]:
@@ -279,7 +293,13 @@ def _destinations(settings: Settings) -> list[tuple[str, str, dict[str, Any]]]:
 
 
 def _check_bucket(
-    client: S3Client, bucket: str, key: str, parameters: Mapping[str, Any], *, needs_reading: bool
+    client: S3Client,
+    bucket: str,
+    key: str,
+    parameters: Mapping[str, Any],
+    *,
+    needs_reading: bool,
+    needs_condition: bool,
 ) -> Iterator[Finding]:
     try:
         answer: Mapping[str, Any] = client.head_bucket(Bucket=bucket)
@@ -298,7 +318,7 @@ def _check_bucket(
         message = f"{explain_code(refusal.code).message} ({refusal.code}): {refusal.message}"
         yield _bad("credentials", ConsoleError(message, advice=refusal.advice))
         return
-    if refusal is not None and refusal.code not in _NO_RIGHT:
+    if refusal is not None and refusal.code not in DENIED:
         yield _bad("bucket", refusal)
         return
     if refusal is None:
@@ -309,21 +329,55 @@ def _check_bucket(
         probe = probe_bucket(client, bucket, key, parameters)
     except TransferError as error:
         yield _bad("multipart", error)
-        if error.code not in _NO_RIGHT:
+        if error.code not in DENIED:
             return
     else:
-        yield _good("multipart", "create, upload part, list parts and abort work")
+        yield from _multipart(probe)
         if probe.checksums:
             yield _good("checksums", f"the server returns {', '.join(probe.checksums)}")
         else:
             yield _good("checksums", "the server returns none; MD5 and ETag are compared instead")
-    yield from _check_rights(client, bucket, key, parameters, needs_reading=needs_reading)
-
-
-def _check_rights(
-    client: S3Client, bucket: str, key: str, parameters: Mapping[str, Any], *, needs_reading: bool
-) -> Iterator[Finding]:
     refused = refused_rights(client, bucket, key, parameters)
+    yield from _rights(refused, bucket, needs_reading=needs_reading)
+    if not refused.keys() & {"s3:PutObject", "s3:DeleteObject", "s3:DeleteObjectVersion"}:
+        yield from _check_conditions(client, bucket, key, parameters, needs_condition=needs_condition)
+
+
+def _multipart(probe: Probe) -> Iterator[Finding]:
+    if not probe.missing:
+        yield _good("multipart", "create, upload part, list parts and abort work")
+        return
+    yield _good("multipart", "create and upload part work")
+    for operation, error in probe.missing.items():
+        what_follows, advice = _WITHOUT[operation]
+        yield _warning("multipart", f"{operation} is refused ({error.code}): {what_follows}", advice)
+
+
+def _check_conditions(
+    client: S3Client, bucket: str, key: str, parameters: Mapping[str, Any], *, needs_condition: bool
+) -> Iterator[Finding]:
+    """Among uploads that share records MongoDB says whose a key is; between them and other programs only S3 can."""
+    try:
+        found = probe_conditions(client, bucket, key, parameters)
+    except TransferError as error:
+        yield _warning("conditions", f"If-None-Match could not be tried: {error}", error.advice)
+        return
+    if set(found.values()) == {ConditionSupport.HONOURED}:
+        message = "If-None-Match is honoured by PutObject and CompleteMultipartUpload"
+        yield _good("conditions", f"{message}: where duplicates may not overwrite, no object of anybody is replaced")
+        return
+    told = ", ".join(f"{operation} {condition.value} it" for operation, condition in found.items())
+    message = (
+        f"If-None-Match: {told}. Uploads recorded in this database replace none of each other; an object that another "
+        "program writes at the same moment can be replaced"
+    )
+    if needs_condition:
+        yield _warning("conditions", message, "Let nothing else write to these keys.")
+    else:
+        yield _good("conditions", message)
+
+
+def _rights(refused: Mapping[str, TransferError], bucket: str, *, needs_reading: bool) -> Iterator[Finding]:
     for action, error in refused.items():
         message = f"{action} on {visible(bucket)} is refused ({error.code}); it is for {_PURPOSES[action]}"
         advice = f"Ask for {action} on the destination, or do without."

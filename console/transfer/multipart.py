@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import PaginationError
 
-from console.error_codes import UNSUPPORTED, Recovery
+from console.error_codes import DENIED, UNSUPPORTED, Recovery
 from console.formatting import visible
 from console.models import Checksum, Multipart
 from console.s3.checksums import Algorithm, Digests, to_base64
@@ -228,6 +228,7 @@ def _holds(listed: ListedPart, digests: Mapping[Algorithm, bytes]) -> bool:
 
 
 _MOST_FRESH_STARTS: Final = 3
+_NO_ABORT: Final = "the server cannot abort multipart uploads: the parts that arrived stay"
 _GONE: Final = frozenset({"NoSuchUpload", "NoSuchBucket", "NoSuchKey", "404"})
 
 _log = logging.getLogger(__name__)
@@ -264,7 +265,7 @@ def close_multipart(job: Job) -> None:
     multipart = job.multipart
     job.journal.aborting()
     if not job.in_thread(lambda: abort(job.transport.s3, job.bucket, job.key, multipart.upload_id)):
-        job.journal.noted("NotImplemented", "the server cannot abort multipart uploads: the parts that arrived stay")
+        job.journal.noted("NotImplemented", _NO_ABORT)
     job.multipart = None
     job.journal.multipart_closed()
     job.journal.confirmed(0)
@@ -310,7 +311,14 @@ def _send_once(job: Job, *, if_absent: bool) -> Confirmation:
     if multipart is None:
         multipart = job.multipart = _open(job)
     else:
-        listed = _list_parts(job, multipart)
+        try:
+            listed = _list_parts(job, multipart)
+        except TransferError as error:
+            if error.code != "PartsUnknown":
+                raise
+            if (confirmation := _completed_before(job)) is not None:
+                return confirmation
+            multipart = _open_another(job, multipart, error)
     plan = PartPlan(job.source.state.size, multipart.part_size)
     if any(number > len(plan) for number in listed):
         raise TransferError("InvalidPart", "the multipart upload holds parts beyond the end of the file")
@@ -355,6 +363,29 @@ def _open(job: Job) -> Multipart:
             job.in_thread(lambda: abort(job.transport.s3, job.bucket, job.key, multipart.upload_id))
         raise
     return multipart
+
+
+def _open_another(job: Job, former: Multipart, reason: TransferError) -> Multipart:
+    """Begin again where nothing can be learned of the former multipart upload; that one is aborted, if it can be.
+
+    Only once there is another one: where everything is denied for a while, what arrived is kept for later.
+    """
+    job.multipart = None
+    try:
+        job.multipart = _open(job)
+    except BaseException:
+        job.multipart = former
+        raise
+    job.journal.noted(reason.code, f"{reason.message}; the upload starts again")
+    job.journal.confirmed(0)
+    try:
+        is_aborted = job.in_thread(lambda: abort(job.transport.s3, job.bucket, job.key, former.upload_id))
+    except TransferError as error:
+        job.journal.noted(error.code, f"the parts that arrived before stay: {error.message}")
+    else:
+        if not is_aborted:
+            job.journal.noted("NotImplemented", _NO_ABORT)
+    return job.multipart
 
 
 def _create(job: Job, parameters: Mapping[str, Any]) -> str:
@@ -408,8 +439,9 @@ def _list_parts(job: Job, multipart: Multipart) -> dict[int, ListedPart]:
     try:
         listed = job.ask_in_thread(list_all)
     except TransferError as error:
-        if error.code in UNSUPPORTED:
-            raise TransferError("PartsUnknown", "the server does not tell which parts have arrived") from error
+        if error.code in UNSUPPORTED | DENIED:
+            message = f"the server does not tell which parts have arrived ({error.code})"
+            raise TransferError("PartsUnknown", message) from error
         raise
     # Where all parts are there no answer to one comes any more, but how to complete them must be known: S3 refuses a
     # completion without the checksums of parts that were sent with some.

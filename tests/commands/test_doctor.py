@@ -123,6 +123,31 @@ def test_each_missing_right_is_named(
     assert "Contents" not in s3.list_objects_v2(Bucket=bucket)
 
 
+@pytest.mark.parametrize("operation", ["ListParts", "AbortMultipartUpload"])
+@pytest.mark.parametrize("code", ["AccessDenied", "NotImplemented"])
+def test_what_an_upload_can_do_without_is_not_called_wrong(
+    findings: Any, proxy: FaultProxy, operation: str, code: str
+) -> None:
+    status = 403 if code == "AccessDenied" else 501
+    proxy.plan(operation, Answer(status, code, forwarded=operation == "AbortMultipartUpload"), times=100)
+    found = findings()
+    assert found["multipart"]["grade"] == 1
+    assert f"{operation} is refused ({code})" in found["multipart"]["words"]
+    assert found["multipart"]["mend"]
+
+
+@pytest.mark.parametrize(("duplicates", "grade"), [("overwrite", 0), ("fail", 1)])
+def test_what_a_server_guarantees_of_conditional_writes_is_said(
+    findings: Any, environment: dict[str, str], s3: Any, bucket: str, duplicates: str, grade: int
+) -> None:
+    environment["UPLOAD_CONSOLE_TRANSFER__DUPLICATES"] = duplicates
+    found = findings()
+    assert found["conditions"]["grade"] == grade
+    assert "PutObject ignores it, CompleteMultipartUpload ignores it" in found["conditions"]["words"]
+    assert "another program" in found["conditions"]["words"]
+    assert "Contents" not in s3.list_objects_v2(Bucket=bucket)
+
+
 def test_reading_is_needed_where_duplicates_are_compared(
     findings: Any, proxy: FaultProxy, environment: dict[str, str]
 ) -> None:

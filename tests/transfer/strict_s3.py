@@ -53,6 +53,10 @@ class Habits:
     refused_part_at: Literal["part", "completion"] = "part"
     write_only: bool = False
     """The user may not look at objects."""
+    parts_denied: bool = False
+    """The user has no right to ListParts and AbortMultipartUpload."""
+    conditions: Literal["both", "put", "none", "refused"] = "both"
+    """Which requests honour If-None-Match: Ceph's PutObject alone; rclone ignores it, others refuse the header."""
     key_first: bool = False
     """A completion looks at the condition before it looks for the multipart upload, as MinIO does."""
     vain_aborts: int = 0
@@ -180,6 +184,8 @@ class StrictS3:
                 raise Refused(404, "NoSuchUpload")
             if method == "PUT":
                 return self._put_part(opened, int(query["partNumber"]), headers, body)
+            if self.habits.parts_denied and method in ("GET", "DELETE"):
+                raise Refused(403, "AccessDenied")
             if method == "GET":
                 if not self.habits.lists_parts:
                     raise Refused(501, "NotImplemented")
@@ -208,7 +214,7 @@ class StrictS3:
         return self._head(self.objects[key], query, headers)
 
     def _put_object(self, key: str, headers: dict[str, str], body: bytes) -> Reply:
-        self._require_absent(key, headers)
+        self._require_absent(key, headers, is_put=True)
         piece = self._verified(headers, body, None)
         self.objects[key] = Stored(piece.data, piece.etag, piece.checksums, "FULL_OBJECT", [], headers)
         return 200, self._shown(piece.etag, piece.checksums), ""
@@ -319,8 +325,13 @@ class StrictS3:
         if known is not None and (used is None or used[1] not in known):
             raise Refused(400, "ExpiredToken", "The provided token has expired.")
 
-    def _require_absent(self, key: str, headers: dict[str, str]) -> None:
-        if headers.get("if-none-match") == "*" and key in self.objects:
+    def _require_absent(self, key: str, headers: dict[str, str], *, is_put: bool = False) -> None:
+        if headers.get("if-none-match") != "*":
+            return
+        if self.habits.conditions == "refused":
+            raise Refused(501, "NotImplemented", "A header you provided implies functionality that is not implemented")
+        is_honoured = self.habits.conditions == ("put" if is_put else "both") or self.habits.conditions == "both"
+        if is_honoured and key in self.objects:
             raise Refused(412, "PreconditionFailed")
 
     def _listing(self, opened: Opened) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,9 +16,9 @@ from console.s3.operations import (
     head_object,
     open_multiparts,
     presign_download,
-    probe_bucket,
     stored_bytes,
 )
+from console.s3.probes import ConditionSupport, probe_bucket, probe_conditions
 from console.s3.retry import call
 from console.s3.transfer_errors import TransferError
 from console.transfer.comparison import verify_upload
@@ -26,6 +27,7 @@ from console.transfer.transport import Transport, open_transport
 from tests.faults.proxy import Answer, FaultProxy, Reset
 
 from .doubles import MIB, Commands, MakeFile, Notes, an_upload, options
+from .strict_s3 import StrictS3
 
 
 def test_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,12 +154,53 @@ def test_many_parts_are_listed_in_pages(transport: Transport, s3, bucket: str, m
     assert stored_bytes(transport.s3, bucket, "k", upload_id) == 3
 
 
-@pytest.mark.parametrize("operation", ["CreateMultipartUpload", "UploadPart", "ListParts", "AbortMultipartUpload"])
+@pytest.mark.parametrize("operation", ["ListParts", "AbortMultipartUpload"])
+@pytest.mark.parametrize(
+    ("status", "code"), [(403, "AccessDenied"), (501, "NotImplemented"), (405, "MethodNotAllowed")]
+)
+def test_what_an_upload_can_do_without_is_told(
+    proxy: FaultProxy, s3, bucket: str, operation: str, status: int, code: str
+) -> None:
+    client = make_client(ClientOptions(endpoint_url=proxy.url))
+    proxy.plan(operation, Answer(status, code, forwarded=operation == "AbortMultipartUpload"))
+    assert {name: error.code for name, error in probe_bucket(client, bucket, "probe", {}).missing.items()} == {
+        operation: code
+    }
+    client.close()
+    assert list(open_multiparts(s3, bucket)) == []
+
+
+@pytest.mark.parametrize("operation", ["CreateMultipartUpload", "UploadPart"])
 def test_trying_a_bucket_names_what_is_refused(proxy: FaultProxy, s3, bucket: str, operation: str) -> None:
     client = make_client(ClientOptions(endpoint_url=proxy.url))
     assert probe_bucket(client, bucket, "probe", {}).checksums is not None
-    proxy.plan(operation, Answer(403, "AccessDenied", forwarded=operation == "AbortMultipartUpload"))
+    proxy.plan(operation, Answer(403, "AccessDenied"))
     with pytest.raises(TransferError, match=f"^AccessDenied: {operation}: "):
         probe_bucket(client, bucket, "probe", {})
     client.close()
     assert list(open_multiparts(s3, bucket)) == []
+
+
+@pytest.mark.parametrize(
+    ("habits", "of_put", "of_completion"),
+    [
+        ({}, ConditionSupport.HONOURED, ConditionSupport.HONOURED),
+        ({"conditions": "put"}, ConditionSupport.HONOURED, ConditionSupport.IGNORED),
+        ({"conditions": "none"}, ConditionSupport.IGNORED, ConditionSupport.IGNORED),
+        ({"conditions": "refused"}, ConditionSupport.REFUSED, ConditionSupport.REFUSED),
+    ],
+)
+def test_what_a_server_makes_of_conditions_is_seen_and_nothing_stays(
+    habits: dict[str, Any], of_put: ConditionSupport, of_completion: ConditionSupport
+) -> None:
+    with StrictS3(**habits) as strict:
+        client = make_client(ClientOptions(endpoint_url=strict.url))
+        found = probe_conditions(client, "bucket", "probe", {})
+        client.close()
+        assert found == {"PutObject": of_put, "CompleteMultipartUpload": of_completion}
+        assert (strict.objects, strict.multiparts) == ({}, {})
+
+
+def test_a_server_that_ignores_conditions_is_seen_to(s3, bucket: str) -> None:
+    assert set(probe_conditions(s3, bucket, "probe", {}).values()) == {ConditionSupport.IGNORED}
+    assert "Contents" not in s3.list_objects_v2(Bucket=bucket)

@@ -53,6 +53,8 @@ HABITS: list[tuple[str, dict[str, Any], str, str]] = [
     ("one part at most", {"most_parts": 1}, "checksum", "checksum"),
     ("one part at most, said in the end", {"most_parts": 1, "refused_part_at": "completion"}, "checksum", "checksum"),
     ("no ListParts, no abort", {"lists_parts": False, "aborts": False}, "checksum", "checksum"),
+    ("ListParts and abort denied", {"parts_denied": True}, "checksum", "checksum"),
+    ("conditions refused", {"conditions": "refused"}, "checksum", "checksum"),
     ("errors without a message", {"messages": False}, "checksum", "checksum"),
 ]
 each_habit = pytest.mark.parametrize(
@@ -151,6 +153,23 @@ def test_without_list_parts_an_upload_starts_again(connect: Connect, make_file, 
     assert strict.objects["file.bin"].data == path.read_bytes()
     assert proxy.count("CreateMultipartUpload") == 2
     assert len(strict.multiparts) == (0 if aborts else 1)
+
+
+def test_who_may_not_list_parts_starts_again(connect: Connect, make_file) -> None:
+    strict, proxy, transport = connect(parts_denied=True)
+    path = make_file(LARGE)
+    notes = Notes()
+    proxy.plan("CompleteMultipartUpload", Answer(403, "AccessDenied"))
+    with pytest.raises(TransferError, match="AccessDenied"):
+        sent(an_upload(path, "bucket"), transport, notes)
+    proxy.plan("CreateMultipartUpload", Answer(403, "AccessDenied"))
+    former = notes.opened[0]
+    with pytest.raises(TransferError, match="AccessDenied"):
+        sent(an_upload(path, "bucket", multipart=former), transport, notes)
+    assert notes.closed == 0  # everything may be denied for a while: what arrived is kept
+    sent(an_upload(path, "bucket", multipart=former), transport, notes)
+    assert strict.objects["file.bin"].data == path.read_bytes()
+    assert set(strict.multiparts) == {former.upload_id}  # nobody may abort it
 
 
 def test_a_part_that_the_server_holds_for_a_dead_sender_delays_no_other_upload(connect: Connect, make_file) -> None:
