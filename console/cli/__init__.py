@@ -15,6 +15,7 @@ import typer
 from console import __version__
 from console.cli import flags
 from console.cli.flags import AsJson, Chosen, Commands, Detach, Shared, with_flags
+from console.cli.upload_flags import SettingFlags
 
 app = typer.Typer(
     name="upload-console",
@@ -79,16 +80,22 @@ def services(directory: flags.Directory = None, as_json: AsJson = False) -> None
 @with_flags
 def upload(
     shared: Shared,
-    paths: flags.Paths,
+    given: SettingFlags,
+    paths: flags.Paths = None,
     to: flags.Destination = None,
+    files_from: flags.FilesFrom = None,
+    dry_run: flags.UploadDryRun = False,
     duplicates: flags.Duplicates = None,
     as_json: AsJson = False,
     detach: Detach = False,
 ) -> int:
     """Upload files and folders without a screen; exit 0 only if all completed."""
-    from console.commands.upload import run
+    from console.commands.upload import UploadOptions, run
 
-    return run(shared.settings(), paths, to=to, as_json=as_json, detach=detach, duplicates=duplicates)
+    options = UploadOptions(
+        to=to, files_from=files_from, dry_run=dry_run, as_json=as_json, detach=detach, duplicates=duplicates
+    )
+    return run(shared.settings(**given.overrides), paths or [], options)
 
 
 @app.command()

@@ -19,6 +19,7 @@ import typer
 from typer.core import TyperGroup
 
 from console.choices import MOST_PARALLEL, DuplicatePolicy
+from console.cli.upload_flags import SETTING_FLAGS, SettingFlags
 
 if TYPE_CHECKING:
     from console.cli.selection import Selection
@@ -72,7 +73,20 @@ Duplicates = Annotated[
     typer.Option(help="What to do if the key exists. Default: transfer.duplicates."),
 ]
 Directory = Annotated[Path | None, typer.Option("--dir", help="Keep the servers' data in this folder.", metavar="DIR")]
-Paths = Annotated[list[Path], typer.Argument(help="Files and folders to upload.", metavar="PATH")]
+Paths = Annotated[list[Path] | None, typer.Argument(help="Files and folders to upload.", metavar="PATH")]
+FilesFrom = Annotated[
+    str | None,
+    typer.Option(
+        "--files-from",
+        help="Also the paths in this file, or in standard input (-): one a line, or separated by zero bytes. Relative "
+        "ones start from PATH, where one folder is given, and keep their folders.",
+        metavar="FILE",
+    ),
+]
+UploadDryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Say each key, what it would overwrite, and what is left out and why; no more."),
+]
 Destination = Annotated[
     str | None,
     typer.Option("--to", help="Destination, s3://bucket/prefix. Default: s3.bucket and s3.prefix.", metavar="URL"),
@@ -179,7 +193,8 @@ class Chosen:
         return Selection(self.ids or (), self.status or (), self.match, all=self.everything)
 
 
-_GROUPS: Final[dict[str, tuple[type[Shared | Chosen], dict[str, tuple[Any, Any]]]]] = {
+_GROUPS: Final[dict[str, tuple[type[Shared | Chosen | SettingFlags], dict[str, tuple[Any, Any]]]]] = {
+    "given": (SettingFlags, {name: (annotation, None) for name, (_, annotation) in SETTING_FLAGS.items()}),
     "shared": (
         Shared,
         {

@@ -26,11 +26,16 @@ from console.choices import DuplicatePolicy
 from console.cli.output import tell_in_lines, tell_notes
 from console.cli.process import exit_code
 from console.commands.interruption import STOP_SECONDS, Interruption
+from console.commands.upload_modes.dry_run import DryRunReport, dry_run
 from console.commands.upload_report import JsonReport, Report, is_in_lines
 from console.error_codes import OUT_OF_REACH
 from console.errors import ServerUnreachable, UsageError
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedState, Gap
+from console.files.acceptance import Acceptance
+from console.files.file_filter import FileFilter
+from console.files.file_list import listed_paths
+from console.files.walk import LeftOut, ListedPath
 from console.formatting import count, visible
 from console.models import Requested, Source, Upload, UploadStatus, changed_upload, read_upload
 from console.records.connection import describe_error, explain
@@ -350,48 +355,87 @@ def _is_waited_for(upload: Upload) -> bool:
     return not upload.status.is_terminal and not is_put_off
 
 
-def run(
-    settings: Settings,
-    paths: Sequence[Path],
-    *,
-    to: str | None,
-    as_json: bool,
-    detach: bool,
-    duplicates: DuplicatePolicy | None = None,
-) -> int:
-    """Add an upload for each file and carry them out, unless `detach`ed. Returns 0 only if all completed.
+@dataclass(frozen=True, slots=True)
+class UploadOptions:
+    """The flags of `upload` that are no settings. `duplicates` is for this destination, whoever carries the uploads
+    out; None as the settings have it."""
 
-    `duplicates` is for this destination, whoever carries the uploads out; None as the settings have it.
-    """
-    if to is not None:
-        settings = _redirected(settings, to)
-    batch = ObjectId()
+    to: str | None = None
+    files_from: str | None = None
+    dry_run: bool = False
+    as_json: bool = False
+    detach: bool = False
+    duplicates: DuplicatePolicy | None = None
+
+
+def run(settings: Settings, paths: Sequence[Path], options: UploadOptions) -> int:
+    """Add an upload for each file and carry them out, unless detached. Returns 0 only if all completed."""
+    if options.to is not None:
+        settings = _redirected(settings, options.to)
+    typed, named = _named(paths, options.files_from)
     # Made before anything is recorded: without credentials nothing could be carried out.
-    with (
-        S3Sender(settings.s3, settings.transfer) as sender,
-        Records.open(settings.mongodb, endpoint=sender.endpoint) as records,
-    ):
-        tell_notes(records.notes)
-        intake = Intake(
-            settings.s3,
-            settings.transfer,
-            host=this_host(),
-            source=Source.COMMAND,
-            endpoint=sender.endpoint.name,
-            batch=batch,
-            duplicates=duplicates,
-        )
-        typed = [os.fspath(path) for path in paths]
-        if detach:
-            added = sum(map(len, _recorded(records, intake.batches(typed), records.uploads.insert)))
-            for refusal in intake.refusals:
-                sys.stderr.write(f"refused {visible(refusal.path)}: {refusal.reason}\n")
-            sys.stdout.write(f"{count(added, 'upload')} recorded.\n")
-            return 1 if intake.refusals else 0
-        report = make_report(as_json=as_json)
-        carrier = Carrier(records, sender, settings, Wanted.batch(batch), report, given=typed)
-        code = carrier.run(_reported(_recorded(records, intake.batches(typed), carrier.insert), intake, report))
+    with S3Sender(settings.s3, settings.transfer) as sender:
+        if options.dry_run:
+            told = DryRunReport(as_json=options.as_json)
+            intake = _intake(settings, sender, options, left_out=told.left_out)
+            policy = options.duplicates or settings.transfer.duplicates
+            return dry_run(sender, intake, intake.batches(named), policy, told)
+        batch = ObjectId()
+        with Records.open(settings.mongodb, endpoint=sender.endpoint) as records:
+            tell_notes(records.notes)
+            intake = _intake(settings, sender, options, batch)
+            if options.detach:
+                return _detach(records, intake, named)
+            report = make_report(as_json=options.as_json)
+            carrier = Carrier(records, sender, settings, Wanted.batch(batch), report, given=typed)
+            code = carrier.run(_reported(_recorded(records, intake.batches(named), carrier.insert), intake, report))
     return code or (1 if intake.refusals else 0)
+
+
+def _named(paths: Sequence[Path], files_from: str | None) -> tuple[list[str], Iterable[str | ListedPath]]:
+    """The paths that were typed, and all that are meant.
+
+    Raises:
+        UsageError: there is none, or a list with several folders to start from.
+    """
+    typed = [os.fspath(path) for path in paths]
+    if files_from is None:
+        if not typed:
+            raise UsageError("Name the files and folders to upload, or --files-from.")
+        return typed, typed
+    if len(typed) > 1:
+        raise UsageError("With --files-from name one folder, from which the paths of the list start, or none.")
+    base = typed[0] if typed else "."
+    return [base], listed_paths(files_from, base)
+
+
+def _intake(
+    settings: Settings,
+    sender: S3Sender,
+    options: UploadOptions,
+    batch: ObjectId | None = None,
+    left_out: LeftOut = lambda path, words: None,
+) -> Intake:
+    return Intake(
+        settings.s3,
+        settings.transfer,
+        host=this_host(),
+        source=Source.COMMAND,
+        endpoint=sender.endpoint.name,
+        batch=batch,
+        duplicates=options.duplicates,
+        wanted=FileFilter(settings.select),
+        acceptance=Acceptance(settings.accept),
+        left_out=left_out,
+    )
+
+
+def _detach(records: Records, intake: Intake, named: Iterable[str | ListedPath]) -> int:
+    added = sum(map(len, _recorded(records, intake.batches(named), records.uploads.insert)))
+    for refusal in intake.refusals:
+        sys.stderr.write(f"refused {visible(refusal.path)}: {refusal.reason}\n")
+    sys.stdout.write(f"{count(added, 'upload')} recorded.\n")
+    return 1 if intake.refusals else 0
 
 
 def _recorded(

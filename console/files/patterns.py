@@ -1,7 +1,7 @@
-"""Which names below a watched folder are meant at all.
+"""Which names below a folder are meant at all.
 
 Owns the patterns in the syntax of gitignore(5), and the names of files that are not finished. What is left out here was
-never meant: it is neither sent nor counted as refused (`watch.decisions` refuses). Pure.
+never meant: it is neither sent nor counted as refused (`files.acceptance` refuses). Pure.
 """
 
 from __future__ import annotations
@@ -23,30 +23,22 @@ TEMPORARY_PREFIXES: Final = (".", "~$")
 """Dotfiles (rsync's temporary files are such) and the lock files of office programs."""
 
 
-class Patterns:
-    """Answers for one rule. Paths are relative to the watched folder, with `/`."""
+class PathPatterns:
+    """Answers for lists of patterns. Paths are relative to the folder that is walked, with `/`."""
 
-    def __init__(self, rule: WatchRule) -> None:
-        self._include = [GitPattern.parse(line) for line in rule.include]
-        self._exclude = [GitPattern.parse(line) for line in rule.exclude]
-        self._ignores_temporary = rule.ignore_temporary
-        self._marker = rule.marker_suffix if rule.complete_when == "marked" else None
-        self._sent = _below(str(rule.move_to), str(rule.folder)) if rule.move_to is not None else None
+    def __init__(self, include: Sequence[str], exclude: Sequence[str], *, ignores_temporary: bool) -> None:
+        self._include = [GitPattern.parse(line) for line in include]
+        self._exclude = [GitPattern.parse(line) for line in exclude]
+        self._ignores_temporary = ignores_temporary
 
     def leaves_out(self, relative: str, *, is_folder: bool) -> str:
         """Why a path is not meant, in words; empty if it is."""
         name = relative.rpartition("/")[2]
         if self._ignores_temporary and is_temporary(name, is_folder=is_folder):
             return "a temporary or hidden name"
-        if is_folder and self._sent is not None and relative == self._sent:
-            return "the folder for files that were sent"
         if self._exclude and self._is_excluded(relative, is_folder=is_folder):
             return "excluded by a pattern"
-        if is_folder:
-            return ""
-        if self._marker is not None and name.endswith(self._marker):
-            return "a marker"
-        if self._include and not self._is_included(relative):
+        if not is_folder and self._include and not self._is_included(relative):
             return "not included by a pattern"
         return ""
 
@@ -62,6 +54,23 @@ class Patterns:
             if is_for_it or any(pattern.matches(folder, is_folder=True) for folder in _folders(relative)):
                 return not pattern.is_negated
         return False
+
+
+class Patterns(PathPatterns):
+    """Answers for the folder of one watch, which may also hold markers and files that were sent."""
+
+    def __init__(self, rule: WatchRule) -> None:
+        super().__init__(rule.include, rule.exclude, ignores_temporary=rule.ignore_temporary)
+        self._marker = rule.marker_suffix if rule.complete_when == "marked" else None
+        self._sent = _below(str(rule.move_to), str(rule.folder)) if rule.move_to is not None else None
+
+    def leaves_out(self, relative: str, *, is_folder: bool) -> str:
+        """Why a path is not meant, in words; empty if it is."""
+        if is_folder and self._sent is not None and relative == self._sent:
+            return "the folder for files that were sent"
+        if not is_folder and self._marker is not None and relative.endswith(self._marker):
+            return "a marker"
+        return super().leaves_out(relative, is_folder=is_folder)
 
 
 @dataclass(frozen=True, slots=True)

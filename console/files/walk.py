@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from console.files.beneath import THROUGH_A_LINK, listed, status_of
+from console.files.file_filter import EVERYTHING, FileFilter, SizeAndAge
 from console.files.patterns import Patterns
 from console.files.refusals import (
     CONTAINS_ITSELF,
@@ -102,6 +103,7 @@ class Scanner:
         self.folder = str(rule.folder)
         self.progress = Seen()
         self._patterns = Patterns(rule)
+        self._size_and_age = SizeAndAge(rule)
         self._recursive = rule.recursive
         self._follows = rule.follow_symlinks
         self._below = rule.below
@@ -229,6 +231,9 @@ class Scanner:
         if kind := kind_refused(status.st_mode):
             self._refused(Refusal(path, kind))
             return None
+        if words := self._size_and_age.leaves_out(status.st_size, status.st_mtime_ns):
+            self._left_out(path, words)
+            return None
         identity = (status.st_dev, status.st_ino)
         return Found(path, relative, status.st_size, status.st_mtime_ns, status.st_ctime_ns, identity)
 
@@ -292,21 +297,33 @@ class Candidate:
     below: str | None = None
 
 
-Keep = Callable[[str, bool], bool]
-"""Asked with a path relative to the chosen folder and whether it is a folder; False leaves it out."""
+@dataclass(frozen=True, slots=True)
+class ListedPath:
+    """A path of a list (`--files-from`): it keeps the folders that it was listed with, as `relative` says."""
+
+    path: str
+    relative: str
 
 
-def select(paths: Iterable[str], keep: Keep | None = None) -> Iterator[Candidate | Refusal]:
+LeftOut = Callable[[str, str], None]
+"""Told a path that is not meant, and why in words."""
+
+
+def select(
+    paths: Iterable[str | ListedPath], wanted: FileFilter = EVERYTHING, left_out: LeftOut = _nothing
+) -> Iterator[Candidate | Refusal]:
     """What `paths` mean. A folder stands for all files below it, under its own name; with a slash at the end, without.
 
     A symbolic link that is named is followed. Below a folder, one to a file within that folder is sent as that file;
-    one that leads out of it, to a folder, or nowhere is refused. `keep` is asked only about what lies below folders.
+    one that leads out of it, to a folder, or nowhere is refused, unless `wanted` follows links. `left_out` is told
+    what is not `wanted`. Files come in the order of their keys: bytes, a folder's name with its slash.
     """
     for path in paths:
-        yield from _select_one(path, keep or _keep_all)
+        yield from _select_one(path, wanted, left_out)
 
 
-def _select_one(path: str, keep: Keep) -> Iterator[Candidate | Refusal]:
+def _select_one(named: str | ListedPath, wanted: FileFilter, left_out: LeftOut) -> Iterator[Candidate | Refusal]:
+    path = named if isinstance(named, str) else named.path
     absolute = absolute_path(path)
     try:
         status = os.stat(absolute)  # noqa: PTH116
@@ -314,11 +331,21 @@ def _select_one(path: str, keep: Keep) -> Iterator[Candidate | Refusal]:
         is_dangling = os.path.islink(absolute) and not isinstance(error, PermissionError)  # noqa: PTH114
         yield Refusal(absolute, LEADS_NOWHERE if is_dangling else os_error_message(error))
         return
-    if not stat.S_ISDIR(status.st_mode):
-        yield _file(absolute, os.path.basename(absolute), status, None)  # noqa: PTH119
+    except ValueError:  # a zero byte, from a list
+        yield Refusal(path, "no path: it holds a zero byte")
         return
-    name = "" if path.endswith("/") else os.path.basename(absolute)  # noqa: PTH119
-    yield from _Walk(absolute, keep).files(name)
+    name = os.path.basename(absolute) if isinstance(named, str) else named.relative  # noqa: PTH119
+    if not stat.S_ISDIR(status.st_mode):
+        words = wanted.leaves_out_path(name, is_folder=False)
+        words = words or wanted.leaves_out_file(status.st_size, status.st_mtime_ns)
+        if words and stat.S_ISREG(status.st_mode):
+            left_out(absolute, words)
+        else:
+            yield _file(absolute, name, status, None)
+        return
+    if path.endswith("/") and isinstance(named, str):
+        name = ""
+    yield from _Walk(absolute, wanted, left_out).files(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,10 +362,11 @@ class _Walk:
     """The walk below one chosen folder. Folders within folders lie on a stack of its own: as calls within calls they
     would come to Python's limit at some hundreds."""
 
-    def __init__(self, top: str, keep: Keep) -> None:
+    def __init__(self, top: str, wanted: FileFilter, left_out: LeftOut) -> None:
         self._path = top
         self._top = os.path.realpath(top)
-        self._keep = keep
+        self._wanted = wanted
+        self._left_out = left_out
         self._open: list[_SelectionFolder] = []
 
     def files(self, name: str) -> Iterator[Candidate | Refusal]:
@@ -359,7 +387,7 @@ class _Walk:
             status = os.stat(path)  # noqa: PTH116
             identity = (status.st_dev, status.st_ino)
             with os.scandir(path) as entries:
-                found = sorted(entries, key=lambda entry: entry.name)
+                found = sorted(entries, key=self._place)
         except OSError as error:
             return Refusal(path, os_error_message(error))
         if any(folder.identity == identity for folder in self._open):  # a bind mount of a folder into itself
@@ -371,20 +399,38 @@ class _Walk:
         """What it is; None for what is left out, and for a folder: its files come next."""
         shown, inner = _join(folder.shown, entry.name), _join(folder.inner, entry.name)
         try:
-            is_folder = entry.is_dir(follow_symlinks=False)
-            if not self._keep(inner, is_folder):
+            is_folder = self._is_folder(entry)
+            if words := self._wanted.leaves_out_path(inner, is_folder=is_folder):
+                self._left_out(entry.path, words)
                 return None
             if is_folder:
                 return self._enter(entry.path, shown, inner)
-            if entry.is_symlink():
+            if entry.is_symlink() and not self._wanted.follows:
                 target = link_target(entry.path, self._top)
                 return Refusal(entry.path, target) if isinstance(target, str) else self._file(entry.path, shown, target)
-            return self._file(entry.path, shown, entry.stat(follow_symlinks=False))
+            return self._file(entry.path, shown, entry.stat(follow_symlinks=self._wanted.follows))
         except OSError as error:
+            if entry.is_symlink() and isinstance(error, FileNotFoundError):
+                return Refusal(entry.path, LEADS_NOWHERE)
             return Refusal(entry.path, os_error_message(error))
 
-    def _file(self, path: str, shown: str, status: os.stat_result) -> Candidate | Refusal:
-        return _file(path, shown, status, self._path)
+    def _is_folder(self, entry: os.DirEntry[str]) -> bool:
+        return entry.is_dir(follow_symlinks=self._wanted.follows)
+
+    def _place(self, entry: os.DirEntry[str]) -> bytes:
+        """As S3 orders keys."""
+        try:
+            is_folder = self._is_folder(entry)
+        except OSError:
+            is_folder = False
+        return os.fsencode(entry.name) + (b"/" if is_folder else b"")
+
+    def _file(self, path: str, shown: str, status: os.stat_result) -> Candidate | Refusal | None:
+        words = self._wanted.leaves_out_file(status.st_size, status.st_mtime_ns)
+        if words and stat.S_ISREG(status.st_mode):
+            self._left_out(path, words)
+            return None
+        return _file(path, shown, status, None if self._wanted.follows else self._path)
 
 
 def _file(path: str, shown: str, status: os.stat_result, below: str | None) -> Candidate | Refusal:
@@ -397,7 +443,3 @@ def _file(path: str, shown: str, status: os.stat_result, below: str | None) -> C
 
 def _join(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder else name
-
-
-def _keep_all(_path: str, _is_folder: bool) -> bool:
-    return True

@@ -42,8 +42,9 @@ from console.errors import ConfigurationError
 from console.formatting import visible
 from console.private_files import others_may_read, why_not_ours
 from console.settings.messages import Layer, complaint
-from console.settings.types import Count, Number, Size
-from console.settings.watch_rules import LIST, DestinationUrl, Folder, WatchRule, WatchRules
+from console.settings.types import LIST, Count, Number, Size
+from console.settings.upload_rules import AcceptSettings, SelectSettings
+from console.settings.watch_rules import DestinationUrl, Folder, WatchRule, WatchRules
 
 ENVIRONMENT_PREFIX: Final = "UPLOAD_CONSOLE_"
 FILE_VARIABLE: Final = f"{ENVIRONMENT_PREFIX}CONFIG"
@@ -167,6 +168,8 @@ class Settings(_Section):
     mongodb: MongoSettings = MongoSettings()
     s3: S3Settings = S3Settings()
     transfer: TransferSettings = TransferSettings()
+    select: SelectSettings = SelectSettings()
+    accept: AcceptSettings = AcceptSettings()
     ui: UiSettings = UiSettings()
     watch: WatchRules = ()
 
@@ -193,6 +196,8 @@ _SECTIONS: Final[Mapping[str, type[BaseModel]]] = {
     "mongodb": MongoSettings,
     "s3": S3Settings,
     "transfer": TransferSettings,
+    "select": SelectSettings,
+    "accept": AcceptSettings,
     "ui": UiSettings,
     "watch": WatchRule,
 }
@@ -200,6 +205,11 @@ _FLAGS: Final[Mapping[tuple[str, ...], str]] = {
     ("mongodb", "uri"): "--mongodb-uri",
     ("s3", "endpoint_url"): "--s3-endpoint",
     ("s3", "bucket"): "--bucket",
+    **{
+        (section, key): f"--{key.replace('_', '-')}"
+        for section in ("select", "accept")
+        for key in _SECTIONS[section].model_fields
+    },
 }
 
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     ValidationInfo,
@@ -25,7 +24,7 @@ from console.choices import DuplicatePolicy, Encryption
 from console.errors import ConfigurationError
 from console.formatting import visible
 from console.settings.key_template import KeyTemplate, parse_destination
-from console.settings.types import Size, absolute
+from console.settings.types import MediaTypes, Patterns, Since, Size, Suffixes, absolute
 
 if TYPE_CHECKING:
     from console.models import Storage
@@ -44,27 +43,6 @@ Mode = Literal["auto", "events", "polling"]
 def _absolute(path: Path) -> Path:
     """`~` is the home folder; what is relative is so to the folder in which the program was started."""
     return Path(absolute(os.fspath(path.expanduser())))  # resolve() would follow links: names stay as written
-
-
-def _pattern(line: str) -> str:
-    if line.strip() in ("!", "/", "!/"):
-        raise ValueError("expected a pattern as in .gitignore")
-    if not line.strip() or line.startswith("#"):
-        raise ValueError("expected a pattern as in .gitignore, not an empty line or a comment")
-    return line
-
-
-def _suffix(extension: str) -> str:
-    if not extension.strip(".") or "/" in extension:
-        raise ValueError("expected the end of a file's name, such as .pdf")
-    return f".{extension.lstrip('.').lower()}"
-
-
-def _media_type(pattern: str) -> str:
-    kind, slash, subtype = pattern.partition("/")
-    if not (kind and slash and subtype) or "/" in subtype:
-        raise ValueError("expected a MIME type such as application/pdf or image/*")
-    return pattern.lower()
 
 
 def _destination(url: str) -> str:
@@ -87,18 +65,8 @@ def _ending(suffix: str) -> str:
     return suffix
 
 
-def _several(value: Any) -> Any:
-    if isinstance(value, str):
-        raise ValueError('expected a list, such as ["*.pdf"]')
-    return value
-
-
-LIST: Final = (BeforeValidator(_several), Field(strict=False))
 Folder = Annotated[Path, Field(strict=False), AfterValidator(_absolute)]
 DestinationUrl = Annotated[str, AfterValidator(_destination)]
-Patterns = Annotated[tuple[Annotated[str, AfterValidator(_pattern)], ...], *LIST]
-Suffixes = Annotated[tuple[Annotated[str, AfterValidator(_suffix)], ...], *LIST]
-MediaTypes = Annotated[tuple[Annotated[str, AfterValidator(_media_type)], ...], *LIST]
 
 
 class WatchRule(BaseModel):
@@ -113,6 +81,9 @@ class WatchRule(BaseModel):
     exclude: Patterns = ()
     ignore_temporary: bool = True
     follow_symlinks: bool = False
+    newer: Since | None = None
+    larger: Annotated[Size, Field(ge=0)] | None = None
+    smaller: Annotated[Size, Field(ge=0)] | None = None
 
     to: DestinationUrl | None = None
     key_template: Annotated[str, AfterValidator(_template)] | None = None

@@ -18,9 +18,11 @@ from bson import ObjectId
 
 from console.choices import DuplicatePolicy
 from console.errors import ConfigurationError
+from console.files.acceptance import Acceptance
 from console.files.content_type import content_type
+from console.files.file_filter import EVERYTHING, FileFilter
 from console.files.refusals import Refusal
-from console.files.walk import Candidate, select
+from console.files.walk import Candidate, LeftOut, ListedPath, select
 from console.formatting import as_text, visible
 from console.models import Source
 from console.records.uploads import NewUpload
@@ -51,9 +53,13 @@ class Intake:
         endpoint: str,
         batch: ObjectId | None = None,
         duplicates: DuplicatePolicy | None = None,
+        wanted: FileFilter = EVERYTHING,
+        acceptance: Acceptance | None = None,
+        left_out: LeftOut = lambda path, words: None,
     ) -> None:
         """`endpoint` is the name of the S3 service whose bucket is meant; `batch` marks the uploads of one command;
         `duplicates` is for this destination, None as the settings of whoever carries them out have it.
+        Files that are not `wanted` are told to `left_out`; those that `acceptance` refuses become refusals.
 
         Raises:
             ConfigurationError: no bucket is set, or the key template is wrong.
@@ -68,20 +74,24 @@ class Intake:
         self._endpoint = endpoint
         self._batch = batch
         self._duplicates = duplicates
+        self._wanted = wanted
+        self._acceptance = acceptance
+        self._left_out = left_out
         self._policy = duplicates or transfer.duplicates
         self.refusals: list[Refusal] = []
 
-    def batches(self, paths: Iterable[str]) -> Iterator[list[NewUpload]]:
+    def batches(self, paths: Iterable[str | ListedPath]) -> Iterator[list[NewUpload]]:
         """Uploads for all files that the paths mean, a few hundred at a time.
 
         Of files that would get one key the first is taken and the others are refused, also where keys that exist are
         overwritten: else all would be called completed, and one object be there. Under `new_name` each gets its own.
         """
-        paths = list(paths)
+        # What is no list may be long, and is read as it is needed.
+        is_apart = isinstance(paths, list | tuple) and self._keeps_apart(paths)
         batch: list[NewUpload] = []
         enough = _FIRST_BATCH
-        keys: dict[int, int] | None = None if self._keeps_apart(paths) else {}
-        for found in select(paths):
+        keys: dict[int, int] | None = None if is_apart else {}
+        for found in select(paths, self._wanted, self._left_out):
             taken: NewUpload | Refusal | None = found if isinstance(found, Refusal) else self.take(found, is_fresh=True)
             if isinstance(taken, NewUpload) and keys is not None:
                 taken = self._with_its_key(taken, keys)
@@ -110,9 +120,11 @@ class Intake:
             return replace(upload, duplicates="new_name")  # whoever carries it out
         return Refusal(os.fsdecode(upload.path_bytes or upload.path), _SAME_KEY.format(visible(upload.key)))
 
-    def _keeps_apart(self, paths: Sequence[str]) -> bool:
+    def _keeps_apart(self, paths: Sequence[str | ListedPath]) -> bool:
         """Whether no two files below the paths can get one key: then nothing need be remembered of any."""
-        names = ["" if path.endswith("/") else os.path.basename(os.path.abspath(path)) for path in paths]  # noqa: PTH100, PTH119
+        if not all(isinstance(path, str) for path in paths):
+            return False
+        names = ["" if path.endswith("/") else os.path.basename(os.path.abspath(path)) for path in map(str, paths)]  # noqa: PTH100, PTH119
         is_apart = len(paths) == 1 or (len(set(names)) == len(names) and "" not in names)
         return is_apart and self._template.keeps_paths_apart
 
@@ -129,6 +141,10 @@ class Intake:
             return Refusal(candidate.path, error.message)
         if state.size > MAX_OBJECT_SIZE:
             return Refusal(candidate.path, f"larger than S3 takes ({MAX_OBJECT_SIZE:,} bytes)")
+        if self._acceptance is not None:
+            reason = self._acceptance.refuses(candidate.path, state.size, candidate.below)
+            if reason:
+                return Refusal(candidate.path, reason)
         raw = os.fsencode(candidate.path)
         is_utf8 = candidate.path.isascii() or not any("\udc80" <= letter <= "\udcff" for letter in candidate.path)
         return NewUpload(

@@ -26,6 +26,7 @@ from console.s3.control import Control, Journal, Unattended
 from console.s3.engines.engine import ObjectSettings
 from console.s3.engines.http_engine import Cancel
 from console.s3.engines.source import SourceFile
+from console.s3.object_listing import ObjectListing
 from console.s3.operations import NotOurs, delete_object, head_object, presign_download
 from console.s3.part_size import USUAL_PART_SIZE
 from console.s3.retry import RetryPolicy, call, call_with_retries
@@ -194,6 +195,10 @@ class S3Sender:
             filename=upload.filename,
             version_id=upload.version_id,
         )
+
+    def listing(self, bucket: str) -> ObjectListing:
+        """What the bucket holds, as it is asked for in the order of keys."""
+        return ObjectListing(self._transport.s3, bucket)
 
     def check_bucket(self) -> None:
         """See that the bucket answers. Raises `TransferError`."""

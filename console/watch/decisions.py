@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from fnmatch import fnmatchcase
 from typing import Any, Final, Protocol
 
 from bson import ObjectId
@@ -23,10 +22,10 @@ from pymongo.errors import PyMongoError
 
 from console.error_codes import Recovery, explain
 from console.errors import ConsoleError
-from console.files.content_type import by_content, by_name
+from console.files.acceptance import Acceptance
 from console.files.refusals import Refusal
 from console.files.walk import Candidate, Found
-from console.formatting import age, as_text, byte_size, visible
+from console.formatting import age, as_text, visible
 from console.models import Endpoint, Source, Upload, UploadStatus, Watched, stored_ns
 from console.records.uploads import NewUpload
 from console.records.watched_files import Record, SentFiles, UnreadableRecord
@@ -148,44 +147,6 @@ def version_key(key: str, mtime_ns: int) -> str:
     except (ValueError, OverflowError, OSError):  # beyond the years 1 to 9999
         moment = str(seconds)
     return posixpath.join(folder, f"{stem}.{moment}.{fraction:09d}Z{dot}{suffixes}")
-
-
-_BY_CONTENT_ALONE: Final = ("image/", "audio/", "video/")
-"""Types whose files always begin with a signature: a name that claims one counts for nothing."""
-_SAYS_LITTLE: Final = frozenset({None, "text/plain", "application/zip", "application/octet-stream"})
-"""What content tells of a CSV file, a script, an office document: there the name may say more."""
-
-
-class Acceptance:
-    """The limits of one rule."""
-
-    def __init__(self, rule: WatchRule) -> None:
-        self._extensions = rule.extensions
-        self._types = rule.content_types
-        self._below = rule.below
-        self._max_size = int(rule.max_size) if rule.max_size is not None else None
-
-    def refuses(self, path: str, size: int) -> str:
-        """Why a file may not be sent, in words; empty if it may. `path` as `open()` takes it, size in bytes."""
-        name = path.rpartition("/")[2]
-        if self._extensions and not name.lower().endswith(self._extensions):
-            return f"its extension is not allowed ({', '.join(self._extensions)})"
-        if self._max_size is not None and size > self._max_size:
-            return f"larger than allowed ({byte_size(size)}, at most {byte_size(self._max_size)})"
-        found_types = types_of(path, self._below) if self._types else ()
-        if self._types and not any(fnmatchcase(kind, wanted) for kind in found_types for wanted in self._types):
-            found = next(iter(found_types), "unknown")
-            return f"its type is not allowed ({visible(found)} by content, allowed: {', '.join(self._types)})"
-        return ""
-
-
-def types_of(path: str, below: str | None = None) -> tuple[str, ...]:
-    """The MIME types that a file counts as: by content and, where content says little, by name."""
-    content = by_content(path, below)
-    named = by_name(path.rpartition("/")[2])
-    if named is not None and content in _SAYS_LITTLE and not named.startswith(_BY_CONTENT_ALONE):
-        return (named,) if content is None else (content, named)
-    return (content,) if content is not None else ()
 
 
 _OF_THE_FILE: Final = frozenset({"FileNotFound", "FileChanged", "NotARegularFile", "KeyOfOtherFile"})

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from console.files.content_type import content_type
+from console.files.file_filter import FileFilter
 from console.files.refusals import Refusal
 from console.files.walk import Candidate, select
+from console.settings.upload_rules import SelectSettings
 
 
 def names(found: list[Candidate | Refusal]) -> list[str]:
@@ -32,8 +34,11 @@ def test_folders_are_walked_in_order(tmp_path: Path) -> None:
     assert names(found) == ["top/a", "top/b/1", "top/b/2", "top/c/d/a", "top/c/d/e/f"]
     assert names(list(select([f"{tmp_path}/top/"]))) == ["a", "b/1", "b/2", "c/d/a", "c/d/e/f"]
     assert names(list(select([f"{tmp_path}/top/b/1"]))) == ["1"]
-    only = list(select([f"{tmp_path}/top"], lambda path, is_folder: path != "c" and (is_folder or path != "b/1")))
+    left_out: dict[str, str] = {}
+    wanted = FileFilter(SelectSettings(exclude=("c/", "b/1")))
+    only = list(select([f"{tmp_path}/top"], wanted, left_out.__setitem__))
     assert names(only) == ["top/a", "top/b/2"]
+    assert left_out == dict.fromkeys((f"{tmp_path}/top/b/1", f"{tmp_path}/top/c"), "excluded by a pattern")
     first = found[0]
     assert isinstance(first, Candidate)
     assert (first.path, first.size, first.mtime_ns) == (

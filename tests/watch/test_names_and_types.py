@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from console.files.acceptance import Acceptance, types_of
 from console.files.patterns import Patterns
 from console.settings.watch_rules import WatchRule
-from console.watch.decisions import Acceptance, types_of, version_key
+from console.watch.decisions import version_key
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(32)
 

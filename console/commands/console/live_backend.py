@@ -16,6 +16,8 @@ from pymongo.errors import PyMongoError
 from console.errors import UsageError
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, Lookup
+from console.files.acceptance import Acceptance
+from console.files.file_filter import FileFilter
 from console.formatting import visible
 from console.models import OpenMultipart, Requested, Source, Upload, UploadStatus, read_upload
 from console.records.connection import explain
@@ -123,6 +125,8 @@ class ConsoleBackend:
             host=self._runner.host,
             source=Source.BROWSER,
             endpoint=self._sender.endpoint.name,
+            wanted=FileFilter(self._settings.select),
+            acceptance=Acceptance(self._settings.accept),
         )
         added, total = 0, 0
         for batch in intake.batches(paths):
