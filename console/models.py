@@ -198,6 +198,7 @@ class Upload(BaseModel):
 
     `current` is what S3 has confirmed; `sent` also what is on its way, and None where a runner has claimed the upload
     and not begun to send it.
+    `key_claim` is the key that is this upload's while it is being sent (`runner.key_claims`).
     `seal` and `result_seal` are what a user's own processes vouch for (`records.seals`); `refused_by` are runners, by
     what they may do, that may not carry it out (`runner.policy`): it waits for another one.
     """
@@ -232,6 +233,7 @@ class Upload(BaseModel):
     etag: Text | None = None
     version_id: Text | None = None
     lease: Lease | None = None
+    key_claim: Any = None
     watch: Watched | None = None
     storage: Storage | None = None
     duplicates: DuplicatePolicy | None = None
@@ -330,6 +332,7 @@ class UploadChange(BaseModel):
     etag: Text | None = None
     version_id: Text | None = None
     lease: Lease | None = None
+    key_claim: Any = None
     seal: Text | None = None
     result_seal: Text | None = None
     refused_by: tuple[Text, ...] = ()

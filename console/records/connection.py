@@ -48,6 +48,7 @@ _FIRST_WITH_IMAGES: Final = 6
 # Server error codes: https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
 UNAUTHORIZED: Final = 13
 INVALID_OPTIONS: Final = 72
+DUPLICATE_KEY: Final = 11000
 AUTHENTICATION_FAILED: Final = 18
 NOT_A_REPLICA_SET: Final = 40573
 

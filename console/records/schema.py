@@ -26,6 +26,7 @@ from console.records.connection import (
     WIRE_VERSION_6_0,
     Document,
 )
+from console.records.transitions import KEY_CLAIM
 
 _IMAGES: Final = "changeStreamPreAndPostImages"
 _LABELS: Final = {"validator": "validator", _IMAGES: "pre- and post-images"}
@@ -116,6 +117,9 @@ INDEXES: Final = (
         partialFilterExpression={"watch.scope": {"$exists": True}},
     ),
     IndexModel([("key", ASCENDING), ("bucket", ASCENDING)]),  # whose object a key has
+    IndexModel(  # of all uploads that are being sent, one has a key
+        [(KEY_CLAIM, ASCENDING)], unique=True, partialFilterExpression={KEY_CLAIM: {"$type": "object"}}
+    ),
     IndexModel(
         [("lease.runner", ASCENDING), ("requested", ASCENDING)],
         partialFilterExpression={"lease.runner": {"$exists": True}},

@@ -27,6 +27,7 @@ Fields = dict[str, Any]
 
 NOW: Final = "$$NOW"
 OPEN: Final = (UploadStatus.PENDING.value, UploadStatus.PAUSED.value, UploadStatus.UPLOADING.value)
+KEY_CLAIM: Final = "key_claim"
 LEASE_LIVE: Final = {"$gt": ["$lease.expires_at", NOW]}
 _MOST_REFUSALS: Final = 100
 _IS_CANCEL: Final = {"$eq": ["$requested", Requested.CANCEL.value]}
@@ -48,6 +49,12 @@ def number(field: str) -> Fields:
 def lease_until(runner: str, seconds: float) -> Fields:
     """A lease from now on."""
     return {"runner": literal(runner), "expires_at": {"$add": [NOW, int(seconds * 1000)]}}
+
+
+def key_claim(endpoint: Endpoint, bucket: str, key: str) -> Fields:
+    """What says in an upload's document that the key is its own. A unique index lets one document have it; every
+    transition that ends the claim of the upload gives it back."""
+    return {"endpoint": endpoint.name, "bucket": bucket, "key": key}
 
 
 def free(dead: Sequence[str] = ()) -> Filter:
@@ -115,16 +122,37 @@ def refused(by: str, reason: str) -> Fields:
     }
 
 
-def claim(runner: str, lease_seconds: float, *, endpoint: Endpoint | None = None, to_host: str | None = None) -> Fields:
+def claim(
+    runner: str,
+    lease_seconds: float,
+    *,
+    endpoint: Endpoint | None = None,
+    to_host: str | None = None,
+    small: int | None = None,
+) -> Fields:
     """The runner takes it. `to_host` makes it that host's: else only a host that has gone could go on with it later.
 
-    Where the record names no endpoint, it is `endpoint`'s from now on.
+    Where the record names no endpoint, it is `endpoint`'s from now on. A file of up to `small` bytes that is sent for
+    the first time, and may replace what is there, has its key at once; others ask for theirs when their turn comes, as
+    whoever waits in a queue must keep no key from one that is being sent.
     """
+    its_claim: Any = "$$REMOVE"
+    if endpoint is not None and small is not None:
+        is_small = {
+            "$and": [
+                {"$lte": ["$size", small]},
+                {"$eq": [number("attempts"), 0]},
+                {"$eq": [{"$ifNull": ["$duplicates", "overwrite"]}, "overwrite"]},
+            ]
+        }
+        its_key = {"endpoint": literal(endpoint.name), "bucket": "$bucket", "key": "$key"}
+        its_claim = {"$cond": [is_small, its_key, "$$REMOVE"]}
     return {
         **({"host": literal(to_host)} if to_host is not None else {}),
         **({"endpoint": {"$ifNull": ["$endpoint", literal(endpoint.name)]}} if endpoint is not None else {}),
         "status": UploadStatus.UPLOADING.value,
         "lease": lease_until(runner, lease_seconds),
+        KEY_CLAIM: its_claim,
         "attempts": {"$add": [number("attempts"), 1]},
         "started_at": {"$ifNull": ["$started_at", NOW]},
         "finished_at": None,
@@ -196,6 +224,7 @@ def stopped(*, leaving: bool) -> Fields:
         "status": {"$cond": [_IS_CANCEL, UploadStatus.CANCELLED.value, otherwise]},
         "finished_at": {"$cond": [_IS_CANCEL, NOW, None]},
         "lease": None,
+        KEY_CLAIM: "$$REMOVE",
         "rate": 0.0,
         "updated_at": NOW,
     }
@@ -238,6 +267,7 @@ def request(requested: Requested) -> tuple[Filter, Fields]:
         "requested": requested.value,
         "status": {"$cond": [LEASE_LIVE, "$status", settled.value]},
         "lease": {"$cond": [LEASE_LIVE, "$lease", None]},
+        KEY_CLAIM: {"$cond": [LEASE_LIVE, f"${KEY_CLAIM}", "$$REMOVE"]},
         "rate": {"$cond": [LEASE_LIVE, "$rate", 0.0]},
         "updated_at": NOW,
     }
@@ -254,6 +284,7 @@ def retry() -> tuple[Filter, Fields]:
         "status": UploadStatus.PENDING.value,
         "requested": Requested.RUN.value,
         "lease": None,
+        KEY_CLAIM: "$$REMOVE",
         "finished_at": None,
         "updated_at": NOW,
     }
@@ -266,7 +297,14 @@ def cleaned_up() -> Fields:
 
 
 def _ended(status: UploadStatus) -> Fields:
-    return {"status": status.value, "lease": None, "rate": 0.0, "finished_at": NOW, "updated_at": NOW}
+    return {
+        "status": status.value,
+        "lease": None,
+        KEY_CLAIM: "$$REMOVE",
+        "rate": 0.0,
+        "finished_at": NOW,
+        "updated_at": NOW,
+    }
 
 
 def _multipart(gone: bool) -> Fields:

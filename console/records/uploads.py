@@ -19,7 +19,7 @@ from bson.raw_bson import RawBSONDocument
 from pymongo import ASCENDING, DESCENDING, ReadPreference, UpdateOne
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
-from pymongo.errors import BulkWriteError, WriteError
+from pymongo.errors import BulkWriteError, DuplicateKeyError, WriteError
 from pymongo.read_concern import ReadConcern
 
 from console.bson_decoding import RAW_CODEC, decoded
@@ -39,10 +39,11 @@ from console.models import (
     read_upload,
     stored_ns,
 )
-from console.records.connection import MAJORITY, Document, describe_error
+from console.records.connection import DUPLICATE_KEY, MAJORITY, Document, describe_error
 from console.records.identity import this_actor
 from console.records.seals import Seals
 from console.records.transitions import (
+    KEY_CLAIM,
     Fields,
     Filter,
     at_endpoint,
@@ -52,6 +53,7 @@ from console.records.transitions import (
     cleaned_up,
     failed,
     held_by,
+    key_claim,
     lease_until,
     needs_cleanup,
     refused,
@@ -130,10 +132,13 @@ class NewUpload:
             "finished_at": None,
         }
 
-    def claimed_document(self, now: datetime, runner: str, lease_seconds: float) -> Document:
+    def claimed_document(
+        self, now: datetime, runner: str, lease_seconds: float, endpoint: Endpoint | None = None
+    ) -> Document:
         """The document as `transitions.claim` would leave it; `now` is the server's time, as in every lease."""
         return {
             **self.document(now, UploadStatus.UPLOADING),
+            **({KEY_CLAIM: key_claim(endpoint, self.bucket, self.key)} if endpoint is not None else {}),
             "lease": {"runner": runner, "expires_at": now + timedelta(seconds=lease_seconds)},
             "attempts": 1,
             "sent": None,
@@ -217,12 +222,15 @@ class Uploads:
         now = self._server_time()
         return self._insert([upload.document(now) for upload in uploads])
 
-    def insert_claimed(self, uploads: Sequence[NewUpload], runner: str, *, lease_seconds: float) -> list[Upload]:
-        """Insert documents that the runner holds from the start: claiming one costs as much as three inserts."""
+    def insert_claimed(
+        self, uploads: Sequence[NewUpload], runner: str, *, lease_seconds: float, endpoint: Endpoint | None = None
+    ) -> list[Upload]:
+        """Insert documents that the runner holds from the start: claiming one costs as much as three inserts. Each has
+        its key at `endpoint`, unless another upload has that."""
         if not uploads:
             return []
         now = self._server_time()
-        return self._insert([upload.claimed_document(now, runner, lease_seconds) for upload in uploads])
+        return self._insert([upload.claimed_document(now, runner, lease_seconds, endpoint) for upload in uploads])
 
     def _server_time(self) -> datetime:
         """Ages and leases of all hosts are by one clock."""
@@ -231,8 +239,18 @@ class Uploads:
 
     def _insert(self, documents: list[Document]) -> list[Upload]:
         uploads = [self.seal(document) for document in documents]
-        if documents:
-            self.collection.insert_many(documents, ordered=False)
+        try:
+            if documents:
+                self.collection.insert_many(documents, ordered=False)
+        except BulkWriteError as error:
+            refused = error.details.get("writeErrors", ())
+            if error.details.get("writeConcernErrors") or not all(map(_is_of_key, refused)):
+                raise
+            for each in refused:
+                index = each["index"]
+                del documents[index][KEY_CLAIM]
+                uploads[index] = uploads[index].model_copy(update={KEY_CLAIM: None})
+            self.collection.insert_many([documents[each["index"]] for each in refused], ordered=False)
         return uploads
 
     def seal(self, document: Document) -> Upload:
@@ -272,6 +290,7 @@ class Uploads:
         only: Filter | None = None,
         at_work: AnyOf[ObjectId] = (),
         endpoint: Endpoint | None = None,
+        small: int | None = None,
         gate: Gate = OPEN_GATE,
     ) -> list[Upload]:
         """Take what may be taken, in order of priority and age: `slots` uploads, and further small ones.
@@ -279,8 +298,8 @@ class Uploads:
         Further ones are taken while they have at most `most_bytes_ahead` bytes together, so that many small files cost
         few round trips and a large one is not kept from another runner. `at_work` are uploads that the
         runner has not let go of: they are not taken again, also when their lease ran out. Nothing is taken of another
-        S3 service than `endpoint`. Those that `gate` refuses are left for another runner, with the reason; they stand
-        in nobody's way, however many they are.
+        S3 service than `endpoint`. Files of up to `small` bytes get their keys too, where those are free. Those that
+        `gate` refuses are left for another runner, with the reason; they stand in nobody's way, however many they are.
         """
         conditions: list[Filter] = [claimable(host, dead), _of(endpoint), *([only] if only is not None else [])]
         wanted: Filter = {"$and": conditions, "_id": {**_OURS}, "refused_by": {"$ne": gate.name}}
@@ -304,7 +323,8 @@ class Uploads:
             self.refuse(gate, refusals, wanted)
             if candidates or not refusals:
                 break
-        return self._take(runner, candidates, wanted, claim(runner, lease_seconds, endpoint=endpoint), gate)
+        change = claim(runner, lease_seconds, endpoint=endpoint, small=small)
+        return self._take(runner, candidates, wanted, change, gate)
 
     def claim_elsewhere(
         self,
@@ -356,15 +376,18 @@ class Uploads:
 
     def _update_each(self, wanted: Filter, ids: Sequence[ObjectId], change: Fields) -> None:
         """One statement for all; where the server refuses it for the sake of one document (the validator does, of a
-        number at the end of its range), one for each, so that the others do not wait for ever."""
+        number at the end of its range, and an index, of a key that another upload has), less and less in each, so that
+        the others do not wait for ever."""
         try:
             self.collection.update_many({"$and": [wanted, {"_id": {"$in": list(ids)}}]}, [{"$set": change}])
         except WriteError as error:
-            if len(ids) == 1:
+            if len(ids) > 1:
+                self._update_each(wanted, ids[: len(ids) // 2], change)
+                self._update_each(wanted, ids[len(ids) // 2 :], change)
+            elif isinstance(error, DuplicateKeyError) and change.get(KEY_CLAIM) != "$$REMOVE":
+                self._update_each(wanted, ids, {**change, KEY_CLAIM: "$$REMOVE"})
+            else:
                 _log.error("upload %s cannot be claimed: %s", ids[0], describe_error(error))
-                return
-            for upload_id in ids:
-                self._update_each(wanted, [upload_id], change)
 
     def priorities(self, ids: Sequence[ObjectId]) -> dict[ObjectId, int]:
         """What was said of each of them last; 0 where that is no number."""
@@ -531,6 +554,11 @@ class Uploads:
 def _ours(wanted: Filter) -> Filter:
     """Of the documents that match, those with ids as we make them."""
     return {"$and": [wanted, {"_id": _OURS}]}
+
+
+def _is_of_key(refused: Mapping[str, Any]) -> bool:
+    """Whether a document was refused because another upload has its key."""
+    return refused["code"] == DUPLICATE_KEY and f" {KEY_CLAIM}" in refused.get("errmsg", "")
 
 
 def _of(endpoint: Endpoint | None) -> Filter:

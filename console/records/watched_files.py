@@ -25,7 +25,7 @@ from console.errors import MongoUnsuitable
 from console.files.walk import Found
 from console.formatting import as_text
 from console.models import Endpoint, Requested, Upload, UploadStatus, read_upload, stored_ns
-from console.records.connection import Document
+from console.records.connection import DUPLICATE_KEY, Document
 from console.records.requests import request_all
 from console.records.transitions import NOW, OPEN, Fields, Filter, at_endpoint, free, literal
 from console.records.uploads import NewUpload, Uploads
@@ -34,7 +34,6 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
-_DUPLICATE: Final = 11000  # server: src/mongo/base/error_codes.yml, DuplicateKey
 _ALIKE: Final = 20
 _LATELY_SECONDS: Final = 30
 _ARMABLE: Final = {
@@ -245,7 +244,7 @@ class SentFiles:
             self._collection.insert_many(documents.values(), ordered=False)
         except BulkWriteError as error:
             refused = error.details.get("writeErrors", ())
-            if error.details.get("writeConcernErrors") or any(each["code"] != _DUPLICATE for each in refused):
+            if error.details.get("writeConcernErrors") or any(each["code"] != DUPLICATE_KEY for each in refused):
                 raise
             numbers = list(documents)
             for each in refused:

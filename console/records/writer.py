@@ -264,6 +264,7 @@ _LONGEST_PAUSE: Final = 1.0  # … up to this
 class _Held:
     attempt: int
     progress: Progress
+    held_at: float
     renewed_at: float
 
 
@@ -304,7 +305,8 @@ class RecordWriter:
         `attempt` is the document's `attempts` as the claim left it: what is written counts for that claim alone.
         """
         with self._changed:
-            self._held[upload_id] = _Held(attempt, progress, renewed_at=time.monotonic())
+            now = time.monotonic()
+            self._held[upload_id] = _Held(attempt, progress, held_at=now, renewed_at=now)
 
     def write(self, upload_id: ObjectId, fields: Fields, *, releases: bool = False) -> Future[bool]:
         """Queue a transition; its future tells whether it took place (False: the upload was not ours any more).
@@ -327,6 +329,12 @@ class RecordWriter:
         elif is_closed:
             transition.outcome.cancel()
         return transition.outcome
+
+    def has_lease(self, upload_id: ObjectId) -> bool:
+        """Whether the lease cannot have run out since it was taken, not even for a while."""
+        with self._changed:
+            held = self._held.get(upload_id)
+            return held is not None and time.monotonic() - held.held_at < self._lease_seconds / 2
 
     def renew_if_over(self, upload_id: ObjectId) -> Future[bool] | None:
         """Where the lease has run out, whoever adopts it: queue its renewal, as `write` does. None: it has not."""

@@ -305,7 +305,7 @@ class ActiveUploads:
     def _with_keys(self, uploads: Sequence[Upload]) -> set[ObjectId]:
         """Those of some small uploads that have their keys, and so may be sent without a further look."""
         try:
-            return {upload.id for upload in uploads} - self._claims.take_all(uploads)
+            return self._claims.of_all(uploads)
         except PyMongoError as error:  # each asks by itself, and waits
             _log.info("claiming keys waits for MongoDB: %s", describe_error(error))
             return set()
@@ -547,7 +547,6 @@ class ActiveUploads:
             # The same runner may already have claimed it again.
             if self._active.get(active.upload.id) is active:
                 del self._active[active.upload.id]
-                self._claims.end(active.upload.id)
             is_time = not self._waiting and not self._small
             self._idle.notify_all()
         if is_time:

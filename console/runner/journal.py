@@ -199,9 +199,13 @@ class RecordJournal:
         return {"seal": literal(seal)}
 
     def take_key(self, key: str) -> bool:
-        """Asks MongoDB, and waits for it where it is away. For whom the upload waits is noted once."""
+        """Asks MongoDB, unless the lease has never been out since the upload got the key, and waits for it where it is
+        away. For whom the upload waits is noted once."""
+        if self._claims.has(self.upload, key) and self._writer.has_lease(self.upload.id):
+            return True
         holder = self._asked(lambda: self._claims.take(self.upload, key))
         if holder is None:
+            self.upload = self._claims.having(self.upload, key)
             return True
         if holder.id != self._waits_for:
             self._waits_for = holder.id

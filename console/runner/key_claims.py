@@ -1,32 +1,38 @@
 """Who writes to which key: one upload at a time, whatever processes and hosts share the records.
 
-Owns the collection `<uploads>_keys`, a document for each key that an upload is at work on: most S3 servers do not know
-a conditional write that would tell two of them apart, and MongoDB does. A claim holds while its upload is being sent by
-a runner whose lease has not run out; afterwards whoever comes next takes it over, so that nothing has to be given back
-for others to go on. What is done about a key that is taken is in `transfer.duplicates`.
+Owns the field `key_claim` of uploads that are being sent. Most S3 servers do not know a conditional write that would
+tell two of them apart; MongoDB does, by a unique index on that field, and where that could not be made by a look at the
+others after each claim. Whatever ends the sending of an upload ends its claim, in the same write. The claim of a runner
+whose lease has run out is taken from it by whoever comes next. What is done about a key that is taken is in
+`transfer.duplicates`.
 """
 
 from __future__ import annotations
 
 import os
-import threading
-import time
-from collections.abc import Collection as AnyOf
-from collections.abc import Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Final, NamedTuple
 
 from bson import ObjectId
-from pymongo import ReadPreference
-from pymongo.errors import BulkWriteError, DuplicateKeyError
+from pymongo.errors import DuplicateKeyError
 
 from console.models import Endpoint, Upload, UploadStatus, read_upload
-from console.records.connection import MAJORITY, Document
-from console.records.transitions import LEASE_LIVE, Filter, at_endpoint
+from console.records.transitions import (
+    KEY_CLAIM,
+    LEASE_LIVE,
+    Fields,
+    Filter,
+    at_endpoint,
+    free,
+    held_by,
+    key_claim,
+    literal,
+)
 from console.records.uploads import Uploads
+from console.s3.transfer_errors import Stopped
 
-_DUPLICATE: Final = 11000  # server: src/mongo/base/error_codes.yml, DuplicateKey
-_AT_ONCE: Final = 1_000
-_SWEEP_SECONDS: Final = 3600.0
+_NO_CLAIM: Final = [{"$set": {KEY_CLAIM: "$$REMOVE"}}]
 
 
 class BucketKey(NamedTuple):
@@ -37,111 +43,85 @@ class BucketKey(NamedTuple):
 
 
 class KeyClaims:
-    """The keys of one runner. Thread-safe. What asks MongoDB raises `PyMongoError` while it is away."""
+    """The keys of one runner's uploads. Thread-safe. What asks MongoDB raises `PyMongoError` while it is away."""
 
     def __init__(self, uploads: Uploads, endpoint: Endpoint, runner: str) -> None:
         self._uploads = uploads.collection
-        self._claims = uploads.collection.database.get_collection(
-            f"{uploads.collection.name}_keys", write_concern=MAJORITY, read_preference=ReadPreference.PRIMARY
-        )
         self._endpoint = endpoint
         self._runner = runner
-        self._lock = threading.Lock()
-        self._held: dict[ObjectId, set[BucketKey]] = {}
-        self._ended: set[BucketKey] = set()
-        self._next_sweep = 0.0
+
+    def has(self, upload: Upload, key: str) -> bool:
+        """Whether the key was the upload's alone when its document was read."""
+        return self._claims(upload, key) and self._is_unique
+
+    def having(self, upload: Upload, key: str) -> Upload:
+        """The upload as it is once it took the key."""
+        return upload.model_copy(update={KEY_CLAIM: key_claim(self._endpoint, upload.bucket, key)})
 
     def take(self, upload: Upload, key: str) -> Upload | None:
-        """Claim the key for the upload, or see that it has it still; gives the upload that is at work on it instead."""
-        place = BucketKey(upload.bucket, key)
-        self._hold(upload.id, place)
-        where, mine = self._id(place), {"upload": upload.id, "runner": self._runner}
+        """Let the key be the upload's, and no other one any more; gives the upload that is at work on it instead.
+
+        Raises:
+            Stopped: this runner does not hold the upload any more.
+        """
+        claim = key_claim(self._endpoint, upload.bucket, key)
+        mine: Filter = {"_id": upload.id, **held_by(self._runner, upload.attempts)}
         while True:
             try:
-                self._claims.update_one({"_id": where, "upload": upload.id}, {"$set": mine}, upsert=True)
+                if not self._uploads.update_one(mine, [{"$set": {KEY_CLAIM: literal(claim)}}]).matched_count:
+                    raise Stopped("another runner has the upload")
             except DuplicateKeyError:
-                pass
+                if (holder := self._holder(upload, claim)) is not None:
+                    return holder
+                self._uploads.update_many({KEY_CLAIM: claim, "_id": {"$ne": upload.id}, **free()}, _NO_CLAIM)
             else:
-                return None
-            claim = self._claims.find_one({"_id": where})
-            if claim is None:
-                continue
-            holder = self._at_work([claim.get("upload")]).get(claim.get("upload"))
-            if holder is not None:
+                if self._is_unique or (holder := self._holder(upload, claim)) is None:
+                    return None
+                self._uploads.update_one(mine, _NO_CLAIM)
                 return holder
-            if self._claims.update_one(claim, {"$set": mine}).matched_count:
-                return None
 
-    def take_all(self, uploads: Sequence[Upload]) -> set[ObjectId]:
-        """Claim the keys of many at once; gives the uploads that have to be looked at one by one: their key may be
-        another upload's, or holds the object of another file that they may not replace.
-        """
-        if not uploads:
-            return set()
-        for upload in uploads:
-            self._hold(upload.id, BucketKey(upload.bucket, upload.key))
-        claims = [
-            {"_id": self._id(BucketKey(upload.bucket, upload.key)), "upload": upload.id, "runner": self._runner}
-            for upload in uploads
-        ]
-        others: set[ObjectId] = set()
-        try:
-            self._claims.insert_many(claims, ordered=False)
-        except BulkWriteError as error:
-            refused = error.details.get("writeErrors", ())
-            if error.details.get("writeConcernErrors") or any(each["code"] != _DUPLICATE for each in refused):
-                raise
-            others = {uploads[each["index"]].id for each in refused}
-        of_watches = [upload for upload in uploads if upload.watch is not None and upload.id not in others]
-        return others | self._of_other_files(of_watches).keys()
+    def of_all(self, uploads: Sequence[Upload]) -> set[ObjectId]:
+        """Those of uploads, claimed or inserted a moment ago, that have their keys, and need not be looked at one by
+        one: no key of theirs holds the object of another file that they may not replace."""
+        having = {upload.id: upload.key_claim for upload in uploads if self._claims(upload, upload.key)}
+        if having and not self._is_unique:
+            having = self._alone(having)
+        of_watches = [upload for upload in uploads if upload.watch is not None and upload.id in having]
+        return having.keys() - self._of_other_files(of_watches).keys()
 
     def other_file(self, upload: Upload, key: str) -> Upload | None:
         """For the upload of a watch: the latest one that completed under the key, if it was of another file."""
         moved = upload.model_copy(update={"key": key})
         return self._of_other_files([moved]).get(upload.id) if upload.watch is not None else None
 
-    def end(self, upload_id: ObjectId) -> None:
-        """The upload is not at work any more, so its claims hold no longer. Asks nobody."""
-        with self._lock:
-            self._ended |= self._held.pop(upload_id, set())
+    def _claims(self, upload: Upload, key: str) -> bool:
+        return bool(upload.key_claim == key_claim(self._endpoint, upload.bucket, key))
 
-    def forget_ended(self) -> None:
-        """Remove the claims of uploads that ended."""
-        with self._lock:
-            ended = [self._id(place) for place in self._ended]
-            self._ended.clear()
-        for some in _portions(ended):
-            # One that somebody else has by now is not this runner's any more.
-            self._claims.delete_many({"_id": {"$in": some}, "runner": self._runner})
+    @cached_property
+    def _is_unique(self) -> bool:
+        """Whether MongoDB itself keeps two uploads from having one key."""
+        indexes = self._uploads.list_indexes()
+        return any(index.get("unique") and list(index["key"]) == [KEY_CLAIM] for index in indexes)
 
-    def clear_up(self) -> None:
-        """The same, and now and then also claims that runners left which did not end in order."""
-        self.forget_ended()
-        if time.monotonic() < self._next_sweep:
-            return
-        self._next_sweep = time.monotonic() + _SWEEP_SECONDS
-        for some in _portions(list(self._claims.find({"runner": {"$ne": self._runner}}))):
-            at_work = self._at_work([claim.get("upload") for claim in some])
-            for claim in some:
-                if claim.get("upload") not in at_work:
-                    self._claims.delete_one(claim)
+    def _alone(self, claims: Mapping[ObjectId, Fields]) -> dict[ObjectId, Fields]:
+        """Those that no other upload at work claims too, and the first of these themselves."""
+        others = {"_id": {"$nin": list(claims)}, KEY_CLAIM: {"$in": list(claims.values())}}
+        taken = {BucketKey(upload.key_claim["bucket"], upload.key_claim["key"]) for upload in self._at_work(others)}
+        alone = {}
+        for upload_id, claim in claims.items():
+            place = BucketKey(claim["bucket"], claim["key"])
+            if place not in taken:
+                alone[upload_id] = claim
+                taken.add(place)
+        return alone
 
-    def _id(self, place: BucketKey) -> Document:
-        return {"endpoint": self._endpoint.name, **place._asdict()}
+    def _holder(self, upload: Upload, claim: Fields) -> Upload | None:
+        return next(self._at_work({KEY_CLAIM: claim, "_id": {"$ne": upload.id}}), None)
 
-    def _hold(self, upload_id: ObjectId, place: BucketKey) -> None:
-        with self._lock:
-            self._held.setdefault(upload_id, set()).add(place)
-            self._ended.discard(place)
-
-    def _at_work(self, ids: AnyOf[Any]) -> dict[Any, Upload]:
-        wanted: Filter = {
-            "_id": {"$in": [upload_id for upload_id in ids if isinstance(upload_id, ObjectId)]},
-            "status": UploadStatus.UPLOADING.value,
-            "$expr": LEASE_LIVE,
-        }
-        found = (read_upload(document) for document in self._uploads.find(wanted))
-        return {upload.id: upload for upload in found if isinstance(upload, Upload)}
+    def _at_work(self, which: Filter) -> Iterator[Upload]:
+        at_work: Filter = {**which, "status": UploadStatus.UPLOADING.value, "$expr": LEASE_LIVE}
+        found = (read_upload(document) for document in self._uploads.find(at_work))
+        return (upload for upload in found if isinstance(upload, Upload))
 
     def _of_other_files(self, uploads: Sequence[Upload]) -> dict[ObjectId, Upload]:
         """By upload: the latest one that completed under its key, where that is of another file."""
@@ -179,8 +159,3 @@ def is_same_file(upload: Upload, earlier: Upload) -> bool:
 
 def _scope(upload: Upload) -> str:
     return upload.watch.scope if upload.watch is not None else upload.host
-
-
-def _portions(items: Sequence[Document]) -> Iterator[list[Document]]:
-    for start in range(0, len(items), _AT_ONCE):
-        yield list(items[start : start + _AT_ONCE])

@@ -81,12 +81,11 @@ class Runner:
         )
         self._wakeups = Wakeups(records, self.host, feed)
         self._leaving = threading.Event()
-        self._claims = KeyClaims(records.uploads, sender.endpoint, self.name)
         self._active_uploads = ActiveUploads(
             records.uploads,
             sender,
             self._writer,
-            self._claims,
+            KeyClaims(records.uploads, sender.endpoint, self.name),
             policy=lambda: self._policy,
             leaving=self._leaving,
             wants_more=self._wake_for_more,
@@ -156,7 +155,9 @@ class Runner:
         waiting = self._records.uploads.insert(others)
         with self._becoming_held:
             try:
-                claimed = self._records.uploads.insert_claimed(held, self.name, lease_seconds=self._lease_seconds)
+                claimed = self._records.uploads.insert_claimed(
+                    held, self.name, lease_seconds=self._lease_seconds, endpoint=self._sender.endpoint
+                )
             except PyMongoError:
                 self._insert_may_be_lost = True
                 raise
@@ -203,7 +204,6 @@ class Runner:
         if is_well:
             try:
                 with pymongo.timeout(max(0.2, until - time.monotonic())):  # MongoDB may fall silent just now
-                    self._claims.forget_ended()
                     self._records.runners.leave(self.name)
             except PyMongoError as error:
                 _log.warning("the runner could not take its leave: %s", describe_error(error))
@@ -220,7 +220,6 @@ class Runner:
                 if has_intent or time.monotonic() >= next_look:
                     self._may_find_more = True
                     self._obey()
-                    self._claims.clear_up()
                     self._let_priorities_overtake()
                     self._adoption.look(self._active_uploads.ids())
                     has_intent, next_look = False, time.monotonic() + _LOOK_ANYWAY_SECONDS
@@ -298,6 +297,7 @@ class Runner:
             only=takeable if self._only is None else {"$and": [self._only, takeable]},
             at_work=at_work,
             endpoint=self._sender.endpoint,
+            small=self._sender.small_up_to,
             gate=gate,
         )
         if not claimed and capacity.slots and self._only is None:

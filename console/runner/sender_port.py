@@ -27,6 +27,11 @@ class Sender(Protocol):
         """Send the file. Raises `TransferError` or `Stopped`, nothing else."""
         ...
 
+    @property
+    def small_up_to(self) -> int | None:
+        """Up to which size files go by `send_small` if nothing speaks against it; None where none do."""
+        ...
+
     def takes(self, upload: Upload) -> bool:
         """Whether `send_small` may be tried with it."""
         ...

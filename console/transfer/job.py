@@ -163,7 +163,8 @@ class Job:
 
     def take_key(self) -> bool:
         """Whether no other upload is at work on the key; it is this one's until `send` ends."""
-        return self.transport.keys.take(self.bucket, self.key, self) and self.journal.take_key(self.key)
+        # In this order: whoever waits for the records must not keep the key from one that has it by the records.
+        return self.journal.take_key(self.key) and self.transport.keys.take(self.bucket, self.key, self)
 
     def head(self) -> StoredObject | None:
         """The object that is under the key now."""

@@ -135,6 +135,11 @@ class S3Sender:
         self._require_here(upload)
         return send(upload, transport=self._transport, options=self._options, journal=journal, control=control)
 
+    @property
+    def small_up_to(self) -> int | None:
+        """Up to which size files go by `send_small` if nothing speaks against it; None where none do."""
+        return self._small_files.largest
+
     def takes(self, upload: Upload) -> bool:
         return self._small_files.takes(upload)
 

@@ -61,6 +61,15 @@ class SmallFiles:
         """How many may be sent at once now, each by a thread."""
         return self._transport.small.limit
 
+    @property
+    def largest(self) -> int | None:
+        """The size in bytes up to which files may be tried now, where they replace what is there; None for no file."""
+        transport, options = self._transport, self._options
+        is_used = transport.http is not None and not transport.bandwidth.bytes_per_second
+        if not is_used or not transport.server.confirms_bodies or options.duplicates != "overwrite":
+            return None
+        return min(LARGEST, options.multipart_threshold - 1)
+
     def takes(self, upload: Upload) -> bool:
         """Whether it is small, and may be tried; `send` can still say no."""
         return upload.attempts <= 1 and upload.multipart is None and self.takes_new(upload)

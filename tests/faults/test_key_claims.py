@@ -33,8 +33,7 @@ def ended(world: World, ids: list[Any]) -> list[str]:
 
 
 def claims(world: World) -> list[dict[str, Any]]:
-    collection = world.records.uploads.collection
-    return list(collection.database[f"{collection.name}_keys"].find())
+    return list(world.records.uploads.collection.find({"key_claim": {"$exists": True}}))
 
 
 def test_of_two_hosts_one_alone_makes_the_object(make_world: MakeWorld) -> None:
@@ -118,14 +117,39 @@ def test_claims_go_with_their_uploads(world: World) -> None:
     world.check()
 
 
-def test_claims_of_the_dead_are_cleared_up(world: World) -> None:
-    collection = world.records.uploads.collection
-    keys = collection.database[f"{collection.name}_keys"]
-    [running] = world.add(world.file(1000), host="elsewhere")
-    lease = {"runner": "living", "expires_at": {"$add": [NOW, 600_000]}}
-    collection.update_one({"_id": running}, [{"$set": {"status": "uploading", "lease": lease}}])
-    for number, upload_id in enumerate([running, "none of ours", None]):
-        keys.insert_one({"_id": {"endpoint": "e", "bucket": "b", "key": str(number)}, "upload": upload_id})
+def test_small_files_of_one_key_wait_for_each_other(world: World) -> None:
+    """Also where they are claimed together: all are sent, one after the other."""
+    files = [world.file(1000 + number, f"{number}/file.bin") for number in range(4)]
+    ids = [upload_id for file in files for upload_id in world.add(file)]
+    ids += world.add(*(world.file(10, f"{number}.bin") for number in range(5)))
     world.start_runner()
-    wait_for(lambda: len(claims(world)) == 1, "the claims of the dead are gone")
-    assert claims(world)[0]["upload"] == running
+    world.wait_completed(ids)
+    last = max((world.upload(upload_id) for upload_id in ids[:4]), key=lambda upload: (upload.finished_at, upload.id))
+    assert world.object_hash("file.bin") in {sha256(file.read_bytes()) for file in files}
+    assert last.status is COMPLETED
+    assert claims(world) == []
+
+
+def test_who_has_no_unique_index_looks_at_the_others(make_world: MakeWorld) -> None:
+    """A user may lack the right to create it, and a collection that is shared is left as it is."""
+    world = make_world(duplicates="fail")
+    world.records.uploads.collection.drop_index("key_claim_1")
+    pairs = [(world.file(MIB, f"a/{number}"), world.file(MIB, f"b/{number}")) for number in range(4)]
+    ids = [[*world.add(first, host="one"), *world.add(second, host="two")] for first, second in pairs]
+    two_hosts(world)
+    for pair in ids:
+        assert ended(world, pair) == ["completed", "failed"]
+    world.check()
+
+
+def test_a_claim_that_somebody_left_gives_way(world: World) -> None:
+    """Of a runner that died and will not be followed by another one, or of whoever wrote into the collection."""
+    collection = world.records.uploads.collection
+    ids = world.add(world.file(1000), world.file(6 * MIB, "large"))
+    for upload_id in ids:
+        upload = world.upload(upload_id)
+        [left] = world.add(world.file(1000, f"left-{upload.size}"), host="elsewhere")
+        claim = {"endpoint": upload.endpoint, "bucket": upload.bucket, "key": upload.key}
+        collection.update_one({"_id": left}, {"$set": {"key_claim": claim, "status": "uploading"}})
+    world.start_runner()
+    world.wait_completed(ids)
