@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from console.models import UploadStatus
-from console.records.transitions import NOW
 from tests.faults.conftest import MakeWorld
 from tests.faults.world import MIB, World, sha256, wait_for
 
