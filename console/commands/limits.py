@@ -6,14 +6,15 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pydantic import BaseModel, ByteSize, TypeAdapter, ValidationError
+from pydantic import BaseModel
 
 from console.choices import MOST_PARALLEL
 from console.cli.output import json_line
 from console.errors import UsageError
 from console.formatting import byte_rate, count_at_once, visible
+from console.quantities import read_parallel, read_rate
 from console.records.database import Records
-from console.records.runners import AUTO, Limits, RunnerState
+from console.records.runners import Limits, RunnerState
 from console.settings import Settings
 
 
@@ -32,7 +33,7 @@ class Change:
             UsageError: the bandwidth is no size, or a number makes no sense.
         """
         if self.bandwidth is not None:
-            limits = replace(limits, bandwidth=_size(self.bandwidth))
+            limits = replace(limits, bandwidth=_rate(self.bandwidth))
         if self.uploads is not None:
             limits = replace(limits, uploads=_at_once("--uploads", self.uploads))
         if self.parts is not None:
@@ -72,21 +73,17 @@ def run(settings: Settings, runners: Sequence[str], change: Change, *, as_json: 
 
 
 def _at_once(flag: str, text: str) -> int | None:
-    if text.strip().lower() == AUTO:
-        return None
-    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text) <= MOST_PARALLEL:
-        raise UsageError(f"{flag}: expected auto, or a number from 1 to {MOST_PARALLEL}, got {visible(text)}")
-    return int(text)
-
-
-def _size(text: str) -> int:
     try:
-        size = TypeAdapter(ByteSize).validate_python(text)
-    except ValidationError:
+        return read_parallel(text)
+    except ValueError:
+        raise UsageError(f"{flag}: expected auto, or a number from 1 to {MOST_PARALLEL}, got {visible(text)}") from None
+
+
+def _rate(text: str) -> int:
+    try:
+        return read_rate(text)
+    except ValueError:
         raise UsageError(f"--bandwidth: expected a size such as 5MiB, got {visible(text)}") from None
-    if not 0 <= size < 2**63:
-        raise UsageError(f"--bandwidth: {visible(text)} is out of range")
-    return size
 
 
 def _line(state: RunnerState, *, as_json: bool) -> str:

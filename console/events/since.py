@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Any, Final
@@ -24,10 +25,9 @@ from console.errors import UsageError
 from console.events.event import ChangeEvent
 from console.events.text import CANONICAL
 from console.formatting import visible
+from console.quantities import read_seconds
 
 FORMS: Final = "15m, 2h, 3d, 2026-01-02, 2026-01-02T03:04 (local time, or with Z), 14:30"
-_AGO: Final = re.compile(r"(\d{1,9})\s*([smhdw])", re.IGNORECASE)
-_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _TOKEN: Final = re.compile(r"8[0-9A-Fa-f]{21,}")  # a timestamp (type 0x82) and more, as keystring in hexadecimal
 _DATED: Final = re.compile(r"82[0-9A-Fa-f]{16}")
 _SECONDS: Final = range(1, 2**32)  # of a BSON timestamp
@@ -114,8 +114,8 @@ def _moment(text: str, now: datetime, direction: int, option: str, forms: str) -
 
 def _read(text: str, now: datetime, direction: int) -> datetime | None:
     """The moment, with a zone; None for a text that has the form of no time."""
-    if match := _AGO.fullmatch(text):
-        return now + direction * timedelta(**{_UNITS[match[2].lower()]: int(match[1])})
+    with suppress(ValueError):
+        return now + direction * timedelta(seconds=read_seconds(text))
     if re.fullmatch(r"\d{1,2}:\d{2}(:\d{2})?", text):
         return datetime.combine(
             now.astimezone().date(), time.fromisoformat(text if text[2] == ":" else f"0{text}")

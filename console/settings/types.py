@@ -6,15 +6,14 @@ This module says what they accept; the settings themselves are in `settings/__in
 from __future__ import annotations
 
 import os
-import re
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, ByteSize, Field
 from pydantic_core import PydanticKnownError
 
-_AGE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])", re.IGNORECASE)
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+from console.quantities import read_seconds
 
 
 def _no_bool(value: Any) -> Any:
@@ -89,8 +88,8 @@ def since(text: str, now: datetime) -> datetime:
     Raises:
         ValueError: it is neither.
     """
-    if found := _AGE.fullmatch(text.strip()):
-        return now - timedelta(seconds=float(found[1]) * _SECONDS[found[2].lower()])
+    with suppress(ValueError, OverflowError):
+        return now - timedelta(seconds=read_seconds(text))
     try:
         return datetime.fromisoformat(text.strip()).astimezone()
     except (ValueError, OverflowError):

@@ -10,9 +10,9 @@ from bson import ObjectId
 from rich.cells import cell_len
 
 from console.events.feed_items import FeedState, Gap
-from console.models import OpenMultipart, Requested
+from console.models import Comparison, OpenMultipart, Requested
 from console.records.runners import Limits
-from console.ui.backend import Leave, Link, Refusal, ServerHealth, Verification
+from console.ui.backend import Leave, Link, Refusal, ServerHealth
 from console.ui.uploads.upload_detail import LinkScreen
 from console.ui.widgets.dialogs import ChoiceDialog, FormDialog
 from console.ui.widgets.keys import KeysScreen
@@ -154,7 +154,7 @@ async def test_deleting_says_what_is_there_to_be_deleted_and_what_stays(opened: 
 
 async def test_what_cannot_be_compared_is_not_called_different(opened: Opener) -> None:
     async with opened(documents=[document(1, status="completed")]) as console:
-        console.backend.verification = Verification(None, "the server tells no checksum")
+        console.backend.verification = Comparison(None, "the server tells no checksum")
         await console.press("2", "v")
         await console.until(lambda: "the server tells no checksum" in console.text)
         assert "Unknown" in console.text
@@ -182,7 +182,7 @@ async def test_limits_are_shown_changed_and_refused_with_a_reason(opened: Opener
         await console.press(*["backspace"] * 12, *"fast", "enter")
         await console.until(lambda: "expected a rate such as 20 MiB/s" in console.text)
         await console.press(*["backspace"] * 12, *"500k", "enter")
-        await console.until(lambda: ("set_limits", Limits(512_000, 4, 8)) in console.backend.asked)
+        await console.until(lambda: ("set_limits", Limits(500_000, 4, 8)) in console.backend.asked)
 
 
 async def test_orphans_are_listed_and_aborted_only_when_told(opened: Opener) -> None:

@@ -7,7 +7,6 @@ were meant. Text that makes no sense raises a `UsageError` that says what would.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
@@ -21,6 +20,8 @@ from textual.screen import ModalScreen
 from textual.widgets import Label, OptionList, Static
 from textual.widgets.option_list import Option
 
+from console import quantities
+from console.choices import MOST_PARALLEL
 from console.errors import ConsoleError, UsageError
 from console.formatting import byte_size, duration
 from console.ui.background import title_and_text
@@ -230,66 +231,47 @@ class FormDialog(Dialog[Mapping[str, Any]]):
 # S3 presigned links of Signature Version 4 live at most a week ("expiration", AWS S3 User Guide).
 LONGEST_LINK_SECONDS: Final = 7 * 86_400
 DEFAULT_LINK_SECONDS: Final = 3_600
-MOST_PARALLEL: Final = 256
-
-_SIZE: Final = re.compile(r"(\d+(?:[.,]\d+)?)\s*([kmgt]?)(i?b?)(?:/s)?", re.IGNORECASE | re.ASCII)
-_POWERS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
-_TIME: Final = re.compile(r"(\d+)\s*([smhdw])", re.IGNORECASE | re.ASCII)
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
-def read_rate(text: str) -> int:
-    """Bytes per second: `20 MiB/s`, `500k`, `1.5g`; nothing, `0` or `none` for no limit. Units are binary."""
-    entered = text.strip().casefold()
-    if entered in ("", "0", "none", "no limit"):
-        return 0
-    match = _SIZE.fullmatch(entered)
-    if match is None:
-        raise UsageError(f"expected a rate such as 20 MiB/s, or none: {text}")
-    return int(float(match[1].replace(",", ".")) * 1024 ** _POWERS[match[2].casefold()])
+def _rate(text: str) -> int:
+    try:
+        return quantities.read_rate(text)
+    except ValueError:
+        raise UsageError(f"expected a rate such as 20 MiB/s, or none: {text}") from None
 
 
-def read_seconds(text: str) -> int:
-    """A link's lifetime: `90m`, `24h`, `7d`, `1h 30m`."""
-    entered = text.strip()
-    parts = _TIME.findall(entered)
-    if not parts or _TIME.sub("", entered).strip():
-        raise UsageError(f"expected a time such as 30m, 12h or 7d: {text}")
-    seconds = sum(int(number) * _SECONDS[unit.casefold()] for number, unit in parts)
+def _lifetime(text: str) -> int:
+    try:
+        seconds = int(quantities.read_seconds(text))
+    except ValueError:
+        raise UsageError(f"expected a time such as 30m, 12h or 7d: {text}") from None
     if not 1 <= seconds <= LONGEST_LINK_SECONDS:
         raise UsageError(f"S3 takes from 1s to {duration(LONGEST_LINK_SECONDS)} for a link: {text}")
     return seconds
 
 
-def read_parallel(text: str) -> int | None:
-    """How many at once: 1 to 256; None for `auto`."""
-    entered = text.strip()
-    if entered.casefold() == "auto":
-        return None
-    if not (entered.isascii() and entered.isdecimal()) or not 1 <= int(entered) <= MOST_PARALLEL:
-        raise UsageError(f"expected auto, or a number from 1 to {MOST_PARALLEL}: {text}")
-    return int(entered)
+def _parallel(text: str) -> int | None:
+    try:
+        return quantities.read_parallel(text)
+    except ValueError:
+        raise UsageError(f"expected auto, or a number from 1 to {MOST_PARALLEL}: {text}") from None
 
 
 def limit_fields() -> list[Field]:
     """The form for what all uploads share; named as the fields of `Limits`."""
     return [
-        Field("bandwidth", "Bandwidth of this console, all uploads together", None, read_rate),
-        Field("uploads", "Uploads at the same time", None, read_parallel),
-        Field("parts", "Parts at the same time", None, read_parallel),
+        Field("bandwidth", "Bandwidth of this console, all uploads together", None, _rate),
+        Field("uploads", "Uploads at the same time", None, _parallel),
+        Field("parts", "Parts at the same time", None, _parallel),
     ]
 
 
 def limit_texts(limits: Limits) -> dict[str, str]:
     """What stands in its fields."""
     rate = f"{byte_size(limits.bandwidth)}/s" if limits.bandwidth else "none"
-    return {"bandwidth": rate, "uploads": _parallel(limits.uploads), "parts": _parallel(limits.parts)}
-
-
-def _parallel(number: int | None) -> str:
-    return "auto" if number is None else str(number)
+    return {"bandwidth": rate, "uploads": str(limits.uploads or "auto"), "parts": str(limits.parts or "auto")}
 
 
 def lifetime_fields() -> list[Field]:
     """The form for a download link."""
-    return [Field("seconds", "The link works for", duration(DEFAULT_LINK_SECONDS), read_seconds)]
+    return [Field("seconds", "The link works for", duration(DEFAULT_LINK_SECONDS), _lifetime)]

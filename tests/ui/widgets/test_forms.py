@@ -10,50 +10,59 @@ from console.errors import UsageError
 from console.records.runners import Limits
 from console.ui.widgets.dialogs import (
     LONGEST_LINK_SECONDS,
+    lifetime_fields,
     limit_fields,
     limit_texts,
-    read_parallel,
-    read_rate,
-    read_seconds,
 )
 
 MIB = 1024 * 1024
+BANDWIDTH, UPLOADS, PARTS = limit_fields()
+(LIFETIME,) = lifetime_fields()
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("", 0), ("none", 0), ("0", 0), ("500", 500), ("500k", 512_000), ("20 MiB/s", 20 * MIB), ("1,5 g", 1536 * MIB)],
+    [
+        ("", 0),
+        ("none", 0),
+        ("0", 0),
+        ("500", 500),
+        ("500k", 500_000),
+        ("500KiB", 512_000),
+        ("20 MiB/s", 20 * MIB),
+        ("1,5 GiB", 1536 * MIB),
+    ],
 )
 def test_rates(text: str, expected: int) -> None:
-    assert read_rate(text) == expected
+    assert BANDWIDTH.read(text) == expected
 
 
 @pytest.mark.parametrize(("text", "expected"), [("90m", 5400), ("1h 30m", 5400), ("7D", 604_800), ("45 s", 45)])
 def test_times(text: str, expected: int) -> None:
-    assert read_seconds(text) == expected
+    assert LIFETIME.read(text) == expected
 
 
 @pytest.mark.parametrize("text", ["fast", "-1", "1 parsec", "١k", "9" * 400 + "x", "1e3"])
 def test_rates_that_make_no_sense(text: str) -> None:
     with pytest.raises(UsageError, match="expected a rate"):
-        read_rate(text)
+        BANDWIDTH.read(text)
 
 
 @pytest.mark.parametrize("text", ["", "soon", "8d", "0s", "1h soon", "5", "９d"])
 def test_times_that_make_no_sense(text: str) -> None:
     with pytest.raises(UsageError):
-        read_seconds(text)
+        LIFETIME.read(text)
 
 
 @pytest.mark.parametrize("text", ["", "0", "257", "-3", "four", "²", "1.5"])
 def test_numbers_that_make_no_sense(text: str) -> None:
     with pytest.raises(UsageError, match="1 to 256"):
-        read_parallel(text)
+        UPLOADS.read(text)
 
 
 @given(st.integers(1, LONGEST_LINK_SECONDS))
 def test_every_time_in_seconds_can_be_said(seconds: int) -> None:
-    assert read_seconds(f"{seconds}s") == seconds
+    assert LIFETIME.read(f"{seconds}s") == seconds
 
 
 @given(st.sampled_from([0, 1024, 10 * MIB, 999 * MIB]), st.integers(1, 256), st.integers(1, 256))
