@@ -401,6 +401,15 @@ class FileState:
 
 
 @dataclass(frozen=True, slots=True)
+class Comparison:
+    """Whether object and file are the same: None where the object has nothing to compare but its size."""
+
+    same: bool | None
+    message: str
+    checksum: Checksum | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class OpenMultipart:
     """A multipart upload that was neither completed nor aborted. `initiated_at` in UTC.
 

@@ -7,7 +7,7 @@ which anybody may set from any host and which outlives the process. The watching
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Self
 
@@ -25,12 +25,13 @@ HEARTBEAT_SECONDS: Final = 2.0
 LIVE_SECONDS: Final = 15.0
 """After so long without a heartbeat another process of the host takes over."""
 _FORGOTTEN_SECONDS: Final = 30 * 86_400
+_COUNTS: Final = ("pending", "sent", "failed", "waiting", "refused")
 
 
 @dataclass(frozen=True, slots=True)
 class WatchHeartbeat:
-    """How a watch is. Counts are files; `sent` and `failed` are of all times, as the records have them. `is_troubled`:
-    something does not work now; the last error may be over.
+    """How a watch is. Counts are files; `sent` and `failed` are of all times, as the records have them. `waiting`: not
+    complete yet. `is_troubled`: something does not work now; the last error may be over.
     """
 
     folder: str
@@ -41,7 +42,7 @@ class WatchHeartbeat:
     failed: int = 0
     waiting: int = 0
     refused: int = 0
-    refused_by_reason: Mapping[str, int] | None = None
+    refused_by_reason: Mapping[str, int] = field(default_factory=dict)
     last_refusals: tuple[Refusal, ...] = ()
     last_error: str = ""
     last_error_at: datetime | None = None
@@ -56,8 +57,8 @@ class HeartbeatReply:
     is_paused: bool
 
 
-@dataclass(frozen=True, slots=True)
-class KnownWatch:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownWatch(WatchHeartbeat):
     """A watch of some host, as its last heartbeat told it. `heartbeat_at` is server time; not alive: it went silent."""
 
     host: str
@@ -65,7 +66,6 @@ class KnownWatch:
     is_paused: bool
     is_alive: bool
     heartbeat_at: datetime
-    heartbeat: WatchHeartbeat
 
 
 class Presence:
@@ -130,18 +130,12 @@ def _is_recent(seconds: float) -> Document:
 
 def _fields(heartbeat: WatchHeartbeat) -> Document:
     values = {
+        **{name: getattr(heartbeat, name) for name in _COUNTS},
         "folder": as_text(heartbeat.folder),
         "destination": heartbeat.destination,
         "state": heartbeat.state,
-        "pending": heartbeat.pending,
-        "sent": heartbeat.sent,
-        "failed": heartbeat.failed,
-        "waiting": heartbeat.waiting,
-        "refused": heartbeat.refused,
         # A list: a reason as a field's name would have to do without dots and dollars.
-        "reasons": [
-            {"reason": reason, "files": files} for reason, files in (heartbeat.refused_by_reason or {}).items()
-        ],
+        "reasons": [{"reason": reason, "files": files} for reason, files in heartbeat.refused_by_reason.items()],
         "last_refusals": [{"path": each.path, "reason": each.reason} for each in heartbeat.last_refusals],
         "last_error": heartbeat.last_error,
         "last_error_at": heartbeat.last_error_at,
@@ -153,12 +147,19 @@ def _fields(heartbeat: WatchHeartbeat) -> Document:
 def _read(document: Mapping[str, Any]) -> KnownWatch | None:
     """A watch; None where others wrote something that is none."""
     try:
-        error_at = document.get("last_error_at")
-        heartbeat = WatchHeartbeat(
+        error_at, seen_at = document.get("last_error_at"), document["seen_at"]
+        if not isinstance(seen_at, datetime):
+            return None
+        return KnownWatch(
+            host=str(document["host"]),
+            rule=str(document["rule"]),
+            is_paused=bool(document.get("paused")),
+            is_alive=bool(document.get("alive")) and document.get("holder") is not None,
+            heartbeat_at=seen_at,
             folder=str(document["folder"]),
             destination=str(document["destination"]),
             state=str(document["state"]),
-            **{name: int(document.get(name, 0)) for name in ("pending", "sent", "failed", "waiting", "refused")},
+            **{name: int(document.get(name, 0)) for name in _COUNTS},
             refused_by_reason={str(each["reason"]): int(each["files"]) for each in document.get("reasons", ())},
             last_refusals=tuple(
                 Refusal(str(each["path"]), str(each["reason"])) for each in document.get("last_refusals", ())
@@ -166,13 +167,6 @@ def _read(document: Mapping[str, Any]) -> KnownWatch | None:
             last_error=str(document.get("last_error", "")),
             last_error_at=error_at if isinstance(error_at, datetime) else None,
             is_troubled=bool(document.get("troubled")),
-        )
-        seen_at = document["seen_at"]
-        if not isinstance(seen_at, datetime):
-            return None
-        is_alive = bool(document.get("alive")) and document.get("holder") is not None
-        return KnownWatch(
-            str(document["host"]), str(document["rule"]), bool(document.get("paused")), is_alive, seen_at, heartbeat
         )
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
         return None

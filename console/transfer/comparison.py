@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from console.formatting import visible
-from console.models import Checksum, Upload
+from console.models import Comparison, Upload
 from console.s3.checksums import Algorithm
 from console.s3.confirmation import SentPart, confirm_body, confirm_object
 from console.s3.control import Control
@@ -22,15 +22,6 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 _PARTS: Final = re.compile(r"-(\d+)$")
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Whether object and file are the same: None where the object has nothing to compare but its size."""
-
-    same: bool | None
-    message: str
-    checksum: Checksum | None = None
 
 
 def compare(source: SourceFile, stored: StoredObject, part_size: int | None, control: Control) -> Comparison:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple, TypeVar
 
 from console.choices import MEBIBYTE, DuplicatePolicy
-from console.models import Checksum, Multipart, Upload
+from console.models import Checksum, Comparison, Multipart, Upload
 from console.records.uploads import NewUpload
 from console.s3.checksums import Algorithm, Digests
 from console.s3.control import Control, Journal
@@ -23,7 +23,7 @@ from console.s3.operations import OWNER, StoredObject, head_object, stored_diges
 from console.s3.part_size import Part, plan_parts
 from console.s3.retry import RetryPolicy, call, with_retries
 from console.s3.transfer_errors import Stopped, TransferError
-from console.transfer.comparison import Comparison, compare
+from console.transfer.comparison import compare
 from console.transfer.threads import wait_for
 from console.transfer.transport import Transport
 

@@ -16,7 +16,7 @@ from typing import Final, Self
 
 from console.errors import ConfigurationError
 from console.formatting import visible
-from console.models import Multipart, OpenMultipart, Upload
+from console.models import Comparison, Multipart, OpenMultipart, Upload
 from console.records.runners import Limits
 from console.records.seals import Seals
 from console.records.uploads import NewUpload, Uploads
@@ -32,7 +32,7 @@ from console.s3.part_size import USUAL_PART_SIZE
 from console.s3.retry import RetryPolicy, call, call_with_retries
 from console.s3.transfer_errors import TransferError
 from console.settings import S3Settings, TransferSettings
-from console.transfer.comparison import Comparison, verify_upload
+from console.transfer.comparison import verify_upload
 from console.transfer.job import Confirmation, SendOptions
 from console.transfer.multipart import abort
 from console.transfer.orphans import YOUNGEST_SECONDS, abort_orphans, find_orphans

@@ -18,12 +18,13 @@ from bson import ObjectId
 
 from console.events.feed_items import FeedItem
 from console.files.refusals import Refusal
-from console.models import OpenMultipart, Requested, UploadStatus
+from console.models import Comparison, OpenMultipart, Requested, UploadStatus
 
 if TYPE_CHECKING:
     # For its types alone: at run time it would bring PyMongo before the first picture.
     from console.records.requests import Outcome
     from console.records.runners import Limits
+    from console.records.watches import KnownWatch
     from console.stream.server import ImagesOf
 
 Document: TypeAlias = Mapping[str, Any]
@@ -53,43 +54,6 @@ class Added:
     uploads: int
     total_bytes: int
     refusals: tuple[Refusal, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """Whether object and file are still the same (None: that cannot be told), with a sentence that names what was
-    compared."""
-
-    matches: bool | None
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class WatchState:
-    """One rule of a watcher on any host, as its last heartbeat told it. Counts are files, times UTC.
-
-    `settling`: files that are not at rest yet. `is_troubled`: the last error is not over. `is_watched`: a process has
-    said so lately.
-    """
-
-    host: str
-    rule: str
-    folder: str
-    destination: str
-    state: str
-    paused: bool
-    pending: int
-    sent: int
-    refused: int
-    refused_by_reason: Mapping[str, int]
-    last_refusals: tuple[Refusal, ...]
-    last_error: str
-    last_error_at: datetime | None
-    is_troubled: bool
-    is_watched: bool
-    heartbeat_at: datetime
-    settling: int = 0
-    failed: int = 0
 
 
 class PageGroup(StrEnum):
@@ -178,7 +142,7 @@ class Backend(Protocol):
         """A presigned download link; stored nowhere."""
         ...
 
-    def verify(self, upload_id: ObjectId) -> Verification:
+    def verify(self, upload_id: ObjectId) -> Comparison:
         """Compare object and file again; reads the whole file."""
         ...
 
@@ -200,7 +164,7 @@ class Backend(Protocol):
         """Abort them; how many were."""
         ...
 
-    def watches(self) -> list[WatchState]:
+    def watches(self) -> list[KnownWatch]:
         """Every watch rule of every host."""
         ...
 

@@ -26,7 +26,7 @@ from console.files.acceptance import Acceptance
 from console.files.refusals import Refusal
 from console.files.walk import Candidate, Found
 from console.formatting import age, as_text, visible
-from console.models import Endpoint, Source, Upload, UploadStatus, Watched, stored_ns
+from console.models import Comparison, Endpoint, Source, Upload, UploadStatus, Watched, stored_ns
 from console.records.uploads import NewUpload
 from console.records.watched_files import Record, SentFiles, UnreadableRecord
 from console.s3.control import Control
@@ -34,7 +34,6 @@ from console.s3.transfer_errors import Stopped, TransferError
 from console.settings import S3Settings, TransferSettings
 from console.settings.key_template import KeyRefused, clean_key
 from console.settings.watch_rules import WatchRule
-from console.transfer.comparison import Comparison
 from console.transfer.duplicates import numbered
 from console.transfer.intake import Intake
 from console.watch.completeness import OpenFiles

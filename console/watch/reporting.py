@@ -86,7 +86,7 @@ class _Metrics:
             f"{_PREFIX}_refused_by_reason", "Files in the folder that may not be sent, by reason.", "gauge"
         )
         for reading in self.readings:
-            for reason, files in (reading.heartbeat.refused_by_reason or {}).items():
+            for reason, files in reading.heartbeat.refused_by_reason.items():
                 refused.add_sample(refused.name, _labels(rule=reading.rule, reason=reason), files)
         yield refused
 

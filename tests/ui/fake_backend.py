@@ -15,9 +15,10 @@ from bson import ObjectId, Timestamp
 from console.errors import ServerUnreachable
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Snapshot
-from console.models import OpenMultipart, Requested, UploadStatus, read_upload
+from console.models import Comparison, OpenMultipart, Requested, UploadStatus, read_upload
 from console.records.requests import Outcome
 from console.records.runners import Limits
+from console.records.watches import KnownWatch
 from console.ui.backend import (
     Added,
     Link,
@@ -25,8 +26,6 @@ from console.ui.backend import (
     PageQuery,
     Refusal,
     ServerHealth,
-    Verification,
-    WatchState,
 )
 from console.ui.uploads.uploads_window import matches
 
@@ -93,10 +92,10 @@ class FakeBackend:
         self.s3 = ServerHealth(Link.CONNECTED, "s3.example.com")
         self.held_limits = Limits(20 * 1024 * 1024, 4, 8)
         self.found_orphans: list[OpenMultipart] = []
-        self.watch_states: list[WatchState] = []
+        self.watch_states: list[KnownWatch] = []
         self.refusals: tuple[Refusal, ...] = ()
         self.keeps = ""
-        self.verification = Verification(True, "SHA-256 of 17.4 MiB is the same")
+        self.verification = Comparison(True, "SHA-256 of 17.4 MiB is the same")
         self._items: queue.Queue[FeedItem] = queue.Queue()
         self._lock = threading.RLock()
         self._events = 0
@@ -263,7 +262,7 @@ class FakeBackend:
         self._ask("link", upload_id, lifetime_seconds)
         return f"https://s3.example.com/archive/{upload_id}?X-Amz-Expires={lifetime_seconds}&X-Amz-Signature=0123"
 
-    def verify(self, upload_id: ObjectId) -> Verification:
+    def verify(self, upload_id: ObjectId) -> Comparison:
         self._ask("verify", upload_id)
         return self.verification
 
@@ -285,7 +284,7 @@ class FakeBackend:
         self._ask("abort_orphans", tuple(orphans))
         return len(orphans)
 
-    def watches(self) -> list[WatchState]:
+    def watches(self) -> list[KnownWatch]:
         return self.watch_states
 
     def pause_watch(self, host: str, rule: str, paused: bool) -> None:

@@ -8,8 +8,8 @@ import pytest
 from bson import ObjectId
 
 from console.errors import UsageError
+from console.models import Comparison
 from console.records.requests import Outcome
-from console.ui.backend import Verification
 from console.ui.main import actions
 from console.ui.main.console_screen import question
 from console.ui.main.watches_screen import WatchesScreen
@@ -29,14 +29,14 @@ async def test_many_are_compared_one_after_the_other_and_told_together(
     async with opened(documents=documents) as console:
         busy, most = threading.Semaphore(1), []
 
-        def verify(upload_id: ObjectId) -> Verification:
+        def verify(upload_id: ObjectId) -> Comparison:
             most.append(busy.acquire(blocking=False))
             if upload_id == key(3):
                 raise UsageError("it is not completed any more")
             busy.release()
-            return Verification(upload_id != key(7), "size and CRC32 differ" if upload_id == key(7) else "the same")
+            return Comparison(upload_id != key(7), "size and CRC32 differ" if upload_id == key(7) else "the same")
 
-        def verify_and_give_back(upload_id: ObjectId) -> Verification:
+        def verify_and_give_back(upload_id: ObjectId) -> Comparison:
             try:
                 return verify(upload_id)
             except UsageError:

@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from console.ui.backend import Refusal, WatchState
+from console.files.refusals import Refusal
+from console.records.watches import KnownWatch
 from console.ui.main.watches_screen import WatchesScreen
 from console.ui.widgets.text_screen import TextScreen
 
@@ -16,13 +17,13 @@ from .conftest import SIZES, Console, Opener
 from .fake_backend import NOW, document
 from .test_pictures import picture
 
-INBOX = WatchState(
+INBOX = KnownWatch(
     host="alpha",
     rule="inbox",
     folder="/srv/inbox",
     destination="s3://archive/in/",
     state="watching",
-    paused=False,
+    is_paused=False,
     pending=3,
     sent=1_200,
     refused=2,
@@ -34,9 +35,9 @@ INBOX = WatchState(
     last_error="",
     last_error_at=None,
     is_troubled=False,
-    is_watched=True,
+    is_alive=True,
     heartbeat_at=NOW - timedelta(seconds=2),
-    settling=4,
+    waiting=4,
     failed=1,
 )
 FULL = replace(
@@ -50,16 +51,16 @@ FULL = replace(
 )
 WATCHES = [
     INBOX,
-    replace(INBOX, rule="scans", folder="/srv/scans", state="paused", paused=True, failed=0),
+    replace(INBOX, rule="scans", folder="/srv/scans", state="paused", is_paused=True, failed=0),
     replace(INBOX, rule="first", folder="/srv/first", state="scanning 65%", pending=2_000),
     FULL,
     replace(INBOX, rule="mended", folder="/srv/mended", last_error=FULL.last_error, last_error_at=FULL.last_error_at),
-    replace(INBOX, rule="old", host="beta", is_watched=False, heartbeat_at=NOW - timedelta(minutes=9)),
-    replace(INBOX, rule="done", host="beta", folder="/srv/done", state="stopped", is_watched=False, refused=0),
+    replace(INBOX, rule="old", host="beta", is_alive=False, heartbeat_at=NOW - timedelta(minutes=9)),
+    replace(INBOX, rule="done", host="beta", folder="/srv/done", state="stopped", is_alive=False, refused=0),
 ]
 
 
-async def shown(console: Console, *watches: WatchState) -> None:
+async def shown(console: Console, *watches: KnownWatch) -> None:
     console.backend.watch_states = list(watches)
     await console.press("w")
     assert isinstance(console.app.screen, WatchesScreen)
@@ -82,7 +83,7 @@ async def test_a_watch_is_paused_and_let_go_on_from_here(opened: Opener) -> None
         await shown(console, INBOX)
         await console.press("p")
         await console.until(lambda: ("pause_watch", "alpha", "inbox", True) in console.backend.asked)
-        console.backend.watch_states = [replace(INBOX, paused=True)]
+        console.backend.watch_states = [replace(INBOX, is_paused=True)]
         console.app.screen._ask()  # type: ignore[attr-defined]  # as it does every few seconds
         await console.until(lambda: "‖ /srv/inbox" in console.text)
         await console.press("p")

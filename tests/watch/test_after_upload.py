@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 from bson import ObjectId
 
-from console.models import Upload
+from console.models import Comparison, Upload
 from console.settings.watch_rules import WatchRule
-from console.transfer.comparison import Comparison
 from console.watch import after_upload
 from console.watch.reporting import NoteKind
 from tests.transfer.doubles import an_upload

@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 from bson import ObjectId
 
-from console.transfer.comparison import Comparison
+from console.models import Comparison
 from console.transfer.sender import S3Sender
 from console.watch.reporting import NoteKind
 from tests.watch.conftest import World

@@ -47,10 +47,10 @@ def test_a_heartbeat_is_read_as_it_was_told(presence: Presence) -> None:
     presence.heartbeat("h", "$rule.1", "one", told)
     (known,) = presence.known()
     assert (known.host, known.rule, known.is_alive, known.is_paused) == ("h", "$rule.1", True, False)
-    assert known.heartbeat.folder == "/in/caf\\xe9"
-    assert known.heartbeat.refused_by_reason == {"$too.large": 2}
-    assert known.heartbeat.last_refusals == told.last_refusals
-    assert (known.heartbeat.last_error, known.heartbeat.is_troubled) == ("$oh.no", True)
+    assert known.folder == "/in/caf\\xe9"
+    assert known.refused_by_reason == {"$too.large": 2}
+    assert known.last_refusals == told.last_refusals
+    assert (known.last_error, known.is_troubled) == ("$oh.no", True)
 
 
 def test_one_process_of_a_host_holds_a_rule_until_it_leaves_or_falls_silent(
@@ -104,7 +104,7 @@ def test_pausing_reaches_the_watch_from_anywhere_and_outlives_its_process(world:
     again = world.watch(world.rule(name="scans"))
     until(lambda: again.watchers()[0].state is State.PAUSED)
     world.write("b", age_seconds=60)
-    (known,) = until(lambda: [each for each in presence.known() if each.heartbeat.state == "paused"])
+    (known,) = until(lambda: [each for each in presence.known() if each.state == "paused"])
     assert (known.is_paused, known.is_alive) == (True, True)
     assert len(world.documents()) == 1
     presence.pause(HOST, "scans", paused=False)
@@ -121,9 +121,9 @@ def test_counts_come_from_the_records(world: World, presence: Presence) -> None:
     first.stop()
     world.watch(world.rule(name="scans", max_size=1))
     world.write("c", "refused", age_seconds=60)
-    (known,) = until(lambda: [each for each in presence.known() if each.is_alive and each.heartbeat.refused])
-    assert until(lambda: presence.known()[0].heartbeat.sent == 2)
-    assert (known.heartbeat.pending, known.heartbeat.failed) == (0, 0)
+    (known,) = until(lambda: [each for each in presence.known() if each.is_alive and each.refused])
+    assert until(lambda: presence.known()[0].sent == 2)
+    assert (known.pending, known.failed) == (0, 0)
 
 
 def test_the_console_sees_the_watches_of_another_host_and_pauses_them(world: World) -> None:
@@ -137,13 +137,13 @@ def test_the_console_sees_the_watches_of_another_host_and_pauses_them(world: Wor
     (state,) = until(lambda: found if (found := backend.watches()) and found[0].pending and found[0].refused else None)
     assert (state.host, state.rule, state.folder, state.pending) == ("elsewhere", "scans", str(world.folder), 1)
     assert state.refused_by_reason == {"a named pipe": 1}
-    assert (state.is_watched, state.is_troubled, state.paused) == (True, False, False)
+    assert (state.is_alive, state.is_troubled, state.is_paused) == (True, False, False)
     backend.pause_watch("elsewhere", "scans", paused=True)
     until(lambda: service.watchers()[0].state is State.PAUSED)
     service.stop()
     service._write_heartbeat(service.watchers()[0])  # as the thread of the heartbeats may be about to
     (state,) = backend.watches()
-    assert (state.state, state.is_watched, state.paused) == ("stopped", False, True)
+    assert (state.state, state.is_alive, state.is_paused) == ("stopped", False, True)
     with pytest.raises(UsageError, match="no watch rule nothing on elsewhere"):
         backend.pause_watch("elsewhere", "nothing", paused=True)
 
@@ -255,7 +255,7 @@ def test_uploads_that_end_while_their_rule_is_paused_are_counted_and_told_once_a
         until(lambda last=last: two.last_heartbeat(other) is not last)
     world.run()
     assert all(heard.acquire(timeout=60) for _ in range(2))
-    assert until(lambda: presence.known()[0].heartbeat.sent) == 1
+    assert until(lambda: presence.known()[0].sent) == 1
     assert world.notes.paths(NoteKind.COMPLETED) == [str(path)]
     assert watcher.wait_for_aftercare(60)
     assert path.exists()
@@ -270,7 +270,7 @@ def test_a_process_that_takes_over_counts_what_the_other_one_has_sent(world: Wor
     (other,) = two.watchers()
     until(lambda: world.documents() and other.held is State.STANDBY and not two._must_count)
     world.run()
-    until(lambda: presence.known()[0].heartbeat.sent == 1)
+    until(lambda: presence.known()[0].sent == 1)
     assert two.last_heartbeat(other).sent == 0
     one.stop()
     until(lambda: other.held is None)
@@ -293,7 +293,7 @@ def test_an_upload_that_was_counted_is_not_counted_again_when_the_feed_tells_of_
     service = world.watch(world.rule(name="scans"))
     world.completed(1)
     service._must_count = True
-    until(lambda: service.presence.known()[0].heartbeat.sent)
+    until(lambda: service.presence.known()[0].sent)
     told.set()
     until(lambda: world.notes.of(NoteKind.COMPLETED))
     assert service._sent["scans"] == 1

@@ -343,7 +343,7 @@ def test_uploads_that_somebody_paused_take_no_room_from_new_files(
     request_all(world.records.uploads, [document["_id"] for document in documents], Requested.PAUSE)
     world.write("c", age_seconds=60)
     until(lambda: len(world.documents()) == 3)
-    until(lambda: service.presence.known()[0].heartbeat.pending == 3)
+    until(lambda: service.presence.known()[0].pending == 3)
 
 
 def test_files_that_come_while_mongodb_is_away_are_sent_when_it_is_back(

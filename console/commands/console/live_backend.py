@@ -19,7 +19,7 @@ from console.events.feed_items import FeedItem, Lookup
 from console.files.acceptance import Acceptance
 from console.files.file_filter import FileFilter
 from console.formatting import visible
-from console.models import OpenMultipart, Requested, Source, Upload, UploadStatus, read_upload
+from console.models import Comparison, OpenMultipart, Requested, Source, Upload, UploadStatus, read_upload
 from console.records.connection import explain
 from console.records.database import Records
 from console.records.requests import Outcome, change_priority, request_all, retry_all
@@ -155,9 +155,8 @@ class ConsoleBackend:
             raise UsageError(f"no link: {reason}")
         return self._sender.link(upload, lifetime_seconds)
 
-    def verify(self, upload_id: ObjectId) -> port.Verification:
-        result = self._sender.verify(self._completed(upload_id))
-        return port.Verification(result.same, result.message)
+    def verify(self, upload_id: ObjectId) -> Comparison:
+        return self._sender.verify(self._completed(upload_id))
 
     def limits(self) -> Limits:
         return self._runner.limits
@@ -180,8 +179,8 @@ class ConsoleBackend:
     def abort_orphans(self, orphans: Sequence[OpenMultipart]) -> int:
         return len(self._asked(lambda: self._sender.abort_orphans(self._records.uploads, orphans)))
 
-    def watches(self) -> list[port.WatchState]:
-        return [_watch_state(watch) for watch in self._asked(self._presence.known)]
+    def watches(self) -> list[KnownWatch]:
+        return self._asked(self._presence.known)
 
     def pause_watch(self, host: str, rule: str, paused: bool) -> None:
         if not self._asked(lambda: self._presence.pause(host, rule, paused=paused)):
@@ -202,27 +201,3 @@ class ConsoleBackend:
             return question()
         except PyMongoError as error:
             raise explain(error, self._records.connection) from error
-
-
-def _watch_state(watch: KnownWatch) -> port.WatchState:
-    told = watch.heartbeat
-    return port.WatchState(
-        host=watch.host,
-        rule=watch.rule,
-        folder=told.folder,
-        destination=told.destination,
-        state=told.state,
-        paused=watch.is_paused,
-        pending=told.pending,
-        sent=told.sent,
-        refused=told.refused,
-        refused_by_reason=told.refused_by_reason or {},
-        last_refusals=tuple(told.last_refusals),
-        last_error=told.last_error,
-        last_error_at=told.last_error_at,
-        is_troubled=told.is_troubled,
-        is_watched=watch.is_alive,
-        heartbeat_at=watch.heartbeat_at,
-        settling=told.waiting,
-        failed=told.failed,
-    )

@@ -16,8 +16,8 @@ from textual.screen import Screen
 from console.errors import ConsoleError, UsageError
 from console.files.refusals import Refusal
 from console.formatting import byte_size, count, count_at_once, duration, visible
-from console.models import OpenMultipart, Requested, Upload, UploadStatus
-from console.ui.backend import Added, Backend, Verification
+from console.models import Comparison, OpenMultipart, Requested, Upload, UploadStatus
+from console.ui.backend import Added, Backend
 from console.ui.background import run_in_background, title_and_text
 from console.ui.uploads.upload_detail import LinkScreen
 from console.ui.uploads.uploads_window import UploadRows
@@ -91,32 +91,30 @@ def refusal_message(outcome: Outcome, name: Callable[[ObjectId], str], most: int
     return "\n".join(lines)
 
 
-def verify_all(backend: Backend, ids: Sequence[ObjectId]) -> list[Verification]:
+def verify_all(backend: Backend, ids: Sequence[ObjectId]) -> list[Comparison]:
     """Compare one after the other: each reads a whole file."""
-    verifications: list[Verification] = []
+    verifications: list[Comparison] = []
     for upload_id in ids:
         try:
             verifications.append(backend.verify(upload_id))
         except ConsoleError as error:
             # Without the advice, which is that for an upload that failed: the object is there.
-            verifications.append(Verification(None, f"cannot be compared: {error.message}"))
+            verifications.append(Comparison(None, f"cannot be compared: {error.message}"))
     return verifications
 
 
-def worst(verifications: Sequence[Verification]) -> bool | None:
+def worst(verifications: Sequence[Comparison]) -> bool | None:
     """Of all: whether one differs, else whether one is not known."""
-    found = {verification.matches for verification in verifications}
-    return next((matches for matches in (False, None) if matches in found), True)
+    found = {verification.same for verification in verifications}
+    return next((same for same in (False, None) if same in found), True)
 
 
-def verification_message(names: Sequence[str], verifications: Sequence[Verification], most: int = 5) -> str:
+def verification_message(names: Sequence[str], verifications: Sequence[Comparison], most: int = 5) -> str:
     """How many are the same, and a line for each of the others, up to `most`."""
     others = [
         f"{name}: {visible(verification.message)}"
-        for name, verification in sorted(
-            zip(names, verifications, strict=True), key=lambda each: each[1].matches is None
-        )
-        if verification.matches is not True
+        for name, verification in sorted(zip(names, verifications, strict=True), key=lambda each: each[1].same is None)
+        if verification.same is not True
     ]
     lines = [f"{len(names) - len(others):,} of {count(len(names), 'object')} the same", *others[:most]]
     if len(others) > most:
@@ -301,7 +299,7 @@ class Requests:
             f"comparing {count(len(ids), 'object')} with {'its file' if len(ids) == 1 else 'their files'}", "Verify"
         )
 
-    def _verified(self, names: Sequence[str], verifications: Sequence[Verification]) -> None:
+    def _verified(self, names: Sequence[str], verifications: Sequence[Comparison]) -> None:
         title, severity = _VERIFIED[worst(verifications)]
         if len(names) == 1:
             message = f"{names[0]}\n{visible(verifications[0].message)}"

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 
 from console.formatting import age, visible
-from console.ui.backend import Backend, WatchState
+from console.ui.backend import Backend
 from console.ui.background import notify_error, run_in_background
 from console.ui.widgets.cells import Column, Cut, Span, Tone
 from console.ui.widgets.full_screen import FullScreen
@@ -23,6 +23,9 @@ from console.ui.widgets.keys import KeyBar
 from console.ui.widgets.list_view import Key, RowsView
 from console.ui.widgets.pane import TitleLine
 from console.ui.widgets.text_screen import TextScreen
+
+if TYPE_CHECKING:
+    from console.records.watches import KnownWatch
 
 ASK_SECONDS: Final = 2.0
 
@@ -52,7 +55,7 @@ class WatchRows:
     columns: Sequence[Column] = COLUMNS
 
     def __init__(self, now: Callable[[], datetime]) -> None:
-        self.states: Sequence[WatchState] = ()
+        self.states: Sequence[KnownWatch] = ()
         self.words = "asking…"
         self._now = now
 
@@ -92,20 +95,20 @@ class WatchRows:
         return [Span(visible(getattr(state, column)), Tone.MUTED)]
 
 
-def state_text(state: WatchState) -> tuple[Span, str]:
+def state_text(state: KnownWatch) -> tuple[Span, str]:
     """Sign and word for a rule; what is wrong comes before what is well."""
     if state.state == _STOPPED:
-        return Span("–", Tone.MUTED), "paused, stopped" if state.paused else _STOPPED
-    if not state.is_watched:
+        return Span("–", Tone.MUTED), "paused, stopped" if state.is_paused else _STOPPED
+    if not state.is_alive:
         return Span("!", Tone.WARNING), "silent"
-    if state.paused:
+    if state.is_paused:
         return Span("‖", Tone.WARNING), "paused"
     if state.is_troubled:
         return Span("✗", Tone.BAD), visible(state.state)
     return Span("●", Tone.GOOD), visible(state.state)
 
 
-def watch_lines(state: WatchState, now: datetime) -> list[tuple[str, str]]:
+def watch_lines(state: KnownWatch, now: datetime) -> list[tuple[str, str]]:
     """Label and value of all that is known of a rule."""
     sign, words = state_text(state)
     lines = [
@@ -116,7 +119,7 @@ def watch_lines(state: WatchState, now: datetime) -> list[tuple[str, str]]:
         ("host", visible(state.host)),
         ("destination", visible(state.destination)),
         ("last seen", f"{age(state.heartbeat_at, now)} ago"),
-        ("settling", f"{state.settling:,}"),
+        ("settling", f"{state.waiting:,}"),
         ("pending", f"{state.pending:,}"),
         ("sent", f"{state.sent:,}"),
         ("failed", f"{state.failed:,}"),
@@ -129,7 +132,7 @@ def watch_lines(state: WatchState, now: datetime) -> list[tuple[str, str]]:
     return lines
 
 
-def _error_lines(state: WatchState, now: datetime) -> list[tuple[str, str]]:
+def _error_lines(state: KnownWatch, now: datetime) -> list[tuple[str, str]]:
     if not state.last_error:
         return []
     label = "error" if state.is_troubled else "past error"
@@ -177,7 +180,7 @@ class WatchesScreen(FullScreen):
             notify_error(self.app, error)
         self._has_failed = True
 
-    def _known(self, states: Sequence[WatchState]) -> None:
+    def _known(self, states: Sequence[KnownWatch]) -> None:
         self._is_asking = self._has_failed = False
         if not self.is_attached:
             return
@@ -186,7 +189,7 @@ class WatchesScreen(FullScreen):
         self._rows.reload()
         self._title.show("Watches", f"{len(states):,}")
 
-    def _state(self) -> WatchState | None:
+    def _state(self) -> KnownWatch | None:
         cursor = self._rows.cursor
         return self._source.states[cursor] if cursor < len(self._source) else None
 
@@ -195,7 +198,7 @@ class WatchesScreen(FullScreen):
         if state is not None:
             self.app.push_screen(TextScreen("Watch", lambda: self._lines(state)))
 
-    def _lines(self, state: WatchState) -> list[tuple[str, str]]:
+    def _lines(self, state: KnownWatch) -> list[tuple[str, str]]:
         """The rule as it is now; as it was, where it is gone."""
         index = self._source.index_of((state.host, state.rule))
         return watch_lines(state if index is None else self._source.states[index], self._now())
@@ -203,5 +206,5 @@ class WatchesScreen(FullScreen):
     def action_pause(self) -> None:
         state = self._state()
         if state is not None:
-            call = partial(self._backend.pause_watch, state.host, state.rule, not state.paused)
+            call = partial(self._backend.pause_watch, state.host, state.rule, not state.is_paused)
             run_in_background(self.app, call, lambda _: self._ask())
