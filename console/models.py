@@ -23,6 +23,7 @@ from pydantic import (
     InstanceOf,
     Strict,
     ValidationError,
+    create_model,
     model_validator,
 )
 
@@ -308,37 +309,14 @@ class Upload(BaseModel):
         return max(self.percentage, min(99.9, 100 * self.under_way / self.size))
 
 
-class UploadChange(BaseModel):
-    """`updatedFields` of an update event, as far as fields of `Upload` are set whole."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    key: Text = ""
-    size: Count = 0
-    mtime_ns: Whole = 0
-    fingerprint: Text = ""
-    status: UploadStatus = UploadStatus.PENDING
-    requested: Requested = Requested.RUN
-    requested_by: Actor | None = None
-    priority: Whole = 0
-    current: Count = 0
-    percentage: Number = 0.0
-    rate: Number = 0.0
-    sent: Count | None = 0
-    multipart: Multipart | None = None
-    attempts: Count = 0
-    error: Failure | None = None
-    checksum: Checksum | None = None
-    etag: Text | None = None
-    version_id: Text | None = None
-    lease: Lease | None = None
-    key_claim: Any = None
-    seal: Text | None = None
-    result_seal: Text | None = None
-    refused_by: tuple[Text, ...] = ()
-    started_at: Moment | None = None
-    updated_at: Moment | None = None
-    finished_at: Moment | None = None
+# Nobody changes the path: it would have to be looked at together with its bytes.
+_CHANGING: Final[dict[str, Any]] = {
+    name: (known.rebuild_annotation(), None)
+    for name, known in Upload.model_fields.items()
+    if name not in ("id", "path", "path_bytes")
+}
+_UploadChange: Any = create_model("UploadChange", __config__=ConfigDict(extra="forbid"), **_CHANGING)
+"""`updatedFields` of an update event, as far as fields of `Upload` are set whole."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -378,7 +356,7 @@ def changed_upload(upload: Upload, updated_fields: Mapping[str, Any]) -> Upload 
     """
     fields = {name: value for name, value in updated_fields.items() if not name.startswith("lease.")}
     try:
-        change = UploadChange.model_validate(fields)
+        change: Any = _UploadChange.model_validate(fields)
     except ValidationError:
         return None
     if change.updated_at is not None and change.updated_at < upload.updated_at:

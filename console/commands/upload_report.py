@@ -48,35 +48,27 @@ class Report(Protocol):
 
     def refused(self, path: str, reason: str) -> None:
         """A file that will not be uploaded."""
-        ...
 
     def changed(self, before: Upload | None, upload: Upload) -> None:
         """An upload is new, or another than before."""
-        ...
 
     def deleted(self, upload: Upload) -> None:
         """Its record is gone before it came to its end."""
-        ...
 
     def connection(self, connected: bool, message: str) -> None:
         """MongoDB is lost or found again."""
-        ...
 
     def interrupted(self, ids: Sequence[ObjectId], number: signal.Signals, *, is_paused: bool) -> None:
         """A signal ended it; these are not done, and `is_paused` where their records say that somebody wants it so."""
-        ...
 
     def tick(self) -> None:
         """Time passes."""
-        ...
 
     def ended(self, uploads: Sequence[Upload]) -> None:
         """All are at their end, or it was interrupted."""
-        ...
 
     def close(self) -> None:
         """Give the terminal back, whatever happened. May be called twice."""
-        ...
 
 
 def is_in_lines(*, as_json: bool) -> bool:

@@ -14,7 +14,6 @@ import sysconfig
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
-from types import TracebackType
 from typing import Final, Self
 
 from botocore.auth import S3SigV4Auth
@@ -90,9 +89,7 @@ class S3Server:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def start(self, interrupted: Event | None = None) -> Self:

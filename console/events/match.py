@@ -95,11 +95,9 @@ class Condition(Protocol):
 
     def at(self, document: Mapping[str, Any], steps: Sequence[str]) -> bool:
         """Whether the document has it at the path."""
-        ...
 
     def single(self, value: Any) -> bool:
         """Whether the value itself has it."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ records.uploads.counts()
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 
 from pymongo import ReadPreference
@@ -94,9 +93,7 @@ class Records:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         # Before the client is closed, which knows no more then why it found no server.
         reason = explain(error, self.connection) if isinstance(error, PyMongoError) else None
         self.close()

@@ -62,7 +62,6 @@ class Digest(Protocol):
 
     def digest(self) -> bytes:
         """The value so far, big-endian."""
-        ...
 
 
 class _RunningCrc:

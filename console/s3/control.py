@@ -17,11 +17,9 @@ class Control(Protocol):
 
     def check(self) -> None:
         """Raises a `Stopped` when the transfer must stop now."""
-        ...
 
     def wait(self, seconds: float) -> None:
         """Sleep, but raise at once where `check` would."""
-        ...
 
 
 class Journal(Protocol):
@@ -29,85 +27,44 @@ class Journal(Protocol):
 
     def multipart_opened(self, multipart: Multipart) -> None:
         """A multipart upload is open. Must be durable on return: no part is sent before."""
-        ...
 
     def multipart_closed(self) -> None:
         """It was aborted, or found gone; the upload starts again."""
-        ...
 
     def completing(self) -> None:
         """All parts are in S3, and the next request makes the object of them. Raises a `Stopped` where somebody else
         has the upload by now."""
-        ...
 
     def aborting(self) -> None:
         """The next request drops all parts. Raises a `Stopped` where somebody else has the upload by now."""
-        ...
 
     def confirmed(self, total_bytes: int) -> None:
         """Bytes of the file that S3 has acknowledged so far."""
-        ...
 
     def sent(self, byte_count: int) -> None:
         """Bytes handed to the network since the last call; negative where they have to be sent again."""
-        ...
 
     def noted(self, code: str, message: str) -> None:
         """Something a person should know that is no end: a retry, a fresh start."""
-        ...
 
     def file_changed(self, state: FileState) -> None:
         """The file is another one than recorded; this is what is sent now. Must be durable on return."""
-        ...
 
     def key_chosen(self, key: str) -> None:
         """The upload goes to another key than recorded (duplicate policy `new_name`). Must be durable on return."""
-        ...
 
     def take_key(self, key: str) -> bool:
         """Whether the key is this upload's until it ends: none of another process or host is at work on it."""
-        ...
 
     def other_file(self, key: str) -> Upload | None:
         """The upload of another file that made the object under the key, where this one may not replace such a one."""
-        ...
 
 
-class Unattended:
+class Unattended(Control, Journal):
     """A `Control` that never stops and a `Journal` that keeps nothing."""
-
-    def check(self) -> None:
-        """Never raises."""
 
     def wait(self, seconds: float) -> None:
         time.sleep(seconds)
-
-    def multipart_opened(self, multipart: Multipart) -> None:
-        """Ignored."""
-
-    def multipart_closed(self) -> None:
-        """Ignored."""
-
-    def completing(self) -> None:
-        """Ignored."""
-
-    def aborting(self) -> None:
-        """Ignored."""
-
-    def confirmed(self, total_bytes: int) -> None:
-        """Ignored."""
-
-    def sent(self, byte_count: int) -> None:
-        """Ignored."""
-
-    def noted(self, code: str, message: str) -> None:
-        """Ignored."""
-
-    def file_changed(self, state: FileState) -> None:
-        """Ignored."""
-
-    def key_chosen(self, key: str) -> None:
-        """Ignored."""
 
     def take_key(self, key: str) -> bool:
         return True

@@ -6,10 +6,10 @@ look and write on servers that honour it.
 
 from __future__ import annotations
 
-import posixpath
 from dataclasses import dataclass
 from typing import Final
 
+from console.files.naming import numbered
 from console.formatting import visible
 from console.s3.transfer_errors import TransferError
 from console.transfer.job import Confirmation, Job
@@ -86,13 +86,6 @@ def _look_for_other_file(job: Job) -> Confirmation | None:
 def exists_already(job: Job) -> TransferError:
     """The error of an upload whose key is taken."""
     return TransferError("ObjectExists", f"s3://{visible(job.bucket)}/{visible(job.key)} exists already")
-
-
-def numbered(key: str, number: int) -> str:
-    """`dir/name.tar.gz` as `dir/name-2.tar.gz`."""
-    folder, name = posixpath.split(key)
-    stem, dot, suffixes = name.partition(".") if not name.startswith(".") else (name, "", "")
-    return posixpath.join(folder, f"{stem}-{number}{dot}{suffixes}")
 
 
 def _under_another_name(job: Job) -> GoAhead:

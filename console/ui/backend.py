@@ -86,12 +86,10 @@ class Backend(Protocol):
     @property
     def runner(self) -> str:
         """Name of the runner in this process as in `lease.runner`, empty where none runs."""
-        ...
 
     @property
     def is_connected(self) -> bool:
         """Whether MongoDB can be reached, as far as its driver knows right now; nothing is asked for it."""
-        ...
 
     def feed_take(self, timeout_seconds: float) -> list[FeedItem]:
         """What the feed brought since the last call, waiting up to the timeout for the first item; empty if none.
@@ -100,77 +98,59 @@ class Backend(Protocol):
         paused, and up to SNAPSHOT_WINDOW each of the first waiting and the newest finished ones. Called from one
         thread only.
         """
-        ...
 
     def mongodb_health(self) -> ServerHealth:
         """Ask MongoDB how it is: a cheap request, for as long as it takes, without raising."""
-        ...
 
     def s3_health(self) -> ServerHealth:
         """Ask S3 how it is, in the same way."""
-        ...
 
     def counts(self) -> Mapping[UploadStatus, int]:
         """How many documents the collection has of each status."""
-        ...
 
     def page(self, query: PageQuery) -> list[Document]:
         """Documents further down than the table holds; fewer than `query.limit` means that was all."""
-        ...
 
     def add_uploads(self, paths: Sequence[str]) -> Added:
         """Insert a pending document for each file (folders are walked); paths as `open()` takes them."""
-        ...
 
     def request(self, ids: Sequence[ObjectId], requested: Requested) -> Outcome:
         """Write `requested`, and settle the status where nobody holds a live lease."""
-        ...
 
     def retry(self, ids: Sequence[ObjectId]) -> Outcome:
         """Failed and cancelled uploads become pending again."""
-        ...
 
     def delete(self, ids: Sequence[ObjectId]) -> Outcome:
         """Remove object and document; uploads that run are refused."""
-        ...
 
     def set_priority(self, ids: Sequence[ObjectId], change: int) -> Outcome:
         """Add `change` to the priority; a higher one starts earlier."""
-        ...
 
     def link(self, upload_id: ObjectId, lifetime_seconds: int) -> str:
         """A presigned download link; stored nowhere."""
-        ...
 
     def verify(self, upload_id: ObjectId) -> Comparison:
         """Compare object and file again; reads the whole file."""
-        ...
 
     def limits(self) -> Limits: ...
 
     def set_limits(self, limits: Limits) -> None:
         """Change them while uploads run."""
-        ...
 
     def drain(self) -> None:
         """Start no further upload in this process; the running ones go on."""
-        ...
 
     def orphans(self) -> list[OpenMultipart]:
         """Multipart uploads of ours in the bucket that no record owns."""
-        ...
 
     def abort_orphans(self, orphans: Sequence[OpenMultipart]) -> int:
         """Abort them; how many were."""
-        ...
 
     def watches(self) -> list[KnownWatch]:
         """Every watch rule of every host."""
-        ...
 
     def pause_watch(self, host: str, rule: str, paused: bool) -> None:
         """Pause or resume a rule, also one of another host."""
-        ...
 
 
 class Leave(StrEnum):
@@ -187,11 +167,9 @@ class ImageSource(Protocol):
 
     def images_of(self, namespace: str) -> ImagesOf:
         """Whether "db.collection" keeps them."""
-        ...
 
     def enable_images(self, namespace: str) -> None:
         """Have them kept from now on; only after a person was asked."""
-        ...
 
 
 class EventSource(Protocol):
@@ -200,8 +178,6 @@ class EventSource(Protocol):
     @property
     def title(self) -> str:
         """What is watched, for the header: `shop.orders on db.example.com`."""
-        ...
 
     def feed_take(self, timeout_seconds: float) -> list[FeedItem]:
         """As `Backend.feed_take`; a replay that is at its end says so in a `FeedState`."""
-        ...

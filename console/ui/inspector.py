@@ -40,7 +40,6 @@ class Recording(Protocol):
     @property
     def speed(self) -> float:
         """How many times its own pace; 0 as fast as it is taken."""
-        ...
 
 
 class SourceBar(LinesWidget):

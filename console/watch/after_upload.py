@@ -24,6 +24,7 @@ from pymongo.errors import PyMongoError
 
 from console.errors import ConsoleError
 from console.files.beneath import is_below, parent_of, relative_to, status_of
+from console.files.naming import numbered
 from console.formatting import visible
 from console.models import Upload, UploadStatus, stored_ns
 from console.records.connection import describe_error
@@ -105,13 +106,10 @@ def _put_back(place: _Place, here: _Place, source: str, target: str) -> NoReturn
 
 def _reserved(folder: int, name: str) -> str:
     """The name, or a numbered one, of an empty file that is ours."""
-    stem, dot, suffixes = name.lstrip(".").partition(".")
-    hidden = name[: len(name) - len(name.lstrip("."))]
     for number in range(1, _MOST_NAMES + 1):
-        numbered = name if number == 1 else f"{hidden}{stem}-{number}{dot}{suffixes}"
         with suppress(FileExistsError):
-            os.close(os.open(numbered, _TO_CREATE, 0o600, dir_fd=folder))
-            return numbered
+            os.close(os.open(numbered(name, number), _TO_CREATE, 0o600, dir_fd=folder))
+            return numbered(name, number)
     raise FileExistsError(errno.EEXIST, f"{_MOST_NAMES} files of that name are there already", name)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import posixpath
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -23,6 +22,7 @@ from pymongo.errors import PyMongoError
 from console.error_codes import Recovery, explain
 from console.errors import ConsoleError
 from console.files.acceptance import Acceptance
+from console.files.naming import marked, numbered
 from console.files.refusals import Refusal
 from console.files.walk import Candidate, Found
 from console.formatting import age, as_text, visible
@@ -34,7 +34,6 @@ from console.s3.transfer_errors import Stopped, TransferError
 from console.settings import S3Settings, TransferSettings
 from console.settings.key_template import KeyRefused, clean_key
 from console.settings.watch_rules import WatchRule
-from console.transfer.duplicates import numbered
 from console.transfer.intake import Intake
 from console.watch.completeness import OpenFiles
 
@@ -137,15 +136,12 @@ class Destination:
 
 def version_key(key: str, mtime_ns: int) -> str:
     """`dir/name.tar.gz` as `dir/name.20261124T030000.000000000Z.tar.gz`: sorts by time, and no two changes share it."""
-    folder, name = posixpath.split(key)
-    stem, dot, suffixes = name.lstrip(".").partition(".")
-    stem = name[: len(name) - len(name.lstrip("."))] + stem
     seconds, fraction = divmod(mtime_ns, 1_000_000_000)
     try:
         moment = f"{datetime.fromtimestamp(seconds, UTC):%Y%m%dT%H%M%S}"
     except (ValueError, OverflowError, OSError):  # beyond the years 1 to 9999
         moment = str(seconds)
-    return posixpath.join(folder, f"{stem}.{moment}.{fraction:09d}Z{dot}{suffixes}")
+    return marked(key, f".{moment}.{fraction:09d}Z")
 
 
 _OF_THE_FILE: Final = frozenset({"FileNotFound", "FileChanged", "NotARegularFile", "KeyOfOtherFile"})
@@ -161,15 +157,12 @@ class Verifier(Protocol):
     @property
     def endpoint(self) -> Endpoint:
         """Which S3 service that is."""
-        ...
 
     def made(self, upload: Upload) -> bool:
         """Whether the object bears the upload's mark. Raises `TransferError`."""
-        ...
 
     def verify(self, upload: Upload, control: Control | None = None) -> Comparison:
         """Compare file and object as both are now. Raises `TransferError`."""
-        ...
 
 
 class Action(StrEnum):
@@ -336,7 +329,7 @@ class Decisions:
             taken.setdefault(decision.record.key, decision.file.path)  # parts that are ours stay where they are
         first = ""
         for number in range(1, _MOST_NAMES + 1):
-            key = upload.key if number == 1 else numbered(upload.key, number)
+            key = numbered(upload.key, number)
             if key not in holders:
                 holders[key] = self._sent.holders([key]).get(key, [])
             other = self._other_holder(key, decision, holders, taken)

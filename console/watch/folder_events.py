@@ -46,19 +46,15 @@ class FolderEvents(Protocol):
         Raises:
             WatchesUsedUp: the system watches no more folders for this user.
         """
-        ...
 
     def take(self, timeout: float) -> Changes:
         """What happened, waiting up to `timeout` seconds for the first of it or for `wake`."""
-        ...
 
     def wake(self) -> None:
         """Let `take` return."""
-        ...
 
     def close(self) -> None:
         """End; nothing is told any more."""
-        ...
 
 
 class WatchesUsedUp(OSError):

@@ -15,7 +15,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from queue import Empty, SimpleQueue
-from types import TracebackType
 from typing import Final, Self
 
 from bson import ObjectId
@@ -334,7 +333,5 @@ class WatchService:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from console.errors import ConfigurationError
+from console.files.naming import numbered
 from console.settings.key_template import MAX_KEY_BYTES, KeyFacts, KeyRefused, KeyTemplate, clean_key, parse_destination
-from console.transfer.duplicates import numbered
 
 FACTS = KeyFacts("photos/März 1/é.tar.gz", 12, 1_700_000_000_000_000_000, "db-1", "in/")
 NOW = datetime(2026, 3, 4, 23, 30, tzinfo=UTC)

@@ -97,24 +97,19 @@ class EventInput(Protocol):
     @property
     def position(self) -> Start:
         """After all that `feed_take` gave."""
-        ...
 
     @property
     def is_at_end(self) -> bool:
         """Whether all was given that will ever come."""
-        ...
 
     def feed_take(self, timeout_seconds: float) -> list[FeedItem]:
         """What came, waiting for the first; raises `ConsoleError` where nothing will come any more."""
-        ...
 
     def feed_close(self) -> None:
         """End it; a second time nothing happens."""
-        ...
 
     def is_past(self, moment: datetime) -> bool:
         """Whether everything before that moment was given, also where nothing has happened since."""
-        ...
 
 
 class Place(NamedTuple):

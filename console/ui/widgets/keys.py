@@ -31,7 +31,6 @@ class HasKeySections(Protocol):
 
     def key_sections(self) -> list[tuple[str, DOMNode]]:
         """Titles and widgets, the nearest first."""
-        ...
 
 
 class KeysScreen(ModalScreen[None]):

@@ -121,33 +121,26 @@ class RowSource(Protocol):
     @property
     def columns(self) -> Sequence[Column]:
         """Which columns there are; asked again when the width changes or another source is shown."""
-        ...
 
     def __len__(self) -> int: ...
 
     def key(self, index: int) -> Key:
         """What identifies the row."""
-        ...
 
     def index_of(self, key: Key) -> int | None:
         """Where the row with that key is now, None where it is gone."""
-        ...
 
     def cell(self, index: int, column: str, width: int) -> Sequence[Span]:
         """The text of one cell, already `visible()`; it is cut and padded to `width` afterwards."""
-        ...
 
     def whole(self, index: int) -> Sequence[Span] | None:
         """The text of a row that has no columns, None for one that has."""
-        ...
 
     def may_mark(self, index: int) -> bool:
         """Whether actions on several rows can include this one."""
-        ...
 
     def empty_text(self) -> str:
         """What is said where there is no row."""
-        ...
 
 
 @runtime_checkable
@@ -156,7 +149,6 @@ class VersionedRows(Protocol):
 
     def version(self, index: int) -> object:
         """A value that is another one whenever a cell of the row is, at the same widths."""
-        ...
 
 
 WHEEL_ROWS: Final = 3
