@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final, Self
@@ -398,3 +398,53 @@ class OpenMultipart:
     upload_id: str
     initiated_at: datetime
     stored_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectVersion:
+    """One version of an object, or the mark that it was deleted then. Sizes in bytes, times in UTC."""
+
+    version_id: str
+    size: int
+    modified_at: datetime | None
+    is_latest: bool
+    is_deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectFacts:
+    """What S3 says of an object. `owner` is the id of the upload that made it, if it says so; `headers` are named for
+    people; `versions` newest first, none where the bucket keeps none or `versions_problem` says why not."""
+
+    exists: bool
+    size: int = 0
+    etag: str = ""
+    version_id: str = ""
+    modified_at: datetime | None = None
+    owner: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    versions: tuple[ObjectVersion, ...] = ()
+    versions_problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BucketEntry:
+    """An object in a bucket, or a prefix that several share."""
+
+    key: str
+    is_prefix: bool = False
+    size: int = 0
+    modified_at: datetime | None = None
+    etag: str = ""
+    storage_class: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BucketPage:
+    """What lies directly under a prefix; `more` is the place behind it where there is more."""
+
+    bucket: str
+    prefix: str
+    entries: tuple[BucketEntry, ...]
+    more: str = ""

@@ -15,12 +15,13 @@ from typing import Final, Self
 
 from console.errors import ConfigurationError
 from console.formatting import visible
-from console.models import Comparison, Multipart, OpenMultipart, Upload
+from console.models import Comparison, Multipart, ObjectFacts, OpenMultipart, Upload
 from console.records.runners import Limits
 from console.records.seals import Seals
 from console.records.uploads import NewUpload, Uploads
 from console.s3.address import bucket_within, endpoint_of
 from console.s3.client import ClientOptions
+from console.s3.contents import object_facts
 from console.s3.control import Control, Journal, Unattended
 from console.s3.engines.engine import ObjectSettings
 from console.s3.engines.http_engine import Cancel
@@ -203,6 +204,11 @@ class S3Sender:
     def listing(self, bucket: str) -> ObjectListing:
         """What the bucket holds, as it is asked for in the order of keys."""
         return ObjectListing(self._transport.s3, bucket)
+
+    def object_facts(self, upload: Upload) -> ObjectFacts:
+        """What S3 says of the object under the upload's key. Raises `TransferError`."""
+        self._require_here(upload)
+        return object_facts(self._transport.s3, upload.bucket, upload.key)
 
     def check_bucket(self) -> None:
         """See that the bucket answers. Raises `TransferError`."""

@@ -18,13 +18,14 @@ from bson import ObjectId
 
 from console.events.feed_items import FeedItem
 from console.files.refusals import Refusal
-from console.models import Comparison, OpenMultipart, Requested, UploadStatus
+from console.models import Comparison, ObjectFacts, OpenMultipart, Requested, UploadStatus
 
 if TYPE_CHECKING:
     # For its types alone: at run time it would bring PyMongo before the first picture.
     from console.records.requests import Outcome
     from console.records.runners import Limits
     from console.records.watches import KnownWatch
+    from console.stream.history import DocumentPast
     from console.stream.server import ImagesOf
 
 Document: TypeAlias = Mapping[str, Any]
@@ -131,6 +132,18 @@ class Backend(Protocol):
 
     def verify(self, upload_id: ObjectId) -> Comparison:
         """Compare object and file again; reads the whole file."""
+
+    def past(self, upload_id: ObjectId) -> DocumentPast:
+        """All that happened to an upload's document, as far back as the server remembers."""
+        ...
+
+    def object_facts(self, upload_id: ObjectId) -> ObjectFacts:
+        """What S3 says of the object under the upload's key."""
+        ...
+
+    def document(self, upload_id: ObjectId) -> Document | None:
+        """The upload's document as it is now, also one that the table does not hold; None where there is none."""
+        ...
 
     def limits(self) -> Limits: ...
 

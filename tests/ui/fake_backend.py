@@ -15,10 +15,11 @@ from bson import ObjectId, Timestamp
 from console.errors import ServerUnreachable
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Snapshot
-from console.models import Comparison, OpenMultipart, Requested, UploadStatus, read_upload
+from console.models import Comparison, ObjectFacts, OpenMultipart, Requested, UploadStatus, read_upload
 from console.records.requests import Outcome
 from console.records.runners import Limits
 from console.records.watches import KnownWatch
+from console.stream.history import DocumentPast
 from console.ui.backend import (
     Added,
     Link,
@@ -95,6 +96,9 @@ class FakeBackend:
         self.watch_states: list[KnownWatch] = []
         self.refusals: tuple[Refusal, ...] = ()
         self.keeps = ""
+        self.pasts: dict[Any, list[ChangeEvent]] = {}
+        self.past_lacks = ""
+        self.facts = ObjectFacts(exists=False)
         self.verification = Comparison(True, "SHA-256 of 17.4 MiB is the same")
         self._items: queue.Queue[FeedItem] = queue.Queue()
         self._lock = threading.RLock()
@@ -265,6 +269,17 @@ class FakeBackend:
     def verify(self, upload_id: ObjectId) -> Comparison:
         self._ask("verify", upload_id)
         return self.verification
+
+    def past(self, upload_id: ObjectId) -> DocumentPast:
+        self._ask("past", upload_id)
+        return DocumentPast(tuple(self.pasts.get(upload_id, ())), self.past_lacks)
+
+    def object_facts(self, upload_id: ObjectId) -> ObjectFacts:
+        self._ask("object_facts", upload_id)
+        return self.facts
+
+    def document(self, upload_id: ObjectId) -> Mapping[str, Any] | None:
+        return self.documents.get(upload_id)
 
     def limits(self) -> Limits:
         return self.held_limits

@@ -14,10 +14,10 @@ from console.models import Comparison, OpenMultipart, Requested
 from console.records.runners import Limits
 from console.ui.backend import Leave, Link, Refusal, ServerHealth
 from console.ui.uploads.upload_detail import LinkScreen
+from console.ui.uploads.upload_screen import UploadScreen
 from console.ui.widgets.dialogs import ChoiceDialog, FormDialog
 from console.ui.widgets.keys import KeysScreen
 from console.ui.widgets.pane import TitleLine
-from console.ui.widgets.text_screen import TextScreen
 
 from .conftest import SIZES, Opener
 from .fake_backend import NOW, document, unreachable
@@ -290,7 +290,7 @@ async def test_the_record_is_shown_in_full_with_its_error(opened: Opener) -> Non
     error = {"code": "AccessDenied", "message": "User is not authorized \x1b[2J to perform: s3:PutObject", "at": NOW}
     async with opened(size=(80, 24), documents=[document(8, status="failed", error=error)]) as console:
         await console.press("2", "enter")
-        assert isinstance(console.app.screen, TextScreen)
+        assert isinstance(console.app.screen, UploadScreen)
         await console.until(lambda: "User is not authorized" in console.text)
         assert r"\x1b[2J" in console.text
         await console.press("escape")

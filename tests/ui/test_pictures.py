@@ -14,7 +14,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from console.events.feed_items import Gap
 from console.ui.events.event_detail import EventDetail
-from console.ui.widgets.text_screen import TextScreen
+from console.ui.uploads.upload_screen import UploadScreen
 
 from .conftest import SIZES, Console, Inspecting, Opener
 from .fake_backend import NOW, RUNNER, document, unreachable
@@ -79,7 +79,7 @@ async def test_failed_upload_in_full(opened: Opener, size: Size, snapshot: Snaps
     error = {"code": "AccessDenied", "message": "User is not authorized to perform s3:PutObject", "at": NOW}
     async with opened(size=size, documents=[document(8, status="failed", error=error, attempts=3)]) as console:
         await console.press("2", "enter")
-        assert isinstance(console.app.screen, TextScreen)
+        assert isinstance(console.app.screen, UploadScreen)
         await console.until(lambda: "Ask for s3:PutObject" in console.text)
         assert picture(console) == snapshot
 

@@ -18,7 +18,8 @@ from console.ui.app import UploadConsole
 from console.ui.backend import Leave
 from console.ui.background import run_in_background
 from console.ui.main.console_screen import ConsoleScreen
-from console.ui.widgets.text_screen import TextScreen, copy
+from console.ui.uploads.upload_screen import UploadScreen
+from console.ui.widgets.text_screen import copy
 
 from .conftest import Console, Opener
 from .fake_backend import HOST, FakeBackend, document
@@ -65,7 +66,7 @@ async def by_answer(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def by_compose(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(TextScreen, "compose", fail)
+    monkeypatch.setattr(UploadScreen, "compose", fail)
     await console.press("2", "enter")
     await console.until(lambda: len(console.app.screen_stack) == 1)
 

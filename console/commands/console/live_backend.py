@@ -19,7 +19,7 @@ from console.events.feed_items import FeedItem, Lookup
 from console.files.acceptance import Acceptance
 from console.files.file_filter import FileFilter
 from console.formatting import visible
-from console.models import Comparison, OpenMultipart, Requested, Source, Upload, UploadStatus, read_upload
+from console.models import Comparison, ObjectFacts, OpenMultipart, Requested, Source, Upload, UploadStatus, read_upload
 from console.records.connection import explain
 from console.records.database import Records
 from console.records.requests import Outcome, change_priority, request_all, retry_all
@@ -31,6 +31,7 @@ from console.runner.runner import Runner
 from console.s3.transfer_errors import TransferError
 from console.settings import Settings
 from console.stream.feed import ChangeFeed
+from console.stream.history import DocumentPast, document_past
 from console.transfer.intake import Intake
 from console.transfer.sender import S3Sender
 from console.ui import backend as port
@@ -158,6 +159,24 @@ class ConsoleBackend:
     def verify(self, upload_id: ObjectId) -> Comparison:
         return self._sender.verify(self._completed(upload_id))
 
+    def past(self, upload_id: ObjectId) -> DocumentPast:
+        """All that happened to a document."""
+        documents = self._asked(lambda: self._records.uploads.get([upload_id]))
+        created = documents[0].get("created_at") if documents else None
+        since = min(created, upload_id.generation_time) if isinstance(created, datetime) else upload_id.generation_time
+        return self._asked(lambda: document_past(self._records.uploads.collection, upload_id, since))
+
+    def object_facts(self, upload_id: ObjectId) -> ObjectFacts:
+        """What S3 says of its object."""
+        upload = self._readable(upload_id)
+        if (reason := Policy.of(self._settings, rules=self._settings.watch).refuses_destination(upload)) is not None:
+            raise UsageError(f"not asked: {reason}")
+        return self._sender.object_facts(upload)
+
+    def document(self, upload_id: ObjectId) -> port.Document | None:
+        """The document as it is now."""
+        return next(iter(self._asked(lambda: self._records.uploads.get([upload_id]))), None)
+
     def limits(self) -> Limits:
         return self._runner.limits
 
@@ -186,11 +205,15 @@ class ConsoleBackend:
         if not self._asked(lambda: self._presence.pause(host, rule, paused=paused)):
             raise UsageError(f"there is no watch rule {visible(rule)} on {visible(host)}")
 
-    def _completed(self, upload_id: ObjectId) -> Upload:
-        documents = self._asked(lambda: self._records.uploads.get([upload_id]))
-        upload = read_upload(documents[0]) if documents else None
+    def _readable(self, upload_id: ObjectId) -> Upload:
+        document = self.document(upload_id)
+        upload = read_upload(document) if document is not None else None
         if not isinstance(upload, Upload):
             raise UsageError(f"there is no readable upload {upload_id}")
+        return upload
+
+    def _completed(self, upload_id: ObjectId) -> Upload:
+        upload = self._readable(upload_id)
         if upload.status is not UploadStatus.COMPLETED:
             raise UsageError(f"{visible(upload.filename)} is {upload.status.value}: there is no object yet")
         return upload

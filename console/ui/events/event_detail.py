@@ -8,22 +8,18 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from rich.cells import cell_len
-from textual import events, on
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.message import Message
 from textual.screen import Screen
-from textual.strip import Strip
 
 from console.errors import UsageError
 from console.events.buffer import EventBuffer
@@ -43,12 +39,12 @@ from console.ui.events.log_rows import (
     event_time,
     operation_sign,
 )
-from console.ui.widgets.cells import Span, Tone
 from console.ui.widgets.dialogs import Choice, ChoiceDialog, Field, FormDialog
 from console.ui.widgets.full_screen import FullScreen
 from console.ui.widgets.keys import KeyBar
-from console.ui.widgets.list_view import GUTTER, Key, LinesWidget, RowsView
+from console.ui.widgets.list_view import GUTTER, Key, RowsView
 from console.ui.widgets.pane import TitleLine
+from console.ui.widgets.tab_line import TabLine
 from console.ui.widgets.text_screen import TextRows, TextScreen, copy
 
 if TYPE_CHECKING:
@@ -125,42 +121,6 @@ def _command_text(namespace: str) -> str:
     return command_text(namespace)
 
 
-class TabLine(LinesWidget):
-    """` 1 [Compare]  2 Raw  3 Update `: brackets as well as colour."""
-
-    @dataclass
-    class Chosen(Message):
-        number: int
-
-    def __init__(self, names: Sequence[str]) -> None:
-        super().__init__()
-        self._names = names
-        self._open = 0
-
-    def show(self, number: int) -> None:
-        self._open = number
-        self.redraw()
-
-    def _words(self, number: int) -> str:
-        name = self._names[number]
-        return f"  {number + 1} [{name}]" if number == self._open else f"  {number + 1}  {name} "
-
-    def make_line(self, y: int) -> Strip:
-        return self.strip(
-            Span(self._words(number), Tone.ACCENT if number == self._open else Tone.MUTED)
-            for number in range(len(self._names))
-        )
-
-    def on_click(self, event: events.Click) -> None:
-        event.stop()
-        x = 0
-        for number in range(len(self._names)):
-            x += cell_len(self._words(number))
-            if event.x < x:
-                self.post_message(self.Chosen(number))
-                return
-
-
 TITLE_SECONDS: Final = 1.0
 
 
@@ -198,14 +158,22 @@ class EventDetail(FullScreen):
             "Save",
             tooltip="Save the event, the update, or the history as a recording.",
         ),
+        Binding("u", "upload", "Upload", tooltip="Go to the upload that this event is about; escape comes back."),
         Binding("e", "images", "Images", show=False, tooltip="Have the server keep pre- and post-images; asks first."),
         Binding("question_mark", "app.keys", "Keys", key_display="?", tooltip="Show all keys."),
     ]
 
     def __init__(
-        self, number: int, buffer: EventBuffer[Notice], now: Callable[[], datetime], images: ImageSource | None = None
+        self,
+        number: int,
+        buffer: EventBuffer[Notice],
+        now: Callable[[], datetime],
+        images: ImageSource | None = None,
+        to_upload: Callable[[ChangeEvent], object] | None = None,
     ) -> None:
+        """`to_upload` goes to the upload of an event, where there is one to go to."""
         super().__init__()
+        self._to_upload = to_upload
         self._images = MissingImages(self, images, now, self.refresh_rows)
         self.number = number
         self.event = _event(buffer, number)
@@ -350,6 +318,15 @@ class EventDetail(FullScreen):
         if text:
             copy(self.app, text, words)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Other people's collections hold no uploads."""
+        return action != "upload" or self._to_upload is not None
+
+    def action_upload(self) -> None:
+        """Go to the upload."""
+        if self._to_upload is not None:
+            self._to_upload(self.event)
+
     def action_images(self) -> None:
         self._images.offer(self.event.namespace)
 
@@ -381,10 +358,11 @@ def show_event(
     buffer: EventBuffer[Notice],
     now: Callable[[], datetime],
     images: ImageSource | None = None,
+    to_upload: Callable[[ChangeEvent], object] | None = None,
 ) -> None:
     """Show it over that screen; or say that a busy log has let go of it since it was asked for."""
     if number in buffer:
-        screen.app.push_screen(EventDetail(number, buffer, now, images))
+        screen.app.push_screen(EventDetail(number, buffer, now, images, to_upload))
     else:
         screen.notify(DROPPED, title="Event", severity="warning", markup=False)
 

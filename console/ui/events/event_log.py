@@ -35,7 +35,7 @@ class EventLog(Pane):
     """The pane at the bottom, and the whole of the inspector."""
 
     NAME = "Events"
-    FIRST_KEYS = ("activate", "filter", "find", "only_document", "hold")
+    FIRST_KEYS = ("activate", "upload", "filter", "find", "only_document", "hold")
     FILTER_HINT = "op:update key:… field:status text, -not, or a match expression {…}"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "hold", "Hold", tooltip="Hold the view still, or release it; events are still read."),
@@ -53,6 +53,7 @@ class EventLog(Pane):
         Binding(
             "i", "only_document", "This document", tooltip="Show only the events of the document under the cursor."
         ),
+        Binding("u", "upload", "Upload", tooltip="Go to the upload of the event under the cursor; escape comes back."),
         Binding("p", "progress", "Progress", tooltip="Show also updates that only tell how far an upload is, or not."),
         Binding("t", "clock", "Time", show=False, tooltip="Switch between time of day and cluster time."),
         Binding("x", "clear_filter", "Clear filter", show=False, tooltip="Clear the filter."),
@@ -65,9 +66,12 @@ class EventLog(Pane):
         opened: Callable[[int], None],
         capacity: int = CAPACITY,
         hides_progress: bool = False,
+        to_upload: Callable[[ChangeEvent], object] | None = None,
         id: str | None = None,
     ) -> None:
-        """`opened` is called with the number in the buffer of an event that is to be shown in full."""
+        """`opened` is called with the number in the buffer of an event that is to be shown in full, `to_upload` with
+        an event whose upload is."""
+        self._to_upload = to_upload
         self._opened = opened
         self.log_rows = LogRows(capacity, hides_progress=hides_progress)
         self._may_hide_progress = hides_progress
@@ -166,8 +170,15 @@ class EventLog(Pane):
         self._select(self.log_rows.filter)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Other people's collections have no progress."""
-        return super().check_action(action, parameters) and (action != "progress" or self._may_hide_progress)
+        """Other people's collections have no progress, and hold no uploads."""
+        there_is = {"progress": self._may_hide_progress, "upload": self._to_upload is not None}
+        return super().check_action(action, parameters) and there_is.get(action, True)
+
+    def action_upload(self) -> None:
+        """Go to the upload of the event under the cursor."""
+        event = self._event_of(self.rows.cursor_key)
+        if event is not None and self._to_upload is not None:
+            self._to_upload(event)
 
     def action_hold(self) -> None:
         self.log_rows.hold(not self.log_rows.is_held)

@@ -280,6 +280,9 @@ class Requests:
         row = self._uploads.row(upload_id)
         if not isinstance(row, Upload):
             return
+        if row.status is not UploadStatus.COMPLETED:
+            self._say(f"{visible(row.filename)} is {row.status}: there is no object yet", "No link", "warning")
+            return
 
         def answered(values: Mapping[str, Any] | None) -> None:
             if values is not None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from enum import Enum
-from functools import partial
 from typing import ClassVar, Final
 
+from bson import ObjectId
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -21,10 +21,10 @@ from textual.geometry import Size, clamp
 from textual.widgets import Input
 
 from console.events.buffer import CAPACITY
+from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Snapshot
-from console.events.text import json_text
 from console.formatting import count
-from console.models import UnreadableUpload, Upload
+from console.models import Upload
 from console.ui.backend import Backend, ImageSource, Leave, Link
 from console.ui.background import notify_error, run_in_background
 from console.ui.events.event_detail import show_event
@@ -37,7 +37,8 @@ from console.ui.main.status_bar import StatusBar
 from console.ui.main.watches_screen import WatchesScreen
 from console.ui.remembered import Remembered
 from console.ui.uploads.upload_cells import is_stalled
-from console.ui.uploads.upload_detail import record_lines
+from console.ui.uploads.upload_detail import UploadTab
+from console.ui.uploads.upload_screen import UploadScreen
 from console.ui.uploads.uploads_pane import UploadsPane
 from console.ui.uploads.uploads_window import UploadRows
 from console.ui.widgets.dialogs import Choice, ChoiceDialog
@@ -45,7 +46,6 @@ from console.ui.widgets.full_screen import FullScreen
 from console.ui.widgets.keys import KeyBar
 from console.ui.widgets.list_view import Key, RowsView
 from console.ui.widgets.pane import Pane
-from console.ui.widgets.text_screen import Lines, TextScreen
 
 
 class LeaveAnswer(Enum):
@@ -143,7 +143,12 @@ class ConsoleScreen(FullScreen):
             id="uploads",
         )
         self.log_pane = EventLog(
-            now, opened=self._open_event, capacity=event_capacity, hides_progress=True, id="events"
+            now,
+            opened=self._open_event,
+            capacity=event_capacity,
+            hides_progress=True,
+            to_upload=self._upload_of,
+            id="events",
         )
         self._keys = KeyBar()
         self._pump = FeedPump(backend, self, self._feed_failed)
@@ -184,6 +189,9 @@ class ConsoleScreen(FullScreen):
     def _apply(self, items: Sequence[FeedItem]) -> None:
         self.log_pane.add(items)
         self.uploads.apply_all(items)
+        for screen in self.app.screen_stack:
+            if isinstance(screen, UploadScreen):
+                screen.add(items)
         for item in items:
             if isinstance(item, FeedState):
                 self._polling.feed_changed(item)
@@ -229,30 +237,32 @@ class ConsoleScreen(FullScreen):
     def _upload(self, paths: tuple[str, ...]) -> None:
         self.requests.upload(paths)
 
-    def _open_upload(self, key: Key) -> None:
-        self.app.push_screen(TextScreen("Upload", self._record_of(key), partial(self._json, key)))
+    def _open_upload(self, key: Key, tab: UploadTab = UploadTab.DETAIL) -> None:
+        self.app.push_screen(
+            UploadScreen(
+                key,
+                self.uploads,
+                self.backend,
+                self._known_at,
+                intended=self.requests.intend,
+                tab=tab,
+                to_upload=self._upload_of,
+            )
+        )
 
-    def _record_of(self, key: Key) -> Callable[[], Lines]:
-        shown: UnreadableUpload | None = None
-        lines: Lines = ()
-
-        def record() -> Lines:
-            """Asked for again and again; that of a foreign document may be long, and does not grow older."""
-            nonlocal shown, lines
-            row = self.uploads.row(key)
-            if row is None or row is not shown:
-                shown = row if isinstance(row, UnreadableUpload) else None
-                lines = list(record_lines(row, self._known_at())) if row is not None else [("", "deleted")]
-            return lines
-
-        return record
-
-    def _json(self, key: Key) -> str:
-        return json_text(self.uploads.document(key), relaxed=True)
+    def _upload_of(self, event: ChangeEvent) -> None:
+        """Go to the upload of an event; one that is shown already is come back to."""
+        below = self.app.screen_stack[-2] if len(self.app.screen_stack) > 1 else None
+        if isinstance(below, UploadScreen) and below.key == event.document_id:
+            self.app.pop_screen()
+        elif isinstance(event.document_id, ObjectId):
+            self._open_upload(event.document_id)
+        else:
+            self.notify("this event is not about an upload", title="Upload", markup=False)
 
     def _open_event(self, number: int) -> None:
         images = self.backend if isinstance(self.backend, ImageSource) else None
-        show_event(self, number, self.log_pane.log_rows.buffer, self.now, images)
+        show_event(self, number, self.log_pane.log_rows.buffer, self.now, images, self._upload_of)
 
     # ---- keys
 

@@ -6,9 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import ClassVar, Final
+from enum import Enum
+from typing import Any, ClassVar, Final
+from urllib.parse import quote
 
-from textual.app import ComposeResult
+from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
@@ -18,10 +20,12 @@ from textual.widgets import Static
 from console.error_codes import Recovery, explain
 from console.events.text import json_text, value_text
 from console.formatting import age, byte_rate, byte_size, count, duration, visible
-from console.models import UnreadableUpload, Upload, UploadStatus
+from console.models import ObjectFacts, UnreadableUpload, Upload, UploadStatus
 from console.ui.background import notify_error, title_and_text
 from console.ui.uploads.upload_cells import is_retrying, is_stalled, percent, row_sign, status_text
 from console.ui.uploads.uploads_window import Row
+from console.ui.widgets.dialogs import Choice, ChoiceDialog
+from console.ui.widgets.text_screen import copy
 
 _VERDICTS: Final = {
     Recovery.RETRY: "all retries failed; what arrived is kept for a retry (R)",
@@ -35,6 +39,14 @@ _CONFIRMED: Final = {
     "content": "read back from S3",
     "size": "of the file; S3 returned its size only",
 }
+
+
+class UploadTab(Enum):
+    """What of an upload is shown."""
+
+    DETAIL = "Detail"
+    EVENTS = "Events"
+    OBJECT = "Object"
 
 
 def record_lines(row: Row, now: datetime) -> Iterator[tuple[str, str]]:
@@ -116,6 +128,69 @@ def _time(moment: datetime) -> str:
         return f"{moment.astimezone():%Y-%m-%d %H:%M:%S %Z}"
     except (OverflowError, OSError, ValueError):  # in the year 1 or 9999, as somebody else may have written it
         return f"{moment:%Y-%m-%d %H:%M:%S %Z}"
+
+
+def object_url(row: Upload) -> str:
+    """The address of the object, for whoever has the rights to read it; it is no presigned link."""
+    return f"{row.endpoint or 'https://s3.amazonaws.com'}/{quote(row.bucket)}/{quote(row.key, safe='/~')}"
+
+
+def ask_what_to_copy(app: App[Any], row: Row | None, json: str) -> None:
+    """Ask for the key of what is to be copied, and copy it."""
+    texts = {"j": ("JSON, the whole record", json)}
+    if isinstance(row, Upload):
+        texts = {
+            "k": ("key", row.key),
+            "u": ("URL of the object, without a signature", object_url(row)),
+            "s": ("S3 address", row.destination),
+            "p": ("path of the file", row.path),
+            "i": ("id of the upload", str(row.id)),
+        } | texts
+
+    def answered(key: str | None) -> None:
+        if key is not None:
+            words, text = texts[key]
+            copy(app, text, f"the {words.partition(',')[0]}" if words[0] != "U" else "the URL")
+
+    choices = [Choice(key, f"{words[0].upper()}{words[1:]}", key) for key, (words, _) in texts.items()]
+    app.push_screen(ChoiceDialog("Copy", "To your terminal's clipboard (OSC 52).", choices, answered))
+
+
+def object_lines(facts: ObjectFacts, row: Row | None, now: datetime) -> Iterator[tuple[str, str]]:
+    """Label and value of what S3 says of an object."""
+    if not facts.exists:
+        yield "object", "there is none under this key"
+    else:
+        yield "object", f"{byte_size(facts.size)} ({facts.size:,} bytes)"
+        yield "made by", _maker(facts, row)
+        if facts.modified_at is not None:
+            yield "modified", f"{_time(facts.modified_at)}  {age(facts.modified_at, now)} ago"
+        yield "etag", visible(facts.etag)
+        if facts.version_id:
+            yield "version", visible(facts.version_id)
+        for name, value in facts.headers.items():
+            yield visible(name), visible(value)
+        for number, (name, value) in enumerate(facts.metadata.items()):
+            yield ("metadata" if number == 0 else ""), f"{visible(name)} = {visible(value)}"
+    if isinstance(row, Upload):
+        yield "address", visible(object_url(row))
+    if facts.versions_problem:
+        yield "versions", f"cannot be listed: {visible(facts.versions_problem)}"
+    elif not facts.versions:
+        yield "versions", "the bucket keeps none"
+    for number, version in enumerate(facts.versions):
+        when = _time(version.modified_at) if version.modified_at is not None else ""
+        what = "deleted" if version.is_deleted else byte_size(version.size)
+        latest = "  newest" if version.is_latest else ""
+        yield ("versions" if number == 0 else ""), f"{when}  {what}  {visible(version.version_id)}{latest}"
+
+
+def _maker(facts: ObjectFacts, row: Row | None) -> str:
+    if not facts.owner:
+        return "nobody says: the object bears no mark of an upload"
+    if row is not None and facts.owner == str(row.id):
+        return "this upload"
+    return f"upload {visible(facts.owner)}, not this one"
 
 
 class LinkScreen(ModalScreen[None]):

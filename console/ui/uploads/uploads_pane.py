@@ -17,11 +17,13 @@ from textual import on
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
+from console.events.text import json_text
 from console.formatting import count, visible
 from console.models import Upload
 from console.ui.main.actions import UploadAction
 from console.ui.remembered import Remembered
 from console.ui.uploads.upload_cells import COLUMNS, sort_value, upload_cell, upload_version
+from console.ui.uploads.upload_detail import UploadTab, ask_what_to_copy
 from console.ui.uploads.uploads_window import UploadRows
 from console.ui.widgets.cells import Column, Span
 from console.ui.widgets.dialogs import Choice, ChoiceDialog
@@ -112,6 +114,8 @@ class UploadsPane(Pane):
             "plus,equals_sign", "intend('sooner')", "Sooner", key_display="+", tooltip="Raise the priority by one."
         ),
         Binding("minus", "intend('later')", "Later", tooltip="Lower the priority by one."),
+        Binding("e", "events", "Events", tooltip="All that happened to the upload, from the server's memory."),
+        Binding("y", "copy", "Copy", tooltip="Copy its key, URL, path or JSON: y, then k, u, p or j."),
         Binding(
             "s", "sort", "Sort", tooltip="Sort by a column; a click on its title does so too, again the other way."
         ),
@@ -130,7 +134,7 @@ class UploadsPane(Pane):
         now: Callable[[], datetime],
         *,
         remembered: Remembered,
-        opened: Callable[[Key], None],
+        opened: Callable[[Key, UploadTab], None],
         intended: Callable[[UploadAction, tuple[ObjectId, ...]], None],
         id: str | None = None,
     ) -> None:
@@ -271,7 +275,18 @@ class UploadsPane(Pane):
         super().action_back()
 
     def row_activated(self, key: Key) -> None:
-        self._opened(key)
+        self._opened(key, UploadTab.DETAIL)
+
+    def action_events(self) -> None:
+        """Show all that happened to the upload."""
+        if self.rows.cursor_key is not None:
+            self._opened(self.rows.cursor_key, UploadTab.EVENTS)
+
+    def action_copy(self) -> None:
+        """Ask what of the upload to copy."""
+        key = self.rows.cursor_key
+        if key is not None:
+            ask_what_to_copy(self.app, self.uploads.row(key), json_text(self.uploads.document(key), relaxed=True))
 
     def action_intend(self, intent: str) -> None:
         """Say what is wanted of the marked uploads, or of the one under the cursor."""
