@@ -1,22 +1,47 @@
 """What a bucket holds under many keys, by listing them in order: a request for about a thousand keys, not one for each.
 
 Keys that are asked for in the order in which S3 lists them (that of their bytes) cost the fewest requests; in any other
-order the answers are the same.
+order the answers are the same. One object with its versions, what lies directly under a prefix, and an object's bytes
+into a file are here too; nothing of it changes the bucket.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from console.s3.retry import call_with_retries
+from console.errors import UsageError
+from console.formatting import visible
+from console.models import BucketEntry, BucketPage, ObjectFacts, ObjectVersion
+from console.s3.operations import OWNER
+from console.s3.retry import call, call_with_retries
+from console.s3.transfer_errors import TransferError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 _BEHIND_ALL: Final = chr(0x10FFFF)
+PAGE: Final = 1_000
+_ABSENT: Final = frozenset({"404", "NoSuchKey", "NotFound"})
+_READ_AT_ONCE: Final = 1024 * 1024
+_MOST_VERSIONS: Final = 200
+# What of the answer to HeadObject is said as it is, and what it is called.
+_HEADERS: Final = {
+    "ContentType": "type",
+    "StorageClass": "storage",
+    "ServerSideEncryption": "encryption",
+    "SSEKMSKeyId": "KMS key",
+    "ReplicationStatus": "replication",
+    "Expiration": "expires",
+    "Restore": "restore",
+    "ObjectLockMode": "lock",
+    "PartsCount": "parts",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,3 +102,132 @@ def _listed(entry: Mapping[str, Any]) -> ListedObject:
     return ListedObject(
         entry["Key"], int(entry["Size"]), str(entry.get("ETag", "")).strip('"'), entry.get("LastModified")
     )
+
+
+def object_facts(s3: S3Client, bucket: str, key: str) -> ObjectFacts:
+    """What S3 says of the newest object under a key, and which versions there are.
+
+    Raises:
+        TransferError: as `transfer_errors.classify` sorts it; that there is no object is no error.
+    """
+    versions, problem = _versions(s3, bucket, key)
+    try:
+        found: Mapping[str, Any] = call_with_retries(
+            lambda: s3.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
+        )
+    except TransferError as error:
+        if error.code not in _ABSENT:
+            raise
+        return ObjectFacts(exists=False, versions=versions, versions_problem=problem)
+    headers = {name: str(found[header]) for header, name in _HEADERS.items() if found.get(header)}
+    headers |= {
+        f"checksum {name.removeprefix('Checksum')}": str(value)
+        for name, value in found.items()
+        if name.startswith("Checksum") and name != "ChecksumType" and value
+    }
+    metadata = {str(name): str(value) for name, value in (found.get("Metadata") or {}).items()}
+    return ObjectFacts(
+        exists=True,
+        size=int(found.get("ContentLength", 0)),
+        etag=str(found.get("ETag", "")).strip('"'),
+        version_id=str(found.get("VersionId") or ""),
+        modified_at=found.get("LastModified"),
+        owner=next((value for name, value in metadata.items() if name.lower() == OWNER), ""),
+        headers=headers,
+        metadata=metadata,
+        versions=versions,
+        versions_problem=problem,
+    )
+
+
+def _versions(s3: S3Client, bucket: str, key: str) -> tuple[tuple[ObjectVersion, ...], str]:
+    """The newest versions under a key, or why they cannot be told: not every server has versions, nor every user the
+    right to list them."""
+    try:
+        page = call(lambda: s3.list_object_versions(Bucket=bucket, Prefix=key, MaxKeys=_MOST_VERSIONS))
+    except TransferError as error:
+        return (), error.message
+    found = [
+        ObjectVersion(
+            version_id=str(entry.get("VersionId") or ""),
+            size=int(entry.get("Size", 0)),
+            modified_at=entry.get("LastModified"),
+            is_latest=bool(entry.get("IsLatest")),
+            is_deleted=name == "DeleteMarkers",
+        )
+        for name in ("Versions", "DeleteMarkers")
+        for entry in page.get(name, [])  # type: ignore[attr-defined]
+        if entry["Key"] == key
+    ]
+    # A bucket that keeps no versions has one of each object, which is called null.
+    if all(version.version_id in ("", "null") for version in found):
+        return (), ""
+    return tuple(sorted(found, key=lambda each: str(each.modified_at), reverse=True)), ""
+
+
+def bucket_page(s3: S3Client, bucket: str, prefix: str, after: str = "") -> BucketPage:
+    """What lies directly under a prefix: prefixes and objects, a page of them in the order of their keys.
+
+    Raises:
+        TransferError: as `transfer_errors.classify` sorts it.
+    """
+    more: dict[str, Any] = {"ContinuationToken": after} if after else {}
+    page = call_with_retries(
+        lambda: s3.list_objects_v2(Bucket=bucket, Prefix=prefix, Delimiter="/", MaxKeys=PAGE, **more)
+    )
+    prefixes = [BucketEntry(entry["Prefix"], is_prefix=True) for entry in page.get("CommonPrefixes", [])]
+    objects = [
+        BucketEntry(
+            entry["Key"],
+            size=int(entry.get("Size", 0)),
+            modified_at=entry.get("LastModified"),
+            etag=str(entry.get("ETag", "")).strip('"'),
+            storage_class=str(entry.get("StorageClass", "")),
+        )
+        for entry in page.get("Contents", [])
+        if entry["Key"] != prefix
+    ]
+    return BucketPage(bucket, prefix, (*prefixes, *objects), page.get("NextContinuationToken") or "")
+
+
+def download(
+    s3: S3Client, bucket: str, key: str, file: Path, progress: Callable[[int], bool], version_id: str | None = None
+) -> int:
+    """Write an object into a new file, beside it until it is whole; gives its size in bytes. `progress` is told how
+    many have come, and ends the download by False; then 0 is given and nothing is left.
+
+    Raises:
+        TransferError: as `transfer_errors.classify` sorts it.
+        UsageError: there is such a file, or it cannot be written.
+    """
+    version: dict[str, Any] = {"VersionId": version_id} if version_id else {}
+    if file.exists():
+        raise UsageError(f"{visible(str(file))} is there already", advice="Choose another folder, or rename it.")
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    written = 0
+    try:
+        answer = call_with_retries(lambda: s3.get_object(Bucket=bucket, Key=key, **version))
+        with closing(answer["Body"]) as body, part.open("xb") as target:
+            while piece := call(lambda: body.read(_READ_AT_ONCE)):
+                target.write(piece)
+                written += len(piece)
+                if not progress(written):
+                    return 0
+            if written != answer["ContentLength"]:
+                raise TransferError("IncompleteBody", f"S3 sent {written:,} of {answer['ContentLength']:,} bytes")
+        _put_in_place(part, file)
+    except OSError as error:
+        raise UsageError(f"{visible(str(file))}: {error.strerror}") from None
+    finally:
+        part.unlink(missing_ok=True)
+    return written
+
+
+def _put_in_place(part: Path, file: Path) -> None:
+    """Give the file its name: never over one that came meanwhile, where the file system knows links."""
+    try:
+        os.link(part, file)
+    except FileExistsError:
+        raise
+    except OSError:
+        part.rename(file)

@@ -21,12 +21,11 @@ from console.records.seals import Seals
 from console.records.uploads import NewUpload, Uploads
 from console.s3.address import bucket_within, endpoint_of
 from console.s3.client import ClientOptions
-from console.s3.contents import object_facts
 from console.s3.control import Control, Journal, Unattended
 from console.s3.engines.engine import ObjectSettings
 from console.s3.engines.http_engine import Cancel
 from console.s3.engines.source import SourceFile
-from console.s3.object_listing import ObjectListing
+from console.s3.object_listing import ObjectListing, object_facts
 from console.s3.operations import NotOurs, delete_object, head_object, presign_download
 from console.s3.part_size import USUAL_PART_SIZE
 from console.s3.retry import RetryPolicy, call, call_with_retries

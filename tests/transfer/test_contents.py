@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from console.errors import UsageError
-from console.s3.contents import bucket_page, download, object_facts
+from console.s3.object_listing import bucket_page, download, object_facts
 from console.s3.transfer_errors import TransferError
 
 from .conftest import Store, on_each_store
@@ -28,7 +28,7 @@ def test_prefixes_and_objects_are_listed_page_by_page(
 ) -> None:
     for key in ("a/1", "a/2", "b", "c", "d"):
         store.s3.put_object(Bucket=bucket, Key=key, Body=b"12")
-    monkeypatch.setattr("console.s3.contents.PAGE", 2)
+    monkeypatch.setattr("console.s3.object_listing.PAGE", 2)
     found, more = [], ""
     while True:
         page = bucket_page(store.s3, bucket, "", more)
