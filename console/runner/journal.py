@@ -27,6 +27,7 @@ from console.records.seals import Seals
 from console.records.transitions import NOW, Fields, completed, failure, literal, multipart_closed, multipart_opened
 from console.records.writer import Progress, RecordWriter
 from console.runner.key_claims import KeyClaims
+from console.s3.control import Journal
 from console.s3.transfer_errors import Stopped
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ _PATIENCE_SECONDS: Final = 10.0
 """So long is asked whose an upload is before it is completed without an answer: MongoDB may be away for hours."""
 
 
-class RecordJournal:
+class RecordJournal(Journal):
     """Keeps one upload's document up to date while it is sent. Thread-safe.
 
     `upload` is the document as this claim left it, without what other runners write. Where this user asked for it,

@@ -22,8 +22,8 @@ class Control(Protocol):
         """Sleep, but raise at once where `check` would."""
 
 
-class Journal(Protocol):
-    """Told what happens. Every method may block, and may be called from several threads at once."""
+class Journal:
+    """Told what happens, and keeps nothing. Methods may block, and may be called from several threads at once."""
 
     def multipart_opened(self, multipart: Multipart) -> None:
         """A multipart upload is open. Must be durable on return: no part is sent before."""
@@ -55,19 +55,18 @@ class Journal(Protocol):
 
     def take_key(self, key: str) -> bool:
         """Whether the key is this upload's until it ends: none of another process or host is at work on it."""
-
-    def other_file(self, key: str) -> Upload | None:
-        """The upload of another file that made the object under the key, where this one may not replace such a one."""
-
-
-class Unattended(Control, Journal):
-    """A `Control` that never stops and a `Journal` that keeps nothing."""
-
-    def wait(self, seconds: float) -> None:
-        time.sleep(seconds)
-
-    def take_key(self, key: str) -> bool:
         return True
 
     def other_file(self, key: str) -> Upload | None:
+        """The upload of another file that made the object under the key, where this one may not replace such a one."""
         return None
+
+
+class Unattended(Journal):
+    """A `Control` that never stops and a `Journal` that keeps nothing."""
+
+    def check(self) -> None:
+        """Never raises."""
+
+    def wait(self, seconds: float) -> None:
+        time.sleep(seconds)
