@@ -12,6 +12,17 @@ ChecksumPolicy = Literal["auto", "crc64nvme", "crc32c", "crc32", "sha256", "md5"
 EngineChoice = Literal["auto", "boto3"]
 AddressingStyle = Literal["auto", "path", "virtual"]
 Encryption = Literal["AES256", "aws:kms", "aws:kms:dsse"]
+Acl = Literal[
+    "private",
+    "public-read",
+    "public-read-write",
+    "authenticated-read",
+    "aws-exec-read",
+    "bucket-owner-read",
+    "bucket-owner-full-control",
+]
+LockMode = Literal["GOVERNANCE", "COMPLIANCE"]
+Preserved = Literal["mtime", "mode", "owner", "md5"]
 
 MOST_PARALLEL: Final = 256
 """Uploads, or parts of one."""

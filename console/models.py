@@ -166,13 +166,24 @@ class Actor(_Part):
 
 
 class Storage(_Part):
-    """How the object is kept, where that is not as the settings have it. Names and values as S3 has them."""
+    """How the object is kept, where that is not as the settings have it. Names and values as S3 has them; `preserve`
+    names what of the file itself goes into its metadata."""
 
     storage_class: Text | None = None
     server_side_encryption: Text | None = None
     kms_key_id: Text | None = None
+    kms_context: dict[Text, Text] | None = None
     metadata: dict[Text, Text] | None = None
     tags: dict[Text, Text] | None = None
+    cache_control: Text | None = None
+    content_disposition: Text | None = None
+    content_encoding: Text | None = None
+    content_language: Text | None = None
+    acl: Text | None = None
+    object_lock_mode: Text | None = None
+    object_lock_days: Count | None = None
+    legal_hold: Annotated[bool, Strict()] | None = None
+    preserve: tuple[Text, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

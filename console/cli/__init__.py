@@ -93,7 +93,13 @@ def upload(
     from console.commands.upload import UploadOptions, run
 
     options = UploadOptions(
-        to=to, files_from=files_from, dry_run=dry_run, as_json=as_json, detach=detach, duplicates=duplicates
+        to=to,
+        files_from=files_from,
+        dry_run=dry_run,
+        as_json=as_json,
+        detach=detach,
+        duplicates=duplicates,
+        given=frozenset(given.overrides),
     )
     return run(shared.settings(**given.overrides), paths or [], options)
 

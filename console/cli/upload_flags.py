@@ -16,9 +16,44 @@ class SettingFlags:
     """Those that were given, by the keys that they override."""
 
     def __init__(self, **values: Any) -> None:
+        given = {name: value for name, value in values.items() if value is not None and value != []}
         self.overrides: Mapping[str, Any] = {
-            SETTING_FLAGS[name][0]: value for name, value in values.items() if value is not None and value != []
+            SETTING_FLAGS[name][0]: _READ.get(name, _as_it_is)(value) for name, value in given.items()
         }
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _pairs(texts: list[str]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in texts]
+    if not all(name and equals for name, equals, _ in pairs):
+        raise typer.BadParameter("expected NAME=VALUE", param_hint="--metadata, --tags, --kms-context")
+    return {name: value for name, _, value in pairs}
+
+
+def _header_rules(texts: list[str]) -> list[dict[str, Any]]:
+    """`Cache-Control: no-cache` for all files, `*.html Cache-Control: no-cache` for some, as `[[headers]]` has them."""
+    rules: list[dict[str, Any]] = []
+    for text in texts:
+        left, colon, value = text.partition(": ")
+        pattern, _, name = left.rpartition(" ")
+        key = name.lower().removeprefix("x-amz-").replace("-", "_")
+        if not colon or not name or key == "pattern":
+            raise typer.BadParameter(
+                f"{text!r}: expected 'NAME: VALUE' or 'PATTERN NAME: VALUE'", param_hint="--header"
+            )
+        told = (
+            {"metadata": {key.removeprefix("meta_").replace("_", "-"): value}}
+            if key.startswith("meta_")
+            else {key: value}
+        )
+        rules.append({"pattern": [pattern or "*"], **told})
+    return rules
+
+
+_READ: Final = {"metadata": _pairs, "tags": _pairs, "kms_context": _pairs, "header": _header_rules}
 
 
 def _texts(flag: str, help_text: str, metavar: str) -> Any:
@@ -63,6 +98,70 @@ SETTING_FLAGS: Final[Mapping[str, tuple[str, Any]]] = {
     "content_types": (
         "accept.content_types",
         _texts("--content-types", "Refuse files of other types, judged by content; may be repeated.", "TYPE"),
+    ),
+    "header": (
+        "headers",
+        _texts(
+            "--header",
+            "A header of the objects: of all ('Cache-Control: no-cache'), or of those of a pattern ('*.html "
+            "Cache-Control: no-cache'); may be repeated.",
+            "HEADER",
+        ),
+    ),
+    "cache_control": ("s3.cache_control", _text("--cache-control", "Cache-Control of the objects.", "VALUE")),
+    "content_disposition": (
+        "s3.content_disposition",
+        _text("--content-disposition", "Content-Disposition of the objects.", "VALUE"),
+    ),
+    "content_encoding": (
+        "s3.content_encoding",
+        _text("--content-encoding", "Content-Encoding of the objects.", "VALUE"),
+    ),
+    "content_language": (
+        "s3.content_language",
+        _text("--content-language", "Content-Language of the objects.", "VALUE"),
+    ),
+    "storage_class": ("s3.storage_class", _text("--storage-class", "Storage class of the objects.", "CLASS")),
+    "acl": ("s3.acl", _text("--acl", "A canned ACL, such as bucket-owner-full-control.", "ACL")),
+    "metadata": ("s3.metadata", _texts("--metadata", "Metadata of the objects; may be repeated.", "NAME=VALUE")),
+    "tags": ("s3.tags", _texts("--tags", "Tags of the objects; may be repeated.", "NAME=VALUE")),
+    "preserve": (
+        "s3.preserve",
+        _texts(
+            "--preserve",
+            "Keep mtime, mode, owner or md5 as metadata, as rclone does; may be repeated.",
+            "WHAT",
+        ),
+    ),
+    "server_side_encryption": (
+        "s3.server_side_encryption",
+        _text("--server-side-encryption", "AES256, aws:kms or aws:kms:dsse.", "HOW"),
+    ),
+    "kms_key_id": ("s3.kms_key_id", _text("--kms-key-id", "The KMS key that encrypts.", "KEY")),
+    "kms_context": (
+        "s3.kms_context",
+        _texts("--kms-context", "Encryption context of KMS; may be repeated.", "NAME=VALUE"),
+    ),
+    "sse_customer_key_file": (
+        "s3.sse_customer_key_file",
+        _text("--sse-customer-key-file", "Encrypt by the key in this file (SSE-C).", "FILE"),
+    ),
+    "object_lock_mode": (
+        "s3.object_lock_mode",
+        _text("--object-lock-mode", "GOVERNANCE or COMPLIANCE, with --object-lock-days.", "MODE"),
+    ),
+    "object_lock_days": (
+        "s3.object_lock_days",
+        Annotated[int | None, typer.Option("--object-lock-days", help="Keep objects so long.", metavar="DAYS")],
+    ),
+    "legal_hold": ("s3.legal_hold", _switch("--legal-hold/--no-legal-hold", "Put a legal hold on the objects.")),
+    "requester_pays": (
+        "s3.requester_pays",
+        _switch("--requester-pays/--no-requester-pays", "This account pays for requests."),
+    ),
+    "expected_bucket_owner": (
+        "s3.expected_bucket_owner",
+        _text("--expected-bucket-owner", "Refuse a bucket of another account than this.", "ACCOUNT"),
     ),
     "max_size": ("accept.max_size", _text("--max-size", "Refuse larger files.", "SIZE")),
 }

@@ -32,6 +32,7 @@ from console.errors import ConsoleError, UsageError
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedState
 from console.formatting import visible
+from console.models import Storage
 from console.records.connection import WIRE_VERSION_6_0, Connection, check, connect, explain
 from console.records.database import Records
 from console.s3.client import make_client, object_parameters
@@ -284,7 +285,8 @@ def _destinations(settings: Settings) -> list[tuple[str, str, dict[str, Any]]]:
         bucket, prefix = (rule.destination if rule is not None else None) or (s3.bucket, s3.prefix)
         chosen = {
             name: own if (own := getattr(rule, name, None)) is not None else getattr(s3, name)
-            for name in ("storage_class", "server_side_encryption", "kms_key_id", "metadata", "tags")
+            for name in Storage.model_fields
+            if not name.startswith(("object_lock", "legal_hold", "preserve"))  # nobody could remove what it tries
         }
         destination = (bucket, prefix, object_parameters("text/plain", ObjectSettings(**chosen)))
         if destination not in found:

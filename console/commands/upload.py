@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -37,7 +37,7 @@ from console.files.file_filter import FileFilter
 from console.files.file_list import listed_paths
 from console.files.walk import LeftOut, ListedPath
 from console.formatting import count, visible
-from console.models import Requested, Source, Upload, UploadStatus, changed_upload, read_upload
+from console.models import Requested, Source, Storage, Upload, UploadStatus, changed_upload, read_upload
 from console.records.connection import describe_error, explain
 from console.records.database import Records
 from console.records.identity import lives_here, this_host
@@ -358,7 +358,7 @@ def _is_waited_for(upload: Upload) -> bool:
 @dataclass(frozen=True, slots=True)
 class UploadOptions:
     """The flags of `upload` that are no settings. `duplicates` is for this destination, whoever carries the uploads
-    out; None as the settings have it."""
+    out; None as the settings have it. `given` are the settings that flags override, as `s3.acl`."""
 
     to: str | None = None
     files_from: str | None = None
@@ -366,6 +366,7 @@ class UploadOptions:
     as_json: bool = False
     detach: bool = False
     duplicates: DuplicatePolicy | None = None
+    given: Collection[str] = ()
 
 
 def run(settings: Settings, paths: Sequence[Path], options: UploadOptions) -> int:
@@ -424,10 +425,18 @@ def _intake(
         endpoint=sender.endpoint.name,
         batch=batch,
         duplicates=options.duplicates,
+        storage=_asked_for(settings, options.given),
+        headers=settings.headers,
         wanted=FileFilter(settings.select),
         acceptance=Acceptance(settings.accept),
         left_out=left_out,
     )
+
+
+def _asked_for(settings: Settings, given: Collection[str]) -> Storage | None:
+    """How flags want the objects kept: that holds whoever carries the uploads out."""
+    told = {name: getattr(settings.s3, name) for name in Storage.model_fields if f"s3.{name}" in given}
+    return Storage(**told) if told else None
 
 
 def _detach(records: Records, intake: Intake, named: Iterable[str | ListedPath]) -> int:

@@ -33,6 +33,7 @@ from console.runner.runner import Runner
 from console.runner.wakeups import runner_interest
 from console.settings import Settings
 from console.settings.messages import repeated
+from console.settings.object_rules import HeaderRules
 from console.settings.watch_rules import WatchRule
 from console.stream.feed import ChangeFeed, pipeline_for
 from console.transfer.sender import S3Sender
@@ -196,15 +197,15 @@ def rules_of(settings: Settings, options: WatchOptions) -> list[WatchRule]:
     configured = {rule.folder: rule for rule in settings.watch}
     rules: dict[str, WatchRule] = {}
     for folder in options.folders:
-        typed = _typed_rule(folder, options.to)
+        typed = _typed_rule(folder, options.to, settings.headers)
         rule = configured.get(typed.folder, typed) if options.to is None else typed
         rules[rule.title] = rule
     return list(rules.values())
 
 
-def _typed_rule(folder: Path, to: str | None) -> WatchRule:
+def _typed_rule(folder: Path, to: str | None, headers: HeaderRules) -> WatchRule:
     try:
-        return WatchRule(folder=folder, to=to)
+        return WatchRule(folder=folder, to=to, headers=headers)
     except ValueError:
         raise UsageError(f"--to: expected s3://bucket or s3://bucket/prefix{repeated(str(to))}") from None
 

@@ -162,10 +162,50 @@ _MORE: Final = {
     ".zst": "application/zstd",
 }
 
+# Source, as shared-mime-info and GitHub's linguist call it. `.ts` is TypeScript or a film: its first bytes tell.
+_SOURCE: Final = {
+    ".c": "text/x-c",
+    ".h": "text/x-c",
+    ".cc": "text/x-c++",
+    ".cpp": "text/x-c++",
+    ".hpp": "text/x-c++",
+    ".cs": "text/x-csharp",
+    ".dart": "application/dart",
+    ".go": "text/x-go",
+    ".java": "text/x-java",
+    ".js": "text/javascript",
+    ".mjs": "text/javascript",
+    ".cjs": "text/javascript",
+    ".jsx": "text/jsx",
+    ".jl": "text/x-julia",
+    ".kt": "text/x-kotlin",
+    ".lua": "text/x-lua",
+    ".pl": "text/x-perl",
+    ".php": "application/x-httpd-php",
+    ".proto": "text/x-protobuf",
+    ".ps1": "text/x-powershell",
+    ".py": "text/x-python",
+    ".r": "text/x-r",
+    ".rb": "text/x-ruby",
+    ".rs": "text/x-rust",
+    ".rst": "text/x-rst",
+    ".scala": "text/x-scala",
+    ".scss": "text/x-scss",
+    ".swift": "text/x-swift",
+    ".tsx": "text/x-typescript",
+    ".vue": "text/x-vue",
+    ".ipynb": "application/x-ipynb+json",
+}
+_TYPESCRIPT: Final = "text/x-typescript"
+_TRANSPORT_STREAM: Final = (".ts", "video/mp2t", 188, b"\x47")  # packets of 188 bytes, each begins with that one
+
 
 def content_type(path: str, below: str | None = None) -> str:
     """The type of the file at `path`. A file that cannot be read is of unknown type, not an error."""
-    return by_name(os.path.basename(path)) or by_content(path, below) or UNKNOWN  # noqa: PTH119
+    name = os.path.basename(path)  # noqa: PTH119
+    found = by_name(name) or by_content(path, below) or UNKNOWN
+    suffix, film, *_ = _TRANSPORT_STREAM
+    return _TYPESCRIPT if name.lower().endswith(suffix) and found not in (film, UNKNOWN) else found
 
 
 def by_name(filename: str) -> str | None:
@@ -178,7 +218,7 @@ def by_name(filename: str) -> str | None:
 def _table() -> mimetypes.MimeTypes:
     # Without the host's own files (/etc/mime.types), so that every host says the same.
     table = mimetypes.MimeTypes()
-    for suffix, kind in _MORE.items():
+    for suffix, kind in {**_MORE, **_SOURCE}.items():
         table.add_type(kind, suffix)
     return table
 
@@ -205,6 +245,9 @@ def by_content(path: str, below: str | None = None) -> str | None:
 
 
 def _of_bytes(head: bytes) -> str | None:
+    _, film, packet, sync = _TRANSPORT_STREAM
+    if len(head) > packet and all(head[start : start + 1] == sync for start in range(0, len(head), packet)):
+        return film
     if head.startswith(_ZIP):
         return _of_zip(head)
     import puremagic  # reads its table of signatures when imported: only where it is needed

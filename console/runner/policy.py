@@ -30,11 +30,13 @@ _CONTROLS: Final = frozenset(map(chr, (*range(32), 127)))
 @dataclass(frozen=True, slots=True)
 class Policy:
     """What one runner may do. `roots` are folders or files, absolute; `destinations` buckets with what keys begin with;
-    `storages` and `duplicates` what a document may ask for beside nothing."""
+    `storages` and `duplicates` what a document may ask for beside nothing, and `headers` what it may ask for beside one
+    of the `storages`, field by field: patterns decide which files have which."""
 
     roots: tuple[str, ...] = ()
     destinations: tuple[tuple[str, str], ...] = ()
     storages: tuple[Storage, ...] = ()
+    headers: tuple[Storage, ...] = ()
     duplicates: tuple[DuplicatePolicy, ...] = ()
     seals: Seals = field(default_factory=Seals.of_this_user, compare=False)
 
@@ -56,15 +58,23 @@ class Policy:
             destinations.add((bucket, template.beginning(prefix)))
             if (storage := rule.storage) is not None and storage not in storages:
                 storages.append(storage)
+        header_rules = [*settings.headers, *(header for rule in rules for header in rule.headers or ())]
+        headers = tuple(dict.fromkeys(json.dumps(_told(rule.storage), sort_keys=True) for rule in header_rules))
         roots = {os.path.abspath(path) for path in (*given, *transfer.roots, *(rule.folder for rule in rules))}  # noqa: PTH100
         policies = {transfer.duplicates, *(rule.duplicates for rule in rules if rule.duplicates is not None)}
-        return cls(tuple(sorted(roots)), tuple(sorted(destinations)), tuple(storages), tuple(sorted(policies)))
+        return cls(
+            tuple(sorted(roots)),
+            tuple(sorted(destinations)),
+            tuple(storages),
+            duplicates=tuple(sorted(policies)),
+            headers=tuple(Storage(**json.loads(text)) for text in headers),
+        )
 
     @property
     def gate(self) -> Gate:
         """The policy as claims ask it. Two of the same name answer alike."""
         told = [self.seals.prefix, os.geteuid(), self.roots, self.destinations, self.duplicates]
-        storages = [storage.model_dump() for storage in self.storages]
+        storages = [storage.model_dump() for storage in (*self.storages, *self.headers)]
         text = json.dumps([*told, storages], sort_keys=True)
         return Gate(hashlib.sha256(text.encode()).hexdigest()[:16], self.refuses, self.seals.prefix)
 
@@ -79,13 +89,24 @@ class Policy:
                 f"{visible(upload.path)} was recorded by another user or host, and lies outside the folders that this "
                 "runner may read: see transfer.roots"
             )
-        if upload.storage is not None and upload.storage not in self.storages:
+        if upload.storage is not None and not self._may_be_kept(upload.storage):
             return "it asks for its object to be kept in a way that no rule of this runner has"
         if upload.duplicates is not None and upload.duplicates not in self.duplicates:
             return f"it asks for duplicates = {upload.duplicates!r}, which this runner is not set to"
         if _CONTROLS & set(upload.content_type):
             return "its content type holds control characters"
         return None
+
+    def _may_be_kept(self, storage: Storage) -> bool:
+        """As one of the rules says, with what `[[headers]]` may change of it."""
+        told = _told(storage)
+        offered = [_told(header) for header in self.headers]
+        for base in (Storage(), *self.storages):
+            due = _told(base)
+            changed = {name for name in due.keys() | told.keys() if told.get(name) != due.get(name)}
+            if all(name in told and any(told[name] == header.get(name) for header in offered) for name in changed):
+                return True
+        return False
 
     def refuses_destination(self, upload: Upload) -> str | None:
         """Why nothing is to be done to its object; None where the place is one of ours, or this user's own choice."""
@@ -119,6 +140,10 @@ class Policy:
             return None
         inside = [root for root in self.roots if path == root or path.startswith(root.rstrip("/") + "/")]
         return min(inside, key=len, default=None)
+
+
+def _told(storage: Storage) -> dict[str, Any]:
+    return storage.model_dump(exclude_none=True)
 
 
 def _is_clean(key: str) -> bool:

@@ -5,7 +5,12 @@ Owns how it is set up. Not here: where settings and credentials of AWS come from
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlencode, urlsplit
@@ -43,6 +48,9 @@ class ClientOptions:
     connect_timeout_seconds: float = 10.0
     read_timeout_seconds: float = 60.0
     connections: int = 256
+    sse_customer_key: bytes | None = None
+    requester_pays: bool = False
+    expected_bucket_owner: str | None = None
 
 
 def make_client(options: ClientOptions, session: Session | None = None) -> S3Client:
@@ -72,6 +80,8 @@ def make_client(options: ClientOptions, session: Session | None = None) -> S3Cli
             verify=str(options.ca_bundle) if options.ca_bundle is not None else None,
             config=_config(options),
         )
+        if common := common_parameters(options):
+            _add_to_requests(client, common)
         return cast("S3Client", client)
     except (ValueError, aws.BotoCoreError) as error:
         raise ConfigurationError(f"S3 client: {visible(str(error))}", advice="Check the s3 settings.") from None
@@ -90,10 +100,55 @@ def object_parameters(content_type: str, settings: ObjectSettings) -> dict[str, 
         "StorageClass": settings.storage_class,
         "ServerSideEncryption": settings.server_side_encryption,
         "SSEKMSKeyId": settings.kms_key_id,
+        "SSEKMSEncryptionContext": _kms_context(settings.kms_context),
         "Metadata": dict(settings.metadata),
         "Tagging": urlencode(settings.tags),
+        "CacheControl": settings.cache_control,
+        "ContentDisposition": settings.content_disposition,
+        "ContentEncoding": settings.content_encoding,
+        "ContentLanguage": settings.content_language,
+        "ACL": settings.acl,
+        "ObjectLockLegalHoldStatus": "ON" if settings.legal_hold else None,
     }
+    if settings.object_lock_mode and settings.object_lock_days:
+        until = datetime.now(UTC) + timedelta(days=settings.object_lock_days)
+        parameters |= {"ObjectLockMode": settings.object_lock_mode, "ObjectLockRetainUntilDate": until}
     return {name: value for name, value in parameters.items() if value}
+
+
+def _kms_context(context: Mapping[str, str]) -> str:
+    """As its header has it: Base64 of JSON, the same for the same context."""
+    return base64.b64encode(json.dumps(dict(context), sort_keys=True).encode()).decode() if context else ""
+
+
+def common_parameters(options: ClientOptions) -> dict[str, str]:
+    """What every request says that knows such a parameter, in boto3's names: which key of ours encrypts, who pays, and
+    whose bucket it must be."""
+    parameters: dict[str, str] = {}
+    if (key := options.sse_customer_key) is not None:
+        digest = hashlib.md5(key, usedforsecurity=False).digest()
+        parameters |= {
+            "SSECustomerAlgorithm": "AES256",
+            "SSECustomerKey": base64.b64encode(key).decode(),
+            "SSECustomerKeyMD5": base64.b64encode(digest).decode(),
+        }
+    if options.requester_pays:
+        parameters["RequestPayer"] = "requester"
+    if options.expected_bucket_owner is not None:
+        parameters["ExpectedBucketOwner"] = options.expected_bucket_owner
+    return parameters
+
+
+def _add_to_requests(client: Any, common: Mapping[str, Any]) -> None:
+    """By botocore's event before parameters are read: no caller has to think of them."""
+
+    def add(params: dict[str, Any], model: Any, **_: Any) -> None:
+        known = model.input_shape.members if model.input_shape is not None else {}
+        for name, value in common.items():
+            if name in known:
+                params.setdefault(name, value)
+
+    client.meta.events.register_first("before-parameter-build.s3", add)
 
 
 def _config(options: ClientOptions) -> Config:

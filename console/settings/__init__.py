@@ -12,7 +12,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 from urllib.parse import urlsplit
 
 import platformdirs
@@ -26,22 +26,36 @@ from pydantic import (
     PrivateAttr,
     SecretStr,
     ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
 )
 
 from console.choices import (
     GIBIBYTE,
     MEBIBYTE,
     MOST_PARALLEL,
+    Acl,
     AddressingStyle,
     ChecksumPolicy,
     DuplicatePolicy,
     Encryption,
     EngineChoice,
+    LockMode,
 )
 from console.errors import ConfigurationError
 from console.formatting import visible
 from console.private_files import others_may_read, why_not_ours
 from console.settings.messages import Layer, complaint
+from console.settings.object_rules import (
+    LOCK_IS_HALF,
+    HeaderRule,
+    HeaderRules,
+    HeaderValue,
+    LockDays,
+    Preserve,
+    lock_is_whole,
+)
 from console.settings.types import LIST, Count, Number, Size
 from console.settings.upload_rules import AcceptSettings, SelectSettings
 from console.settings.watch_rules import DestinationUrl, Folder, WatchRule, WatchRules
@@ -83,6 +97,12 @@ def _collection_name(name: str) -> str:
     if "$" in name or "\0" in name or ".." in name or name.startswith((".", "system.")) or name.endswith("."):
         raise ValueError("expected a collection name: no $, no dot at its ends or twice, not beginning with system.")
     return name
+
+
+def _account(number: str) -> str:
+    if not re.fullmatch(r"\d{12}", number):
+        raise ValueError("expected the number of an AWS account: 12 digits")
+    return number
 
 
 def _none_if_auto(value: object) -> object:
@@ -128,9 +148,28 @@ class S3Settings(_Section):
     storage_class: str | None = None
     server_side_encryption: Encryption | None = None
     kms_key_id: str | None = None
+    kms_context: dict[str, str] = Field(default_factory=dict)
+    sse_customer_key_file: Path | None = None
     metadata: dict[str, str] = Field(default_factory=dict)
     tags: dict[str, str] = Field(default_factory=dict)
+    cache_control: HeaderValue | None = None
+    content_disposition: HeaderValue | None = None
+    content_encoding: HeaderValue | None = None
+    content_language: HeaderValue | None = None
+    acl: Acl | None = None
+    object_lock_mode: LockMode | None = None
+    object_lock_days: LockDays | None = None
+    legal_hold: bool = False
+    preserve: Preserve = ()
+    requester_pays: bool = False
+    expected_bucket_owner: Annotated[str, AfterValidator(_account)] | None = None
     endpoint_names: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _has_a_whole_lock(self) -> Self:
+        if not lock_is_whole(self.object_lock_mode, self.object_lock_days):
+            raise ValueError(LOCK_IS_HALF)
+        return self
 
 
 class TransferSettings(_Section):
@@ -171,7 +210,15 @@ class Settings(_Section):
     select: SelectSettings = SelectSettings()
     accept: AcceptSettings = AcceptSettings()
     ui: UiSettings = UiSettings()
+    headers: HeaderRules = ()
     watch: WatchRules = ()
+
+    @field_validator("watch", mode="after")
+    @classmethod
+    def _have_headers(cls, rules: tuple[WatchRule, ...], info: ValidationInfo) -> tuple[WatchRule, ...]:
+        """`[[headers]]` are those of every watch that has none of its own."""
+        headers = info.data.get("headers", ())
+        return tuple(rule if rule.headers is not None else rule.with_headers(headers) for rule in rules)
 
     _file: Path | None = PrivateAttr(None)
     _remarks: tuple[str, ...] = PrivateAttr(())
@@ -200,16 +247,18 @@ _SECTIONS: Final[Mapping[str, type[BaseModel]]] = {
     "accept": AcceptSettings,
     "ui": UiSettings,
     "watch": WatchRule,
+    "headers": HeaderRule,
 }
 _FLAGS: Final[Mapping[tuple[str, ...], str]] = {
     ("mongodb", "uri"): "--mongodb-uri",
-    ("s3", "endpoint_url"): "--s3-endpoint",
     ("s3", "bucket"): "--bucket",
     **{
         (section, key): f"--{key.replace('_', '-')}"
-        for section in ("select", "accept")
+        for section in ("s3", "select", "accept")
         for key in _SECTIONS[section].model_fields
     },
+    ("s3", "endpoint_url"): "--s3-endpoint",
+    ("headers",): "--header",
 }
 
 

@@ -20,10 +20,18 @@ from pydantic import (
     model_validator,
 )
 
-from console.choices import DuplicatePolicy, Encryption
+from console.choices import Acl, DuplicatePolicy, Encryption, LockMode
 from console.errors import ConfigurationError
 from console.formatting import visible
 from console.settings.key_template import KeyTemplate, parse_destination
+from console.settings.object_rules import (
+    LOCK_IS_HALF,
+    HeaderRules,
+    HeaderValue,
+    LockDays,
+    Preserve,
+    lock_is_whole,
+)
 from console.settings.types import MediaTypes, Patterns, Since, Size, Suffixes, absolute
 
 if TYPE_CHECKING:
@@ -90,8 +98,19 @@ class WatchRule(BaseModel):
     storage_class: str | None = None
     server_side_encryption: Encryption | None = None
     kms_key_id: str | None = None
+    kms_context: dict[str, str] | None = None
     metadata: dict[str, str] | None = None
     tags: dict[str, str] | None = None
+    cache_control: HeaderValue | None = None
+    content_disposition: HeaderValue | None = None
+    content_encoding: HeaderValue | None = None
+    content_language: HeaderValue | None = None
+    acl: Acl | None = None
+    object_lock_mode: LockMode | None = None
+    object_lock_days: LockDays | None = None
+    legal_hold: bool | None = None
+    preserve: Preserve | None = None
+    headers: HeaderRules | None = None
     duplicates: DuplicatePolicy | None = None
     priority: int = Field(0, ge=-1000, le=1000)
 
@@ -133,9 +152,11 @@ class WatchRule(BaseModel):
         return after
 
     @model_validator(mode="after")
-    def _move_needs_a_target(self) -> Self:
+    def _is_whole(self) -> Self:
         if self.after == "move" and self.move_to is None:
             raise ValueError('after = "move" needs move_to, the folder for files that were sent')
+        if not lock_is_whole(self.object_lock_mode, self.object_lock_days):
+            raise ValueError(LOCK_IS_HALF)
         return self
 
     @property
@@ -155,6 +176,10 @@ class WatchRule(BaseModel):
 
         chosen = {name: value for name in Storage.model_fields if (value := getattr(self, name)) is not None}
         return Storage(**chosen) if chosen else None
+
+    def with_headers(self, headers: HeaderRules) -> Self:
+        """The rule with these, where it says nothing of them."""
+        return self if self.headers is not None else self.model_copy(update={"headers": headers})
 
     @property
     def destination(self) -> tuple[str, str] | None:

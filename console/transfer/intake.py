@@ -21,16 +21,18 @@ from console.errors import ConfigurationError
 from console.files.acceptance import Acceptance
 from console.files.content_type import content_type
 from console.files.file_filter import EVERYTHING, FileFilter
+from console.files.patterns import PathPatterns
 from console.files.refusals import Refusal
 from console.files.walk import Candidate, LeftOut, ListedPath, select
 from console.formatting import as_text, visible
-from console.models import Source
+from console.models import Source, Storage
 from console.records.uploads import NewUpload
 from console.s3.engines.source import file_state, state_by_status
 from console.s3.part_size import MAX_OBJECT_SIZE
 from console.s3.transfer_errors import TransferError
 from console.settings import S3Settings, TransferSettings
 from console.settings.key_template import KeyFacts, KeyRefused, KeyTemplate
+from console.settings.object_rules import HeaderRule
 
 _SAME_KEY: Final = (
     "another file of the same command has its key already ({}): upload it elsewhere (--to), or with its folder"
@@ -53,12 +55,15 @@ class Intake:
         endpoint: str,
         batch: ObjectId | None = None,
         duplicates: DuplicatePolicy | None = None,
+        storage: Storage | None = None,
+        headers: Sequence[HeaderRule] = (),
         wanted: FileFilter = EVERYTHING,
         acceptance: Acceptance | None = None,
         left_out: LeftOut = lambda path, words: None,
     ) -> None:
         """`endpoint` is the name of the S3 service whose bucket is meant; `batch` marks the uploads of one command;
         `duplicates` is for this destination, None as the settings of whoever carries them out have it.
+        `storage` is how objects are kept where that is not as the settings have it; `headers` change it by pattern.
         Files that are not `wanted` are told to `left_out`; those that `acceptance` refuses become refusals.
 
         Raises:
@@ -74,6 +79,10 @@ class Intake:
         self._endpoint = endpoint
         self._batch = batch
         self._duplicates = duplicates
+        self._storage = storage
+        self._headers = [
+            (rule, PathPatterns(rule.pattern, (), ignores_temporary=False)) for rule in headers if rule.pattern
+        ]
         self._wanted = wanted
         self._acceptance = acceptance
         self._left_out = left_out
@@ -155,12 +164,31 @@ class Intake:
             size=state.size,
             mtime_ns=state.mtime_ns,
             fingerprint=state.fingerprint,
-            content_type=content_type(candidate.path, candidate.below),
+            content_type=self._content_type(candidate),
             bucket=self._bucket,
             key=key,
             source=self._source,
             batch=self._batch,
             duplicates=self._duplicates,
+            storage=self._kept(candidate),
             endpoint=self._endpoint,
             folder_length=None if candidate.below is None else len(os.fsencode(candidate.below.rstrip("/"))),
         )
+
+    def _matching(self, candidate: Candidate) -> Iterator[HeaderRule]:
+        for rule, patterns in self._headers:
+            if not patterns.leaves_out(candidate.relative_path, is_folder=False):
+                yield rule
+
+    def _content_type(self, candidate: Candidate) -> str:
+        told = [rule.content_type for rule in self._matching(candidate) if rule.content_type is not None]
+        return told[-1] if told else content_type(candidate.path, candidate.below)
+
+    def _kept(self, candidate: Candidate) -> Storage | None:
+        """How the object is kept: what the last rule says of anything counts."""
+        storage = self._storage
+        for rule in self._matching(candidate):
+            told = rule.storage.model_dump(exclude_none=True)
+            if told:
+                storage = (storage or Storage()).model_copy(update=told)
+        return storage

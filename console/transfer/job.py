@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from console.choices import MEBIBYTE, DuplicatePolicy
 from console.models import Checksum, Comparison, Multipart, Upload
 from console.records.uploads import NewUpload
-from console.s3.checksums import Algorithm, Digests
+from console.s3.checksums import Algorithm, Digests, to_base64
 from console.s3.control import Control, Journal
 from console.s3.engines.body import Body
 from console.s3.engines.engine import ObjectSettings, StoredBody
@@ -55,6 +55,32 @@ class SendOptions:
             marked = {**options.settings.metadata, OWNER: str(upload.id)}
             options = replace(options, settings=replace(options.settings, metadata=marked))
         return options
+
+
+def with_preserved(settings: ObjectSettings, source: SourceFile, control: Control, *, in_parts: bool) -> ObjectSettings:
+    """The settings with what of the file is to be preserved, under the names that rclone gives it: time in seconds with
+    a fraction, mode in octal as `stat` has it, user and group by number, and of what is sent in parts the MD5."""
+    status, wanted = source.status, settings.preserve
+    if not wanted:
+        return settings
+    told: dict[str, str] = {}
+    if "mtime" in wanted:
+        told["mtime"] = seconds_text(status.st_mtime_ns)
+    if "mode" in wanted:
+        told["mode"] = f"{status.st_mode:o}"
+    if "owner" in wanted:
+        told |= {"uid": str(status.st_uid), "gid": str(status.st_gid)}
+    if "md5" in wanted and in_parts:
+        digest = source.digests(0, source.state.size, (Algorithm.MD5,), control)[Algorithm.MD5]
+        told["md5chksum"] = to_base64(digest)
+    return replace(settings, metadata={**settings.metadata, **told})
+
+
+def seconds_text(nanoseconds: int) -> str:
+    """Seconds since the epoch, with as many digits behind the point as it takes."""
+    seconds, fraction = divmod(abs(nanoseconds), 1_000_000_000)
+    digits = f"{fraction:09d}".rstrip("0")
+    return f"{'-' if nanoseconds < 0 else ''}{seconds}{'.' if digits else ''}{digits}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import count
 from typing import Final
 
@@ -23,7 +24,7 @@ from console.s3.part_size import Part, is_single_put
 from console.s3.retry import with_retries
 from console.s3.transfer_errors import TransferError
 from console.transfer.duplicates import exists_already, resolve_duplicate
-from console.transfer.job import NOT_TO_BE_SEEN, Arrived, Confirmation, Job, SendOptions
+from console.transfer.job import NOT_TO_BE_SEEN, Arrived, Confirmation, Job, SendOptions, with_preserved
 from console.transfer.multipart import close_multipart, send_multipart
 from console.transfer.transport import Transport
 
@@ -198,6 +199,7 @@ def send(
     )
     try:
         _look_at_file(job, upload)
+        _preserve(job)
         return _send(job)
     except TransferError as error:
         if error.recovery is Recovery.PERMANENT:
@@ -234,6 +236,12 @@ def _look_at_file(job: Job, upload: Upload) -> None:
     close_multipart(job)
     job.arrived = None
     job.journal.file_changed(state)
+
+
+def _preserve(job: Job) -> None:
+    in_parts = not is_single_put(job.source.state.size, job.options.multipart_threshold)
+    settings = with_preserved(job.options.settings, job.source, job.control, in_parts=in_parts)
+    job.options = replace(job.options, settings=settings)
 
 
 def _send(job: Job) -> Confirmation:

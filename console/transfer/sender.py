@@ -9,13 +9,15 @@ Owns turning settings into a transport and options. Not here: how an upload is s
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from typing import Final, Self
 
 from console.errors import ConfigurationError
 from console.formatting import visible
-from console.models import Comparison, Multipart, ObjectFacts, OpenMultipart, Upload
+from console.models import Comparison, Multipart, ObjectFacts, OpenMultipart, Storage, Upload
 from console.records.runners import Limits
 from console.records.seals import Seals
 from console.records.uploads import NewUpload, Uploads
@@ -40,6 +42,7 @@ from console.transfer.small_files import SmallFiles
 from console.transfer.transport import open_transport
 
 _PART_SECONDS: Final = 2.0
+_KEY_BYTES: Final = 32
 
 
 def client_options(s3: S3Settings, transfer: TransferSettings) -> ClientOptions:
@@ -52,7 +55,42 @@ def client_options(s3: S3Settings, transfer: TransferSettings) -> ClientOptions:
         ca_bundle=s3.ca_bundle,
         connect_timeout_seconds=transfer.connect_timeout_seconds,
         read_timeout_seconds=transfer.read_timeout_seconds,
+        sse_customer_key=_customer_key(s3.sse_customer_key_file) if s3.sse_customer_key_file is not None else None,
+        requester_pays=s3.requester_pays,
+        expected_bucket_owner=s3.expected_bucket_owner,
     )
+
+
+def _customer_key(file: Path) -> bytes:
+    """The key of a file: 32 bytes, or these in Base64 or hexadecimal.
+
+    Raises:
+        ConfigurationError: it cannot be read, or is no such key.
+    """
+    path = file.expanduser()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"s3.sse_customer_key_file: {visible(str(path))}: {error.strerror}") from None
+    text = content.strip()
+    for key in (content, _decoded(bytes.fromhex, text), _decoded(_from_base64, text)):
+        if len(key) == _KEY_BYTES:
+            return key
+    raise ConfigurationError(
+        f"s3.sse_customer_key_file: {visible(str(path))} holds no key of {_KEY_BYTES} bytes",
+        advice=f"Make one: head -c {_KEY_BYTES} /dev/urandom > FILE, and keep it: without it nobody reads the objects.",
+    )
+
+
+def _from_base64(text: str) -> bytes:
+    return base64.b64decode(text, validate=True)
+
+
+def _decoded(decode: Callable[[str], bytes], text: bytes) -> bytes:
+    try:
+        return decode(text.decode("ascii"))
+    except ValueError:
+        return b""
 
 
 def require_endpoint_without_bucket(s3: S3Settings) -> None:
@@ -95,13 +133,7 @@ class S3Sender:
             part_size=transfer.part_size,
             multipart_threshold=int(transfer.multipart_threshold),
             duplicates=transfer.duplicates,
-            settings=ObjectSettings(
-                storage_class=s3.storage_class,
-                server_side_encryption=s3.server_side_encryption,
-                kms_key_id=s3.kms_key_id,
-                metadata=s3.metadata,
-                tags=s3.tags,
-            ),
+            settings=ObjectSettings(**{name: getattr(s3, name) for name in Storage.model_fields}),
             retry=retry or RetryPolicy(retries=transfer.retries, outage_seconds=transfer.outage_seconds),
         )
         self._uploads = transfer.parallel_uploads

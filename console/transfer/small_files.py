@@ -19,11 +19,11 @@ from console.records.uploads import NewUpload
 from console.s3.checksums import digest_bytes
 from console.s3.confirmation import EtagMismatch, confirm_body
 from console.s3.control import Control, Journal
-from console.s3.engines.engine import PutRequest
+from console.s3.engines.engine import ObjectSettings, PutRequest
 from console.s3.engines.http_engine import Cancel
 from console.s3.engines.source import SourceFile
 from console.s3.transfer_errors import Stopped, TransferError
-from console.transfer.job import Arrived, Confirmation, SendOptions
+from console.transfer.job import Arrived, Confirmation, SendOptions, with_preserved
 from console.transfer.send import send
 from console.transfer.transport import Transport
 
@@ -120,11 +120,12 @@ class SmallFiles:
         checksum = None
         try:
             control.check()
-            content = _read(upload)
-            if content is None or http is None or not server.confirms_bodies:
-                return None
-            digests = {algorithm: digest_bytes(algorithm, content) for algorithm in server.algorithms()}
             settings = self._options.wanted_by(upload).settings
+            found = _read(upload, settings, control)
+            if found is None or http is None or not server.confirms_bodies:
+                return None
+            content, settings = found
+            digests = {algorithm: digest_bytes(algorithm, content) for algorithm in server.algorithms()}
             request = PutRequest(upload.bucket, upload.key, upload.content_type, settings)
             counted = len(content)
             journal.sent(counted)
@@ -166,11 +167,13 @@ class SmallFiles:
             raise error
 
 
-def _read(upload: Upload) -> bytes | None:
-    """The file's bytes, read as one; None where it is not the file that was added."""
+def _read(upload: Upload, settings: ObjectSettings, control: Control) -> tuple[bytes, ObjectSettings] | None:
+    """The file's bytes, read as one, and its settings with what they preserve of it; None where it is not the file that
+    was added."""
     with SourceFile.open(upload.os_path, upload.below) as source:
         if source.state.fingerprint != upload.fingerprint or source.state.size > LARGEST:
             return None
         content = source.read(0, source.state.size)
+        settings = with_preserved(settings, source, control, in_parts=False)
         source.check_unchanged()
-    return content
+    return content, settings

@@ -21,7 +21,7 @@ from console.capacity import bodies_at_once
 from console.choices import MEBIBYTE, ChecksumPolicy, EngineChoice
 from console.formatting import visible
 from console.s3.address import Address, address_of, is_plain_bucket, names_proxy
-from console.s3.client import ClientOptions, is_aws, make_client
+from console.s3.client import ClientOptions, common_parameters, is_aws, make_client
 from console.s3.confirmation import ServerTraits
 from console.s3.credentials import open_session
 from console.s3.engines.bandwidth import BandwidthLimit
@@ -62,6 +62,7 @@ def small_engine(choice: EngineChoice, s3: S3Client, session: Session, options: 
         ca_file=_ca_file(session, options) if scheme == "https" else None,
         connect_timeout_seconds=options.connect_timeout_seconds,
         read_timeout_seconds=options.read_timeout_seconds,
+        common=common_parameters(options),
     )
 
 

@@ -66,6 +66,8 @@ class Destination:
             endpoint=endpoint,
             batch=batch,
             duplicates=rule.duplicates,
+            storage=rule.storage,
+            headers=rule.headers or (),
         )
         self.endpoint = endpoint
         self.bucket = s3.bucket
@@ -75,14 +77,13 @@ class Destination:
         self._below = rule.below
         self.duplicates = rule.duplicates or transfer.duplicates
         self._priority = rule.priority
-        self._storage = rule.storage
 
     def upload(self, file: Found) -> NewUpload | Refusal:
         """The upload of a file as it is now, or why there can be none."""
         taken = self._intake.take(Candidate(file.path, file.relative, file.size, file.mtime_ns, self._below))
         if isinstance(taken, Refusal):
             return taken
-        return self.claimed(replace(taken, priority=self._priority, storage=self._storage), "", file.ctime_ns)
+        return self.claimed(replace(taken, priority=self._priority), "", file.ctime_ns)
 
     def claimed(self, upload: NewUpload, predecessor: str, ctime_ns: int | None = None) -> NewUpload:
         """The upload with the digest of its file in this state, coming after the record `predecessor` (its id).

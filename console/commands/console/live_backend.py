@@ -126,6 +126,7 @@ class ConsoleBackend:
             host=self._runner.host,
             source=Source.BROWSER,
             endpoint=self._sender.endpoint.name,
+            headers=self._settings.headers,
             wanted=FileFilter(self._settings.select),
             acceptance=Acceptance(self._settings.accept),
         )

@@ -76,11 +76,17 @@ def read_answer(answer: Mapping[str, Any]) -> StoredBody:
         },
         version_id=answer.get("VersionId"),
         encryption=answer.get("ServerSideEncryption"),
+        by_customer_key=bool(answer.get("SSECustomerAlgorithm")),
     )
 
 
 def answer_of(
-    *, etag: str | None, checksums: Mapping[Algorithm, str], version_id: str | None, encryption: str | None
+    *,
+    etag: str | None,
+    checksums: Mapping[Algorithm, str],
+    version_id: str | None,
+    encryption: str | None,
+    by_customer_key: bool = False,
 ) -> StoredBody:
     """What these mean, as S3 writes them: in the headers of an answer, whoever read those."""
     return StoredBody(
@@ -88,7 +94,7 @@ def answer_of(
         etag=(etag or "").removeprefix("W/").strip('"'),
         checksums=checksums,
         version_id=version_id if version_id != _UNVERSIONED else None,
-        etag_is_md5=not (encryption or "").startswith("aws:kms"),
+        etag_is_md5=not by_customer_key and not (encryption or "").startswith("aws:kms"),
     )
 
 

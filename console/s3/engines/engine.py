@@ -6,7 +6,7 @@ checksums in its headers. They verify nothing: `s3.confirmation` does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from console.s3.checksums import Algorithm
@@ -14,13 +14,24 @@ from console.s3.checksums import Algorithm
 
 @dataclass(frozen=True, slots=True)
 class ObjectSettings:
-    """How an object is kept. Names and values as S3 has them."""
+    """How an object is kept. Names and values as S3 has them; `preserve`: what of the file goes into the metadata (see
+    `transfer.job`)."""
 
     storage_class: str | None = None
     server_side_encryption: str | None = None
     kms_key_id: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    kms_context: Mapping[str, str] = field(default_factory=dict)
+    cache_control: str | None = None
+    content_disposition: str | None = None
+    content_encoding: str | None = None
+    content_language: str | None = None
+    acl: str | None = None
+    object_lock_mode: str | None = None
+    object_lock_days: int | None = None
+    legal_hold: bool = False
+    preserve: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

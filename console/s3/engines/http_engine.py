@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -35,7 +36,21 @@ _HEADERS: Final[Mapping[str, str]] = {
     "StorageClass": "x-amz-storage-class",
     "ServerSideEncryption": "x-amz-server-side-encryption",
     "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
+    "SSEKMSEncryptionContext": "x-amz-server-side-encryption-context",
     "Tagging": "x-amz-tagging",
+    "CacheControl": "cache-control",
+    "ContentDisposition": "content-disposition",
+    "ContentEncoding": "content-encoding",
+    "ContentLanguage": "content-language",
+    "ACL": "x-amz-acl",
+    "ObjectLockLegalHoldStatus": "x-amz-object-lock-legal-hold",
+    "ObjectLockMode": "x-amz-object-lock-mode",
+    "ObjectLockRetainUntilDate": "x-amz-object-lock-retain-until-date",
+    "SSECustomerAlgorithm": "x-amz-server-side-encryption-customer-algorithm",
+    "SSECustomerKey": "x-amz-server-side-encryption-customer-key",
+    "SSECustomerKeyMD5": "x-amz-server-side-encryption-customer-key-md5",
+    "RequestPayer": "x-amz-request-payer",
+    "ExpectedBucketOwner": "x-amz-expected-bucket-owner",
 }
 _MOST_OF_A_HEAD: Final = 64 * 1024
 _MOST_OF_A_BODY: Final = 64 * 1024
@@ -55,11 +70,15 @@ class HttpEngine:
         ca_file: str | None,
         connect_timeout_seconds: float,
         read_timeout_seconds: float,
+        common: Mapping[str, str] | None = None,
     ) -> None:
-        """`address_of` says where a bucket is; `ca_file`: a file or folder of certificates to trust, for TLS."""
+        """`address_of` says where a bucket is; `common` goes with every request, in
+        boto3's names;
+        `ca_file`: a file or folder of certificates to trust, for TLS."""
         self._address_of = address_of
         self._signer = signer
         self._ca_file = ca_file
+        self._common = {_HEADERS[name]: value for name, value in (common or {}).items()}
         self._connect_timeout = connect_timeout_seconds
         self._read_timeout = read_timeout_seconds
         self._tls: ssl.SSLContext | None = None
@@ -112,6 +131,7 @@ class HttpEngine:
                 },
                 version_id=headers.get("x-amz-version-id"),
                 encryption=headers.get("x-amz-server-side-encryption"),
+                by_customer_key="x-amz-server-side-encryption-customer-algorithm" in headers,
             )
         )
 
@@ -126,7 +146,8 @@ class HttpEngine:
 
     def _head(self, address: Address, request: PutRequest, length: int, digests: Digests) -> bytes:
         parameters = object_parameters(request.content_type, request.settings)
-        headers = {header: str(parameters[name]) for name, header in _HEADERS.items() if name in parameters}
+        headers = {header: _text(parameters[name]) for name, header in _HEADERS.items() if name in parameters}
+        headers |= self._common
         headers |= {f"x-amz-meta-{name.lower()}": value for name, value in request.settings.metadata.items()}
         for algorithm, digest in digests.items():
             headers[algorithm.header] = to_base64(digest)
@@ -188,6 +209,10 @@ class HttpEngine:
                     context.load_verify_locations(cafile=self._ca_file)
                 self._tls = context
             return self._tls
+
+
+def _text(value: object) -> str:
+    return f"{value:%Y-%m-%dT%H:%M:%SZ}" if isinstance(value, datetime) else str(value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,7 @@ class SourceFile:
         self._identity = (status.st_dev, status.st_ino)
         self._size = status.st_size
         self._mtime_ns = status.st_mtime_ns
+        self.status = status
         if not self._size:
             self._check_empty()
         ends = b"" if self._size < _SAMPLED_FROM else self.read(0, _SAMPLE) + self.read(self._size - _SAMPLE, _SAMPLE)

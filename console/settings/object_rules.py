@@ -1,0 +1,81 @@
+"""How objects are kept, in every place where that can be said: `[s3]`, `[[headers]]` by pattern, `[[watch]]`.
+
+This module has the keys and what is wrong with wrong values; the headers that they become are in `s3/client.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from console.choices import Acl, Preserved
+from console.settings.types import LIST, Patterns
+
+if TYPE_CHECKING:
+    from console.models import Storage
+
+_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+(\s*;.*)?")
+
+
+def _header(value: str) -> str:
+    if not value or not value.isascii() or not value.isprintable():
+        raise ValueError("expected the value of a header: printable ASCII characters")
+    return value
+
+
+def _content_type(value: str) -> str:
+    if not _NAME.fullmatch(_header(value)):
+        raise ValueError("expected a MIME type such as text/html; charset=utf-8")
+    return value
+
+
+def _distinct(names: tuple[Preserved, ...]) -> tuple[Preserved, ...]:
+    return tuple(dict.fromkeys(names))
+
+
+def _in_a_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+HeaderValue = Annotated[str, AfterValidator(_header)]
+ContentType = Annotated[str, AfterValidator(_content_type)]
+Preserve = Annotated[tuple[Preserved, ...], *LIST, AfterValidator(_distinct)]
+LockDays = Annotated[int, Field(ge=1, le=36_500)]
+
+
+class HeaderRule(BaseModel):
+    """What the objects of some files are told: those of the `pattern`, as in .gitignore. The last rule wins."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    pattern: Annotated[Patterns, BeforeValidator(_in_a_list)]
+    content_type: ContentType | None = None
+    cache_control: HeaderValue | None = None
+    content_disposition: HeaderValue | None = None
+    content_encoding: HeaderValue | None = None
+    content_language: HeaderValue | None = None
+    storage_class: HeaderValue | None = None
+    acl: Acl | None = None
+    metadata: dict[str, str] | None = None
+    tags: dict[str, str] | None = None
+
+    @property
+    def storage(self) -> Storage:
+        """What of it a document says of its object."""
+        from console.models import Storage  # brings BSON, and every start reads a configuration
+
+        told = self.model_dump(exclude_none=True, exclude={"pattern", "content_type"})
+        return Storage(**told)
+
+
+HeaderRules = Annotated[tuple[HeaderRule, ...], Field(strict=False)]
+
+
+def lock_is_whole(mode: str | None, days: int | None) -> bool:
+    """Retention is a mode and a time: S3 takes neither alone."""
+    return (mode is None) == (days is None)
+
+
+LOCK_IS_HALF: Final = "object_lock_mode and object_lock_days go together: how long, and who may shorten it"
