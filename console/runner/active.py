@@ -32,9 +32,9 @@ from console.runner.cleanup import is_aborted
 from console.runner.journal import RecordJournal, StopReason, TransferControl
 from console.runner.key_claims import KeyClaims
 from console.runner.policy import Policy
-from console.runner.sender_port import Sender
 from console.s3.transfer_errors import Stopped, TransferError
 from console.transfer.job import Confirmation
+from console.transfer.sender import S3Sender
 
 _log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class Finisher:
     def __init__(
         self,
         uploads: Uploads,
-        sender: Sender,
+        sender: S3Sender,
         writer: RecordWriter,
         forget: Callable[[Active], None],
         completed: Callable[[Upload], None],
@@ -219,7 +219,7 @@ class ActiveUploads:
     def __init__(
         self,
         uploads: Uploads,
-        sender: Sender,
+        sender: S3Sender,
         writer: RecordWriter,
         claims: KeyClaims,
         *,

@@ -20,8 +20,8 @@ from console.models import Upload
 from console.records.connection import describe_error
 from console.records.database import Records
 from console.records.writer import LEASE_SECONDS
-from console.runner.sender_port import Sender
 from console.s3.transfer_errors import TransferError
+from console.transfer.sender import S3Sender
 
 _LOOK_ANYWAY_SECONDS: Final = 5.0
 _LEAST_PAUSE_SECONDS: Final = 0.5
@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 def clean_up(
     records: Records,
-    sender: Sender,
+    sender: S3Sender,
     runner: str,
     *,
     dead: Sequence[str] = (),
@@ -62,7 +62,7 @@ class Cleanup:
     """Cleans up now and then, and soon after it is woken, until closed."""
 
     def __init__(
-        self, records: Records, sender: Sender, runner: str, dead: Callable[[], Sequence[str]], lease_seconds: float
+        self, records: Records, sender: S3Sender, runner: str, dead: Callable[[], Sequence[str]], lease_seconds: float
     ) -> None:
         self._clean_up: Callable[[], int] = lambda: clean_up(
             records, sender, runner, dead=dead(), lease_seconds=lease_seconds
@@ -101,7 +101,7 @@ class Cleanup:
             self._woken.wait(_LOOK_ANYWAY_SECONDS)
 
 
-def is_aborted(sender: Sender, upload: Upload) -> bool:
+def is_aborted(sender: S3Sender, upload: Upload) -> bool:
     """Whether nothing of it is left in the bucket."""
     try:
         if upload.multipart is not None:

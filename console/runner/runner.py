@@ -31,9 +31,9 @@ from console.runner.adoption import Adoption
 from console.runner.cleanup import Cleanup
 from console.runner.key_claims import KeyClaims
 from console.runner.policy import Policy
-from console.runner.sender_port import Sender
 from console.runner.wakeups import Wakeups
 from console.stream.feed import ChangeFeed
+from console.transfer.sender import S3Sender
 
 _MOST_HELD: Final = 1_000
 """While it holds as many uploads nothing more is inserted for it: what waits costs memory, and a lease each."""
@@ -55,7 +55,7 @@ class Runner:
     def __init__(
         self,
         records: Records,
-        sender: Sender,
+        sender: S3Sender,
         limits: Limits,
         *,
         kind: str,

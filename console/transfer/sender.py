@@ -172,15 +172,17 @@ class S3Sender:
         return self._small_files.largest
 
     def takes(self, upload: Upload) -> bool:
+        """Whether `send_small` may be tried with it."""
         return self._small_files.takes(upload)
 
     def takes_new(self, upload: NewUpload) -> bool:
+        """The same of one that has no document yet."""
         return self._small_files.takes_new(upload)
 
     def send_small(
         self, upload: Upload, journal: Journal, control: Control, on_the_way: Callable[[Cancel], None]
     ) -> Confirmation | None:
-        """Send a small file; see `SmallFiles.send`."""
+        """Send a small file; None where `send` has to do it. `on_the_way` gets what breaks it off. Raises `Stopped`."""
         return self._small_files.send(upload, journal, control, on_the_way)
 
     def abort(self, upload: Upload, multipart: Multipart) -> bool:
@@ -277,6 +279,7 @@ class S3Sender:
 
     @property
     def uploads_at_once(self) -> int:
+        """How many files may be sent at once now, each by a thread."""
         return self._transport.pool.slots.limit if self._uploads is None else self._uploads
 
     @property
@@ -284,6 +287,7 @@ class S3Sender:
         return self._small_files.at_once
 
     def is_here(self, upload: Upload) -> bool:
+        """Whether the upload's file is seen at the same path, unchanged."""
         try:
             with SourceFile.open(upload.os_path, upload.below) as source:
                 return source.state.fingerprint == upload.fingerprint

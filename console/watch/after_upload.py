@@ -31,8 +31,9 @@ from console.records.connection import describe_error
 from console.records.watched_files import SentFiles
 from console.s3.transfer_errors import TransferError
 from console.settings.watch_rules import WatchRule
+from console.transfer.sender import S3Sender
 from console.watch.completeness import OpenFiles
-from console.watch.decisions import Destination, Verifier
+from console.watch.decisions import Destination
 from console.watch.reporting import Listener, Note, NoteKind
 
 _MOST_NAMES: Final = 10_000
@@ -168,7 +169,7 @@ class AfterUpload:
         rule: WatchRule,
         destination: Destination,
         sent: SentFiles,
-        verifier: Verifier,
+        verifier: S3Sender,
         *,
         notify: Listener,
         problem: Callable[[str], None],

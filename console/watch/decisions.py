@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from bson import ObjectId
 from pymongo.errors import PyMongoError
@@ -26,7 +26,7 @@ from console.files.naming import marked, numbered
 from console.files.refusals import Refusal
 from console.files.walk import Candidate, Found
 from console.formatting import age, as_text, visible
-from console.models import Comparison, Endpoint, Source, Upload, UploadStatus, Watched, stored_ns
+from console.models import Source, Upload, UploadStatus, Watched, stored_ns
 from console.records.uploads import NewUpload
 from console.records.watched_files import Record, SentFiles, UnreadableRecord
 from console.s3.control import Control
@@ -35,6 +35,7 @@ from console.settings import S3Settings, TransferSettings
 from console.settings.key_template import KeyRefused, clean_key
 from console.settings.watch_rules import WatchRule
 from console.transfer.intake import Intake
+from console.transfer.sender import S3Sender
 from console.watch.completeness import OpenFiles
 
 _DIGEST_BYTES: Final = 16
@@ -152,20 +153,6 @@ _MOST_NAMES: Final = 1_000
 _log = logging.getLogger(__name__)
 
 
-class Verifier(Protocol):
-    """What recognising and deleting ask of S3; `transfer.sender.S3Sender` is one."""
-
-    @property
-    def endpoint(self) -> Endpoint:
-        """Which S3 service that is."""
-
-    def made(self, upload: Upload) -> bool:
-        """Whether the object bears the upload's mark. Raises `TransferError`."""
-
-    def verify(self, upload: Upload, control: Control | None = None) -> Comparison:
-        """Compare file and object as both are now. Raises `TransferError`."""
-
-
 class Action(StrEnum):
     UPLOAD = "upload"  # a new record
     RETARGET = "retarget"  # a waiting or failed record becomes that of the file as it is now
@@ -207,7 +194,7 @@ class Decisions:
         sent: SentFiles,
         *,
         host: str,
-        verifier: Verifier,
+        verifier: S3Sender,
         control: Control,
         is_host_alive: Callable[[str], bool],
         open_files: OpenFiles | None = None,

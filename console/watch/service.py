@@ -31,7 +31,7 @@ from console.records.watches import HEARTBEAT_SECONDS, Presence, WatchHeartbeat
 from console.settings import S3Settings, TransferSettings
 from console.settings.watch_rules import WatchRule
 from console.stream.feed import ChangeFeed, Interest, pipeline_for
-from console.watch.decisions import Verifier
+from console.transfer.sender import S3Sender
 from console.watch.reporting import Listener, Note, NoteKind, nobody
 from console.watch.watcher import State, Surroundings, Watcher
 
@@ -84,7 +84,7 @@ class WatchService:
     def __init__(
         self,
         records: Records,
-        verifier: Verifier,
+        verifier: S3Sender,
         s3: S3Settings,
         transfer: TransferSettings,
         *,

@@ -26,9 +26,10 @@ from console.s3.control import Control
 from console.s3.transfer_errors import Stopped
 from console.settings import S3Settings, TransferSettings
 from console.settings.watch_rules import WatchRule
+from console.transfer.sender import S3Sender
 from console.watch.after_upload import AfterUpload
 from console.watch.completeness import PendingFiles
-from console.watch.decisions import Decisions, Destination, Verifier
+from console.watch.decisions import Decisions, Destination
 from console.watch.folder import WatchedFolder, clock_skew
 from console.watch.pending_queue import PendingQueue, Problems, Queue, Refusals
 from console.watch.reporting import Listener, Note, NoteKind
@@ -42,7 +43,7 @@ class Surroundings:
     s3: S3Settings
     transfer: TransferSettings
     host: str
-    verifier: Verifier
+    verifier: S3Sender
     notify: Listener
     is_host_alive: Callable[[str], bool]
     batch: ObjectId | None = None
