@@ -156,7 +156,7 @@ def list_uploads(
     return run(shared.settings(), Selection(ids or (), status or (), match, all=True), limit=limit, as_json=as_json)
 
 
-def _intent(shared: Shared, name: str, chosen: Chosen, **more: Any) -> int:
+def _change(shared: Shared, name: str, chosen: Chosen, **more: Any) -> int:
     from console.commands.change_uploads import UploadCommand, run
 
     return run(shared.settings(), UploadCommand(name), chosen.selection, **more)
@@ -166,28 +166,28 @@ def _intent(shared: Shared, name: str, chosen: Chosen, **more: Any) -> int:
 @with_flags
 def pause(shared: Shared, chosen: Chosen, as_json: AsJson = False) -> int:
     """Pause uploads, on whichever host they run; parts already in S3 are kept."""
-    return _intent(shared, "pause", chosen, as_json=as_json)
+    return _change(shared, "pause", chosen, as_json=as_json)
 
 
 @app.command()
 @with_flags
 def resume(shared: Shared, chosen: Chosen, detach: Detach = False, as_json: AsJson = False) -> int:
     """Resume paused uploads from the first missing part, and wait until they finish (unless --detach)."""
-    return _intent(shared, "resume", chosen, detach=detach, as_json=as_json)
+    return _change(shared, "resume", chosen, detach=detach, as_json=as_json)
 
 
 @app.command()
 @with_flags
 def cancel(shared: Shared, chosen: Chosen, as_json: AsJson = False) -> int:
     """Cancel uploads; parts already in S3 are removed."""
-    return _intent(shared, "cancel", chosen, as_json=as_json)
+    return _change(shared, "cancel", chosen, as_json=as_json)
 
 
 @app.command()
 @with_flags
 def retry(shared: Shared, chosen: Chosen, detach: Detach = False, as_json: AsJson = False) -> int:
     """Retry failed and cancelled uploads, and wait until they finish (unless --detach)."""
-    return _intent(shared, "retry", chosen, detach=detach, as_json=as_json)
+    return _change(shared, "retry", chosen, detach=detach, as_json=as_json)
 
 
 @app.command()
@@ -199,7 +199,7 @@ def priority(
     as_json: AsJson = False,
 ) -> int:
     """Raise or lower the priority of uploads."""
-    return _intent(shared, "priority", chosen, by=by, as_json=as_json)
+    return _change(shared, "priority", chosen, by=by, as_json=as_json)
 
 
 @app.command()
@@ -227,7 +227,7 @@ def delete(
     as_json: AsJson = False,
 ) -> int:
     """Remove objects from S3 and their records; asks first."""
-    return _intent(shared, "delete", chosen, yes=yes, as_json=as_json)
+    return _change(shared, "delete", chosen, yes=yes, as_json=as_json)
 
 
 @app.command()

@@ -66,7 +66,7 @@ Match = Annotated[
     str | None, typer.Option("--match", help="Only uploads whose documents match this MongoDB query.", metavar="JSON")
 ]
 Detach = Annotated[
-    bool, typer.Option("--detach", help="Record the intent and end; a runner on this host carries it out.")
+    bool, typer.Option("--detach", help="Record what is wanted and end; a runner on this host carries it out.")
 ]
 Duplicates = Annotated[
     DuplicatePolicy | None,

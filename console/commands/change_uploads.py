@@ -59,7 +59,7 @@ _PAST: Final = {
 
 def run(
     settings: Settings,
-    intent: UploadCommand,
+    command: UploadCommand,
     selection: Selection,
     *,
     as_json: bool,
@@ -67,22 +67,22 @@ def run(
     yes: bool = False,
     by: int = 0,
 ) -> int:
-    """Record the intent; `resume` and `retry` then carry the uploads out unless `detach`ed. `by`: what is added to the
+    """Record what is wanted; `resume` and `retry` then carry the uploads out unless `detach`ed. `by` is added to the
     priority.
 
     Returns 0 if all that were named follow, else 1.
     """
     with Records.open(settings.mongodb, sets_up=False) as records:
         ids = selection.find(records.uploads)
-        if intent is UploadCommand.DELETE and ids and not yes and not _agreed(len(ids)):
+        if command is UploadCommand.DELETE and ids and not yes and not _agreed(len(ids)):
             return 1
-        outcome = _change(settings, records, intent, ids, by)
-        stays = intent in (UploadCommand.RESUME, UploadCommand.RETRY) and not detach
+        outcome = _change(settings, records, command, ids, by)
+        stays = command in (UploadCommand.RESUME, UploadCommand.RETRY) and not detach
         # Where lines of JSON follow, or would if there were any, standard output is for them alone.
         out = sys.stderr if stays and not as_json and is_in_lines(as_json=False) else sys.stdout
-        # With --all, those to which the intent does not apply are no news; but it applies to whatever is to be deleted.
-        refused = {} if selection.all and intent is not UploadCommand.DELETE else outcome.refused
-        _report(intent, replace(outcome, refused=refused), out, as_json=as_json)
+        # With --all, those to which it does not apply are no news; but `delete` applies to all that is there.
+        refused = {} if selection.all and command is not UploadCommand.DELETE else outcome.refused
+        _report(command, replace(outcome, refused=refused), out, as_json=as_json)
         code = 1 if refused else 0
         followers = [upload_id for upload_id in ids if upload_id not in outcome.refused]
         if stays and followers:
@@ -90,8 +90,8 @@ def run(
         return code
 
 
-def _change(settings: Settings, records: Records, intent: UploadCommand, ids: list[ObjectId], by: int) -> Outcome:
-    match intent:
+def _change(settings: Settings, records: Records, command: UploadCommand, ids: list[ObjectId], by: int) -> Outcome:
+    match command:
         case UploadCommand.DELETE:
             with S3Sender(settings.s3, settings.transfer) as sender:
                 return delete_all(records, sender, ids)
@@ -102,9 +102,9 @@ def _change(settings: Settings, records: Records, intent: UploadCommand, ids: li
         case UploadCommand.RESUME:
             return request_all(records.uploads, ids, Requested.RUN)
         case UploadCommand.PAUSE | UploadCommand.CANCEL:
-            requested = Requested.PAUSE if intent is UploadCommand.PAUSE else Requested.CANCEL
+            requested = Requested.PAUSE if command is UploadCommand.PAUSE else Requested.CANCEL
             outcome = request_all(records.uploads, ids, requested)
-            _settle_abandoned(settings, records)
+            _act_for_dead_runners(settings, records)
             return outcome
 
 
@@ -137,16 +137,16 @@ def _uploads(records: Records, ids: list[ObjectId]) -> Iterator[list[Upload]]:
     yield [upload for upload in found if isinstance(upload, Upload)]
 
 
-def _settle_abandoned(settings: Settings, records: Records) -> None:
+def _act_for_dead_runners(settings: Settings, records: Records) -> None:
     """Do what runners would do, if there were any: also for those that died, where this host knows that they did."""
     identity = RunnerIdentity(deployment=records.deployment)
     try:
         dead = identity.dead_among(records.uploads.lease_holders(identity.host))
         records.uploads.settle(dead)
-        if records.uploads.has_untidy():
+        if records.uploads.has_cleanup():
             with S3Sender(settings.s3, settings.transfer) as sender:
                 clean_up(records, sender, identity.name, dead=dead)
-                elsewhere = set(records.uploads.untidy_endpoints()) - set(sender.endpoint.names)
+                elsewhere = set(records.uploads.cleanup_endpoints()) - set(sender.endpoint.names)
             sys.stderr.writelines(
                 f"Parts stay in S3 until a console or `watch` runs with --s3-endpoint {visible(str(endpoint))}\n"
                 for endpoint in elsewhere
@@ -163,17 +163,17 @@ def _agreed(number: int) -> bool:
     return agreed(f"Delete {count(number, 'upload')}, objects in S3 included?")
 
 
-def _report(intent: UploadCommand, outcome: Outcome, out: TextIO, *, as_json: bool) -> None:
+def _report(command: UploadCommand, outcome: Outcome, out: TextIO, *, as_json: bool) -> None:
     if as_json:
         line = OutcomeLine(
-            intent=intent,
+            intent=command,
             changed=outcome.changed,
             refused=_named(outcome.refused),
-            kept=_named(outcome.kept) if intent is UploadCommand.DELETE else None,
+            kept=_named(outcome.kept) if command is UploadCommand.DELETE else None,
         )
         out.write(json_line(line) + "\n")
         return
-    out.write(f"{count(outcome.changed, 'upload')} {_PAST[intent]}.\n")
+    out.write(f"{count(outcome.changed, 'upload')} {_PAST[command]}.\n")
     sys.stderr.writelines(f"  {upload_id}: {visible(reason)}\n" for upload_id, reason in outcome.refused.items())
     sys.stderr.writelines(
         f"  {upload_id}: only the record: {visible(why)}\n" for upload_id, why in outcome.kept.items()

@@ -57,8 +57,8 @@ class Interruption:
     def leave(self, number: signal.Signals, ids: Sequence[ObjectId]) -> None:
         """In the main thread: say what the signal means for these uploads, which are not done.
 
-        After Ctrl+C they wait for somebody to resume them. Another signal is nobody's wish for a pause: what our runner
-        has to let go of goes on with the next one of this host.
+        After Ctrl+C they wait for somebody to resume them. Another signal asks for no pause: what our runner
+        has to release goes on with the next one of this host.
         """
         self._is_leaving.set()
         is_paused = threading.Event()

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.text import Text
 
 from console.cli.output import hide_control_keys, show_control_keys
-from console.commands.upload_report import ended_message, new_trouble
+from console.commands.upload_report import ended_message, new_problem
 from console.error_codes import explain
 from console.formatting import byte_rate, byte_size, count, duration, visible
 from console.models import Failure, Upload, UploadStatus
@@ -73,8 +73,8 @@ class TerminalReport:
         if upload.status is UploadStatus.UPLOADING:
             self._running[upload.id] = upload
             self._draw_bar(upload)
-            if (trouble := new_trouble(before, upload)) is not None:
-                self._tell_trouble(upload, trouble)
+            if (problem := new_problem(before, upload)) is not None:
+                self._report_problem(upload, problem)
         else:
             self._end_bar(upload)
             if before is None or before.status is not upload.status:
@@ -150,12 +150,12 @@ class TerminalReport:
         elif upload.status in (UploadStatus.PAUSED, UploadStatus.CANCELLED):
             self._say(f"{upload.status.value:<10} {visible(upload.path)}", "yellow")
 
-    def _tell_trouble(self, upload: Upload, trouble: Failure) -> None:
+    def _report_problem(self, upload: Upload, problem: Failure) -> None:
         """Once for each kind, and again after a while: an outage makes one for each attempt of each upload."""
-        code, now = trouble.code, time.monotonic()
+        code, now = problem.code, time.monotonic()
         if now >= self._silent_until.get(code, now):
             self._silent_until[code] = now + _SILENT_SECONDS
-            words = f"{explain(code).message}, trying again: {trouble.message}"
+            words = f"{explain(code).message}, trying again: {problem.message}"
             self._say(f"retrying   {visible(upload.path)}: {visible(words)}", "yellow")
 
     def _say(self, line: str, style: str) -> None:

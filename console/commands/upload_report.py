@@ -91,7 +91,7 @@ class JsonReport:
         if upload.status is UploadStatus.UPLOADING:
             if upload.current != (before.current if before is not None else 0):
                 self._line("progress", upload)
-            if new_trouble(before, upload) is not None:
+            if new_problem(before, upload) is not None:
                 self._line("retrying", upload)
         elif upload.status is not UploadStatus.PENDING and (before is None or before.status is not upload.status):
             self._line(upload.status.value, upload)  # type: ignore[arg-type]
@@ -146,7 +146,7 @@ class JsonReport:
         sys.stdout.write(json_line(line) + "\n")
 
 
-def new_trouble(before: Upload | None, upload: Upload) -> Failure | None:
+def new_problem(before: Upload | None, upload: Upload) -> Failure | None:
     """What went wrong with a running upload since it was seen last, and is tried again."""
     return upload.error if before is not None and upload.error != before.error else None
 

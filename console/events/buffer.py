@@ -1,10 +1,10 @@
 """The last events of a stream in bounded memory, with filtered views and the history of each document.
 
 Owns what is kept of an event (its BSON, compressed: the two images of an update are nearly the same bytes), numbering,
-letting go of the oldest, and views that grow with the buffer. Which events pass is in `filter`; drawing is the
+dropping the oldest, and views that grow with the buffer. Which events pass is in `filter`; drawing is the
 screen's.
 
-Every entry has a number for ever, from 0 in the order of arrival; positions shift as the oldest are let go, numbers
+Every entry has a number for ever, from 0 in the order of arrival; positions shift as the oldest are dropped, numbers
 never do. For one thread.
 """
 
@@ -53,7 +53,7 @@ class EventBuffer(Generic[N]):
 
     @property
     def first(self) -> int:
-        """The number of the oldest entry held, which is how many were let go."""
+        """The number of the oldest entry held, which is how many were dropped."""
         return self._first
 
     @property

@@ -1,6 +1,6 @@
 """What people want of uploads: run, pause, cancel, retry, priority, deletion of the record.
 
-Owns carrying an intent to many documents and saying which could not follow it, and why. Anybody may, from any host.
+Owns carrying a request to many documents and saying which could not follow it, and why. Anybody may, from any host.
 """
 
 from __future__ import annotations

@@ -216,7 +216,7 @@ def failed(code: str, message: str, *, multipart_gone: bool) -> Fields:
 
 
 def stopped(*, leaving: bool) -> Fields:
-    """The runner let go of it; what it becomes is what is requested at that very moment."""
+    """The runner releases it; what it becomes is what is requested at that very moment."""
     requested_run = UploadStatus.PAUSED if leaving else UploadStatus.PENDING
     is_run = {"$eq": ["$requested", Requested.RUN.value]}
     otherwise = {"$cond": [is_run, requested_run.value, UploadStatus.PAUSED.value]}

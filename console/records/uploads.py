@@ -297,7 +297,7 @@ class Uploads:
 
         Further ones are taken while they have at most `most_bytes_ahead` bytes together, so that many small files cost
         few round trips and a large one is not kept from another runner. `at_work` are uploads that the
-        runner has not let go of: they are not taken again, also when their lease ran out. Nothing is taken of another
+        runner has not released: they are not taken again, also when their lease ran out. Nothing is taken of another
         S3 service than `endpoint`. Files of up to `small` bytes get their keys too, where those are free. Those that
         `gate` refuses are left for another runner, with the reason; they stand in nobody's way, however many they are.
         """
@@ -446,11 +446,11 @@ class Uploads:
         # MongoDB finds a value within an array, too.
         return {upload_id: others[word] for upload_id, word in found.items() if type(word) is str}
 
-    def has_untidy(self) -> bool:
+    def has_cleanup(self) -> bool:
         """Whether a cancelled upload has an open multipart upload that nobody is aborting right now."""
         return bool(self.ids(needs_cleanup(), limit=1))
 
-    def untidy_endpoints(self) -> list[str | None]:
+    def cleanup_endpoints(self) -> list[str | None]:
         """Which S3 services hold such multipart uploads."""
         by_endpoint = self._raw.aggregate([{"$match": _ours(needs_cleanup())}, {"$group": {"_id": "$endpoint"}}])
         found = [row["_id"] for row in decoded(by_endpoint)]

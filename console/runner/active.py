@@ -213,7 +213,7 @@ class Capacity:
 class ActiveUploads:
     """What one runner holds. Thread-safe.
 
-    `wants_more` is called when it is time to claim more. Once `leaving` is set all that comes is let go of.
+    `wants_more` is called when it is time to claim more. Once `leaving` is set all that comes is released.
     """
 
     def __init__(
@@ -332,7 +332,7 @@ class ActiveUploads:
             return [active.upload.id for queue in (self._waiting, self._small) for active in queue]
 
     def prioritise(self, priorities: Mapping[ObjectId, int], highest: int | None) -> None:
-        """Begin what waits in the order of these priorities; let go of what comes after `highest`, which nobody has
+        """Begin what waits in the order of these priorities; release what comes after `highest`, which nobody has
         claimed yet."""
         late: list[Active] = []
         with self._lock:
@@ -361,7 +361,7 @@ class ActiveUploads:
         return True
 
     def leave(self) -> None:
-        """Stop all, and let go of what waits. Small files that are on their way may still arrive."""
+        """Stop all, and release what waits. Small files that are on their way may still arrive."""
         with self._lock:
             waiting = self._empty_queues()
             for active in self._active.values():
@@ -370,7 +370,7 @@ class ActiveUploads:
             self._finisher.let_go(active, leaving=self._leaving.is_set())
 
     def keep_begun(self, timeout: float) -> bool:
-        """Begin nothing any more. What waits is let go of, for whoever else takes it; True if that was written within
+        """Begin nothing any more. What waits is released, for whoever else takes it; True if that was written within
         `timeout` seconds."""
         with self._lock:
             self._keeps_begun = True

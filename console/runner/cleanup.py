@@ -1,9 +1,9 @@
-"""Clearing up after uploads whose runner is gone: intents that nobody carries out, parts that nobody wants.
+"""Clearing up after uploads whose runner is gone: requests that nobody carries out, parts that nobody wants.
 
     from console.runner.cleanup import clean_up
     clean_up(records, sender, runner_name)
 
-Owns the settling of abandoned documents and the aborting of what cancelled ones still hold in the bucket; for a
+Owns ending documents that no runner holds and the aborting of what cancelled ones still hold in the bucket; for a
 runner in a thread of its own, so that an S3 server that hangs does not keep the runner from obeying.
 """
 
@@ -79,7 +79,7 @@ class Cleanup:
         self._woken.set()
 
     def close(self, timeout: float) -> None:
-        """Tidy once more, for what was cancelled in the end, and end; waits at most `timeout` seconds for that."""
+        """Clean up once more, for what was cancelled in the end, and end; waits at most `timeout` seconds for that."""
         self._closing.set()
         self._woken.set()
         if self._thread.is_alive():
@@ -92,9 +92,9 @@ class Cleanup:
             try:
                 self._clean_up()
             except PyMongoError as error:
-                _log.info("tidying waits for MongoDB: %s", describe_error(error))
+                _log.info("cleaning up waits for MongoDB: %s", describe_error(error))
             except Exception:  # noqa: BLE001 - the next look may go well
-                _log.exception("tidying")
+                _log.exception("cleaning up")
             if is_last:
                 return
             self._closing.wait(_LEAST_PAUSE_SECONDS)

@@ -34,7 +34,7 @@ class _StillRuns(Exception):
     """A runner carries the upload out. Its parts, and the object that it may still become, only its record knows."""
 
 
-class _Heir(NamedTuple):
+class _Successor(NamedTuple):
     """An upload, by when it completed; two of one moment are told apart by their ids, so that one is the last."""
 
     finished_at: datetime
@@ -52,22 +52,22 @@ def delete_all(records: Records, sender: S3Sender, ids: Sequence[ObjectId]) -> O
     ids = [upload_id for upload_id in ids if upload_id not in refused]
     _cancel(records, ids)
     kept: dict[ObjectId, str] = {}
-    inherited: dict[ObjectId, _Heir] = {}
+    inherited: dict[ObjectId, _Successor] = {}
     cleared: set[ObjectId] = set()
     found = [read_upload(document) for document in records.uploads.get(ids)]
     for start in range(0, len(found), _AT_ONCE):
         some = found[start : start + _AT_ONCE]
-        heirs = _heirs(records.uploads, some, sender.endpoint)
+        successors = _successors(records.uploads, some, sender.endpoint)
         together = _of_one_object(some)
         for upload in some:
             try:
-                if (why := _clear(sender, upload, together, has_object=upload.id not in heirs)) is not None:
+                if (why := _clear(sender, upload, together, has_object=upload.id not in successors)) is not None:
                     kept[upload.id] = why
             except (_StillRuns, TransferError) as error:
                 refused[upload.id] = str(error)
             else:
                 cleared.add(upload.id)
-        inherited |= heirs
+        inherited |= successors
     outcome = remove(records.uploads, list(cleared))
     missing = {
         upload_id: "no such upload" for upload_id in ids if upload_id not in cleared and upload_id not in refused
@@ -80,17 +80,17 @@ def delete_all(records: Records, sender: S3Sender, ids: Sequence[ObjectId]) -> O
 
 def _of_later_uploads(
     found: Iterable[Upload | UnreadableUpload],
-    inherited: Mapping[ObjectId, _Heir],
+    inherited: Mapping[ObjectId, _Successor],
     cleared: AbstractSet[ObjectId],
     kept: Mapping[ObjectId, str],
 ) -> dict[ObjectId, str]:
     """Those whose object stays because it is that of an upload which completed later, with that reason."""
     return {
-        upload.id: f"the object is that of upload {heir.id}, which completed later"
+        upload.id: f"the object is that of upload {successor.id}, which completed later"
         for upload in found
-        if isinstance(upload, Upload) and (heir := inherited.get(upload.id)) is not None
+        if isinstance(upload, Upload) and (successor := inherited.get(upload.id)) is not None
         # One that is deleted as well takes the object with it, unless that was another version.
-        if heir.id not in cleared or heir.id in kept or heir.version_id != upload.version_id
+        if successor.id not in cleared or successor.id in kept or successor.version_id != upload.version_id
     }
 
 
@@ -101,7 +101,7 @@ def _at_other_endpoints(records: Records, sender: S3Sender, ids: Sequence[Object
 
 
 def _cancel(records: Records, ids: Sequence[ObjectId]) -> None:
-    """Stop what runs, on whichever host, and wait a while until its runner has let go of it or its lease ran out."""
+    """Stop what runs, on whichever host, and wait a while until its runner has released it or its lease ran out."""
     request_all(records.uploads, ids, Requested.CANCEL)
     running = {"_id": {"$in": list(ids)}, "status": UploadStatus.UPLOADING.value}
     until = time.monotonic() + _OBEY_SECONDS
@@ -110,7 +110,9 @@ def _cancel(records: Records, ids: Sequence[ObjectId]) -> None:
         records.uploads.settle()  # a lease that has run out meanwhile was that of a runner that died
 
 
-def _heirs(uploads: Uploads, some: Sequence[Upload | UnreadableUpload], endpoint: Endpoint) -> dict[ObjectId, _Heir]:
+def _successors(
+    uploads: Uploads, some: Sequence[Upload | UnreadableUpload], endpoint: Endpoint
+) -> dict[ObjectId, _Successor]:
     """For uploads whose object is that of another record by now: that record.
 
     With versions each upload has an object of its own. One without would be deleted as whatever is there now.
@@ -124,8 +126,8 @@ def _heirs(uploads: Uploads, some: Sequence[Upload | UnreadableUpload], endpoint
         "finished_at": {"$type": "date"},
         "_id": {"$type": "objectId"},
     }
-    of_key: dict[tuple[str, str], _Heir] = {}
-    of_version: dict[tuple[str, str, str | None], _Heir] = {}
+    of_key: dict[tuple[str, str], _Successor] = {}
+    of_version: dict[tuple[str, str, str | None], _Successor] = {}
     fields = ("bucket", "key", "version_id", "finished_at")
     for document in uploads.read(wanted, fields) if completed else ():
         bucket, key, version_id = document["bucket"], document["key"], document.get("version_id")
@@ -133,18 +135,18 @@ def _heirs(uploads: Uploads, some: Sequence[Upload | UnreadableUpload], endpoint
         if not (type(bucket) is type(key) is str and isinstance(finished_at, datetime)):
             continue  # of others: MongoDB finds values within arrays, too
         version_id = version_id if type(version_id) is str else None
-        one = _Heir(finished_at, document["_id"], version_id)
+        one = _Successor(finished_at, document["_id"], version_id)
         for_key, version = (bucket, key), (bucket, key, version_id)
         of_key[for_key] = max(of_key.get(for_key, one), one)
         of_version[version] = max(of_version.get(version, one), one)
-    heirs: dict[ObjectId, _Heir] = {}
+    successors: dict[ObjectId, _Successor] = {}
     for upload in completed:
         place = (upload.bucket, upload.key)
         last = of_version.get((*place, upload.version_id)) if upload.version_id else of_key.get(place)
         mine = (upload.finished_at or datetime.min.replace(tzinfo=UTC), upload.id)
         if last is not None and last[:2] > mine:
-            heirs[upload.id] = last
-    return heirs
+            successors[upload.id] = last
+    return successors
 
 
 def _of_one_object(some: Iterable[Upload | UnreadableUpload]) -> dict[tuple[str, str], list[Upload]]:
@@ -173,7 +175,7 @@ def _clear(
         return None
     if upload.status is UploadStatus.UPLOADING:
         runner = upload.lease.runner if upload.lease else upload.host
-        raise _StillRuns(f"{visible(runner)} has not let go of it yet: delete it again in a minute")
+        raise _StillRuns(f"{visible(runner)} has not released it yet: delete it again in a minute")
     try:
         if upload.status is UploadStatus.COMPLETED and has_object:
             sender.delete(upload, together[upload.bucket, upload.key])

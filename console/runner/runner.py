@@ -132,7 +132,7 @@ class Runner:
         self._thread.start()
 
     def holds(self) -> set[ObjectId]:
-        """The uploads that it has in hand."""
+        """What it has claimed and not ended."""
         return self._active_uploads.ids()
 
     @property
@@ -211,18 +211,18 @@ class Runner:
         return is_well
 
     def _run(self) -> None:
-        has_intent = True
+        has_request = True
         next_look = 0.0
         while not self._leaving.is_set():
             try:
                 self._heartbeat()
                 self._active_uploads.start_missing()
-                if has_intent or time.monotonic() >= next_look:
+                if has_request or time.monotonic() >= next_look:
                     self._may_find_more = True
                     self._obey()
                     self._let_priorities_overtake()
                     self._adoption.look(self._active_uploads.ids())
-                    has_intent, next_look = False, time.monotonic() + _LOOK_ANYWAY_SECONDS
+                    has_request, next_look = False, time.monotonic() + _LOOK_ANYWAY_SECONDS
                 self._claim()
             except PyMongoError as error:
                 _log.info("the runner waits for MongoDB: %s", describe_error(error))
@@ -234,7 +234,7 @@ class Runner:
                     _log.exception("the runner goes on after a fault of its own")
                 self._leaving.wait(0.5)
             if self._wakeups.wait(_LOOK_ANYWAY_SECONDS):
-                has_intent = True  # until it was obeyed: MongoDB may be away just now
+                has_request = True  # until it was obeyed: MongoDB may be away just now
                 self._cleanup.wake()
 
     def _heartbeat(self) -> None:
@@ -282,7 +282,7 @@ class Runner:
             self._claim_may_be_lost = self._insert_may_be_lost = is_left
 
     def _claim_into(self, capacity: Capacity, *, own: bool) -> None:
-        """Claim, and take in hand. `own`: also what the runner may hold without knowing of it."""
+        """Claim, and begin. `own`: also what the runner may hold without knowing of it."""
         at_work = self._active_uploads.ids()
         gate = self.gate
         idle, takeable = self._adoption.takeable(at_work, own=own)

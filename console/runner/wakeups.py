@@ -70,7 +70,7 @@ class Wakeups:
             pipeline = pipeline_for(runner_interest(host))
             feed = self._own = ChangeFeed(records.uploads.collection, pipeline=pipeline, images=False, capacity=0)
         self._woken = threading.Event()
-        self._has_intent = threading.Event()
+        self._has_request = threading.Event()
         self._has_priority = threading.Event()
         self._feed = feed
         feed.attach(self._hear)
@@ -85,9 +85,9 @@ class Wakeups:
         """Until woken, at most `seconds`; True if somebody wants something."""
         self._woken.wait(seconds)
         self._woken.clear()
-        has_intent = self._has_intent.is_set()
-        self._has_intent.clear()
-        return has_intent
+        has_request = self._has_request.is_set()
+        self._has_request.clear()
+        return has_request
 
     def take_priority(self) -> bool:
         """Whether a priority was given or changed since the last call."""
@@ -104,5 +104,5 @@ class Wakeups:
         if not isinstance(item, ChangeEvent) or concerns_runner(item, self._host):
             if isinstance(item, ChangeEvent) and gives_priority(item):
                 self._has_priority.set()
-            self._has_intent.set()
+            self._has_request.set()
             self.wake()

@@ -300,5 +300,5 @@ class ServerTraits:
 
 def _choose(policy: ChecksumPolicy, is_aws: bool) -> Algorithm:
     # Servers other than AWS know the four of 2022, of which the processor has an instruction for this one.
-    wished = Algorithm[policy.upper()] if policy != "auto" else Algorithm.CRC64NVME if is_aws else Algorithm.CRC32C
-    return wished if wished.is_available else Algorithm.CRC32
+    wanted = Algorithm[policy.upper()] if policy != "auto" else Algorithm.CRC64NVME if is_aws else Algorithm.CRC32C
+    return wanted if wanted.is_available else Algorithm.CRC32

@@ -199,7 +199,7 @@ class ChangeFeed:
     which is a third of the cost, and `before=False` for those after a change alone; `expanded` asks for the events of
     collections and indexes that are made and changed as well (6.0 and later). Events over 16 MiB come whole from
     servers that can split them (6.0.9, 7.0), from others without their documents, followed by a `Gap` that says so.
-    Without a snapshot, a feed whose place the oplog has let go of begins again with the oldest that there is.
+    Without a snapshot, a feed whose place the oplog has no more begins again with the oldest that there is.
     `error` is what ended the feed for good; its last item then is a `FeedState` that has `ended`.
     """
 

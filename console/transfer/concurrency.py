@@ -117,7 +117,7 @@ class ConcurrencyController:
         lasted = now - current.began_at
         is_turn = current.count >= self.limit or lasted > 2 * current.seconds / current.count
         if current.count >= _LEAST_IN_A_ROUND and lasted >= _ROUND_SECONDS and is_turn:
-            self._judge(current, now)
+            self._evaluate(current, now)
             self._round = _Round(now)
 
     def slowed_down(self, *, began_at: float, now: float) -> None:
@@ -142,18 +142,18 @@ class ConcurrencyController:
         self._round = _Round(now)
         self._hold(now)
 
-    def _judge(self, measured: _Round, now: float) -> None:
+    def _evaluate(self, measured: _Round, now: float) -> None:
         if measured.most_in_flight < _FULL * self.limit:
             return  # there was not enough to do for it
         throughput = measured.throughput
         if self._mode is _Mode.GROW:
-            self._judge_growth(throughput, now)
+            self._evaluate_growth(throughput, now)
         elif self._mode is _Mode.SHRINK:
-            self._judge_less(throughput, now)
+            self._evaluate_less(throughput, now)
         else:
-            self._judge_steady(throughput, now)
+            self._evaluate_steady(throughput, now)
 
-    def _judge_growth(self, throughput: float, now: float) -> None:
+    def _evaluate_growth(self, throughput: float, now: float) -> None:
         factor, gain = 1.0, 1.0
         if self._good is not None:
             factor, gain = self._number / self._good[0], throughput / max(self._good[1], 1e-9)
@@ -190,7 +190,7 @@ class ConcurrencyController:
         self._number = float(min(self._ceiling, number))
         self._mode = _Mode.GROW
 
-    def _judge_steady(self, throughput: float, now: float) -> None:
+    def _evaluate_steady(self, throughput: float, now: float) -> None:
         self._best = max(self._best, throughput)
         self._good = (self._number, throughput)
         if throughput < _SLOWER * self._best and self._number > self._first and self._wanted is None:
@@ -200,7 +200,7 @@ class ConcurrencyController:
             self._step, self._tries = _PROBE, 0
             self._grow(now)
 
-    def _judge_less(self, throughput: float, now: float) -> None:
+    def _evaluate_less(self, throughput: float, now: float) -> None:
         """Fewer requests that carry as much are better: S3 answers each of them sooner."""
         if self._good is not None and throughput < _ENOUGH * self._good[1]:
             self._number, self._best = self._good

@@ -222,7 +222,7 @@ def _open(upload: Upload, transport: Transport) -> SourceFile:
 def _look_at_file(job: Job, upload: Upload) -> None:
     """A file that is another one by now is sent as it is now, from its beginning.
 
-    But not where a watch asked for it: the file is being written, and its watch asks again once it is at rest.
+    But not where a watch asked for it: the file is being written, and its watch asks again once it is complete.
     """
     state = job.source.state
     if (state.fingerprint, state.size) == (upload.fingerprint, upload.size):

@@ -92,7 +92,7 @@ class SmallFiles:
         """Send one that `takes` it; None where `send.send` has to do it. `on_the_way` gets what breaks it off.
 
         Raises:
-            TransferError: what trying again does not mend. Stopped: `control` said so before it was sent.
+            TransferError: what trying again does not help. Stopped: `control` said so before it was sent.
         """
         small = self._transport.small
         small.acquire(control, upload.size)
@@ -152,7 +152,7 @@ class SmallFiles:
         return Confirmation(upload.key, answer.etag, answer.version_id, checksum, counted)
 
     def _hand_back(self, upload: Upload, error: TransferError, journal: Journal, control: Control) -> None:
-        """Raises the error where `send` could do no better: to ask again mends nothing, and may lock an account."""
+        """Raises the error where `send` could do no better: to ask again helps nothing, and may lock an account."""
         control.check()  # it may have been broken off
         if error.code == "OutOfResources":
             self._transport.small.ran_short()

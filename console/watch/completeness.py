@@ -122,7 +122,7 @@ class PendingFiles:
         return max(0.0, min(waiting.due for waiting in self._waiting.values()) - self._clock())
 
     def take_overflow(self) -> bool:
-        """Whether files were let go because there were too many: a scan has to find them again."""
+        """Whether files were dropped because there were too many: a scan has to find them again."""
         overflowed, self.has_overflowed = self.has_overflowed, False
         return overflowed
 

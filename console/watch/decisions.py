@@ -147,7 +147,7 @@ def version_key(key: str, mtime_ns: int) -> str:
 
 
 _OF_THE_FILE: Final = frozenset({"FileNotFound", "FileChanged", "NotARegularFile", "KeyOfOtherFile"})
-"""Failures that are over once the file is there, at rest, again, or gets a key of its own."""
+"""Failures that are over once the file is there and complete again, or gets a key of its own."""
 _MOST_NAMES: Final = 1_000
 
 _log = logging.getLogger(__name__)

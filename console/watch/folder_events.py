@@ -23,7 +23,7 @@ class Changes:
     moved: bool = False
 
     def add(self, later: Changes, most: int) -> None:
-        """Join what happened later; more than `most` paths are let go, as if the system had dropped them."""
+        """Join what happened later; more than `most` paths are dropped, as if the system had dropped them."""
         self.files |= later.files
         self.folders |= later.folders
         self.lost |= later.lost

@@ -92,7 +92,7 @@ class WatchOnce:
             while not watcher.finished.wait(_LOOK_SECONDS) and not interrupted.is_set():
                 pass
         for watcher in watchers:
-            while not interrupted.is_set() and not watcher.wait_for_aftercare(_LOOK_SECONDS):
+            while not interrupted.is_set() and not watcher.wait_for_after_upload(_LOOK_SECONDS):
                 pass
             watcher.stop()
             watcher.join(_STOP_SECONDS)

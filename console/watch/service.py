@@ -105,7 +105,7 @@ class WatchService:
         self.presence = Presence.of(records.uploads)
         self._around = Surroundings(records.uploads, s3, transfer, host, verifier, notify, self._is_host_alive)
         self._lock = threading.RLock()
-        self._beating = threading.Lock()
+        self._heartbeat_lock = threading.Lock()
         self._counting = threading.Lock()
         self._watchers: dict[str, Watcher] = {}
         self._sent: Counter[str] = Counter()
@@ -122,7 +122,7 @@ class WatchService:
         self._heard: SimpleQueue[FeedItem] = SimpleQueue()
         feed.attach(self._queue)
         self._threads = [
-            threading.Thread(target=self._beat_regularly, name="watch-heartbeat", daemon=True),
+            threading.Thread(target=self._send_heartbeats, name="watch-heartbeat", daemon=True),
             threading.Thread(target=self._listen, name="watch-feed", daemon=True),
         ]
 
@@ -220,17 +220,17 @@ class WatchService:
             watcher.stop()
         is_well = sum(not watcher.join(max(0.1, until - time.monotonic())) for watcher in ended) == 0
         for watcher in ended:
-            if not self._beating.acquire(timeout=max(0.1, until - time.monotonic())):
+            if not self._heartbeat_lock.acquire(timeout=max(0.1, until - time.monotonic())):
                 continue  # a heartbeat waits for MongoDB: it would not hear of the end either
             try:
                 self.presence.leave(self._host, watcher.rule.title, self._holder, State.STOPPED.value)
             except PyMongoError as error:
                 _log.warning("the heartbeat of %s could not be written: %s", watcher.rule.title, describe_error(error))
             finally:
-                self._beating.release()
+                self._heartbeat_lock.release()
         return is_well
 
-    def _beat_regularly(self) -> None:
+    def _send_heartbeats(self) -> None:
         while not self._closing.wait(HEARTBEAT_SECONDS):
             try:
                 if self._must_count:
@@ -244,7 +244,7 @@ class WatchService:
 
     def _write_heartbeat(self, watcher: Watcher) -> None:
         title = watcher.rule.title
-        with self._beating:
+        with self._heartbeat_lock:
             if self._closing.is_set() or self._watchers.get(title) is not watcher:
                 return  # it has left, or is about to: nothing may come after that
             self._reported[title] = self._heartbeat(watcher)

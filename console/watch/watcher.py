@@ -275,12 +275,12 @@ class Watcher:
     def completed(self, upload_id: ObjectId) -> None:
         self._parts.after_upload.submit(upload_id)
 
-    def wait_for_aftercare(self, timeout: float) -> bool:
+    def wait_for_after_upload(self, timeout: float) -> bool:
         """Wait until nothing is left to be moved or deleted; False if that took longer than `timeout` seconds."""
         return self._parts.after_upload.wait_idle(timeout)
 
     def check(self) -> None:
-        """Raises `Stopped` where the thread must let go of what it is doing. (It is the `Control` of its parts.)"""
+        """Raises `Stopped` where the thread must stop what it is doing. (It is the `Control` of its parts.)"""
         if self._stopping.is_set() or self._hold is not None:
             raise Stopped
 
@@ -331,7 +331,7 @@ class Watcher:
             if time.monotonic() >= self._scan_at:
                 self._scan()
                 if self._once:
-                    self._settle()
+                    self._wait_until_complete()
                     return
             self._turn(self._patience())
 
@@ -399,7 +399,7 @@ class Watcher:
         if self.state is State.SCANNING:
             self._progress.notify()
 
-    def _settle(self) -> None:
+    def _wait_until_complete(self) -> None:
         """Once: give files that have just been written the time to come to rest, and say which did not."""
         until = time.monotonic() + 2 * self.rule.quiet_seconds + 1.0
         while len(self._pending_files) and time.monotonic() < until:

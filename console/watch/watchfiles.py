@@ -24,7 +24,7 @@ class NotifiedEvents:
     """A `FolderEvents` that watches everything below the folder from the start.
 
     It is watchfiles' Rust interface that is used: `watchfiles.watch` begins to watch only once it is read from, and
-    lets go of what came in between when it is asked to stop or times out.
+    drops what came in between when it is asked to stop or times out.
     """
 
     is_polling = False

@@ -59,7 +59,7 @@ def test_nothing_is_deleted_before_the_upload_is_completed(world: World) -> None
     service = world.watch(world.rule(after="delete"))
     (document,) = until(lambda: world.documents())
     service.watchers()[0].completed(document["_id"])  # as if somebody said so too early
-    assert service.watchers()[0].wait_for_aftercare(60)
+    assert service.watchers()[0].wait_for_after_upload(60)
     assert path.exists()
 
 
@@ -96,7 +96,7 @@ def test_a_version_that_comes_while_mongodb_is_asked_stays(
     world.run()
     service = world.watch(world.rule(after=after, move_to=tmp_path / "sent" if after == "move" else None))
     assert was_asked.wait(60)
-    assert service.watchers()[0].wait_for_aftercare(60)
+    assert service.watchers()[0].wait_for_after_upload(60)
     until(lambda: world.documents(size=len(b"never sent"), status="completed"))
     assert world.body("a.txt") == b"never sent"
 

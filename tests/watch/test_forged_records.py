@@ -71,7 +71,7 @@ def test_a_record_that_others_completed_touches_no_file(
     forged = record_of(world, victim, **checksum)
     world.records.uploads.collection.insert_one(forged)
     service.watchers()[0].completed(forged["_id"])
-    assert service.watchers()[0].wait_for_aftercare(60)
+    assert service.watchers()[0].wait_for_after_upload(60)
     assert victim.read_text() == "content"
 
 

@@ -257,7 +257,7 @@ def test_uploads_that_end_while_their_rule_is_paused_are_counted_and_told_once_a
     assert all(heard.acquire(timeout=60) for _ in range(2))
     assert until(lambda: presence.known()[0].sent) == 1
     assert world.notes.paths(NoteKind.COMPLETED) == [str(path)]
-    assert watcher.wait_for_aftercare(60)
+    assert watcher.wait_for_after_upload(60)
     assert path.exists()
     presence.pause(HOST, "scans", paused=False)
     until(lambda: not path.exists())

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from console.cli.process import TERMINATION, handling, start_last_resort
-from console.commands.console.session import Opening, late_backend
+from console.commands.console.session import Opening, deferred_backend
 from console.errors import UsageError
 from console.records.identity import this_host
 from console.settings import Settings
@@ -56,7 +56,7 @@ def run(settings: Settings, *, hints: Sequence[str] = ()) -> int:
 
     opening = Opening(settings, begun, leave)
     app = UploadConsole(
-        late_backend(opening),
+        deferred_backend(opening),
         directory=str(settings.ui.directory or Path.cwd()),
         host=this_host(),
         theme=settings.ui.theme,

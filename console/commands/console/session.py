@@ -95,7 +95,7 @@ class Opening:
             call()
 
 
-class _Late:
+class _DeferredBackend:
     """A backend from the start on: what is asked before the session has begun is answered then."""
 
     def __init__(self, opening: Opening) -> None:
@@ -127,9 +127,9 @@ class _Late:
         return ask
 
 
-def late_backend(opening: Opening) -> Backend:
+def deferred_backend(opening: Opening) -> Backend:
     """The backend of a session that is still to begin."""
-    return cast(Backend, _Late(opening))
+    return cast(Backend, _DeferredBackend(opening))
 
 
 STOP_SECONDS: Final = 4.0

@@ -45,9 +45,9 @@ class BandwidthLimit:
             self._settle()
             self._rate = max(0, bytes_per_second)
 
-    def chunk_size(self, wished: int) -> int:
-        """The wished chunk in bytes, or a smaller one so that a low limit still flows evenly."""
-        return min(wished, max(_SMALLEST_CHUNK, self._rate // _CHUNKS_PER_SECOND)) if self._rate else wished
+    def chunk_size(self, wanted: int) -> int:
+        """The wanted chunk in bytes, or a smaller one so that a low limit still flows evenly."""
+        return min(wanted, max(_SMALLEST_CHUNK, self._rate // _CHUNKS_PER_SECOND)) if self._rate else wanted
 
     def take(self, byte_count: int, control: Control) -> None:
         """Wait until `byte_count` bytes may go. Raises what `control.check()` raises."""

@@ -360,7 +360,7 @@ def show_event(
     images: ImageSource | None = None,
     to_upload: Callable[[ChangeEvent], object] | None = None,
 ) -> None:
-    """Show it over that screen; or say that a busy log has let go of it since it was asked for."""
+    """Show it over that screen; or say that a busy log has dropped it since it was asked for."""
     if number in buffer:
         screen.app.push_screen(EventDetail(number, buffer, now, images, to_upload))
     else:

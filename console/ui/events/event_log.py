@@ -226,7 +226,7 @@ class EventLog(Pane):
             self.filter_line.show((self.log_rows.filter + Filter((clause,))).text)
 
     def _event_of(self, number: Key | None) -> ChangeEvent | None:
-        """The event of that number; None for a notice, and (which is said) for what the log has let go of."""
+        """The event of that number; None for a notice, and (which is said) for what the log has dropped."""
         if not isinstance(number, int):
             return None
         if number not in self.log_rows.buffer:

@@ -50,9 +50,9 @@ class UploadAction(StrEnum):
     LINK = "link"
 
 
-def carry_out(backend: Backend, intent: UploadAction, ids: Sequence[ObjectId]) -> Outcome:
-    """Put an intent on many uploads to the backend; blocks. VERIFY and LINK are about one and have their own calls."""
-    match intent:
+def carry_out(backend: Backend, action: UploadAction, ids: Sequence[ObjectId]) -> Outcome:
+    """Put an action on many uploads to the backend; blocks. VERIFY and LINK are about one and have their own calls."""
+    match action:
         case UploadAction.PAUSE:
             return backend.request(ids, Requested.PAUSE)
         case UploadAction.RESUME:
@@ -68,7 +68,7 @@ def carry_out(backend: Backend, intent: UploadAction, ids: Sequence[ObjectId]) -
         case UploadAction.LATER:
             return backend.set_priority(ids, -1)
         case UploadAction.VERIFY | UploadAction.LINK:
-            raise ValueError(f"{intent} is asked of one upload")
+            raise ValueError(f"{action} is asked of one upload")
 
 
 def deletion_message(outcome: Outcome) -> str:
@@ -80,7 +80,7 @@ def deletion_message(outcome: Outcome) -> str:
 
 
 def refusal_message(outcome: Outcome, name: Callable[[ObjectId], str], most: int = 5) -> str:
-    """One line for each different reason why an intent did not take, with the name of the upload or how many."""
+    """One line for each different reason why an action did not take, with the name of the upload or how many."""
     reasons: dict[str, list[ObjectId]] = {}
     for upload_id, reason in outcome.refused.items():
         reasons.setdefault(reason, []).append(upload_id)
@@ -138,7 +138,7 @@ _OVER: Final = (UploadStatus.COMPLETED, UploadStatus.CANCELLED)
 _KEEPS_PARTS: Final = (UploadStatus.UPLOADING, UploadStatus.PAUSED, UploadStatus.FAILED)
 
 
-class Requests:
+class UploadActions:
     """Carries out what the panes ask for, on behalf of one screen."""
 
     def __init__(self, screen: Screen[Any], backend: Backend, uploads: UploadRows) -> None:
@@ -159,20 +159,20 @@ class Requests:
         else:
             self._say(message, "Added")
 
-    # ---- intents on uploads that are there
+    # ---- actions on uploads that are there
 
-    def intend(self, intent: UploadAction, ids: tuple[ObjectId, ...]) -> None:
-        """Carry out an intent; what takes something away asks first."""
-        if intent is UploadAction.DELETE:
+    def act(self, action: UploadAction, ids: tuple[ObjectId, ...]) -> None:
+        """Carry it out; what takes something away asks first."""
+        if action is UploadAction.DELETE:
             self._ask_delete(ids)
-        elif intent is UploadAction.CANCEL and (len(ids) > 1 or self._arrived(ids[0])):
+        elif action is UploadAction.CANCEL and (len(ids) > 1 or self._arrived(ids[0])):
             self._ask_cancel(ids)
-        elif intent is UploadAction.LINK:
+        elif action is UploadAction.LINK:
             self._ask_link(ids[0])
-        elif intent is UploadAction.VERIFY:
+        elif action is UploadAction.VERIFY:
             self._verify(ids)
         else:
-            self._carry_out(intent, ids)
+            self._carry_out(action, ids)
 
     def _arrived(self, upload_id: ObjectId) -> int:
         """How many bytes cancelling that upload would throw away."""
@@ -212,7 +212,7 @@ class Requests:
             else:
                 self._sure(f"Delete {many}?", text, "Delete them", UploadAction.DELETE, ids)
 
-    def _ask_number(self, question: str, intent: UploadAction, ids: tuple[ObjectId, ...]) -> None:
+    def _ask_number(self, question: str, action: UploadAction, ids: tuple[ObjectId, ...]) -> None:
         """So many are not taken away by one key."""
 
         def read(text: str) -> int:
@@ -222,55 +222,55 @@ class Requests:
 
         def answered(values: Mapping[str, Any] | None) -> None:
             if values is not None:
-                self._carry_out(intent, ids)
+                self._carry_out(action, ids)
 
         field = Field("number", f"{question}\nType their number, {len(ids):,}:", "", read)
-        self._screen.app.push_screen(FormDialog(f"{str(intent).capitalize()}?", [field], answered))
+        self._screen.app.push_screen(FormDialog(f"{str(action).capitalize()}?", [field], answered))
 
     def undo(self) -> None:
         """Take back the last pause, cancellation or priority, as far as that goes."""
         if self._undone_by is None:
             self._say("nothing to undo: pausing, cancelling and priorities can be undone", "Undo")
             return
-        (intent, ids), self._undone_by = self._undone_by, None
-        self._carry_out(intent, ids)
+        (action, ids), self._undone_by = self._undone_by, None
+        self._carry_out(action, ids)
 
-    def _sure(self, title: str, text: str, yes: str, intent: UploadAction, ids: tuple[ObjectId, ...]) -> None:
+    def _sure(self, title: str, text: str, yes: str, action: UploadAction, ids: tuple[ObjectId, ...]) -> None:
         def answered(sure: bool | None) -> None:
             if sure:
-                self._carry_out(intent, ids)
+                self._carry_out(action, ids)
 
         choices = (Choice("n", "No", False), Choice("y", yes, True))
         self._screen.app.push_screen(ChoiceDialog(title, text, choices, answered))
 
-    def _carry_out(self, intent: UploadAction, ids: tuple[ObjectId, ...]) -> None:
+    def _carry_out(self, action: UploadAction, ids: tuple[ObjectId, ...]) -> None:
         which = self._name(ids[0]) if len(ids) == 1 else count(len(ids), "upload")
         waiting = self._screen.set_timer(
-            _SLOW_SECONDS, lambda: self._say(f"{which}: waiting for MongoDB", str(intent).capitalize())
+            _SLOW_SECONDS, lambda: self._say(f"{which}: waiting for MongoDB", str(action).capitalize())
         )
 
         def done(outcome: Outcome) -> None:
             changed = tuple(upload_id for upload_id in ids if upload_id not in outcome.refused)
-            if (inverse := _INVERSE.get(intent)) is not None and changed:
+            if (inverse := _INVERSE.get(action)) is not None and changed:
                 self._undone_by = inverse, changed
             waiting.stop()
-            self._carried_out(intent, outcome)
+            self._carried_out(action, outcome)
 
         def failed(error: Exception) -> None:
             waiting.stop()
             title, text = title_and_text(error)
-            self._say(f"{which}\n{title}: {text}", f"{str(intent).capitalize()}: not done", severity="error")
+            self._say(f"{which}\n{title}: {text}", f"{str(action).capitalize()}: not done", severity="error")
 
-        run_in_background(self._screen.app, partial(carry_out, self._backend, intent, ids), done, failed)
+        run_in_background(self._screen.app, partial(carry_out, self._backend, action, ids), done, failed)
 
-    def _carried_out(self, intent: UploadAction, outcome: Outcome) -> None:
+    def _carried_out(self, action: UploadAction, outcome: Outcome) -> None:
         """What obeys is seen in the table at once; only what does not needs words."""
-        gone = deletion_message(outcome) if intent is UploadAction.DELETE and outcome.changed else ""
+        gone = deletion_message(outcome) if action is UploadAction.DELETE and outcome.changed else ""
         if outcome.refused:
             text = "\n".join(filter(None, (refusal_message(outcome, self._name), gone and f"deleted: {gone}")))
             all_of_them = outcome.changed + len(outcome.refused)
             done = f": {outcome.changed:,} of {all_of_them:,}" if outcome.changed else " refused"
-            self._say(text, f"{str(intent).capitalize()}{done}", severity="warning")
+            self._say(text, f"{str(action).capitalize()}{done}", severity="warning")
         elif gone:
             self._say(gone, "Deleted")
 

@@ -30,7 +30,7 @@ from console.ui.background import notify_error, run_in_background
 from console.ui.events.event_detail import show_event
 from console.ui.events.event_log import EventLog
 from console.ui.feed_pump import FeedArrived, FeedPump, Throttle
-from console.ui.main.actions import Requests
+from console.ui.main.actions import UploadActions
 from console.ui.main.file_browser import FileBrowser
 from console.ui.main.polling import Polling, changes_status
 from console.ui.main.status_bar import StatusBar
@@ -133,13 +133,13 @@ class ConsoleScreen(FullScreen):
         self.uploads = UploadRows()
         self.status = StatusBar(host, id="status")
         self.files = FileBrowser(directory, upload=self._upload, show_hidden=show_hidden, id="files")
-        self.requests = Requests(self, backend, self.uploads)
+        self.actions = UploadActions(self, backend, self.uploads)
         self.table = UploadsPane(
             self.uploads,
             self._known_at,
             remembered=remembered if remembered is not None else Remembered(),
             opened=self._open_upload,
-            intended=self.requests.intend,
+            act=self.actions.act,
             id="uploads",
         )
         self.log_pane = EventLog(
@@ -235,7 +235,7 @@ class ConsoleScreen(FullScreen):
         self._polling.ask_matches()
 
     def _upload(self, paths: tuple[str, ...]) -> None:
-        self.requests.upload(paths)
+        self.actions.upload(paths)
 
     def _open_upload(self, key: Key, tab: UploadTab = UploadTab.DETAIL) -> None:
         self.app.push_screen(
@@ -244,7 +244,7 @@ class ConsoleScreen(FullScreen):
                 self.uploads,
                 self.backend,
                 self._known_at,
-                intended=self.requests.intend,
+                act=self.actions.act,
                 tab=tab,
                 to_upload=self._upload_of,
             )
@@ -320,16 +320,16 @@ class ConsoleScreen(FullScreen):
         self.query_one("#upper").display = alone is not self.log_pane
 
     def action_limits(self) -> None:
-        self.requests.change_limits()
+        self.actions.change_limits()
 
     def action_undo(self) -> None:
-        self.requests.undo()
+        self.actions.undo()
 
     def action_watches(self) -> None:
         self.app.push_screen(WatchesScreen(self.backend, self.now))
 
     def action_sweep(self) -> None:
-        self.requests.sweep()
+        self.actions.sweep()
 
     def key_sections(self) -> list[tuple[str, DOMNode]]:
         panes = sorted(self.query(Pane), key=lambda pane: pane is not self.focused_pane)

@@ -83,15 +83,15 @@ class UploadScreen(FullScreen):
         Binding("2,e", "show_tab('EVENTS')", "Events", show=False, tooltip="All that happened to the upload."),
         Binding("3,o", "show_tab('OBJECT')", "Object", show=False, tooltip="The object in S3 and its versions."),
         Binding("y", "copy", "Copy", tooltip="Copy its key, URL, path or JSON: y, then k, u, p or j."),
-        Binding("p", "intend('pause')", "Pause", tooltip="Pause the upload; parts in S3 are kept."),
-        Binding("r", "intend('resume')", "Resume", tooltip="Resume the upload; parts in S3 are not sent again."),
-        Binding("c", "intend('cancel')", "Cancel", tooltip="Cancel the upload; parts in S3 are removed."),
-        Binding("R", "intend('retry')", "Retry", tooltip="Retry the failed or cancelled upload."),
-        Binding("d", "intend('delete')", "Delete", tooltip="Delete the object and its record, after asking."),
-        Binding("l", "intend('link')", "Link", tooltip="Make a download link that expires after a time you choose."),
-        Binding("v", "intend('verify')", "Verify", tooltip="Compare checksums of object and file."),
-        Binding("plus,equals_sign", "intend('sooner')", "Sooner", show=False, tooltip="Raise the priority by one."),
-        Binding("minus", "intend('later')", "Later", show=False, tooltip="Lower the priority by one."),
+        Binding("p", "act('pause')", "Pause", tooltip="Pause the upload; parts in S3 are kept."),
+        Binding("r", "act('resume')", "Resume", tooltip="Resume the upload; parts in S3 are not sent again."),
+        Binding("c", "act('cancel')", "Cancel", tooltip="Cancel the upload; parts in S3 are removed."),
+        Binding("R", "act('retry')", "Retry", tooltip="Retry the failed or cancelled upload."),
+        Binding("d", "act('delete')", "Delete", tooltip="Delete the object and its record, after asking."),
+        Binding("l", "act('link')", "Link", tooltip="Make a download link that expires after a time you choose."),
+        Binding("v", "act('verify')", "Verify", tooltip="Compare checksums of object and file."),
+        Binding("plus,equals_sign", "act('sooner')", "Sooner", show=False, tooltip="Raise the priority by one."),
+        Binding("minus", "act('later')", "Later", show=False, tooltip="Lower the priority by one."),
         Binding("P", "progress", "Progress", show=False, tooltip="Show events that only tell of progress, or not."),
         Binding("question_mark", "app.keys", "Keys", key_display="?", tooltip="Show all keys."),
     ]
@@ -103,18 +103,18 @@ class UploadScreen(FullScreen):
         backend: Backend,
         now: Callable[[], datetime],
         *,
-        intended: Callable[[UploadAction, tuple[ObjectId, ...]], None],
+        act: Callable[[UploadAction, tuple[ObjectId, ...]], None],
         to_upload: Callable[[ChangeEvent], object],
         tab: UploadTab = UploadTab.DETAIL,
     ) -> None:
-        """`intended` carries out what is wanted of it; `to_upload` goes to the upload of an event."""
+        """`act` carries out what is wanted of it; `to_upload` goes to the upload of an event."""
         super().__init__()
         self.key = key
         self.tab = tab
         self._uploads = uploads
         self._backend = backend
         self._now = now
-        self._intended = intended
+        self._act = act
         self._to_upload = to_upload
         self._document: Document | None = None
         self._buffer: EventBuffer[Notice] = EventBuffer()
@@ -287,7 +287,7 @@ class UploadScreen(FullScreen):
         document = self._uploads.document(self.key) or self._document
         ask_what_to_copy(self.app, self._row, json_text(document or {}, relaxed=True))
 
-    def action_intend(self, intent: str) -> None:
+    def action_act(self, action: str) -> None:
         """Say what is wanted of it."""
         if isinstance(row := self._row, Upload):
-            self._intended(UploadAction(intent), (row.id,))
+            self._act(UploadAction(action), (row.id,))

@@ -1,7 +1,7 @@
 """The uploads pane: the table of uploads, and the keys that say what is wanted of them.
 
 This module has marks and messages. Which documents are held is in `uploads_window`, how a row looks in `upload_cells`;
-what becomes of an intent is in `ui.main.actions`.
+what becomes of an action is in `ui.main.actions`.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class UploadSource:
         return None
 
     def may_mark(self, index: int) -> bool:
-        """Documents that others wrote wrongly take no intents."""
+        """Documents that others wrote wrongly take no action."""
         return isinstance(self.uploads.row(self.uploads.key(index)), Upload)
 
     def empty_text(self) -> str:
@@ -94,26 +94,24 @@ class UploadsPane(Pane):
     NAME = "Uploads"
     FILTER_HINT = "name, destination, host, status or error"
     FIRST_KEYS = (
-        *("activate", "intend('pause')", "intend('resume')", "intend('cancel')", "intend('retry')", "filter"),
-        *("intend('delete')", "mark", "intend('link')", "sort"),
+        *("activate", "act('pause')", "act('resume')", "act('cancel')", "act('retry')", "filter"),
+        *("act('delete')", "mark", "act('link')", "sort"),
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("p", "intend('pause')", "Pause", tooltip="Pause an upload; parts in S3 are kept."),
-        Binding("r", "intend('resume')", "Resume", tooltip="Resume a paused upload; parts in S3 are not sent again."),
-        Binding("c", "intend('cancel')", "Cancel", tooltip="Cancel an upload; parts in S3 are removed."),
-        Binding("R", "intend('retry')", "Retry", tooltip="Retry a failed or cancelled upload."),
-        Binding("d", "intend('delete')", "Delete", tooltip="Delete the object and its record, after asking."),
-        Binding("l", "intend('link')", "Link", tooltip="Make a download link that expires after a time you choose."),
+        Binding("p", "act('pause')", "Pause", tooltip="Pause an upload; parts in S3 are kept."),
+        Binding("r", "act('resume')", "Resume", tooltip="Resume a paused upload; parts in S3 are not sent again."),
+        Binding("c", "act('cancel')", "Cancel", tooltip="Cancel an upload; parts in S3 are removed."),
+        Binding("R", "act('retry')", "Retry", tooltip="Retry a failed or cancelled upload."),
+        Binding("d", "act('delete')", "Delete", tooltip="Delete the object and its record, after asking."),
+        Binding("l", "act('link')", "Link", tooltip="Make a download link that expires after a time you choose."),
         Binding(
             "v",
-            "intend('verify')",
+            "act('verify')",
             "Verify",
             tooltip="Compare checksums of object and file; nothing is downloaded.",
         ),
-        Binding(
-            "plus,equals_sign", "intend('sooner')", "Sooner", key_display="+", tooltip="Raise the priority by one."
-        ),
-        Binding("minus", "intend('later')", "Later", tooltip="Lower the priority by one."),
+        Binding("plus,equals_sign", "act('sooner')", "Sooner", key_display="+", tooltip="Raise the priority by one."),
+        Binding("minus", "act('later')", "Later", tooltip="Lower the priority by one."),
         Binding("e", "events", "Events", tooltip="All that happened to the upload, from the server's memory."),
         Binding("y", "copy", "Copy", tooltip="Copy its key, URL, path or JSON: y, then k, u, p or j."),
         Binding(
@@ -135,15 +133,15 @@ class UploadsPane(Pane):
         *,
         remembered: Remembered,
         opened: Callable[[Key, UploadTab], None],
-        intended: Callable[[UploadAction, tuple[ObjectId, ...]], None],
+        act: Callable[[UploadAction, tuple[ObjectId, ...]], None],
         id: str | None = None,
     ) -> None:
-        """`opened` shows one upload in full, `intended` carries out what is wanted of some: at once, for the keys that
+        """`opened` shows one upload in full, `act` carries out what is wanted of some: at once, for the keys that
         follow."""
         self.uploads = uploads
         self._opened = opened
         self._remembered = remembered
-        self._intended = intended
+        self._act = act
         self.source = UploadSource(uploads, now)
         # A key that a person presses again must not mean another upload, only because the one it meant is gone.
         self._marks_are_gone = False
@@ -288,9 +286,9 @@ class UploadsPane(Pane):
         if key is not None:
             ask_what_to_copy(self.app, self.uploads.row(key), json_text(self.uploads.document(key), relaxed=True))
 
-    def action_intend(self, intent: str) -> None:
+    def action_act(self, action: str) -> None:
         """Say what is wanted of the marked uploads, or of the one under the cursor."""
-        if self._is_gone(UploadAction(intent)):
+        if self._is_gone(UploadAction(action)):
             return
         cursor = self.rows.cursor_key
         keys = self.rows.marks or {cursor}
@@ -300,31 +298,31 @@ class UploadsPane(Pane):
             self.rows.move_to(place)  # from now on the cursor goes where this upload goes
         hidden = self._hidden(ids)
         if hidden and self.rows.marks:
-            self._ask_which(UploadAction(intent), ids, hidden)
+            self._ask_which(UploadAction(action), ids, hidden)
         elif ids:
-            self._intended(UploadAction(intent), ids)
+            self._act(UploadAction(action), ids)
 
-    def _ask_which(self, intent: UploadAction, ids: tuple[ObjectId, ...], hidden: Set[Key]) -> None:
+    def _ask_which(self, action: UploadAction, ids: tuple[ObjectId, ...], hidden: Set[Key]) -> None:
         """Marks that a filter hides are easily forgotten."""
         rows = sorted(
             (row for key in hidden if isinstance(row := self.uploads.row(key), Upload)), key=attrgetter("filename")
         )
-        title = f"{_ASKED.get(intent, str(intent).capitalize())} {count(len(ids), 'marked upload')}?"
+        title = f"{_ASKED.get(action, str(action).capitalize())} {count(len(ids), 'marked upload')}?"
         names = {row.id: row.filename for row in rows}
-        ask_which(self.app, title, ids, names, lambda meant: self._intended(intent, meant))
+        ask_which(self.app, title, ids, names, lambda meant: self._act(action, meant))
 
-    def _is_gone(self, intent: UploadAction) -> bool:
+    def _is_gone(self, action: UploadAction) -> bool:
         """Whether what a key was meant for has left the table. It is said once; the next key is for the cursor."""
         marks, row = self._marks_are_gone, self._cursor_row_is_gone and self.rows.cursor_key == self._came_to
         self._marks_are_gone = self._cursor_row_is_gone = False
-        if self.rows.marks or not (marks or (row and intent not in _NAMES_FIRST)):
+        if self.rows.marks or not (marks or (row and action not in _NAMES_FIRST)):
             return False
         what = "The marked uploads are" if marks else "The upload under the cursor is"
         upload = self.uploads.row(self.rows.cursor_key)
         now = f"\nNow under the cursor: {visible(upload.filename)}" if isinstance(upload, Upload) else ""
         self.app.notify(
             f"{what} no longer in the table; nothing was done.{now}",
-            title=f"No {intent}",
+            title=f"No {action}",
             severity="warning",
             timeout=NOTICE_SECONDS,
             markup=False,

@@ -305,7 +305,7 @@ class UploadRows(HeldUploads):
     def filter(self, text: str, marked: AbstractSet[Hashable] = frozenset()) -> None:
         """Show only rows that have every word of `text` in name, destination, host, status or error.
 
-        What only the last filter found is let go, but for marked rows: keys shall still act on them.
+        What only the last filter found is dropped, but for marked rows: keys shall still act on them.
         """
         self.text, self._words = text, text.casefold().split()
         self._stale = True
