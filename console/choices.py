@@ -11,6 +11,8 @@ DuplicatePolicy = Literal["overwrite", "skip_identical", "new_name", "fail"]
 ChecksumPolicy = Literal["auto", "crc64nvme", "crc32c", "crc32", "sha256", "md5"]
 EngineChoice = Literal["auto", "boto3"]
 AddressingStyle = Literal["auto", "path", "virtual"]
+STATUSES: Final = ("pending", "uploading", "paused", "completed", "failed", "cancelled")
+"""As `models.UploadStatus` has them."""
 Encryption = Literal["AES256", "aws:kms", "aws:kms:dsse"]
 Acl = Literal[
     "private",

@@ -296,3 +296,22 @@ def doctor(shared: Shared, as_json: AsJson = False) -> int:
     from console.commands.doctor import run
 
     return run(shared.settings(), as_json=as_json)
+
+
+@app.command(name="config")
+@with_flags
+def show_config(shared: Shared, example: flags.Example = False, as_json: AsJson = False) -> int:
+    """Show which settings hold and where each comes from: file, environment, flag or default; no secret is shown."""
+    from console.commands.configuration import show
+
+    return show.show_example() if example else show.run(shared.settings(), as_json=as_json)
+
+
+@app.command()
+@with_flags
+def init(shared: Shared, yes: flags.Write = False) -> int:
+    """Ask where MongoDB and S3 are, try them, and write a first configuration (--config FILE, or the user's own)."""
+    from console.commands.configuration.first_steps import run
+
+    given = {"mongodb.uri": shared.mongodb_uri, "s3.endpoint_url": shared.s3_endpoint, "s3.bucket": shared.bucket}
+    return run(given, shared.config, yes=yes)

@@ -19,6 +19,7 @@ import typer
 from typer.core import TyperGroup
 
 from console.choices import MOST_PARALLEL, DuplicatePolicy
+from console.cli.completion import complete_id, complete_status
 from console.cli.upload_flags import SETTING_FLAGS, SettingFlags
 
 if TYPE_CHECKING:
@@ -51,7 +52,10 @@ Bucket = Annotated[
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Say which configuration file is read, on standard error.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON lines instead of text.")]
-Ids = Annotated[list[str] | None, typer.Argument(help="Upload ids, or their last characters if unique.", metavar="ID")]
+Ids = Annotated[
+    list[str] | None,
+    typer.Argument(help="Upload ids, or their last characters if unique.", metavar="ID", autocompletion=complete_id),
+]
 All = Annotated[bool, typer.Option("--all", help="Every upload that the command applies to.")]
 Status = Annotated[
     list[str] | None,
@@ -60,6 +64,7 @@ Status = Annotated[
         # As `models` has them, which takes long to import.
         help="Only uploads of this status (pending, uploading, paused, completed, failed, cancelled); may be repeated.",
         metavar="STATUS",
+        autocompletion=complete_status,
     ),
 ]
 Match = Annotated[
@@ -140,6 +145,8 @@ MetricsPort = Annotated[
     int | None, typer.Option(min=0, max=65535, help="Serve /metrics (OpenMetrics) and /healthz.", metavar="PORT")
 ]
 MetricsHost = Annotated[str, typer.Option(help="Address for --metrics-port.", metavar="HOST")]
+Example = Annotated[bool, typer.Option("--example", help="Print config.example.toml, which explains every setting.")]
+Write = Annotated[bool, typer.Option("--yes", "-y", help="Write the file also where doctor finds something wrong.")]
 OlderThan = Annotated[
     float,
     typer.Option(

@@ -432,6 +432,11 @@ _SIGNS: Final = {Grade.GOOD: ("✓", "green"), Grade.WARNING: ("!", "yellow"), G
 
 def run(settings: Settings, *, as_json: bool) -> int:
     """Check everything and print each finding as it comes. Returns 0, or 3 where something cannot work."""
+    return 3 if examine(settings, as_json=as_json) is Grade.BAD else 0
+
+
+def examine(settings: Settings, *, as_json: bool = False) -> Grade:
+    """The same; gives the worst that was found."""
     worst = Grade.GOOD
     console = Console(highlight=False, soft_wrap=True)
     for finding in _findings(settings):
@@ -444,7 +449,7 @@ def run(settings: Settings, *, as_json: bool) -> int:
         console.print(Text.assemble((sign, style), " ", (f"{finding.check:<16}", "bold"), finding.words))
         if finding.mend:
             console.print(Text(f"  {'':<16}→ {finding.mend}"))
-    return 3 if worst is Grade.BAD else 0
+    return worst
 
 
 def _findings(settings: Settings) -> Iterator[Finding]:

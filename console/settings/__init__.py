@@ -222,6 +222,11 @@ class Settings(_Section):
 
     _file: Path | None = PrivateAttr(None)
     _remarks: tuple[str, ...] = PrivateAttr(())
+    _layers: tuple[Layer, ...] = PrivateAttr(())
+
+    def origin_of(self, location: tuple[str | int, ...]) -> str | None:
+        """Where the value at that place comes from: a file, a variable or a flag; None for a default."""
+        return next((layer.called(location) for layer in reversed(self._layers) if layer.holds(location)), None)
 
     @property
     def origin(self) -> str:
@@ -303,6 +308,7 @@ def load(file: Path | str | None, environment: Mapping[str, str], flags: Mapping
             advice="config.example.toml explains every setting.",
         ) from None
     settings._file = path
+    settings._layers = tuple(layers)
     settings._remarks = tuple(remarks)
     return settings
 

@@ -68,6 +68,16 @@ class Layer:
                 return depth == len(location) - 1 and depth > 1
         return True
 
+    def holds(self, location: Location) -> bool:
+        """Whether the key itself stands here."""
+        values: Any = self.values
+        for step in location:
+            try:
+                values = values[step]
+            except (KeyError, IndexError, TypeError):
+                return False
+        return True
+
     def called(self, location: Location) -> str:
         """How a person finds the key here."""
         steps = tuple(str(step) for step in location)
