@@ -1,1 +1,1 @@
-"""The commands about the configuration itself: `config` shows what holds and why, `init` writes a first file."""
+"""The commands about the configuration itself: one shows what holds and why, the other writes a first file."""

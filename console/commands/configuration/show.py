@@ -1,4 +1,4 @@
-"""`config`: which settings hold, each with where it comes from; or the example that explains them all."""
+"""Which settings hold, each with where it comes from; or the example that explains them all."""
 
 from __future__ import annotations
 
@@ -45,6 +45,6 @@ def run(settings: Settings, *, as_json: bool) -> int:
 
 
 def show_example() -> int:
-    """Print `config.example.toml`. Returns 0."""
+    """Print the example. Returns 0."""
     sys.stdout.write(example_text())
     return 0
