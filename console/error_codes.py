@@ -158,6 +158,7 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
     "404": _needs_action("bucket or object not found", "Check the name of the bucket."),
     # Final
     "FileNotFound": _permanent("the file is gone", "Put it back and retry, or delete the upload."),
+    "PipeEnded": _permanent("what came from a pipe was not sent whole", "Run the command again, from its beginning."),
     "FileChanged": _permanent("the file changed while it was being sent", "Retry once nothing writes to it any more."),
     "NotARegularFile": _permanent("not a regular file", "Only regular files can be uploaded."),
     "EntityTooLarge": _permanent("larger than S3 takes", "Split the file."),

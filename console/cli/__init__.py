@@ -83,6 +83,7 @@ def upload(
     given: SettingFlags,
     paths: flags.Paths = None,
     to: flags.Destination = None,
+    name: flags.PipeName = None,
     files_from: flags.FilesFrom = None,
     dry_run: flags.UploadDryRun = False,
     duplicates: flags.Duplicates = None,
@@ -94,6 +95,7 @@ def upload(
 
     options = UploadOptions(
         to=to,
+        name=name,
         files_from=files_from,
         dry_run=dry_run,
         as_json=as_json,

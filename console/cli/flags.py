@@ -78,7 +78,12 @@ Duplicates = Annotated[
     typer.Option(help="What to do if the key exists. Default: transfer.duplicates."),
 ]
 Directory = Annotated[Path | None, typer.Option("--dir", help="Keep the servers' data in this folder.", metavar="DIR")]
-Paths = Annotated[list[Path] | None, typer.Argument(help="Files and folders to upload.", metavar="PATH")]
+Paths = Annotated[
+    list[Path] | None, typer.Argument(help="Files and folders to upload; - is standard input.", metavar="PATH")
+]
+PipeName = Annotated[
+    str | None, typer.Option("--name", help="Name of what comes from standard input (upload -).", metavar="NAME")
+]
 FilesFrom = Annotated[
     str | None,
     typer.Option(

@@ -27,6 +27,7 @@ from console.cli.output import tell_in_lines, tell_notes
 from console.cli.process import exit_code
 from console.commands.interruption import STOP_SECONDS, Interruption
 from console.commands.upload_modes.dry_run import DryRunReport, dry_run
+from console.commands.upload_modes.pipe import from_pipe
 from console.commands.upload_report import JsonReport, Report, is_in_lines
 from console.error_codes import OUT_OF_REACH
 from console.errors import ServerUnreachable, UsageError
@@ -53,7 +54,9 @@ from console.settings.messages import repeated
 from console.stream.feed import ChangeFeed, Interest, pipeline_for
 from console.transfer.intake import Intake
 from console.transfer.sender import S3Sender
+from console.transfer.sources.pipe import PipeSender
 
+_SIGNALS: Final = 128  # exit codes above it are those of signals
 _TICK_SECONDS: Final = 0.1
 _MANY: Final = 100
 _GATHER_SECONDS: Final = 0.05
@@ -121,15 +124,16 @@ class Carrier:
         report: Report,
         *,
         given: Sequence[str] = (),
+        is_alone: bool = False,
     ) -> None:
-        """`given` are the paths of the command."""
+        """`given` are the paths of the command. `is_alone`: no other runner can carry them out."""
         self._records = records
         self._sender = sender
         self._settings = settings
         self._wanted = wanted
         self._given = given
         self._report = report
-        self._is_alone = wanted.is_new and self._is_nobody_here()
+        self._is_alone = is_alone or (wanted.is_new and self._is_nobody_here())
         # For a runner of our own as well: where there is another one now, it may end.
         interest = wanted.interest(with_completed=not self._is_alone)
         pipeline = pipeline_for(interest, runner_interest(this_host()))
@@ -361,6 +365,7 @@ class UploadOptions:
     out; None as the settings have it. `given` are the settings that flags override, as `s3.acl`."""
 
     to: str | None = None
+    name: str | None = None
     files_from: str | None = None
     dry_run: bool = False
     as_json: bool = False
@@ -373,6 +378,10 @@ def run(settings: Settings, paths: Sequence[Path], options: UploadOptions) -> in
     """Add an upload for each file and carry them out, unless detached. Returns 0 only if all completed."""
     if options.to is not None:
         settings = _redirected(settings, options.to)
+    if any(os.fspath(path) == "-" for path in paths):
+        return _run_pipe(settings, paths, options)
+    if options.name is not None:
+        raise UsageError("--name is for what comes from a pipe: upload - --name NAME")
     typed, named = _named(paths, options.files_from)
     # Made before anything is recorded: without credentials nothing could be carried out.
     with S3Sender(settings.s3, settings.transfer) as sender:
@@ -391,6 +400,35 @@ def run(settings: Settings, paths: Sequence[Path], options: UploadOptions) -> in
             carrier = Carrier(records, sender, settings, Wanted.batch(batch), report, given=typed)
             code = carrier.run(_reported(_recorded(records, intake.batches(named), carrier.insert), intake, report))
     return code or (1 if intake.refusals else 0)
+
+
+def _run_pipe(settings: Settings, paths: Sequence[Path], options: UploadOptions) -> int:
+    if len(paths) > 1 or options.files_from is not None or options.dry_run or options.detach:
+        raise UsageError("upload -: standard input goes alone, without --files-from, --dry-run and --detach.")
+    name = options.name
+    if name is None:  # all of the key is in the destination
+        prefix, _, name = settings.s3.prefix.rpartition("/")
+        settings = settings.model_copy(update={"s3": settings.s3.model_copy(update={"prefix": prefix})})
+    batch = ObjectId()
+    with (
+        PipeSender(settings.s3, settings.transfer, sys.stdin.fileno()) as sender,
+        Records.open(settings.mongodb, endpoint=sender.endpoint) as records,
+    ):
+        tell_notes(records.notes)
+        upload = from_pipe(
+            settings,
+            name,
+            endpoint=sender.endpoint.name,
+            batch=batch,
+            duplicates=options.duplicates,
+            storage=_asked_for(settings, options.given),
+        )
+        report = make_report(as_json=options.as_json)
+        carrier = Carrier(records, sender, settings, Wanted.batch(batch), report, is_alone=True)
+        code = carrier.run(_recorded(records, [[upload]], carrier.insert))
+    if code > _SIGNALS:
+        sys.stderr.write("What came from the pipe cannot be resumed: run the command again.\n")
+    return code
 
 
 def _named(paths: Sequence[Path], files_from: str | None) -> tuple[list[str], Iterable[str | ListedPath]]:

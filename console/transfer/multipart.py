@@ -334,6 +334,38 @@ def _send_once(job: Job, *, if_absent: bool) -> Confirmation:
     return Confirmation(job.key, etag, answer.version_id, checksum, job.sent_bytes)
 
 
+class PartsAsTheyCome:
+    """A multipart upload of a source whose size nobody knows before its end; nothing of it is sent twice."""
+
+    def __init__(self, job: Job) -> None:
+        """Opens it. Raises as `send_multipart`."""
+        self._job = job
+        self._multipart = job.multipart = _open(job)
+        self._sending = _Sending(job, self._multipart.upload_id, {})
+        self._futures: list[Future[SentPart]] = []
+
+    def send(self, part: Part) -> Future[SentPart]:
+        """Send a part that the source holds until then."""
+        future = self._sending.start(part)
+        self._futures.append(future)
+        return future
+
+    def stop(self) -> None:
+        """Nothing more is sent, and what is on its way is left behind after a moment."""
+        self._sending.control.fail()
+        wait(self._futures, timeout=_GRACE_SECONDS)
+
+    def complete(self, *, if_absent: bool) -> Confirmation:
+        """Make the object of all parts, and confirm it. Raises as `send_multipart`."""
+        job = self._job
+        parts = [wait_for(future, self._sending.control) for future in self._futures]
+        answer = _complete(job, self._multipart.upload_id, parts, if_absent=if_absent)
+        if isinstance(answer, Confirmation):
+            return answer
+        checksum, etag = _confirm(job, answer, parts)
+        return Confirmation(job.key, etag, answer.version_id, checksum, job.sent_bytes)
+
+
 def _open(job: Job) -> Multipart:
     server = job.transport.server
     preferred = job.options.part_size

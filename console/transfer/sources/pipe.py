@@ -1,0 +1,217 @@
+"""From a pipe: a length that nobody knows, read once, in bounded memory, with the checksums that a file would get.
+
+What has been read cannot be read again: parts are retried while they are held, but an upload that ends before its time
+is failed, and its parts are dropped. So it cannot be resumed.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Final
+
+from console.choices import MEBIBYTE
+from console.error_codes import Recovery
+from console.models import FileState, Multipart, Upload
+from console.records.uploads import NewUpload
+from console.s3.confirmation import SentPart
+from console.s3.control import Control, Journal
+from console.s3.engines.http_engine import Cancel
+from console.s3.engines.source import SourceFile
+from console.s3.part_size import MAX_OBJECT_SIZE, MAX_PARTS, Part
+from console.s3.transfer_errors import Stopped, TransferError
+from console.settings import S3Settings, TransferSettings
+from console.transfer.duplicates import resolve_duplicate
+from console.transfer.job import Confirmation, Job
+from console.transfer.multipart import PartsAsTheyCome, close_multipart
+from console.transfer.send import put
+from console.transfer.sender import S3Sender
+from console.transfer.threads import wait_for
+
+FOLDER: Final = "/dev/stdin"
+"""Below it stand the names of what came from pipes in records: no file has such a path, so nobody opens one for it."""
+_ONCE: Final = "what comes from a pipe cannot be resumed, or sent again"
+_HELD_BYTES: Final = 64 * MEBIBYTE
+_FIRST_PART: Final = 8 * MEBIBYTE
+_PARTS_OF_A_SIZE: Final = 1_000
+_LOOK_SECONDS: Final = 0.2
+_TELL_SECONDS: Final = 2.0
+
+
+class PipeEnded(TransferError):
+    """It ended before all was sent, and what was read is gone."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("PipeEnded", message)
+
+
+class PipeSource(SourceFile):
+    """The pieces of a pipe that are held, by their offset. Thread-safe."""
+
+    def __init__(self, path: str, mtime_ns: int) -> None:
+        self.path = path
+        self.state = FileState(0, mtime_ns, "")
+        self._pieces: dict[int, bytes] = {}
+
+    def hold(self, offset: int, piece: bytes) -> None:
+        """Held until it is dropped; the size is what was held so far."""
+        self._pieces[offset] = piece
+        size = offset + len(piece)
+        self.state = FileState(size, self.state.mtime_ns, f"1-{size:x}-{self.state.mtime_ns:x}")
+
+    def drop(self, offset: int) -> None:
+        self._pieces.pop(offset, None)
+
+    def read(self, offset: int, length: int) -> bytes:
+        buffer = bytearray(length)
+        self.read_into(memoryview(buffer), offset)
+        return bytes(buffer)
+
+    def read_into(self, buffer: memoryview, offset: int) -> None:
+        start = next((start for start, piece in list(self._pieces.items()) if start <= offset < start + len(piece)), 0)
+        piece = self._pieces.get(start, b"")
+        found = memoryview(piece)[offset - start : offset - start + len(buffer)]
+        if len(found) < len(buffer):
+            raise PipeEnded("bytes are needed again that are held no more")
+        buffer[:] = found
+
+    def check_unchanged(self) -> None:
+        """It is what was read."""
+
+    def close(self) -> None:
+        self._pieces.clear()
+
+
+def part_length(number: int, chosen: int | None) -> int:
+    """The length in bytes of the part with that number, from 1: what was chosen, or 8 MiB, doubled after each 1,000, so
+    that 10,000 parts hold the largest object that S3 takes."""
+    return chosen or _FIRST_PART << ((number - 1) // _PARTS_OF_A_SIZE)
+
+
+class PipeSender(S3Sender):
+    """Sends the one upload that stands for a pipe; each byte of `descriptor` is read once."""
+
+    def __init__(self, s3: S3Settings, transfer: TransferSettings, descriptor: int) -> None:
+        super().__init__(s3, transfer)
+        self._descriptor = descriptor
+        self._is_taken = threading.Lock()
+
+    def takes_new(self, upload: NewUpload) -> bool:
+        """So that this process holds it from the start: no other one has the pipe."""
+        return True
+
+    def takes(self, upload: Upload) -> bool:
+        return False
+
+    def send_small(
+        self, upload: Upload, journal: Journal, control: Control, on_the_way: Callable[[Cancel], None]
+    ) -> Confirmation | None:
+        return None
+
+    def is_here(self, upload: Upload) -> bool:
+        return False
+
+    def send(self, upload: Upload, journal: Journal, control: Control) -> Confirmation:
+        """Raises `TransferError`, or `Stopped` where the upload is another runner's."""
+        self._require_here(upload)
+        if not self._is_taken.acquire(blocking=False):
+            raise PipeEnded("it was read already")
+        source = PipeSource(upload.os_path, upload.mtime_ns)
+        job = Job(
+            source=source,
+            bucket=upload.bucket,
+            key=upload.key,
+            content_type=upload.content_type,
+            multipart=None,
+            begun_before=False,
+            transport=self._transport,
+            options=self._options.wanted_by(upload),
+            journal=journal,
+            control=control,
+        )
+        try:
+            decided = resolve_duplicate(job)
+            if isinstance(decided, Confirmation):
+                return decided
+            return self._send(job, source, if_absent=decided.if_absent)
+        except Stopped as error:
+            _give_up(job)
+            if str(error) == "lost":
+                raise
+            raise PipeEnded(f"it was stopped; {_ONCE}") from error
+        except TransferError as error:
+            _give_up(job)
+            raise TransferError(error.code, f"{error.message}; {_ONCE}", Recovery.PERMANENT) from error
+        finally:
+            self._transport.keys.release(job)
+
+    def _send(self, job: Job, source: PipeSource, *, if_absent: bool) -> Confirmation:
+        piece = self._piece(part_length(1, job.options.part_size), job.control)
+        following = self._piece(part_length(2, job.options.part_size), job.control) if piece else b""
+        source.hold(0, piece)
+        if not following:
+            job.journal.file_changed(source.state)
+            return put(job, if_absent=if_absent)
+        parts = PartsAsTheyCome(job)
+        try:
+            self._send_parts(job, source, parts, piece, following)
+            return parts.complete(if_absent=if_absent)
+        finally:
+            parts.stop()
+
+    def _send_parts(self, job: Job, source: PipeSource, parts: PartsAsTheyCome, piece: bytes, following: bytes) -> None:
+        under_way: deque[tuple[int, int, Future[SentPart]]] = deque()
+        number, offset, told_at = 1, 0, time.monotonic()
+        while piece:
+            if number > MAX_PARTS or offset + len(piece) > MAX_OBJECT_SIZE:
+                raise TransferError("EntityTooLarge", "more came than an object may hold: choose a larger part_size")
+            source.hold(offset, piece)
+            if time.monotonic() >= told_at:
+                job.journal.file_changed(source.state)
+                told_at = time.monotonic() + _TELL_SECONDS
+            under_way.append((offset, len(piece), parts.send(Part(number, offset, len(piece)))))
+            number, offset = number + 1, offset + len(piece)
+            length = part_length(number + 1, job.options.part_size)
+            while under_way and sum(size for _, size, _ in under_way) + len(following) + length > _HELD_BYTES:
+                _wait_for_first(under_way, source, job.control)
+            piece, following = following, self._piece(length, job.control) if following else b""
+        while under_way:
+            _wait_for_first(under_way, source, job.control)
+        job.journal.file_changed(source.state)
+
+    def _piece(self, length: int, control: Control) -> bytes:
+        """The next bytes, fewer only at the end."""
+        pieces = bytearray()
+        while len(pieces) < length:
+            control.check()
+            if not select.select([self._descriptor], [], [], _LOOK_SECONDS)[0]:
+                continue
+            try:
+                found = os.read(self._descriptor, min(length - len(pieces), MEBIBYTE))
+            except OSError as error:
+                raise TransferError("ReadFailed", f"standard input: {error.strerror}") from None
+            if not found:
+                break
+            pieces += found
+        return bytes(pieces)
+
+
+def _wait_for_first(under_way: deque[tuple[int, int, Future[SentPart]]], source: PipeSource, control: Control) -> None:
+    offset, _, future = under_way[0]
+    wait_for(future, control)
+    under_way.popleft()
+    source.drop(offset)
+
+
+def _give_up(job: Job) -> None:
+    """Nobody can go on with the parts."""
+    multipart: Multipart | None = job.multipart
+    if multipart is not None:
+        with suppress(TransferError, Stopped):
+            close_multipart(job)
