@@ -27,7 +27,7 @@ from console.cli.output import tell_in_lines, tell_notes
 from console.cli.process import exit_code
 from console.commands.interruption import STOP_SECONDS, Interruption
 from console.commands.upload_modes.dry_run import DryRunReport, dry_run
-from console.commands.upload_modes.pipe import from_pipe
+from console.commands.upload_modes.standard_input import from_pipe
 from console.commands.upload_report import JsonReport, Report, is_in_lines
 from console.error_codes import OUT_OF_REACH
 from console.errors import ServerUnreachable, UsageError
