@@ -38,6 +38,20 @@ from console.transfer.sender import S3Sender
 
 _log = logging.getLogger(__name__)
 
+_FEW_WAITING: Final = 256
+"""Uploads are claimed ahead, so that no sending thread waits for MongoDB: as many bytes as `ClaimAhead` says, and again
+once half of them, or all but few uploads, have been begun. What waits here no other runner can take."""
+_THREADLESS_SECONDS: Final = 20.0
+
+_NOT_FOR_US: Final = frozenset({"PermissionDenied", "NotARegularFile"})
+"""Where others asked for the upload these are no failures of it: a runner of that user may read the file."""
+_FIRST_BYTES: Final = 8 * MEBIBYTE
+_LEAST_BYTES: Final = 1 * MEBIBYTE
+_MOST_BYTES: Final = 256 * MEBIBYTE
+_SHORT_SECONDS: Final = 0.15
+"""A claim takes some milliseconds, and a tenth of a second while everybody wants Python's lock."""
+_LONG_SECONDS: Final = 0.5
+
 
 @dataclass(slots=True, eq=False)
 class Active:
@@ -103,7 +117,7 @@ class Finisher:
         """S3 confirmed the object."""
         fields = active.journal.completed(sent)
 
-        def settled(outcome: Future[bool]) -> None:
+        def written(outcome: Future[bool]) -> None:
             is_answered = not outcome.cancelled() and outcome.exception() is None
             if is_answered and outcome.result():
                 self._completed(active.completed(sent))
@@ -113,19 +127,19 @@ class Finisher:
             else:
                 self._forget(active)
 
-        self._writer.write(active.upload.id, fields, releases=True).add_done_callback(settled)
+        self._writer.write(active.upload.id, fields, releases=True).add_done_callback(written)
 
     def fail(self, active: Active, error: TransferError) -> None:
         """It cannot go on; after a final error nothing of it is left in the bucket."""
         gone = error.recovery is Recovery.PERMANENT and self._abort(active)
-        self._settle(active, failed(error.code, error.message, multipart_gone=gone))
+        self._write_end(active, failed(error.code, error.message, multipart_gone=gone))
 
     def refuse(self, active: Active, gate: Gate, reason: str) -> None:
         """This runner may not read the file, but whoever asked for it was not this user: somebody else may."""
-        self._settle(active, stopped(leaving=False) | refused(gate.name, reason))
+        self._write_end(active, stopped(leaving=False) | refused(gate.name, reason))
 
-    def let_go(self, active: Active, *, leaving: bool) -> None:
-        """The transfer stopped: leave the document to whoever is next, or settle what was requested.
+    def release(self, active: Active, *, leaving: bool) -> None:
+        """The transfer stopped: leave the document to whoever is next, or write what was requested.
 
         The parts of a cancelled upload are left to `cleanup`: S3 may take its time.
         """
@@ -133,9 +147,9 @@ class Finisher:
             self._drop_if_deleted(active)
             self._forget(active)
         else:
-            self._settle(active, stopped(leaving=leaving))
+            self._write_end(active, stopped(leaving=leaving))
 
-    def _settle(self, active: Active, fields: Fields) -> None:
+    def _write_end(self, active: Active, fields: Fields) -> None:
         outcome = self._writer.write(active.upload.id, fields, releases=True)
         outcome.add_done_callback(lambda _: self._forget(active))
 
@@ -162,14 +176,6 @@ class Finisher:
         return is_aborted(self._sender, active.journal.upload)
 
 
-_FIRST_BYTES: Final = 8 * MEBIBYTE
-_LEAST_BYTES: Final = 1 * MEBIBYTE
-_MOST_BYTES: Final = 256 * MEBIBYTE
-_SHORT_SECONDS: Final = 0.15
-"""A claim takes some milliseconds, and a tenth of a second while everybody wants Python's lock."""
-_LONG_SECONDS: Final = 0.5
-
-
 class ClaimAhead:
     """How many bytes of uploads are claimed ahead. Not thread-safe: the lock of whoever owns it is held."""
 
@@ -193,15 +199,6 @@ class ClaimAhead:
         self._longest = None
 
 
-_FEW_WAITING: Final = 256
-"""Uploads are claimed ahead, so that no sending thread waits for MongoDB: as many bytes as `ClaimAhead` says, and again
-once half of them, or all but few uploads, have been begun. What waits here no other runner can take."""
-_THREADLESS_SECONDS: Final = 20.0
-
-_NOT_FOR_US: Final = frozenset({"PermissionDenied", "NotARegularFile"})
-"""Where others asked for the upload these are no failures of it: a runner of that user may read the file."""
-
-
 @dataclass(frozen=True, slots=True)
 class Capacity:
     """What may be claimed: `slots` uploads that would be begun at once, and others of `bytes_ahead` to wait."""
@@ -210,8 +207,24 @@ class Capacity:
     bytes_ahead: int
 
 
+class _WorkQueue:
+    """Uploads that wait for threads of one kind, and how many of these there are. For whoever holds the lock."""
+
+    def __init__(self, name: str, at_once: Callable[[], int], carry_out: Callable[[Active], None]) -> None:
+        self.name = name
+        self.at_once = at_once
+        self.carry_out = carry_out
+        self.waiting: deque[Active] = deque()
+        self.workers = 0
+
+    @property
+    def missing_workers(self) -> int:
+        return max(0, min(self.at_once() - self.workers, len(self.waiting)))
+
+
 class ActiveUploads:
-    """What one runner holds. Thread-safe.
+    """What one runner holds: in two queues until a thread begins it, `_small` for what goes as one quick request and
+    `_large` for all else. Thread-safe.
 
     `wants_more` is called when it is time to claim more. Once `leaving` is set all that comes is released.
     """
@@ -239,13 +252,12 @@ class ActiveUploads:
         self._lock = threading.Lock()
         self._idle = threading.Condition(self._lock)
         self._active: dict[ObjectId, Active] = {}
-        self._waiting: deque[Active] = deque()
-        self._small: deque[Active] = deque()
+        self._large = _WorkQueue("upload", lambda: sender.uploads_at_once, self._carry_out)
+        self._small = _WorkQueue("small-files", lambda: sender.small_at_once, self._carry_out_small)
+        self._queues = (self._large, self._small)
         self._waiting_bytes = 0
         self._claim_ahead = ClaimAhead()
         self._keeps_begun = False
-        self._workers = 0
-        self._small_workers = 0
         self._without_threads_since: float | None = None
 
     def __len__(self) -> int:
@@ -258,10 +270,9 @@ class ActiveUploads:
     def capacity(self) -> Capacity | None:
         """What may be claimed now; None while enough waits."""
         with self._lock:
-            waiting = len(self._waiting) + len(self._small)
-            if waiting > _FEW_WAITING or self._waiting_bytes > self._claim_ahead.bytes_ahead // 2:
+            if self._count_waiting() > _FEW_WAITING or self._waiting_bytes > self._claim_ahead.bytes_ahead // 2:
                 return None
-            busy = self._workers + len(self._waiting)
+            busy = self._large.workers + len(self._large.waiting)
             return Capacity(
                 max(0, self._sender.uploads_at_once - busy), self._claim_ahead.bytes_ahead - self._waiting_bytes
             )
@@ -281,12 +292,12 @@ class ActiveUploads:
             with self._lock:
                 begins = not self._keeps_begun
                 if begins:
-                    (self._small if is_small else self._waiting).append(active)
+                    (self._small if is_small else self._large).waiting.append(active)
                     self._waiting_bytes += upload.size
                 if self._leaving.is_set():
                     control.stop(StopReason.LEAVING)
             if not begins:
-                self._finisher.let_go(active, leaving=self._leaving.is_set())
+                self._finisher.release(active, leaving=self._leaving.is_set())
         self._start_workers()
 
     def _hold(self, claimed_upload: Upload, policy: Policy, claimed_at: float | None) -> Active:
@@ -323,31 +334,31 @@ class ActiveUploads:
             return
         active.stop(StopReason.REQUESTED)
         if waited:  # no thread would look at it before its turn came
-            self._finisher.let_go(active, leaving=False)
+            self._finisher.release(active, leaving=False)
             self._wants_more()
 
     def waiting(self) -> list[ObjectId]:
         """What is claimed and not begun."""
         with self._lock:
-            return [active.upload.id for queue in (self._waiting, self._small) for active in queue]
+            return [active.upload.id for queue in self._queues for active in queue.waiting]
 
     def prioritise(self, priorities: Mapping[ObjectId, int], highest: int | None) -> None:
         """Begin what waits in the order of these priorities; release what comes after `highest`, which nobody has
         claimed yet."""
         late: list[Active] = []
         with self._lock:
-            for queue in (self._waiting, self._small):
-                ranked = sorted(queue, key=lambda active: -priorities.get(active.upload.id, 0))
-                queue.clear()
+            for queue in self._queues:
+                ranked = sorted(queue.waiting, key=lambda active: -priorities.get(active.upload.id, 0))
+                queue.waiting.clear()
                 for active in ranked:
                     if highest is not None and priorities.get(active.upload.id, 0) < highest:
                         late.append(active)
                         self._waiting_bytes -= active.upload.size
                     else:
-                        queue.append(active)
+                        queue.waiting.append(active)
         for active in late:
             active.control.stop(StopReason.REQUESTED)
-            self._finisher.let_go(active, leaving=False)
+            self._finisher.release(active, leaving=False)
         if late:
             self._wants_more()
 
@@ -367,7 +378,7 @@ class ActiveUploads:
             for active in self._active.values():
                 active.control.stop(StopReason.LEAVING)
         for active in waiting:
-            self._finisher.let_go(active, leaving=self._leaving.is_set())
+            self._finisher.release(active, leaving=self._leaving.is_set())
 
     def keep_begun(self, timeout: float) -> bool:
         """Begin nothing any more. What waits is released, for whoever else takes it; True if that was written within
@@ -376,7 +387,7 @@ class ActiveUploads:
             self._keeps_begun = True
             waiting = self._empty_queues()
         for active in waiting:
-            self._finisher.let_go(active, leaving=self._leaving.is_set())
+            self._finisher.release(active, leaving=self._leaving.is_set())
         with self._idle:
             return self._idle.wait_for(lambda: not any(entry.upload.id in self._active for entry in waiting), timeout)
 
@@ -393,28 +404,22 @@ class ActiveUploads:
             return self._idle.wait_for(lambda: not self._active, timeout)
 
     def _start_workers(self) -> None:
-        with self._lock:
-            missing = min(self._sender.uploads_at_once - self._workers, len(self._waiting))
-            self._workers += max(0, missing)
-            missing_small = min(self._sender.small_at_once - self._small_workers, len(self._small))
-            self._small_workers += max(0, missing_small)
-        refused = 0
-        for _ in range(missing):
-            if not start_thread(self._work, "upload"):
-                refused += 1
-                with self._lock:
-                    self._workers -= 1
-        for _ in range(missing_small):
-            if not start_thread(self._work_small, "small-files"):
-                refused += 1
-                with self._lock:
-                    self._small_workers -= 1
-        self._wait_for_threads(is_refused=refused > 0)
+        is_refused = False
+        for queue in self._queues:
+            with self._lock:
+                missing = queue.missing_workers
+                queue.workers += missing
+            for _ in range(missing):
+                if not start_thread(partial(self._work, queue), queue.name):
+                    is_refused = True
+                    with self._lock:
+                        queue.workers -= 1
+        self._wait_for_threads(is_refused=is_refused)
 
     def _wait_for_threads(self, *, is_refused: bool) -> None:
         """Where the machine allows not one thread, not even after a while, what waits fails with that reason."""
         with self._lock:
-            if not is_refused or self._workers or self._small_workers:
+            if not is_refused or any(queue.workers for queue in self._queues):
                 self._without_threads_since = None
                 return
             self._without_threads_since = self._without_threads_since or time.monotonic()
@@ -424,21 +429,22 @@ class ActiveUploads:
         for active in waiting:
             self._finisher.fail(active, TransferError("OutOfResources", NO_THREAD))
 
-    def _work(self) -> None:
-        while (active := self._next()) is not None:
-            self._carry_out(active)
+    def _work(self, queue: _WorkQueue) -> None:
+        while (active := self._next(queue)) is not None:
+            queue.carry_out(active)
 
-    def _next(self) -> Active | None:
+    def _next(self, queue: _WorkQueue) -> Active | None:
         active, is_time = None, True
         with self._lock:
-            allowed = self._sender.uploads_at_once
-            if self._workers > allowed or not self._waiting:
-                self._workers -= 1
+            allowed = queue.at_once()
+            if queue.workers > allowed or not queue.waiting:
+                queue.workers -= 1
             else:
-                active, is_time = self._take_from(self._waiting)
-                is_time = is_time or (allowed > self._workers and not self._waiting)
-        if active is not None:
-            self._start_workers()  # there may be room for more by now
+                active, is_time = self._take_from(queue)
+                is_time = is_time or (allowed > queue.workers and not queue.waiting)
+            grows = queue.missing_workers > 0  # there may be room for more by now
+        if grows:
+            self._start_workers()
         if is_time:
             self._wants_more()
         return active
@@ -448,7 +454,7 @@ class ActiveUploads:
             active.control.check()
             sent = self._sender.send(active.upload, active.journal, active.control)
         except Stopped:
-            self._finisher.let_go(active, leaving=self._leaving.is_set())
+            self._finisher.release(active, leaving=self._leaving.is_set())
         except TransferError as error:
             self._fail_or_leave(active, error)
         except Exception as error:  # noqa: BLE001 - a fault of ours must not leave an upload that nobody ends
@@ -462,25 +468,6 @@ class ActiveUploads:
         else:
             self._finisher.complete(active, sent)
 
-    def _work_small(self) -> None:
-        while (active := self._next_small()) is not None:
-            self._carry_out_small(active)
-
-    def _next_small(self) -> Active | None:
-        active, is_time = None, True
-        with self._lock:
-            allowed = self._sender.small_at_once
-            if self._small_workers > allowed or not self._small:
-                self._small_workers -= 1
-            else:
-                active, is_time = self._take_from(self._small)
-            grows = bool(self._small) and self._small_workers < allowed
-        if grows:
-            self._start_workers()
-        if is_time:
-            self._wants_more()
-        return active
-
     def _carry_out_small(self, active: Active) -> None:
         sent = None
         try:
@@ -488,7 +475,7 @@ class ActiveUploads:
             if self._sender.takes(active.upload):
                 sent = self._sender.send_small(active.upload, active.journal, active.control, active.on_the_way)
         except Stopped:
-            self._finisher.let_go(active, leaving=self._leaving.is_set())
+            self._finisher.release(active, leaving=self._leaving.is_set())
             return
         except TransferError as error:
             self._fail_or_leave(active, error)
@@ -503,7 +490,7 @@ class ActiveUploads:
 
     def _give_to_a_worker(self, active: Active) -> None:
         with self._lock:
-            self._waiting.appendleft(active)
+            self._large.waiting.appendleft(active)
             self._waiting_bytes += active.upload.size
         self._start_workers()
 
@@ -513,32 +500,35 @@ class ActiveUploads:
         else:
             self._finisher.fail(active, error)
 
+    def _count_waiting(self) -> int:
+        return sum(len(queue.waiting) for queue in self._queues)
+
     def _empty_queues(self) -> list[Active]:
         """What waited. Called with the lock held."""
-        waiting = [*self._waiting, *self._small]
-        self._waiting.clear()
-        self._small.clear()
+        waiting = [active for queue in self._queues for active in queue.waiting]
+        for queue in self._queues:
+            queue.waiting.clear()
         self._waiting_bytes = 0
         return waiting
 
     def _leaves_queue(self, active: Active) -> bool:
         """Whether it was waiting; it is not any more. Called with the lock held."""
-        for queue in (self._waiting, self._small):
-            if active in queue:
-                queue.remove(active)
+        for queue in self._queues:
+            if active in queue.waiting:
+                queue.waiting.remove(active)
                 self._waiting_bytes -= active.upload.size
                 return True
         return False
 
-    def _take_from(self, queue: deque[Active]) -> tuple[Active, bool]:
+    def _take_from(self, queue: _WorkQueue) -> tuple[Active, bool]:
         """The next one, and whether it is time to claim more. Called with the lock held."""
-        active = queue.popleft()
+        active = queue.waiting.popleft()
         if active.claimed_at is not None:
             self._claim_ahead.waited(time.monotonic() - active.claimed_at)
             active.claimed_at = None  # it may come again, given to a worker by `_give_to_a_worker`
         before = self._waiting_bytes
         self._waiting_bytes -= active.upload.size
-        waiting = len(self._waiting) + len(self._small)
+        waiting = self._count_waiting()
         has_few = waiting <= _FEW_WAITING and waiting % 64 == 0
         return active, has_few or self._waiting_bytes <= self._claim_ahead.bytes_ahead // 2 < before
 
@@ -547,7 +537,7 @@ class ActiveUploads:
             # The same runner may already have claimed it again.
             if self._active.get(active.upload.id) is active:
                 del self._active[active.upload.id]
-            is_time = not self._waiting and not self._small
+            is_time = not self._count_waiting()
             self._idle.notify_all()
         if is_time:
             self._wants_more()
