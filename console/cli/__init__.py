@@ -261,8 +261,14 @@ def watch(
 
 @app.command()
 @with_flags
-def verify(shared: Shared, chosen: Chosen, as_json: AsJson = False) -> int:
-    """Compare each object's checksum with its file again; nothing is downloaded."""
+def verify(shared: Shared, chosen: Chosen, manifest: flags.Manifest = None, as_json: AsJson = False) -> int:
+    """Compare each object's checksum with its file again, or with a manifest; nothing is downloaded."""
+    if manifest is not None:
+        if chosen.ids or chosen.everything or chosen.status or chosen.match:
+            raise typer.BadParameter("a manifest says by itself which objects are meant", param_hint="--manifest")
+        from console.commands.upload_modes.manifest import verify_manifest
+
+        return verify_manifest(shared.settings(), manifest, as_json=as_json)
     from console.commands.verify import run
 
     return run(shared.settings(), chosen.selection, as_json=as_json)

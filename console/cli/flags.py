@@ -81,6 +81,10 @@ Directory = Annotated[Path | None, typer.Option("--dir", help="Keep the servers'
 Paths = Annotated[
     list[Path] | None, typer.Argument(help="Files and folders to upload; - is standard input.", metavar="PATH")
 ]
+Manifest = Annotated[
+    Path | None,
+    typer.Option("--manifest", help="Compare the objects of this manifest, without MongoDB.", metavar="FILE"),
+]
 PipeName = Annotated[
     str | None, typer.Option("--name", help="Name of what comes from standard input (upload -).", metavar="NAME")
 ]

@@ -163,5 +163,13 @@ SETTING_FLAGS: Final[Mapping[str, tuple[str, Any]]] = {
         "s3.expected_bucket_owner",
         _text("--expected-bucket-owner", "Refuse a bucket of another account than this.", "ACCOUNT"),
     ),
+    "manifest": (
+        "transfer.manifest",
+        _text("--manifest", "At the end write a signed list of what was stored, here or into this folder.", "FILE"),
+    ),
+    "sha256sums": (
+        "transfer.sha256sums",
+        _text("--sha256sums", "At the end write checksums of the files as sha256sum does.", "FILE"),
+    ),
     "max_size": ("accept.max_size", _text("--max-size", "Refuse larger files.", "SIZE")),
 }

@@ -27,6 +27,7 @@ from console.cli.output import tell_in_lines, tell_notes
 from console.cli.process import exit_code
 from console.commands.interruption import STOP_SECONDS, Interruption
 from console.commands.upload_modes.dry_run import DryRunReport, dry_run
+from console.commands.upload_modes.manifest import Proof
 from console.commands.upload_modes.standard_input import from_pipe
 from console.commands.upload_report import JsonReport, Report, is_in_lines
 from console.error_codes import OUT_OF_REACH
@@ -391,6 +392,7 @@ def run(settings: Settings, paths: Sequence[Path], options: UploadOptions) -> in
             policy = options.duplicates or settings.transfer.duplicates
             return dry_run(sender, intake, intake.batches(named), policy, told)
         batch = ObjectId()
+        proof = Proof.wanted(batch, settings.transfer.manifest, settings.transfer.sha256sums)
         with Records.open(settings.mongodb, endpoint=sender.endpoint) as records:
             tell_notes(records.notes)
             intake = _intake(settings, sender, options, batch)
@@ -399,6 +401,7 @@ def run(settings: Settings, paths: Sequence[Path], options: UploadOptions) -> in
             report = make_report(as_json=options.as_json)
             carrier = Carrier(records, sender, settings, Wanted.batch(batch), report, given=typed)
             code = carrier.run(_reported(_recorded(records, intake.batches(named), carrier.insert), intake, report))
+            code = proof.write(records.uploads, sender.endpoint.name) or code
     return code or (1 if intake.refusals else 0)
 
 
@@ -410,6 +413,7 @@ def _run_pipe(settings: Settings, paths: Sequence[Path], options: UploadOptions)
         prefix, _, name = settings.s3.prefix.rpartition("/")
         settings = settings.model_copy(update={"s3": settings.s3.model_copy(update={"prefix": prefix})})
     batch = ObjectId()
+    proof = Proof.wanted(batch, settings.transfer.manifest, None)
     with (
         PipeSender(settings.s3, settings.transfer, sys.stdin.fileno()) as sender,
         Records.open(settings.mongodb, endpoint=sender.endpoint) as records,
@@ -426,6 +430,7 @@ def _run_pipe(settings: Settings, paths: Sequence[Path], options: UploadOptions)
         report = make_report(as_json=options.as_json)
         carrier = Carrier(records, sender, settings, Wanted.batch(batch), report, is_alone=True)
         code = carrier.run(_recorded(records, [[upload]], carrier.insert))
+        code = proof.write(records.uploads, sender.endpoint.name) or code
     if code > _SIGNALS:
         sys.stderr.write("What came from the pipe cannot be resumed: run the command again.\n")
     return code

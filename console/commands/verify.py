@@ -60,7 +60,7 @@ def run(settings: Settings, selection: Selection, *, as_json: bool) -> int:
                 line = _line(upload, None, str(error))  # nothing was compared
                 unreachable = error if error.code in OUT_OF_REACH else unreachable
             all_same = all_same and line.same is True
-            sys.stdout.write((json_line(line, with_nulls=True) if as_json else _words(line)) + "\n")
+            sys.stdout.write(verify_text(line, as_json=as_json))
             sys.stdout.flush()
     if unreachable is not None and not answers:
         return unreachable.exit_code
@@ -86,6 +86,11 @@ def _progress_if_long(upload: Upload) -> Iterator[None]:
         yield
     finally:
         notice.cancel()
+
+
+def verify_text(line: VerifyLine, *, as_json: bool) -> str:
+    """The line as it is written."""
+    return (json_line(line, with_nulls=True) if as_json else _words(line)) + "\n"
 
 
 def _words(line: VerifyLine) -> str:

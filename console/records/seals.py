@@ -34,6 +34,7 @@ _REQUEST: Final = "request"
 _MULTIPART: Final = "multipart"
 _MADE: Final = "made"
 _FOUND: Final = "found"
+_MANIFEST: Final = "manifest"
 
 _log = logging.getLogger(__name__)
 
@@ -90,6 +91,14 @@ class Seals:
     def made(self, upload: Upload) -> bool:
         """Whether it also made that object, and did not find it there."""
         return _is_same(upload.result_seal, lambda: self.result(upload, was_found=False))
+
+    def manifest(self, digest: str) -> str:
+        """The seal of a list of objects, by the digest of its lines: one of this user's processes wrote it."""
+        return self.prefix + self._mac(_MANIFEST, [digest])
+
+    def is_own_manifest(self, digest: str, seal: str) -> bool:
+        """Whether it is just as one of this user's processes wrote it."""
+        return _is_same(seal, lambda: self.manifest(digest))
 
     def _mac(self, purpose: str, facts: list[object]) -> str:
         text = json.dumps([purpose, *facts], sort_keys=True, default=bytes.hex)

@@ -190,6 +190,8 @@ class TransferSettings(_Section):
     outage_seconds: Annotated[Number, Field(ge=0, le=_LONGEST_OUTAGE_SECONDS)] = 3600.0
     connect_timeout_seconds: Seconds = 10.0
     read_timeout_seconds: Seconds = 60.0
+    manifest: Path | None = None
+    sha256sums: Path | None = None
     roots: Roots = ()
     destinations: Destinations = ()
 
@@ -264,6 +266,8 @@ _FLAGS: Final[Mapping[tuple[str, ...], str]] = {
     },
     ("s3", "endpoint_url"): "--s3-endpoint",
     ("headers",): "--header",
+    ("transfer", "manifest"): "--manifest",
+    ("transfer", "sha256sums"): "--sha256sums",
 }
 
 

@@ -28,7 +28,7 @@ from console.s3.engines.engine import ObjectSettings
 from console.s3.engines.http_engine import Cancel
 from console.s3.engines.source import SourceFile
 from console.s3.object_listing import ObjectListing, object_facts
-from console.s3.operations import NotOurs, delete_object, head_object, presign_download
+from console.s3.operations import NotOurs, StoredObject, delete_object, head_object, presign_download
 from console.s3.part_size import USUAL_PART_SIZE
 from console.s3.retry import RetryPolicy, call, call_with_retries
 from console.s3.transfer_errors import TransferError
@@ -215,6 +215,10 @@ class S3Sender:
         """Whether the object under its key bears the upload's mark. Raises `TransferError`."""
         found = call_with_retries(lambda: head_object(self._transport.s3, upload.bucket, upload.key, upload.version_id))
         return found is not None and found.owner == str(upload.id)
+
+    def stored(self, bucket: str, key: str, version_id: str | None = None) -> StoredObject | None:
+        """What S3 tells of an object; None where there is none. Raises `TransferError`."""
+        return call_with_retries(lambda: head_object(self._transport.s3, bucket, key, version_id))
 
     def verify(self, upload: Upload, control: Control | None = None) -> Comparison:
         """Compare object and file again; reads the whole file. Raises `TransferError`, and as `control` does."""
