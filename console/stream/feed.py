@@ -9,10 +9,9 @@ https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
@@ -282,29 +281,27 @@ class ChangeFeed:
         return [item for item, _ in taken]
 
     def close(self, timeout: float = 0.0) -> None:
-        """End the stream, on the server too, and the thread, waiting at most `timeout` seconds for it (one second for
-        the server); in an outage what it waits for may take longer."""
+        """End the stream, on the server too, which gets a second for its answer, and the thread, waiting at most
+        `timeout` seconds for that; in an outage what it waits for may take longer."""
         self._closing.set()
         with self._changed:
             self._changed.notify_all()
         if self._thread.is_alive():
-            until = time.monotonic() + max(timeout, _FAREWELL_SECONDS if self._end_session() else 0.0)
-            self._thread.join(max(0.0, until - time.monotonic()))
+            self._end_session()
+            self._thread.join(timeout)
 
-    def _end_session(self) -> bool:
-        """Have the server drop the cursor, for which a thread may be waiting right now; False where it does not answer.
+    def _end_session(self) -> None:
+        """Have the server drop the cursor, for which a thread may be waiting right now.
 
-        A cursor without its client would stay for ten minutes, with all that the server reads for it.
+        A cursor without its client would stay for ten minutes, with all that the server reads for it. One that waits
+        for an event notices only when it has waited long enough (mongod 6.0), whether its client is still there or not:
+        so there is nothing to wait for here.
         """
         session = self._session
         if session is None or not self._client.topology_description.has_writable_server():
-            return False
-        try:
-            with pymongo.timeout(_FAREWELL_SECONDS):
-                self._client.admin.command("killSessions", [session.session_id])
-        except PyMongoError:
-            return False
-        return True
+            return
+        with suppress(PyMongoError), pymongo.timeout(_FAREWELL_SECONDS):
+            self._client.admin.command("killSessions", [session.session_id])
 
     def _put(self, item: FeedItem, read: Start | None = None) -> None:
         """Hand over an item; `read` is where the stream stands behind it."""
