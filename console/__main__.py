@@ -76,7 +76,7 @@ def _prepare_streams() -> None:
 
 def _run() -> int:
     try:
-        from console.cli import app
+        from console.cli import app, make_only
         from console.errors import ConsoleError
     except OSError as error:
         if not (reason := shortage(error)):
@@ -86,6 +86,7 @@ def _run() -> int:
 
     try:
         _prepare_home()
+        make_only(sys.argv[1] if len(sys.argv) > 1 else "")
         app()
     except ConsoleError as error:
         sys.stderr.write(f"{error.title}: {error.message}\n")

@@ -323,3 +323,12 @@ def init(shared: Shared, yes: flags.Write = False) -> int:
 
     given = {"mongodb.uri": shared.mongodb_uri, "s3.endpoint_url": shared.s3_endpoint, "s3.bucket": shared.bucket}
     return run(given, shared.config, yes=yes)
+
+
+def make_only(called: str, commands: typer.Typer = app) -> None:
+    """Of the commands make the one that is called, if it is one: to make them all is a tenth of a start."""
+    alone = [
+        each for each in commands.registered_commands if called in (each.name, getattr(each.callback, "__name__", ""))
+    ]
+    if alone:
+        commands.registered_commands = alone

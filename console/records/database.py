@@ -69,7 +69,7 @@ class Records:
             try:
                 state = inspect(database, settings.collection, wire_version=wire_version)
                 notes = [] if state.is_complete else [state.words]
-                if sets_up:
+                if sets_up and not state.is_complete:
                     name = endpoint.name if endpoint is not None else None
                     notes = prepare(
                         database, settings.collection, wire_version=wire_version, adopt=adopt, endpoint=name

@@ -14,12 +14,20 @@ import hashlib
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
+from functools import cache
+from types import ModuleType
 from typing import Final, Protocol
 
-try:
-    from awscrt import checksums as crt
-except ImportError:  # no wheel for this platform
-    crt = None
+
+@cache
+def common_runtime() -> ModuleType | None:
+    """The Common Runtime, loaded when it is first asked for: that takes 30 ms. None where there is no wheel of it."""
+    try:
+        from awscrt import checksums
+    except ImportError:
+        return None
+    module: ModuleType = checksums
+    return module
 
 
 class Algorithm(StrEnum):
@@ -48,7 +56,7 @@ class Algorithm(StrEnum):
 
     @property
     def is_available(self) -> bool:
-        return crt is not None or self not in (Algorithm.CRC64NVME, Algorithm.CRC32C)
+        return self not in (Algorithm.CRC64NVME, Algorithm.CRC32C) or common_runtime() is not None
 
 
 _CRC_BYTES: Final = {Algorithm.CRC64NVME: 8, Algorithm.CRC32C: 4, Algorithm.CRC32: 4}
@@ -86,9 +94,15 @@ def new_digest(algorithm: Algorithm) -> Digest:
         case Algorithm.CRC32:
             return _RunningCrc(zlib.crc32, 4)
         case Algorithm.CRC32C:
-            return _RunningCrc(crt.crc32c, 4)
+            return _RunningCrc(_runtime().crc32c, 4)
         case Algorithm.CRC64NVME:
-            return _RunningCrc(crt.crc64nvme, 8)
+            return _RunningCrc(_runtime().crc64nvme, 8)
+
+
+def _runtime() -> ModuleType:
+    if (crt := common_runtime()) is None:
+        raise ModuleNotFoundError("awscrt")
+    return crt
 
 
 def digest_bytes(algorithm: Algorithm, data: bytes) -> bytes:
@@ -121,7 +135,7 @@ def to_base64(digest: bytes) -> str:
 
 
 def _combine_two(algorithm: Algorithm, first: int, second: int, second_length: int) -> int:
-    if crt is not None:
+    if (crt := common_runtime()) is not None:
         combine_two = {
             Algorithm.CRC32: crt.combine_crc32,
             Algorithm.CRC32C: crt.combine_crc32c,

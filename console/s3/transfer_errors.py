@@ -13,15 +13,17 @@ from __future__ import annotations
 import errno
 import http.client
 import xml.etree.ElementTree as ElementTree
-from typing import Final
-
-import botocore.exceptions as aws
+from functools import cache
+from typing import TYPE_CHECKING, Final
 
 from console.capacity import shortage
 from console.error_codes import OUT_OF_REACH, Recovery, explain
 from console.errors import ConsoleError, ServerUnreachable
 from console.files.beneath import THROUGH_A_LINK
 from console.formatting import visible
+
+if TYPE_CHECKING:
+    from botocore.exceptions import ClientError
 
 
 class TransferError(ConsoleError):
@@ -79,28 +81,34 @@ def _answered(status: int | None, code: str = "") -> str:
     return f"the server answered {' '.join(filter(None, (number, told))) or 'nothing'}, without a reason: {meaning}"
 
 
-# From the most specific to the most general: the first that fits names the code.
-_AWS_CODES: Final[tuple[tuple[type[Exception], str], ...]] = (
-    (aws.ConnectTimeoutError, "ConnectTimeout"),
-    (aws.ReadTimeoutError, "ReadTimeout"),
-    (aws.ProxyConnectionError, "ProxyFailed"),
-    (aws.SSLError, "CertificateRefused"),
-    (aws.ConnectionClosedError, "ConnectionClosed"),
-    (aws.EndpointConnectionError, "ConnectionFailed"),
-    (aws.ResponseStreamingError, "ConnectionClosed"),
-    (aws.IncompleteReadError, "ConnectionClosed"),
-    (aws.HTTPClientError, "ConnectionFailed"),
-    (aws.ConnectionError, "ConnectionFailed"),
-    (aws.NoCredentialsError, "CredentialsMissing"),
-    (aws.PartialCredentialsError, "CredentialsMissing"),
-    (aws.ProfileNotFound, "CredentialsMissing"),
-    (aws.CredentialRetrievalError, "CredentialsUnavailable"),
-    (aws.TokenRetrievalError, "CredentialsUnavailable"),
-    (aws.SSOError, "CredentialsUnavailable"),
-    (aws.MetadataRetrievalError, "CredentialsUnavailable"),
-    (aws.InvalidRegionError, "AuthorizationHeaderMalformed"),
-    (aws.ParamValidationError, "ParameterRefused"),
-)
+@cache
+def _aws_codes() -> tuple[tuple[type[Exception], str], ...]:
+    """From the most specific to the most general: the first that fits names the code."""
+    import botocore.exceptions as aws  # a start without errors does without
+
+    return (
+        (aws.ConnectTimeoutError, "ConnectTimeout"),
+        (aws.ReadTimeoutError, "ReadTimeout"),
+        (aws.ProxyConnectionError, "ProxyFailed"),
+        (aws.SSLError, "CertificateRefused"),
+        (aws.ConnectionClosedError, "ConnectionClosed"),
+        (aws.EndpointConnectionError, "ConnectionFailed"),
+        (aws.ResponseStreamingError, "ConnectionClosed"),
+        (aws.IncompleteReadError, "ConnectionClosed"),
+        (aws.HTTPClientError, "ConnectionFailed"),
+        (aws.ConnectionError, "ConnectionFailed"),
+        (aws.NoCredentialsError, "CredentialsMissing"),
+        (aws.PartialCredentialsError, "CredentialsMissing"),
+        (aws.ProfileNotFound, "CredentialsMissing"),
+        (aws.CredentialRetrievalError, "CredentialsUnavailable"),
+        (aws.TokenRetrievalError, "CredentialsUnavailable"),
+        (aws.SSOError, "CredentialsUnavailable"),
+        (aws.MetadataRetrievalError, "CredentialsUnavailable"),
+        (aws.InvalidRegionError, "AuthorizationHeaderMalformed"),
+        (aws.ParamValidationError, "ParameterRefused"),
+        (aws.BotoCoreError, "ParameterRefused"),
+    )
+
 
 # What `open`, `pread` and `stat` of the file say. Broken sockets never arrive here: botocore wraps them.
 _FILE_CODES: Final[dict[int, str]] = {
@@ -124,19 +132,20 @@ def classify(exception: Exception) -> TransferError:
         return TransferError("OutOfResources", lacking)
     if isinstance(exception, ServiceError):
         return TransferError(exception.code, visible(exception.message), status=exception.status)
-    if isinstance(exception, aws.ClientError):
+    codes = _aws_codes()
+    from botocore.exceptions import ClientError
+
+    if isinstance(exception, ClientError):
         return _from_answer(exception)
     if "ResponseParserError" in {kind.__name__ for kind in type(exception).__mro__}:
         return TransferError("UnreadableAnswer", visible(str(exception)))
-    for kind, code in _AWS_CODES:
+    for kind, code in codes:
         if isinstance(exception, kind):
             if code == "CertificateRefused" and "CERTIFICATE_VERIFY_FAILED" not in str(exception):
                 code = "ConnectionClosed"
             if code == "ConnectionClosed" and _has_timed_out(exception):
                 code = "WriteTimeout"
             return TransferError(code, visible(str(exception)))
-    if isinstance(exception, aws.BotoCoreError):
-        return TransferError("ParameterRefused", visible(str(exception)))
     raise exception
 
 
@@ -154,7 +163,7 @@ def _has_timed_out(exception: Exception) -> bool:
     return any(isinstance(inner, TimeoutError) for inner in (cause, *getattr(cause, "args", ())))
 
 
-def _from_answer(error: aws.ClientError) -> TransferError:
+def _from_answer(error: ClientError) -> TransferError:
     answer = error.response
     status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
     details = answer.get("Error", {})

@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
-from botocore.exceptions import PaginationError
-
 from console.error_codes import DENIED, UNSUPPORTED, Recovery
 from console.formatting import visible
 from console.models import Checksum, Multipart
@@ -456,6 +454,8 @@ def _list_parts(job: Job, multipart: Multipart) -> dict[int, ListedPart]:
     ours = server.algorithm
 
     def list_all() -> dict[int, ListedPart]:
+        from botocore.exceptions import PaginationError  # only where there is a client of botocore's already
+
         pages = job.transport.s3.get_paginator("list_parts").paginate(
             Bucket=job.bucket, Key=job.key, UploadId=multipart.upload_id
         )

@@ -142,7 +142,7 @@ class S3Sender:
 
     @property
     def address(self) -> str:
-        return self._transport.s3.meta.endpoint_url
+        return self._transport.url
 
     def refusal(self, upload: Upload) -> str | None:
         """Why nothing can be done here to the upload's object; None where it can: the object is at this endpoint."""

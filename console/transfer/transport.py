@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 from urllib.parse import urlsplit
-
-from botocore.httpsession import get_cert_path
 
 from console.capacity import bodies_at_once
 from console.choices import MEBIBYTE, ChecksumPolicy, EngineChoice
 from console.formatting import visible
 from console.s3.address import Address, address_of, is_plain_bucket, names_proxy
-from console.s3.client import ClientOptions, common_parameters, is_aws, make_client
+from console.s3.client import ClientOnDemand, ClientOptions, PlainService, common_parameters, is_aws, make_client
 from console.s3.confirmation import ServerTraits
-from console.s3.credentials import open_session
 from console.s3.engines.bandwidth import BandwidthLimit
 from console.s3.engines.boto3_engine import Boto3Engine
 from console.s3.engines.http_engine import HttpEngine
@@ -38,41 +36,71 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_PLAIN_BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _PROXY: Final = "boto3 sends small files too: a proxy is set for %s, and it knows whom NO_PROXY excepts"
 
 
-def small_engine(choice: EngineChoice, s3: S3Client, session: Session, options: ClientOptions) -> HttpEngine | None:
+@dataclass(frozen=True, slots=True)
+class _Service:
+    """The S3 service of a transport, without a `session` where botocore need not be asked for it."""
+
+    url: str
+    region: str
+    credentials: Any
+    s3: S3Client
+    session: Session | None = None
+
+    @classmethod
+    def open(cls, options: ClientOptions) -> Self:
+        if (plain := PlainService.of(options)) is not None:
+            on_demand: Any = ClientOnDemand(lambda: make_client(options))
+            return cls(plain.url, plain.region, plain.credentials, cast("S3Client", on_demand))
+        from console.s3.credentials import open_session
+
+        session = open_session(options.profile, options.region)
+        s3 = make_client(options, session)
+        return cls(s3.meta.endpoint_url, s3.meta.region_name, session.get_credentials(), s3, session)
+
+    def address(self, bucket: str) -> Address:
+        """Where objects of the bucket are."""
+        if not is_plain_bucket(bucket):
+            raise TransferError("NotImplemented", f"{visible(bucket)} is not for this engine")
+        if self.session is None and _PLAIN_BUCKET.fullmatch(bucket):
+            url = urlsplit(self.url)
+            return Address(url.netloc, f"/{bucket}/", url.scheme == "https")
+        return address_of(self.s3, bucket)
+
+    def ca_file(self, options: ClientOptions) -> str:
+        """The certificates that boto3 trusts: those that are set, or AWS_CA_BUNDLE, or REQUESTS_CA_BUNDLE, or the
+        bundle that it brings."""
+        if options.ca_bundle is not None:
+            return str(options.ca_bundle)
+        of_session = self.session.get_config_variable("ca_bundle") if self.session is not None else None
+        named: str | None = of_session or os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE")
+        if named:
+            return named
+        from botocore.httpsession import get_cert_path
+
+        return str(get_cert_path(True))
+
+
+def _small_engine(choice: EngineChoice, service: _Service, options: ClientOptions) -> HttpEngine | None:
     """The engine for small objects, or None where boto3 has to send them too (with a line in the log)."""
     if choice == "boto3":
         return None
-    scheme = urlsplit(s3.meta.endpoint_url).scheme
+    scheme = urlsplit(service.url).scheme
     if names_proxy(scheme):
         _log.info(_PROXY, scheme)
         return None
 
-    @cache
-    def where(bucket: str) -> Address:
-        if not is_plain_bucket(bucket):
-            raise TransferError("NotImplemented", f"{visible(bucket)} is not for this engine")
-        return address_of(s3, bucket)
-
     return HttpEngine(
-        where,
-        Signer(session.get_credentials(), s3.meta.region_name),
-        ca_file=_ca_file(session, options) if scheme == "https" else None,
+        cache(service.address),
+        Signer(service.credentials, service.region),
+        ca_file=service.ca_file(options) if scheme == "https" else None,
         connect_timeout_seconds=options.connect_timeout_seconds,
         read_timeout_seconds=options.read_timeout_seconds,
         common=common_parameters(options),
     )
-
-
-def _ca_file(session: Session, options: ClientOptions) -> str:
-    """The certificates that boto3 trusts: those that are set, or AWS_CA_BUNDLE, or REQUESTS_CA_BUNDLE, or the bundle
-    that it brings."""
-    if options.ca_bundle is not None:
-        return str(options.ca_bundle)
-    named: str | None = session.get_config_variable("ca_bundle")
-    return named or os.environ.get("REQUESTS_CA_BUNDLE") or str(get_cert_path(True))
 
 
 class KeysInUse:
@@ -104,9 +132,10 @@ _MOST_SMALL_BYTES: Final = 64 * MEBIBYTE
 
 @dataclass(frozen=True, slots=True)
 class Transport:
-    """Client, engines, threads, limits, and what is known of the server. Safe to use from several threads. `http` sends
-    small objects, as many at once as `small` says; None where boto3 has to."""
+    """Address, client, engines, threads, limits, and what is known of the server. Safe to use from several threads.
+    `http` sends small objects, as many at once as `small` says; None where boto3 has to."""
 
+    url: str
     s3: S3Client
     engine: Boto3Engine
     http: HttpEngine | None
@@ -141,14 +170,14 @@ def open_transport(
     options = replace(options, connections=bodies_at_once(options.connections))
     slots = Slots(min(FIRST_BODIES, most), most)
     slots.resize(parts)
-    session = open_session(options.profile, options.region)
-    s3 = make_client(options, session)
+    service = _Service.open(options)
     return Transport(
-        s3=s3,
-        engine=Boto3Engine(s3),
-        http=small_engine(engine, s3, session, options),
+        url=service.url,
+        s3=service.s3,
+        engine=Boto3Engine(service.s3),
+        http=_small_engine(engine, service, options),
         pool=WorkerPool(slots),
         bandwidth=BandwidthLimit(bytes_per_second),
-        server=ServerTraits(is_aws=is_aws(s3), policy=checksum),
+        server=ServerTraits(is_aws=is_aws(service.url), policy=checksum),
         small=Slots(min(_FIRST_SMALL, most_small), most_small, most_bytes=_MOST_SMALL_BYTES),
     )

@@ -125,7 +125,7 @@ def test_check_values(algorithm: Algorithm, value: str) -> None:
 
 
 def test_without_the_common_runtime_crc32_remains(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checksums, "crt", None)
+    monkeypatch.setattr(checksums, "common_runtime", lambda: None)
     traits = ServerTraits(is_aws=True)
     assert traits.algorithm is Algorithm.CRC32
     parts = [(digest_bytes(Algorithm.CRC32, piece), len(piece)) for piece in (b"one", b"two")]

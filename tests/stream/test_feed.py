@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from typing import Any
@@ -384,6 +385,9 @@ def test_no_cursor_stays_on_the_server(things, feeds):
     take_until(feed, opened)
     assert cursors(things) == 1
     feed.close()
+    until = time.monotonic() + 5
+    while cursors(things) and time.monotonic() < until:  # the server notices when it has waited for two seconds
+        time.sleep(0.05)
     assert cursors(things) == 0
 
 

@@ -54,8 +54,8 @@ def test_an_unknown_profile() -> None:
 def test_who_is_amazon() -> None:
     amazon = make_client(ClientOptions(region="eu-central-1"))
     other = make_client(ClientOptions(endpoint_url="http://amazonaws.com.example:9000"))
-    assert is_aws(amazon)
-    assert not is_aws(other)
+    assert is_aws(amazon.meta.endpoint_url)
+    assert not is_aws(other.meta.endpoint_url)
     amazon.close()
     other.close()
 
