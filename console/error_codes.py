@@ -156,6 +156,9 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
         "(nginx: client_max_body_size); then retry.",
     ),
     "404": _needs_action("bucket or object not found", "Check the name of the bucket."),
+    "TooSlow": _needs_action(
+        "slower than schedule.slowest", "Retry when the line is better: it goes on from what arrived."
+    ),
     # Final
     "FileNotFound": _permanent("the file is gone", "Put it back and retry, or delete the upload."),
     "PipeEnded": _permanent("what came from a pipe was not sent whole", "Run the command again, from its beginning."),

@@ -171,5 +171,25 @@ SETTING_FLAGS: Final[Mapping[str, tuple[str, Any]]] = {
         "transfer.sha256sums",
         _text("--sha256sums", "At the end write checksums of the files as sha256sum does.", "FILE"),
     ),
+    "start_at": ("schedule.start_at", _text("--start-at", "Begin then: 22:00, or 2026-12-01T22:00.", "WHEN")),
+    "between": ("schedule.between", _text("--between", "Only at these hours, such as 20:00-06:00.", "HOURS")),
+    "bandwidth": (
+        "schedule.bandwidth",
+        _texts("--bandwidth", "Bytes a second: '5 MiB', or by hours '08:00-18:00 1 MiB'; may be repeated.", "RATE"),
+    ),
+    "slowest": ("schedule.slowest", _text("--slowest", "Give up an upload that is slower than so many bytes.", "RATE")),
+    "slowest_seconds": (
+        "schedule.slowest_seconds",
+        Annotated[float | None, typer.Option("--slowest-seconds", help="For so long.", metavar="SECONDS")],
+    ),
+    "max_files": (
+        "schedule.max_files",
+        Annotated[int | None, typer.Option("--max-files", help="Stop after so many files.", metavar="N")],
+    ),
+    "max_bytes": ("schedule.max_bytes", _text("--max-bytes", "Stop before more bytes than these.", "SIZE")),
+    "max_failures": (
+        "schedule.max_failures",
+        Annotated[int | None, typer.Option("--max-failures", help="Give up after so many failures.", metavar="N")],
+    ),
     "max_size": ("accept.max_size", _text("--max-size", "Refuse larger files.", "SIZE")),
 }

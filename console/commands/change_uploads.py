@@ -114,7 +114,9 @@ def _carry_out(settings: Settings, records: Records, ids: list[ObjectId], *, as_
         here = _without_other_endpoints(records, sender, ids)
         code = 0 if len(here) == len(ids) else 1
         if here:
-            carrier = Carrier(records, sender, settings, Wanted.ids(here), make_report(as_json=as_json))
+            report = make_report(as_json=as_json)
+            wanted = Wanted.ids(here)
+            carrier = Carrier(records, sender, settings, wanted, report, schedule=settings.schedule)
             code = carrier.run(_uploads(records, here)) or code
         return code
 

@@ -27,6 +27,7 @@ from console.cli.output import tell_in_lines, tell_notes
 from console.cli.process import exit_code
 from console.commands.interruption import STOP_SECONDS, Interruption
 from console.commands.upload_modes.dry_run import DryRunReport, dry_run
+from console.commands.upload_modes.job_limits import limited
 from console.commands.upload_modes.manifest import Proof
 from console.commands.upload_modes.standard_input import from_pipe
 from console.commands.upload_report import JsonReport, Report, is_in_lines
@@ -43,15 +44,18 @@ from console.models import Requested, Source, Storage, Upload, UploadStatus, cha
 from console.records.connection import describe_error, explain
 from console.records.database import Records
 from console.records.identity import lives_here, this_host
+from console.records.requests import request_all
 from console.records.runners import Limits
 from console.records.transitions import Filter
 from console.records.uploads import NewUpload
 from console.runner.policy import Policy
 from console.runner.runner import Runner
 from console.runner.wakeups import runner_interest
+from console.runner.working_hours import ALWAYS, WorkingHours
 from console.settings import Settings
 from console.settings.key_template import parse_destination
 from console.settings.messages import repeated
+from console.settings.schedule import ScheduleSettings
 from console.stream.feed import ChangeFeed, Interest, pipeline_for
 from console.transfer.intake import Intake
 from console.transfer.sender import S3Sender
@@ -126,14 +130,19 @@ class Carrier:
         *,
         given: Sequence[str] = (),
         is_alone: bool = False,
+        schedule: ScheduleSettings = ALWAYS,
     ) -> None:
-        """`given` are the paths of the command. `is_alone`: no other runner can carry them out."""
+        """`given` are the paths of the command. `is_alone`: no other runner can carry them out.
+        Where `schedule` keeps hours nothing is recorded outside of them."""
         self._records = records
         self._sender = sender
         self._settings = settings
         self._wanted = wanted
         self._given = given
         self._report = report
+        self._schedule = schedule
+        self._hours = WorkingHours(schedule)
+        self._is_over = False
         self._is_alone = is_alone or (wanted.is_new and self._is_nobody_here())
         # For a runner of our own as well: where there is another one now, it may end.
         interest = wanted.interest(with_completed=not self._is_alone)
@@ -171,6 +180,8 @@ class Carrier:
             with self._interruption.awaited():
                 self._wait_until_connected(feed)
                 self._follow(feed, batches)
+                if self._is_over:
+                    self._give_up()
                 if self._interruption.number is not None:
                     self._interruption.leave(self._interruption.number, list(self._open))
         finally:
@@ -190,6 +201,15 @@ class Carrier:
         is_out_of_reach = failed and all(end.error is not None and end.error.code in OUT_OF_REACH for end in failed)
         return ServerUnreachable.exit_code if is_out_of_reach else 1
 
+    def _give_up(self) -> None:
+        """Too many failed: the others wait for somebody to resume them."""
+        with suppress(PyMongoError):
+            request_all(self._records.uploads, list(self._open), Requested.PAUSE)
+        sys.stderr.write(
+            f"{count(self._schedule.max_failures or 0, 'upload')} failed: nothing more is sent, and "
+            f"{len(self._open):,} wait as paused. To go on: upload-console resume --status paused\n"
+        )
+
     def insert(self, uploads: Sequence[NewUpload]) -> list[Upload]:
         """Insert documents for new uploads, ready for whoever will carry them out. Raises `PyMongoError`."""
         if self._runner is None:
@@ -204,11 +224,16 @@ class Carrier:
     def _follow(self, feed: ChangeFeed, batches: Batches) -> None:
         coming = iter(batches)
         is_more = True
-        while self._interruption.number is None:
+        told = ""
+        while self._interruption.number is None and not self._is_over:
+            closed = self._hours.why_closed if is_more else ""
+            if closed and closed != told:
+                sys.stderr.write(f"Waiting: {closed}.\n")
+            told = closed
             has_room = self._runner is None or self._runner.has_room
-            if is_more and has_room:
+            if is_more and has_room and not closed:
                 is_more = self._note_next(coming)
-            if is_more and has_room:
+            if is_more and has_room and not closed:
                 self._take(feed, 0.0)
             else:
                 self._wait(feed)
@@ -298,6 +323,10 @@ class Carrier:
         else:
             self._waited_for.discard(upload.id)
         self._report.changed(before, upload)
+        most = self._schedule.max_failures
+        if most is not None and upload.status is UploadStatus.FAILED and not self._is_over:
+            failed = sum(end.status is UploadStatus.FAILED for end in self._ended.values())
+            self._is_over = failed >= most
         if upload.is_left and self._runner is None:  # by a runner that we counted on: ours may be another user's
             self._start_runner()
 
@@ -340,6 +369,7 @@ class Carrier:
             policy=Policy.of(self._settings, self._given),
             feed=self._feed,
             completed=self._is_completed,
+            schedule=self._schedule,
         )
         self._runner.start()
 
@@ -399,8 +429,23 @@ def run(settings: Settings, paths: Sequence[Path], options: UploadOptions) -> in
             if options.detach:
                 return _detach(records, intake, named)
             report = make_report(as_json=options.as_json)
-            carrier = Carrier(records, sender, settings, Wanted.batch(batch), report, given=typed)
-            code = carrier.run(_reported(_recorded(records, intake.batches(named), carrier.insert), intake, report))
+            carrier = Carrier(
+                records,
+                sender,
+                settings,
+                Wanted.batch(batch),
+                report,
+                given=typed,
+                is_alone=settings.schedule != ALWAYS,
+                schedule=settings.schedule,
+            )
+            code = carrier.run(
+                _reported(
+                    _recorded(records, limited(intake.batches(named), settings.schedule), carrier.insert),
+                    intake,
+                    report,
+                )
+            )
             code = proof.write(records.uploads, sender.endpoint.name) or code
     return code or (1 if intake.refusals else 0)
 

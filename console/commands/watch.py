@@ -254,7 +254,15 @@ def _run_once(
     interrupted = _Signals()
     single = WatchOnce(records, _surroundings(records, sender, settings, notify), rules)
     policy = Policy.of(settings, rules=rules)
-    runner = Runner(records, sender, Limits.of(settings.transfer), kind="command", only=single.uploads, policy=policy)
+    runner = Runner(
+        records,
+        sender,
+        Limits.of(settings.transfer),
+        kind="command",
+        only=single.uploads,
+        policy=policy,
+        schedule=settings.schedule,
+    )
     missing = [rule for rule in rules if not _is_there(rule.folder)]
     with interrupted.handled():
         runner.start()
@@ -316,7 +324,13 @@ class _Service:
         pipeline = pipeline_for(runner_interest(identity.host), watch_interest(identity.host))
         self._feed = ChangeFeed(records.uploads.collection, pipeline=pipeline, before=False, capacity=0)
         self._runner = Runner(
-            records, sender, Limits.of(settings.transfer), kind="watch", identity=identity, feed=self._feed
+            records,
+            sender,
+            Limits.of(settings.transfer),
+            kind="watch",
+            identity=identity,
+            feed=self._feed,
+            schedule=settings.schedule,
         )
         self._watches = WatchService(
             records,

@@ -76,6 +76,12 @@ class Progress:
             self._begin()
             self._sent += count
 
+    @property
+    def moved(self) -> int | None:
+        """Bytes that are in S3 or on their way there; None while nothing has begun."""
+        with self._lock:
+            return self._under_way() if self._begun_at is not None else None
+
     def is_under_way(self, seconds: float) -> bool:
         """Whether something happened for the first time so long ago. Many small files are done before anybody could see
         how far they are."""

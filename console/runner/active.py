@@ -56,12 +56,14 @@ _LONG_SECONDS: Final = 0.5
 @dataclass(slots=True, eq=False)
 class Active:
     """An upload that a runner holds, since when, if it was claimed. `cancel` breaks off the request of a small file,
-    and does nothing once that has ended."""
+    and does nothing once that has ended; `gives_up`: it is stopped for that, as a failure."""
 
     upload: Upload
     control: TransferControl
     journal: RecordJournal
+    progress: Progress
     claimed_at: float | None = None
+    gives_up: TransferError | None = None
     cancel: Callable[[], None] | None = None
 
     def completed(self, sent: Confirmation) -> Upload:
@@ -307,7 +309,7 @@ class ActiveUploads:
         progress = Progress(upload.size, upload.current)
         control = TransferControl()
         journal = RecordJournal(upload, self._writer, progress, control, self._claims, self._seals, is_own=is_own)
-        active = Active(upload, control, journal, claimed_at)
+        active = Active(upload, control, journal, progress, claimed_at)
         self._writer.hold(upload.id, progress, upload.attempts)
         with self._lock:
             self._active[upload.id] = active
@@ -370,6 +372,30 @@ class ActiveUploads:
             return False
         active.stop(StopReason.LOST)
         return True
+
+    def moved(self) -> dict[ObjectId, int]:
+        """How many bytes each has moved that has begun."""
+        with self._lock:
+            active = list(self._active.items())
+        return {upload_id: moved for upload_id, each in active if (moved := each.progress.moved) is not None}
+
+    def give_up(self, upload_id: ObjectId, error: TransferError) -> None:
+        """Stop one as failed, if it is held still; what arrived stays for a retry."""
+        with self._lock:
+            active = self._active.get(upload_id)
+        if active is not None:
+            active.gives_up = error
+            active.stop(StopReason.REQUESTED)
+
+    def release(self) -> None:
+        """Stop all for now: whoever may carry them out later goes on with them."""
+        with self._lock:
+            waiting = self._empty_queues()
+            under_way = list(self._active.values())
+        for active in under_way:
+            active.stop(StopReason.REQUESTED)
+        for active in waiting:
+            self._finisher.release(active, leaving=self._leaving.is_set())
 
     def leave(self) -> None:
         """Stop all, and release what waits. Small files that are on their way may still arrive."""
@@ -454,7 +480,7 @@ class ActiveUploads:
             active.control.check()
             sent = self._sender.send(active.upload, active.journal, active.control)
         except Stopped:
-            self._finisher.release(active, leaving=self._leaving.is_set())
+            self._stopped(active)
         except TransferError as error:
             self._fail_or_leave(active, error)
         except Exception as error:  # noqa: BLE001 - a fault of ours must not leave an upload that nobody ends
@@ -475,7 +501,7 @@ class ActiveUploads:
             if self._sender.takes(active.upload):
                 sent = self._sender.send_small(active.upload, active.journal, active.control, active.on_the_way)
         except Stopped:
-            self._finisher.release(active, leaving=self._leaving.is_set())
+            self._stopped(active)
             return
         except TransferError as error:
             self._fail_or_leave(active, error)
@@ -487,6 +513,12 @@ class ActiveUploads:
             self._finisher.complete(active, sent)
         else:
             self._give_to_a_worker(active)
+
+    def _stopped(self, active: Active) -> None:
+        if active.gives_up is not None and active.control.reason is StopReason.REQUESTED:
+            self._finisher.fail(active, active.gives_up)
+        else:
+            self._finisher.release(active, leaving=self._leaving.is_set())
 
     def _give_to_a_worker(self, active: Active) -> None:
         with self._lock:

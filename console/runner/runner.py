@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import pymongo
@@ -32,6 +33,9 @@ from console.runner.cleanup import Cleanup
 from console.runner.key_claims import KeyClaims
 from console.runner.policy import Policy
 from console.runner.wakeups import Wakeups
+from console.runner.working_hours import ALWAYS, CrawlWatch, WorkingHours
+from console.s3.transfer_errors import TransferError
+from console.settings.schedule import ScheduleSettings
 from console.stream.feed import ChangeFeed
 from console.transfer.sender import S3Sender
 
@@ -49,7 +53,8 @@ class Runner:
     `kind` (console, watch, command) and `details()` are what other hosts see of it. `only` bounds it to documents
     that match. Without a `policy` it carries out what this user's own processes asked for, and nothing else.
     `feed` is a stream of the process that it shares (see `Wakeups`). `completed` gets each upload that it completed,
-    once the majority has it so: nobody need read it back; it must neither wait nor raise.
+    once the majority has it so: nobody need read it back; it must neither wait nor raise. Outside the hours of the
+    `schedule` it carries out nothing, and what it held waits as pending.
     """
 
     def __init__(
@@ -66,10 +71,15 @@ class Runner:
         lease_seconds: float = LEASE_SECONDS,
         feed: ChangeFeed | None = None,
         completed: Callable[[Upload], None] = lambda _: None,
+        schedule: ScheduleSettings = ALWAYS,
     ) -> None:
         self._records = records
         self._sender = sender
         self._limits = limits
+        self._hours = WorkingHours(schedule)
+        self._crawl = CrawlWatch(schedule)
+        self._is_closed = bool(self._hours.why_closed)
+        self._bandwidth = self._hours.bandwidth(limits.bandwidth)
         self._kind = kind
         self._identity = identity or RunnerIdentity(deployment=records.deployment)
         self._only = only
@@ -126,7 +136,7 @@ class Runner:
         self._wakeups.wake()
 
     def start(self) -> None:
-        self._sender.set_limits(self._limits)
+        self._sender.set_limits(self._limits_now())
         self._wakeups.start()
         self._cleanup.start()
         self._thread.start()
@@ -147,7 +157,7 @@ class Runner:
         Raises:
             PyMongoError: the server is away. Those that it has nevertheless taken are carried out.
         """
-        is_ending = self._draining or self._leaving.is_set()
+        is_ending = self._draining or self._leaving.is_set() or self._is_closed
         held: list[NewUpload] = []
         others: list[NewUpload] = []
         for new in uploads:
@@ -216,6 +226,7 @@ class Runner:
         while not self._leaving.is_set():
             try:
                 self._heartbeat()
+                self._keep_hours()
                 self._active_uploads.start_missing()
                 if has_request or time.monotonic() >= next_look:
                     self._may_find_more = True
@@ -247,7 +258,25 @@ class Runner:
         self._next_heartbeat = time.monotonic() + HEARTBEAT_SECONDS
         if limits != self._limits:
             self._limits = limits
-            self._sender.set_limits(limits)
+            self._sender.set_limits(self._limits_now())
+
+    def _limits_now(self) -> Limits:
+        """What people set, with the bandwidth of the time of day."""
+        return replace(self._limits, bandwidth=self._hours.bandwidth(self._limits.bandwidth))
+
+    def _keep_hours(self) -> None:
+        was_closed, self._is_closed = self._is_closed, bool(self._hours.why_closed)
+        if self._is_closed and not was_closed:
+            _log.info("%s: what is not done waits", self._hours.why_closed)
+            self._active_uploads.release()
+        if was_closed and not self._is_closed:
+            self._may_find_more = True
+        bandwidth = self._hours.bandwidth(self._limits.bandwidth)
+        if bandwidth != self._bandwidth:
+            self._bandwidth = bandwidth
+            self._sender.set_limits(self._limits_now())
+        for upload_id, words in self._crawl.crawling(self._active_uploads.moved()).items():
+            self._active_uploads.give_up(upload_id, TransferError("TooSlow", words))
 
     def _obey(self) -> None:
         """Stop what shall pause or be cancelled, and what is no longer ours."""
@@ -266,7 +295,7 @@ class Runner:
         self._active_uploads.prioritise(priorities, highest)
 
     def _claim(self) -> None:
-        if self._draining or self._leaving.is_set() or not self._may_find_more:
+        if self._draining or self._leaving.is_set() or self._is_closed or not self._may_find_more:
             return
         capacity = self._active_uploads.capacity()
         if capacity is None:

@@ -56,6 +56,7 @@ from console.settings.object_rules import (
     Preserve,
     lock_is_whole,
 )
+from console.settings.schedule import ScheduleSettings
 from console.settings.types import LIST, Count, Number, Size
 from console.settings.upload_rules import AcceptSettings, SelectSettings
 from console.settings.watch_rules import DestinationUrl, Folder, WatchRule, WatchRules
@@ -211,6 +212,7 @@ class Settings(_Section):
     transfer: TransferSettings = TransferSettings()
     select: SelectSettings = SelectSettings()
     accept: AcceptSettings = AcceptSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
     ui: UiSettings = UiSettings()
     headers: HeaderRules = ()
     watch: WatchRules = ()
@@ -252,6 +254,7 @@ _SECTIONS: Final[Mapping[str, type[BaseModel]]] = {
     "transfer": TransferSettings,
     "select": SelectSettings,
     "accept": AcceptSettings,
+    "schedule": ScheduleSettings,
     "ui": UiSettings,
     "watch": WatchRule,
     "headers": HeaderRule,
@@ -261,7 +264,7 @@ _FLAGS: Final[Mapping[tuple[str, ...], str]] = {
     ("s3", "bucket"): "--bucket",
     **{
         (section, key): f"--{key.replace('_', '-')}"
-        for section in ("s3", "select", "accept")
+        for section in ("s3", "select", "accept", "schedule")
         for key in _SECTIONS[section].model_fields
     },
     ("s3", "endpoint_url"): "--s3-endpoint",

@@ -32,6 +32,7 @@ from console.settings.object_rules import (
     Preserve,
     lock_is_whole,
 )
+from console.settings.schedule import HoursText
 from console.settings.types import MediaTypes, Patterns, Since, Size, Suffixes, absolute
 
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ class WatchRule(BaseModel):
     content_types: MediaTypes = ()
     max_size: Annotated[Size, Field(ge=0)] | None = None
 
+    between: HoursText | None = None
     order: Order = "oldest"
     mode: Mode = "auto"
     poll_seconds: float = Field(10.0, ge=0.1, le=_HOUR)

@@ -33,6 +33,7 @@ from console.s3.control import Control
 from console.s3.transfer_errors import Stopped, TransferError
 from console.settings import S3Settings, TransferSettings
 from console.settings.key_template import KeyRefused, clean_key
+from console.settings.schedule import Hours
 from console.settings.watch_rules import WatchRule
 from console.transfer.intake import Intake
 from console.transfer.sender import S3Sender
@@ -198,6 +199,7 @@ class Decisions:
         control: Control,
         is_host_alive: Callable[[str], bool],
         open_files: OpenFiles | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now().astimezone(),
     ) -> None:
         self._rule = rule
         self._destination = destination
@@ -207,6 +209,8 @@ class Decisions:
         self._control = control
         self._is_host_alive = is_host_alive
         self._acceptance = Acceptance(rule)
+        self._between = Hours.parse(rule.between) if rule.between is not None else None
+        self._clock = clock
         self._open_files = open_files or OpenFiles(rule.below)
 
     def decide(self, files: Sequence[Found]) -> list[Decision]:
@@ -247,6 +251,8 @@ class Decisions:
         """What follows for a file that is to be uploaded, once it is seen that it may be."""
         if message := self._acceptance.refuses(file.path, file.size):
             return Decision(file, Action.REFUSE, message)
+        if self._between is not None and not self._between.hold(self._clock()):
+            return Decision(file, Action.WAIT, f"uploads run between {self._between}")
         if self._open_files.is_open_for_writing(file.path):
             return Decision(file, Action.WAIT, "a process has it open for writing")
         upload = self._destination.upload(file)

@@ -117,7 +117,10 @@ def test_environment_texts_become_what_the_setting_is():
         ("[trnsfer]", "trnsfer: unknown key; did you mean transfer?"),
         ('bucket = "x"', "bucket: unknown key; did you mean s3.bucket?"),
         ('[[watch]]\nfolder = "x"\nfoldr = 1', "watch[0].foldr: unknown key; did you mean folder?"),
-        ("qqqqqqqqqqqqqqqqqqqq = 1", "unknown key; known here: accept, headers, mongodb, s3, select, transfer, ui,"),
+        (
+            "qqqqqqqqqqqqqqqqqqqq = 1",
+            "unknown key; known here: accept, headers, mongodb, s3, schedule, select, transfer, ui,",
+        ),
     ],
 )
 def test_errors_name_the_file_the_key_and_what_was_expected(file, text, said):

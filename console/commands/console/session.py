@@ -161,7 +161,9 @@ class Session:
             records.uploads.collection, snapshot=records.uploads.window
         )  # the only stream of this process: all in it listen
         limits = Limits.of(settings.transfer)
-        self._runner = Runner(records, sender, limits, kind="console", policy=policy, feed=feed)
+        self._runner = Runner(
+            records, sender, limits, kind="console", policy=policy, feed=feed, schedule=settings.schedule
+        )
         self._watches: WatchService | None = None
         self.backend = ConsoleBackend(records, sender, self._runner, settings, feed)
         self.notes = records.notes

@@ -1,0 +1,34 @@
+"""`upload` that stops after so many files or failures: on the real servers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from console.records.database import Records
+from tests.commands.conftest import Command
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+
+def test_it_stops_after_so_many_files(command: Command, folder: Path, s3: S3Client, bucket: str) -> None:
+    answer = command("upload", str(folder), "--max-files", "2", "--between", "00:00-24:00")
+    assert answer.code == 2  # hours whose ends are one are none
+    answer = command("upload", str(folder), "--max-files", "2", "--bandwidth", "50 MiB")
+    assert answer.code == 0, answer.err
+    assert "Stopped by max_files after 2 files" in answer.err
+    assert len(s3.list_objects_v2(Bucket=bucket)["Contents"]) == 2
+
+
+def test_after_so_many_failures_what_is_left_is_paused(command: Command, tmp_path: Path, records: Records) -> None:
+    top = tmp_path / "top"
+    top.mkdir()
+    for number in range(60):
+        (top / f"{number:02}").write_text("x")
+    answer = command("upload", str(top), "--to", "s3://no-such-bucket-here", "--max-failures", "3")
+    assert answer.code == 1
+    assert "3 uploads failed: nothing more is sent" in answer.err
+    states = [document["status"] for document in records.uploads.collection.find({}, {"status": 1})]
+    assert states.count("failed") >= 3
+    assert set(states) <= {"failed", "paused"}

@@ -1,0 +1,58 @@
+"""A runner that keeps hours, and gives up what crawls: on the real servers, with a clock that the test holds."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import partial
+
+import pytest
+
+from console.models import UploadStatus
+from console.runner import runner as runner_module
+from console.runner.working_hours import WorkingHours
+from console.settings.schedule import ScheduleSettings
+from tests.faults.world import MIB, World, wait_for
+
+
+def test_at_the_end_of_its_hours_uploads_wait_with_what_arrived_and_go_on_when_they_begin(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [datetime(2026, 12, 1, 21, tzinfo=UTC)]
+    monkeypatch.setattr(runner_module, "WorkingHours", partial(WorkingHours, clock=lambda: now[0]))
+    path = world.file(24 * MIB)
+    [upload_id] = world.add(path)
+    schedule = ScheduleSettings(between="20:00-06:00", bandwidth=["20:00-22:00 4 MiB"])
+    world.start_runner(schedule=schedule)
+    world.wait_parts(upload_id, 1)
+    now[0] = datetime(2026, 12, 2, 6, tzinfo=UTC)
+    wait_for(lambda: world.document(upload_id)["status"] == "pending", "it waits")
+    document = world.document(upload_id)
+    assert document["multipart"] is not None
+    assert document["lease"] is None
+    assert document["current"] > 0
+    now[0] = datetime(2026, 12, 2, 23, tzinfo=UTC)
+    world.wait_completed([upload_id])
+    world.check()
+
+
+def test_before_its_hours_nothing_is_claimed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [datetime(2026, 12, 1, 12, tzinfo=UTC)]
+    monkeypatch.setattr(runner_module, "WorkingHours", partial(WorkingHours, clock=lambda: now[0]))
+    [upload_id] = world.add(world.file(1000))
+    runner = world.start_runner(schedule=ScheduleSettings(start_at="22:00"))
+    wait_for(lambda: bool(world.records.runners.live(runner.host)), "it lives")
+    assert world.document(upload_id)["status"] == "pending"
+    now[0] = datetime(2026, 12, 1, 22, tzinfo=UTC)
+    world.wait_completed([upload_id])
+
+
+def test_what_crawls_is_given_up_and_can_be_retried(world: World) -> None:
+    path = world.file(24 * MIB)
+    [upload_id] = world.add(path)
+    schedule = ScheduleSettings(bandwidth=["1 MiB"], slowest=100 * MIB, slowest_seconds=0.5)
+    world.start_runner(schedule=schedule)
+    world.wait_status([upload_id], UploadStatus.FAILED)
+    document = world.document(upload_id)
+    assert document["error"]["code"] == "TooSlow"
+    assert "schedule.slowest is 100 MiB/s" in document["error"]["message"]
+    assert document["multipart"] is not None

@@ -1,0 +1,125 @@
+"""When a runner may work, how fast, and what crawls: logic with a clock that the test holds."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from bson import ObjectId
+from pydantic import ValidationError
+
+from console.commands.upload_modes.job_limits import limited
+from console.models import Source
+from console.records.uploads import NewUpload
+from console.runner.working_hours import CrawlWatch, WorkingHours
+from console.settings.schedule import Hours, ScheduleSettings, rate_of_day, start_moment
+
+MIB = 1024 * 1024
+ZONE = timezone(timedelta(hours=1))
+
+
+def at(hour: int, minute: int = 0) -> datetime:
+    return datetime(2026, 12, 1, hour, minute, tzinfo=ZONE)
+
+
+class Clock:
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("hours", "inside", "outside"),
+    [
+        ("20:00-06:00", [at(20), at(23, 59), at(0), at(5, 59)], [at(6), at(19, 59), at(12)]),
+        ("08:00-18:00", [at(8), at(17, 59)], [at(18), at(7, 59), at(0)]),
+        ("18:00-24:00", [at(18), at(23, 59)], [at(0), at(17)]),
+        ("8:30 to 9:15", [at(8, 30), at(9, 14)], [at(9, 15)]),
+    ],
+)
+def test_hours_may_pass_midnight_and_end_before_their_end(
+    hours: str, inside: list[datetime], outside: list[datetime]
+) -> None:
+    parsed = Hours.parse(hours)
+    assert all(parsed.hold(moment) for moment in inside)
+    assert not any(parsed.hold(moment) for moment in outside)
+
+
+@pytest.mark.parametrize("text", ["20:00", "20:00-20:00", "25:00-06:00", "20:61-06:00", "24:30-06:00", "eight-nine"])
+def test_hours_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(ValidationError, match="expected hours such as 20:00-06:00"):
+        ScheduleSettings(between=text)
+
+
+def test_a_start_without_a_date_is_the_next_one() -> None:
+    assert start_moment("22:00", at(12)) == at(22)
+    assert start_moment("06:00", at(12)) == at(6) + timedelta(days=1)
+    assert start_moment("2026-12-24T18:00", at(12)) == datetime(2026, 12, 24, 18, tzinfo=ZONE)
+    assert start_moment("2026-12-24T18:00+00:00", at(12)) == datetime(2026, 12, 24, 18, tzinfo=UTC)
+    with pytest.raises(ValidationError, match="expected a time such as 22:00"):
+        ScheduleSettings(start_at="tonight")
+
+
+def test_before_its_start_and_outside_its_hours_a_runner_is_closed() -> None:
+    clock = Clock(at(12))
+    hours = WorkingHours(ScheduleSettings(start_at="21:00", between="20:00-06:00"), clock)
+    assert hours.why_closed == "uploads begin at 2026-12-01 21:00"
+    clock.now = at(20, 30)
+    assert hours.why_closed
+    clock.now = at(21)
+    assert hours.why_closed == ""
+    clock.now = at(6) + timedelta(days=1)
+    assert hours.why_closed == "uploads run between 20:00-06:00"
+    clock.now = at(20) + timedelta(days=1)
+    assert hours.why_closed == ""
+
+
+def test_bandwidth_follows_the_time_of_day() -> None:
+    clock = Clock(at(12))
+    hours = WorkingHours(ScheduleSettings(bandwidth=["20 MiB", "08:00-18:00 1 MiB/s", "18:00-19:00 none"]), clock)
+    assert hours.bandwidth(7) == MIB
+    clock.now = at(18, 30)
+    assert hours.bandwidth(7) == 0
+    clock.now = at(19)
+    assert hours.bandwidth(7) == 20 * MIB
+    assert WorkingHours(ScheduleSettings(bandwidth=["08:00-18:00 1 MiB"]), clock).bandwidth(7) == 7
+    with pytest.raises(ValueError, match="expected a rate"):
+        rate_of_day("08:00-18:00")
+
+
+def test_an_upload_crawls_that_moves_less_for_so_long() -> None:
+    now = 100.0
+    watch = CrawlWatch(ScheduleSettings(slowest=1000, slowest_seconds=10), lambda: now)
+    slow, fast, late = ObjectId(), ObjectId(), ObjectId()
+    assert watch.crawling({slow: 0, fast: 0}) == {}
+    now = 105.0
+    assert watch.crawling({slow: 9_000, fast: 5_000, late: 0}) == {}
+    now = 110.0
+    found = watch.crawling({slow: 9_999, fast: 10_000, late: 0})
+    assert list(found) == [slow]
+    assert found[slow].startswith("0.98 KiB/s for 10 seconds")
+    now = 115.0
+    assert list(watch.crawling({fast: 10_000, late: 0})) == [late]
+    now = 120.0
+    assert list(watch.crawling({fast: 10_000})) == [fast]
+    assert CrawlWatch(ScheduleSettings(), lambda: now).crawling({slow: 0}) == {}
+
+
+def _upload(size: int) -> NewUpload:
+    return NewUpload("f", "/f", None, "h", size, 0, "1", "text/plain", "b", "k", Source.COMMAND)
+
+
+def test_a_job_takes_so_many_files_or_bytes(capsys: pytest.CaptureFixture[str]) -> None:
+    batches = [[_upload(10), _upload(20)], [_upload(30), _upload(40)]]
+
+    def taken(**limits: int) -> list[int]:
+        return [upload.size for batch in limited(batches, ScheduleSettings(**limits)) for upload in batch]
+
+    assert taken() == [10, 20, 30, 40]
+    assert capsys.readouterr().err == ""
+    assert taken(max_files=3) == [10, 20, 30]
+    assert "Stopped by max_files after 3 files: more are left." in capsys.readouterr().err
+    assert taken(max_bytes=59) == [10, 20]
+    assert taken(max_bytes=100, max_files=4) == [10, 20, 30, 40]
