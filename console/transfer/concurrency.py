@@ -5,7 +5,8 @@ and gives way where S3 asks for fewer, does not answer in time, has become slowe
 descriptors, threads or memory. Pure: it is told times, asks no clock, and holds no lock (`threads` does both).
 
 What requests carry together is told by Little's law: as many as were under way, divided by how long one took. So it is
-known once a few requests of the new number are through, and not only after a second of them.
+known once a few requests of the new number are through, and not only after a second of them. By the same law the first
+answer tells how many would be under way if as many were sent a second as this program can send at all.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ _STEADY: Final = 0.7
 _SOON: Final = 0.25
 """A large step is also the first one, where requests are through within so many seconds: should it be too large, it
 costs no more than that."""
+_MOST_A_SECOND: Final = 1500.0
+"""So many small requests a second are the most that one process of this program sends on a fast machine …"""
+_MOST_AHEAD: Final = 16 * 1024 * 1024
+"""… and with so many bytes on their way a slow link has been filled for a second already."""
 _LARGE_STEP, _STEP, _PROBE = 4.0, 2.0, 1.5
 _SLOWER: Final = 0.5
 """Where the same number carries less than so much of what it did, S3 or the link is overloaded: try with fewer."""
@@ -85,6 +90,7 @@ class ConcurrencyController:
         self._probe_at = 0.0
         self._refused: float | None = None  # the number at which S3 asked for fewer
         self._cut_at = float("-inf")
+        self._is_new = True
 
     @property
     def limit(self) -> int:
@@ -104,8 +110,12 @@ class ConcurrencyController:
         self._number = min(self._number, float(self._most)) if number is None else float(number)
         self._mode, self._step, self._tries, self._good = _Mode.GROW, _STEP, 0, None
 
-    def finished(self, *, began_at: float, now: float, amount: float, in_flight: int) -> None:
-        """A request has done its work, `amount` of whatever is counted; so many were under way when it began."""
+    def finished(self, *, began_at: float, now: float, amount: float, in_flight: int, in_use: int = 0) -> None:
+        """A request has done its work, `amount` bytes; so many were under way when it began, and so many are, or wait
+        for it to end, as it does."""
+        if self._is_new:
+            self._is_new = False
+            self._begin(now - began_at, amount, in_use)
         current = self._round
         if began_at < current.began_at:
             return  # of another number
@@ -119,6 +129,12 @@ class ConcurrencyController:
         if current.count >= _LEAST_IN_A_ROUND and lasted >= _ROUND_SECONDS and is_turn:
             self._evaluate(current, now)
             self._round = _Round(now)
+
+    def _begin(self, seconds: float, amount: float, in_use: int) -> None:
+        """The first answer is here: where requests take long, begin with as many as would be under way then."""
+        if self._wanted is None and self._mode is _Mode.GROW and in_use >= _FULL * self.limit:
+            number = min(_MOST_A_SECOND * seconds, _MOST_AHEAD / max(amount, 1.0), self._ceiling)
+            self._number = max(self._number, number)
 
     def slowed_down(self, *, began_at: float, now: float) -> None:
         """S3 asks for fewer requests, or did not answer one in time: half as many, once for all that began before."""

@@ -101,7 +101,9 @@ class Slots:
     def finished(self, began_at: float, amount: int, in_flight: int) -> None:
         with self._changed:
             before = self._controller.limit
-            self._controller.finished(began_at=began_at, now=self._clock(), amount=amount, in_flight=in_flight)
+            self._controller.finished(
+                began_at=began_at, now=self._clock(), amount=amount, in_flight=in_flight, in_use=self._used
+            )
             if self._controller.limit > before:
                 self._changed.notify_all()
 

@@ -62,7 +62,8 @@ class Link:
                 left += 1
                 controller.slowed_down(began_at=began_at, now=self.now)
             else:
-                controller.finished(began_at=began_at, now=self.now, amount=size, in_flight=in_flight)
+                in_use = len(under_way) + 1
+                controller.finished(began_at=began_at, now=self.now, amount=size, in_flight=in_flight, in_use=in_use)
             self.limits.append((self.now, controller.limit))
         return self.now - began
 
@@ -93,6 +94,23 @@ def test_it_grows_to_all_that_is_allowed_where_only_the_distance_limits() -> Non
 
     assert controller.limit == 256
     assert seconds < 1.3 * 2_000 / 256 * 0.08
+
+
+def test_the_first_answer_tells_how_far_the_server_is() -> None:
+    """Few files are sent before a number would have grown step by step."""
+    controller, link = small(), Link(latency=0.08)
+
+    seconds = link.carry(controller, 400, 300 * 1024)
+
+    assert seconds < 5 * 0.08
+
+
+def test_the_first_answer_of_a_near_server_changes_nothing() -> None:
+    controller, link = small(), Link(latency=0.002)
+
+    link.carry(controller, 15, 4096)
+
+    assert controller.limit == 16
 
 
 def test_connections_that_have_to_be_made_do_not_keep_it_from_growing() -> None:
