@@ -102,9 +102,11 @@ VALIDATOR: Final[Document] = {"$or": [*({name: {"$exists": False}} for name in _
 # Equality first, then the order of the sort, `_id` included: then no query sorts in memory. Partial ones hold the few
 # documents that somebody is at work on. None holds a field that progress writes.
 _WAITING: Final = [("priority", DESCENDING), ("created_at", ASCENDING), ("_id", ASCENDING)]
+# "paused", "pending" and "uploading", of all words for a status: whatever ends leaves such an index.
+_IS_OPEN: Final = {"status": {"$gt": "o"}}
 INDEXES: Final = (
-    IndexModel([("host", ASCENDING), ("status", ASCENDING), *_WAITING]),  # claim
-    IndexModel([("status", ASCENDING), *_WAITING]),  # the table: what waits
+    IndexModel([("host", ASCENDING), ("status", ASCENDING), *_WAITING], partialFilterExpression=_IS_OPEN),  # claim
+    IndexModel([("status", ASCENDING), *_WAITING], partialFilterExpression=_IS_OPEN),  # the table: what waits
     IndexModel([("status", ASCENDING), ("finished_at", DESCENDING), ("_id", DESCENDING)]),  # the table: what is done
     IndexModel(  # watches: of all that find a file, one adds it
         [("watch.digest", ASCENDING)], unique=True, partialFilterExpression={"watch.digest": {"$exists": True}}
