@@ -30,6 +30,7 @@ from console.private_files import make_private_folder, open_private
 
 _KEY_BYTES: Final = 32
 _OTHERS: Final = 0o077
+_FACTS: Final = json.JSONEncoder(sort_keys=True, default=bytes.hex)
 _REQUEST: Final = "request"
 _MULTIPART: Final = "multipart"
 _MADE: Final = "made"
@@ -101,7 +102,7 @@ class Seals:
         return _is_same(seal, lambda: self.manifest(digest))
 
     def _mac(self, purpose: str, facts: list[object]) -> str:
-        text = json.dumps([purpose, *facts], sort_keys=True, default=bytes.hex)
+        text = _FACTS.encode([purpose, *facts])
         return hmac.digest(self._key, text.encode(), "sha256").hex()
 
 

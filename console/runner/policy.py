@@ -125,13 +125,13 @@ class Policy:
         """The upload as it may be sent, whatever the document says: a multipart upload that may be another program's is
         not gone on with, and a file that others asked for (not `is_own`) is reached below its root through no link."""
         changed: dict[str, Any] = {}
-        if not self.seals.is_own_multipart(upload):
+        if upload.multipart is not None and not self.seals.is_own_multipart(upload):
             changed["multipart"] = None
         if not is_own:
             root = self.root_of(upload) or "/"
             folder = root if root != upload.os_path else os.path.dirname(root)  # noqa: PTH120
             changed["folder_length"] = len(os.fsencode(folder.rstrip("/")))
-        return upload.model_copy(update=changed)
+        return upload.model_copy(update=changed) if changed else upload
 
     def root_of(self, upload: Upload) -> str | None:
         """The folder or file below which the upload's path lies, as it is written; None where there is none."""
