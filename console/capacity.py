@@ -6,6 +6,7 @@ told then. What does less at once for it is `transfer.concurrency`.
 
 from __future__ import annotations
 
+import _thread
 import ctypes
 import errno
 import resource
@@ -91,8 +92,17 @@ def _causes(error: BaseException, depth: int = 8) -> Iterator[BaseException]:
 
 def start_thread(work: Callable[[], object], name: str) -> bool:
     """Run `work` in a daemon thread; False where the machine allows no further one."""
+    return _is_started(threading.Thread(target=work, name=name, daemon=True).start)
+
+
+def start_worker(work: Callable[[], object]) -> bool:
+    """The same, without waiting until the thread runs: on a busy machine a hundred of them would take seconds."""
+    return _is_started(lambda: _thread.start_new_thread(work, ()))
+
+
+def _is_started(start: Callable[[], object]) -> bool:
     try:
-        threading.Thread(target=work, name=name, daemon=True).start()
+        start()
     except (RuntimeError, MemoryError) as error:
         if not shortage(error):
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import errno
 import resource
 import subprocess
@@ -13,7 +14,7 @@ import botocore.exceptions as aws
 import pytest
 from pymongo.errors import AutoReconnect
 
-from console.capacity import bodies_at_once, shortage, start_thread
+from console.capacity import bodies_at_once, shortage, start_thread, start_worker
 from console.error_codes import Recovery
 from console.s3.transfer_errors import classify, classify_file_error
 
@@ -90,6 +91,18 @@ def test_a_thread_that_cannot_be_started_is_reported(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(threading.Thread, "start", refuse(RuntimeError("something else")))
     with pytest.raises(RuntimeError, match="something else"):
         start_thread(done.set, "a test's")
+
+
+def test_a_worker_that_cannot_be_started_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = threading.Event()
+    assert start_worker(done.set)
+    assert done.wait(60)
+
+    def refuse(*_: object) -> int:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(_thread, "start_new_thread", refuse)
+    assert not start_worker(done.set)
 
 
 def test_a_command_without_a_further_descriptor_says_so_in_words() -> None:

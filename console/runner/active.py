@@ -20,7 +20,7 @@ from typing import Final
 from bson import ObjectId
 from pymongo.errors import PyMongoError
 
-from console.capacity import NO_THREAD, shortage, start_thread
+from console.capacity import NO_THREAD, shortage, start_thread, start_worker
 from console.choices import MEBIBYTE
 from console.error_codes import Recovery
 from console.models import Upload, UploadStatus
@@ -212,8 +212,7 @@ class Capacity:
 class _WorkQueue:
     """Uploads that wait for threads of one kind, and how many of these there are. For whoever holds the lock."""
 
-    def __init__(self, name: str, at_once: Callable[[], int], carry_out: Callable[[Active], None]) -> None:
-        self.name = name
+    def __init__(self, at_once: Callable[[], int], carry_out: Callable[[Active], None]) -> None:
         self.at_once = at_once
         self.carry_out = carry_out
         self.waiting: deque[Active] = deque()
@@ -254,8 +253,8 @@ class ActiveUploads:
         self._lock = threading.Lock()
         self._idle = threading.Condition(self._lock)
         self._active: dict[ObjectId, Active] = {}
-        self._large = _WorkQueue("upload", lambda: sender.uploads_at_once, self._carry_out)
-        self._small = _WorkQueue("small-files", lambda: sender.small_at_once, self._carry_out_small)
+        self._large = _WorkQueue(lambda: sender.uploads_at_once, self._carry_out)
+        self._small = _WorkQueue(lambda: sender.small_at_once, self._carry_out_small)
         self._queues = (self._large, self._small)
         self._waiting_bytes = 0
         self._claim_ahead = ClaimAhead()
@@ -436,7 +435,7 @@ class ActiveUploads:
                 missing = queue.missing_workers
                 queue.workers += missing
             for _ in range(missing):
-                if not start_thread(partial(self._work, queue), queue.name):
+                if not start_worker(partial(self._work, queue)):
                     is_refused = True
                     with self._lock:
                         queue.workers -= 1
