@@ -97,6 +97,14 @@ FilesFrom = Annotated[
         metavar="FILE",
     ),
 ]
+DeleteSurplus = Annotated[
+    bool,
+    typer.Option(
+        "--delete",
+        help="Afterwards delete what is below the folder's destination and not in the folder: shows it and asks. "
+        "Try it with --dry-run first.",
+    ),
+]
 UploadDryRun = Annotated[
     bool,
     typer.Option("--dry-run", help="Say each key, what it would overwrite, and what is left out and why; no more."),

@@ -163,6 +163,15 @@ SETTING_FLAGS: Final[Mapping[str, tuple[str, Any]]] = {
         "s3.expected_bucket_owner",
         _text("--expected-bucket-owner", "Refuse a bucket of another account than this.", "ACCOUNT"),
     ),
+    "delete_at_most_percent": (
+        "transfer.delete_at_most_percent",
+        Annotated[
+            float | None,
+            typer.Option(
+                "--delete-at-most-percent", help="Of --delete: refuse a larger share of the objects.", metavar="N"
+            ),
+        ],
+    ),
     "manifest": (
         "transfer.manifest",
         _text("--manifest", "At the end write a signed list of what was stored, here or into this folder.", "FILE"),

@@ -20,6 +20,7 @@ from console.commands.upload_report import ended_message, new_problem
 from console.error_codes import explain
 from console.formatting import byte_rate, byte_size, count, duration, visible
 from console.models import Failure, Upload, UploadStatus
+from console.records.uploads import NewUpload
 
 _MOST_BARS: Final = 12
 _SILENT_SECONDS: Final = 60.0
@@ -57,10 +58,15 @@ class TerminalReport:
         self._done_bytes = 0
         self._count = 0
         self._refused = 0
+        self._identical = 0
         self._deleted = 0
         self._silent_until: dict[str, float] = {}
         hide_control_keys()
         self._progress.start()
+
+    def identical(self, upload: NewUpload) -> None:
+        """Only counted: there may be very many."""
+        self._identical += 1
 
     def refused(self, path: str, reason: str) -> None:
         self._refused += 1
@@ -112,7 +118,7 @@ class TerminalReport:
         self.close()
         by_status = {status: sum(upload.status is status for upload in uploads) for status in UploadStatus}
         words = [f"{number:,} {status.value}" for status, number in by_status.items() if number]
-        others = {"deleted": self._deleted, "refused": self._refused}
+        others = {"deleted": self._deleted, "refused": self._refused, "identical": self._identical}
         words += [f"{number:,} {word}" for word, number in others.items() if number]
         sent = sum(upload.size for upload in uploads if upload.status is UploadStatus.COMPLETED)
         self._console.print(Text(f"{', '.join(words) or 'Nothing to upload'} · {byte_size(sent)}"))

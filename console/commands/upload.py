@@ -29,6 +29,7 @@ from console.commands.interruption import STOP_SECONDS, Interruption
 from console.commands.upload_modes.dry_run import DryRunReport, dry_run
 from console.commands.upload_modes.job_limits import limited
 from console.commands.upload_modes.manifest import Proof
+from console.commands.upload_modes.same_as_there import Surplus, delete_surplus, without_identical
 from console.commands.upload_modes.standard_input import from_pipe
 from console.commands.upload_report import JsonReport, Report, is_in_lines
 from console.error_codes import OUT_OF_REACH
@@ -399,6 +400,8 @@ class UploadOptions:
     name: str | None = None
     files_from: str | None = None
     dry_run: bool = False
+    delete: bool = False
+    yes: bool = False
     as_json: bool = False
     detach: bool = False
     duplicates: DuplicatePolicy | None = None
@@ -416,11 +419,16 @@ def run(settings: Settings, paths: Sequence[Path], options: UploadOptions) -> in
     typed, named = _named(paths, options.files_from)
     # Made before anything is recorded: without credentials nothing could be carried out.
     with S3Sender(settings.s3, settings.transfer) as sender:
+        policy = options.duplicates or settings.transfer.duplicates
+        surplus = None
+        if options.delete:
+            surplus = Surplus.of(settings, typed, policy, is_whole=options.files_from is None and not options.detach)
+        noted = surplus.noting if surplus is not None else _as_they_are
         if options.dry_run:
             told = DryRunReport(as_json=options.as_json)
             intake = _intake(settings, sender, options, left_out=told.left_out)
-            policy = options.duplicates or settings.transfer.duplicates
-            return dry_run(sender, intake, intake.batches(named), policy, told)
+            code = dry_run(sender, intake, noted(intake.batches(named)), policy, told)
+            return _delete(surplus, sender, settings, options) or code if surplus is not None and not code else code
         batch = ObjectId()
         proof = Proof.wanted(batch, settings.transfer.manifest, settings.transfer.sha256sums)
         with Records.open(settings.mongodb, endpoint=sender.endpoint) as records:
@@ -439,15 +447,27 @@ def run(settings: Settings, paths: Sequence[Path], options: UploadOptions) -> in
                 is_alone=settings.schedule != ALWAYS,
                 schedule=settings.schedule,
             )
-            code = carrier.run(
-                _reported(
-                    _recorded(records, limited(intake.batches(named), settings.schedule), carrier.insert),
-                    intake,
-                    report,
-                )
-            )
+            batches: Iterable[list[NewUpload]] = noted(intake.batches(named))
+            if policy == "skip_identical":
+                batches = without_identical(batches, sender, settings.transfer.part_size, report.identical)
+            batches = limited(batches, settings.schedule)
+            code = carrier.run(_reported(_recorded(records, batches, carrier.insert), intake, report))
             code = proof.write(records.uploads, sender.endpoint.name) or code
-    return code or (1 if intake.refusals else 0)
+        code = code or (1 if intake.refusals else 0)
+        if surplus is not None and code:
+            sys.stderr.write("Nothing is deleted, as not all was uploaded.\n")
+        elif surplus is not None:
+            code = _delete(surplus, sender, settings, options)
+    return code
+
+
+def _as_they_are(batches: Iterable[list[NewUpload]]) -> Iterable[list[NewUpload]]:
+    return batches
+
+
+def _delete(surplus: Surplus, sender: S3Sender, settings: Settings, options: UploadOptions) -> int:
+    most = settings.transfer.delete_at_most_percent
+    return delete_surplus(surplus, sender, most_percent=most, yes=options.yes, dry_run=options.dry_run)
 
 
 def _run_pipe(settings: Settings, paths: Sequence[Path], options: UploadOptions) -> int:

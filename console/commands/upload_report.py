@@ -18,11 +18,14 @@ from pydantic import BaseModel
 from console.cli.output import json_fields, json_line
 from console.formatting import count, visible
 from console.models import Failure, Upload, UploadStatus
+from console.records.uploads import NewUpload
 
 _GO_ON: Final = "with the next console, `watch` or `resume` on this host."
 
 
-EventName = Literal["added", "progress", "retrying", "completed", "failed", "cancelled", "paused", "refused", "deleted"]
+EventName = Literal[
+    "added", "progress", "retrying", "completed", "failed", "cancelled", "paused", "refused", "deleted", "identical"
+]
 
 
 class UploadLine(BaseModel):
@@ -45,6 +48,9 @@ class UploadLine(BaseModel):
 
 class Report(Protocol):
     """Told what happens."""
+
+    def identical(self, upload: NewUpload) -> None:
+        """A file whose object is there already; there is no record of it."""
 
     def refused(self, path: str, reason: str) -> None:
         """A file that will not be uploaded."""
@@ -81,6 +87,10 @@ class JsonReport:
 
     def __init__(self) -> None:
         self._lines = 0
+
+    def identical(self, upload: NewUpload) -> None:
+        destination = f"s3://{upload.bucket}/{upload.key}"
+        self._write(UploadLine(event="identical", path=upload.path, destination=destination, size=upload.size))
 
     def refused(self, path: str, reason: str) -> None:
         self._write(UploadLine(event="refused", path=path, message=reason))

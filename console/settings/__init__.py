@@ -191,6 +191,7 @@ class TransferSettings(_Section):
     outage_seconds: Annotated[Number, Field(ge=0, le=_LONGEST_OUTAGE_SECONDS)] = 3600.0
     connect_timeout_seconds: Seconds = 10.0
     read_timeout_seconds: Seconds = 60.0
+    delete_at_most_percent: Annotated[Number, Field(ge=0, le=100)] = 25.0
     manifest: Path | None = None
     sha256sums: Path | None = None
     roots: Roots = ()
@@ -269,6 +270,7 @@ _FLAGS: Final[Mapping[tuple[str, ...], str]] = {
     },
     ("s3", "endpoint_url"): "--s3-endpoint",
     ("headers",): "--header",
+    ("transfer", "delete_at_most_percent"): "--delete-at-most-percent",
     ("transfer", "manifest"): "--manifest",
     ("transfer", "sha256sums"): "--sha256sums",
 }

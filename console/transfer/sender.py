@@ -28,7 +28,7 @@ from console.s3.engines.engine import ObjectSettings
 from console.s3.engines.http_engine import Cancel
 from console.s3.engines.source import SourceFile
 from console.s3.object_listing import ObjectListing, object_facts
-from console.s3.operations import NotOurs, StoredObject, delete_object, head_object, presign_download
+from console.s3.operations import NotOurs, StoredObject, delete_keys, delete_object, head_object, presign_download
 from console.s3.part_size import USUAL_PART_SIZE
 from console.s3.retry import RetryPolicy, call, call_with_retries
 from console.s3.transfer_errors import TransferError
@@ -246,6 +246,10 @@ class S3Sender:
         """What S3 says of the object under the upload's key. Raises `TransferError`."""
         self._require_here(upload)
         return object_facts(self._transport.s3, upload.bucket, upload.key)
+
+    def delete_keys(self, bucket: str, keys: Sequence[str]) -> list[tuple[str, str]]:
+        """Delete objects, whoever made them; gives those that could not be, and why. Raises `TransferError`."""
+        return delete_keys(self._transport.s3, bucket, keys)
 
     def check_bucket(self) -> None:
         """See that the bucket answers. Raises `TransferError`."""

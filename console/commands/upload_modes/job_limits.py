@@ -18,7 +18,8 @@ def limited(batches: Iterable[list[NewUpload]], schedule: ScheduleSettings) -> I
         for upload in batch:
             too_many = schedule.max_files is not None and files >= schedule.max_files
             if too_many or (schedule.max_bytes is not None and size + upload.size > schedule.max_bytes):
-                yield taken
+                if taken:
+                    yield taken
                 limit = "max_files" if too_many else "max_bytes"
                 sys.stderr.write(f"Stopped by {limit} after {count(files, 'file')}: more are left.\n")
                 return

@@ -1,0 +1,177 @@
+"""Trees that are there already: what is identical is not sent again, and, where that is asked for, what is there and
+not here is deleted.
+
+The bucket is listed once, in the order in which the files come, and each file is compared with what the listing says:
+no request for a file that is identical. Where the listing cannot tell (an ETag that is no MD5, parts of unknown size),
+the upload compares by itself, as under `skip_identical` anywhere.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+from console.choices import DuplicatePolicy
+from console.cli.selection import agreed, can_ask
+from console.errors import UsageError
+from console.files.file_filter import FileFilter
+from console.formatting import byte_size, count, visible
+from console.records.identity import this_host
+from console.records.uploads import NewUpload
+from console.s3.control import Unattended
+from console.s3.engines.engine import StoredBody
+from console.s3.engines.source import SourceFile
+from console.s3.object_listing import ListedObject, ObjectListing
+from console.s3.operations import StoredObject
+from console.s3.transfer_errors import TransferError
+from console.settings import Settings
+from console.settings.key_template import KeyFacts, KeyTemplate
+from console.settings.types import absolute
+from console.transfer.comparison import compare
+from console.transfer.sender import S3Sender
+
+_THREADS: Final = 4
+_SHOWN: Final = 20
+
+
+def without_identical(
+    batches: Iterable[list[NewUpload]],
+    sender: S3Sender,
+    part_size: int | None,
+    identical: Callable[[NewUpload], None],
+) -> Iterator[list[NewUpload]]:
+    """The uploads but for those whose object is there with the file's content; `identical` is told those."""
+    listing: ObjectListing | None = None
+    may_list = True
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="compare") as threads:
+        for batch in batches:
+            there: list[ListedObject | None] = [None] * len(batch)
+            if may_list and batch:
+                listing = listing or sender.listing(batch[0].bucket)
+                try:
+                    there = [listing.find(upload.key) for upload in batch]
+                except TransferError:
+                    may_list = False  # who may not list asks for each object
+            same = threads.map(partial(_is_same, part_size), batch, there)
+            left: list[NewUpload] = []
+            for upload, is_same in zip(batch, same, strict=True):
+                if is_same:
+                    identical(upload)
+                else:
+                    left.append(upload)
+            if left:
+                yield left
+
+
+def _is_same(part_size: int | None, upload: NewUpload, there: ListedObject | None) -> bool:
+    if there is None or there.size != upload.size:
+        return False
+    path = upload.path_bytes.decode("utf-8", "surrogateescape") if upload.path_bytes is not None else upload.path
+    below = None if upload.folder_length is None else path.encode("utf-8", "surrogateescape")[: upload.folder_length]
+    folder = below.decode("utf-8", "surrogateescape") if below is not None else None
+    try:
+        with SourceFile.open(path, folder) as source:
+            stored = StoredObject(there.size, StoredBody(there.etag))
+            return compare(source, stored, part_size, Unattended()).same is True
+    except TransferError:
+        return False  # the upload says what is wrong with it
+
+
+@dataclass(slots=True)
+class Surplus:
+    """What is below the destination of one folder and not in that folder. `kept` are hashes of keys: there may be very
+    many."""
+
+    bucket: str
+    root: str
+    wanted: FileFilter
+    kept: set[int] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, settings: Settings, typed: Sequence[str], policy: DuplicatePolicy, *, is_whole: bool) -> Surplus:
+        """Of the folder that was named.
+
+        Raises:
+            UsageError: it is not clear which objects would belong to it.
+        """
+        select, schedule = settings.select, settings.schedule
+        by_age_or_size = (select.newer, select.larger, select.smaller, schedule.max_files, schedule.max_bytes)
+        if not is_whole or len(typed) != 1 or any(bound is not None for bound in by_age_or_size):
+            raise UsageError(
+                "--delete is for one whole folder: without --files-from, --newer, --larger, --smaller, --max-files, "
+                "--max-bytes and --detach."
+            )
+        path = absolute(typed[0])
+        if not os.path.isdir(path):  # noqa: PTH112 - names stay as the system has them
+            raise UsageError(f"--delete is for one whole folder, and {visible(path)} is none.")
+        if policy == "new_name":
+            raise UsageError("--delete and new_name exclude each other: what just got a number would be deleted.")
+        template = KeyTemplate.parse(settings.transfer.key_template)
+        name = path.rpartition("/")[2]
+        facts = KeyFacts(f"{name}/x", 1, 0, this_host(), settings.s3.prefix)
+        if not template.keeps_paths_apart or not template.key(facts).endswith(f"{name}/x"):
+            raise UsageError("--delete needs a key_template that ends in {relative_path}, as the usual one does.")
+        return cls(settings.s3.bucket, template.key(facts).removesuffix("x"), FileFilter(settings.select))
+
+    def noting(self, batches: Iterable[list[NewUpload]]) -> Iterator[list[NewUpload]]:
+        """The same batches; their keys are kept."""
+        for batch in batches:
+            self.kept.update(hash(upload.key) for upload in batch)
+            yield batch
+
+    def objects(self, sender: S3Sender) -> tuple[list[ListedObject], int]:
+        """What is there and not here, and how many objects there are at all. What a pattern leaves out here is left
+        alone there."""
+        surplus: list[ListedObject] = []
+        number = 0
+        for found in sender.listing(self.bucket).below(self.root):
+            number += 1
+            relative = found.key.removeprefix(self.root)
+            if hash(found.key) not in self.kept and not self._is_left_out(relative):
+                surplus.append(found)
+        return surplus, number
+
+    def _is_left_out(self, relative: str) -> bool:
+        steps = relative.split("/")
+        folders = ["/".join(steps[:length]) for length in range(1, len(steps))]
+        if any(self.wanted.leaves_out_path(folder, is_folder=True) for folder in folders):
+            return True
+        return bool(self.wanted.leaves_out_path(relative, is_folder=False))
+
+
+def delete_surplus(surplus: Surplus, sender: S3Sender, *, most_percent: float, yes: bool, dry_run: bool) -> int:
+    """Delete what is there and not here, once it was shown and somebody agreed. Gives the exit code: 1 where something
+    is left that would have to go."""
+    found, number = surplus.objects(sender)
+    if not found:
+        sys.stderr.write(f"Nothing to delete below s3://{surplus.bucket}/{visible(surplus.root)}.\n")
+        return 0
+    for each in found if dry_run else found[:_SHOWN]:
+        sys.stderr.write(f"{'would delete' if dry_run else 'delete'} s3://{surplus.bucket}/{visible(each.key)}\n")
+    if len(found) > _SHOWN and not dry_run:
+        sys.stderr.write(f"… and {len(found) - _SHOWN:,} more\n")
+    size = byte_size(sum(each.size for each in found))
+    what = f"{count(len(found), 'object')} ({size}) of {number:,} below s3://{surplus.bucket}/{visible(surplus.root)}"
+    if 100 * len(found) > most_percent * number:
+        sys.stderr.write(
+            f"Not deleted: {what} are more than {most_percent:g} %. If that is meant: --delete-at-most-percent.\n"
+        )
+        return 1
+    if dry_run:
+        sys.stderr.write(f"Would delete {what}.\n")
+        return 0
+    if not yes and not can_ask():
+        sys.stderr.write(f"Not deleted: {what}. There is no terminal to ask on: add --yes.\n")
+        return 1
+    if not yes and not agreed(f"Delete {what}?"):
+        return 1
+    failed = sender.delete_keys(surplus.bucket, [each.key for each in found])
+    for key, words in failed:
+        sys.stderr.write(f"not deleted s3://{surplus.bucket}/{visible(key)}: {visible(words)}\n")
+    sys.stderr.write(f"Deleted {count(len(found) - len(failed), 'object')}.\n")
+    return 1 if failed else 0
