@@ -37,6 +37,7 @@ def main() -> NoReturn:
     gc.callbacks.append(_leave_out_the_start)
     _prepare_streams()
     fit_threads()
+    threading.excepthook = _tell_of_thread
     code = 0
     try:
         code = _run()
@@ -132,6 +133,19 @@ def _prepare_home() -> None:
                 advice="Set HOME to a directory that this user can write.",
             ) from None
         os.environ["HOME"] = str(home)
+
+
+def _tell_of_thread(fault: threading.ExceptHookArgs) -> None:
+    """Of a thread of a library that ended by an exception: what the machine lacks is said in words, once."""
+    reason = shortage(fault.exc_value) if fault.exc_value is not None else ""
+    if not reason:
+        threading.__excepthook__(fault)
+    elif reason not in _told:
+        _told.append(reason)
+        sys.stderr.write(f"Out of resources: {reason}\n")
+
+
+_told: Final[list[str]] = []
 
 
 def _has_working_directory() -> bool:

@@ -167,15 +167,18 @@ class WorkerPool:
         with self._lock:
             if self._closed:
                 raise RuntimeError("the pool is closed")
-            if self._idle > 0:
+            is_taken = self._idle > 0 or self._grow()
+            if is_taken:
                 self._idle -= 1
-            else:
-                self._grow()
-        self._tasks.put(task)
+        if is_taken:
+            self._tasks.put(task)
+        else:
+            task()  # the machine allows no thread for it but the one that asks
         return future
 
-    def _grow(self) -> None:
-        """One thread more; where the machine allows none, those that there are do the task when they are free."""
+    def _grow(self) -> bool:
+        """One thread more; where the machine allows none, those that there are do the task when they are free. False
+        where there are none."""
         thread = threading.Thread(target=self._run, name=f"transfer-{len(self._threads)}", daemon=True)
         try:
             thread.start()
@@ -183,11 +186,10 @@ class WorkerPool:
             if not shortage(error):
                 raise
             self.slots.ran_short()
-            if not self._threads:
-                raise
-            self._idle -= 1  # one is busy with this task as soon as it has done its own
-        else:
-            self._threads.append(thread)
+            return bool(self._threads)  # one is busy with this task as soon as it has done its own
+        self._threads.append(thread)
+        self._idle += 1
+        return True
 
     def _run(self) -> None:
         while (task := self._tasks.get()) is not None:
