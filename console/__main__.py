@@ -90,7 +90,7 @@ def _run() -> int:
         make_only(sys.argv[1] if len(sys.argv) > 1 else "")
         app()
     except ConsoleError as error:
-        sys.stderr.write(f"{error.title}: {error.message}\n")
+        sys.stderr.write(f"{error.title}: {error}\n")
         if error.advice:
             sys.stderr.write(f"  {error.advice}\n")
         return error.exit_code

@@ -14,8 +14,9 @@ import signal
 import stat
 import sys
 import termios
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, Final, TextIO
 
 from pydantic import BaseModel
@@ -94,6 +95,24 @@ def _descriptor(stream: TextIO) -> int | None:
         return stream.fileno()
     except (OSError, ValueError):
         return None
+
+
+SILENT_S3: Final = "S3 does not answer yet."
+_NOTICE_SECONDS: Final = 5.0
+"""Requests that time out are asked several times again, for minutes together: nobody should wonder meanwhile."""
+
+
+@contextmanager
+def telling_if_long(message: str) -> Iterator[None]:
+    """Say so on standard error if what is done takes longer than a few seconds."""
+    notice = threading.Timer(_NOTICE_SECONDS, sys.stderr.write, [f"{message}\n"])
+    notice.daemon = True
+    with suppress(RuntimeError):  # no further thread: then nothing is said
+        notice.start()
+    try:
+        yield
+    finally:
+        notice.cancel()
 
 
 _before: list[tuple[int, list[Any]]] = []

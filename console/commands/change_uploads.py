@@ -12,11 +12,11 @@ from bson import ObjectId
 from pydantic import BaseModel
 from pymongo.errors import PyMongoError
 
-from console.cli.output import json_line
+from console.cli.output import SILENT_S3, json_line, telling_if_long
 from console.cli.selection import Selection, agreed, can_ask
 from console.commands.upload import Carrier, Wanted, make_report
 from console.commands.upload_report import is_in_lines
-from console.errors import ConfigurationError, UsageError
+from console.errors import ConfigurationError, ServerUnreachable, UsageError
 from console.formatting import count, visible
 from console.models import Requested, Upload, read_upload
 from console.records.database import Records
@@ -70,7 +70,7 @@ def run(
     """Record what is wanted; `resume` and `retry` then carry the uploads out unless `detach`ed. `by` is added to the
     priority.
 
-    Returns 0 if all that were named follow, else 1.
+    Returns 0 if all that were named follow, 3 if a server did not answer, else 1.
     """
     with Records.open(settings.mongodb, sets_up=False) as records:
         ids = selection.find(records.uploads)
@@ -83,7 +83,7 @@ def run(
         # With --all, those to which it does not apply are no news; but `delete` applies to all that is there.
         refused = {} if selection.all and command is not UploadCommand.DELETE else outcome.refused
         _report(command, replace(outcome, refused=refused), out, as_json=as_json)
-        code = 1 if refused else 0
+        code = ServerUnreachable.exit_code if outcome.is_out_of_reach else 1 if refused else 0
         followers = [upload_id for upload_id in ids if upload_id not in outcome.refused]
         if stays and followers:
             code = _carry_out(settings, records, followers, as_json=as_json) or code
@@ -93,7 +93,7 @@ def run(
 def _change(settings: Settings, records: Records, command: UploadCommand, ids: list[ObjectId], by: int) -> Outcome:
     match command:
         case UploadCommand.DELETE:
-            with S3Sender(settings.s3, settings.transfer) as sender:
+            with S3Sender(settings.s3, settings.transfer) as sender, telling_if_long(SILENT_S3):
                 return delete_all(records, sender, ids)
         case UploadCommand.RETRY:
             return retry_all(records.uploads, ids)
@@ -147,7 +147,8 @@ def _act_for_dead_runners(settings: Settings, records: Records) -> None:
         records.uploads.settle(dead)
         if records.uploads.has_cleanup():
             with S3Sender(settings.s3, settings.transfer) as sender:
-                clean_up(records, sender, identity.name, dead=dead)
+                with telling_if_long(SILENT_S3):
+                    clean_up(records, sender, identity.name, dead=dead)
                 elsewhere = set(records.uploads.cleanup_endpoints()) - set(sender.endpoint.names)
             sys.stderr.writelines(
                 f"Parts stay in S3 until a console or `watch` runs with --s3-endpoint {visible(str(endpoint))}\n"

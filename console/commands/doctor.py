@@ -5,6 +5,7 @@ Each check tries what the console will do, on keys of its own that it removes ag
 
 from __future__ import annotations
 
+import errno
 import locale
 import os
 import secrets
@@ -13,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import IntEnum
@@ -33,8 +35,10 @@ from console.events.event import ChangeEvent
 from console.events.feed_items import FeedState
 from console.formatting import visible
 from console.models import Storage
+from console.private_files import make_private_folder
 from console.records.connection import WIRE_VERSION_6_0, Connection, check, connect, explain
 from console.records.database import Records
+from console.records.seals import key_file
 from console.s3.client import make_client, object_parameters
 from console.s3.engines.engine import ObjectSettings
 from console.s3.probes import ConditionSupport, Probe, probe_bucket, probe_conditions, refused_rights, why_refused
@@ -51,6 +55,7 @@ if TYPE_CHECKING:
 
 
 _EVENT_SECONDS: Final = 10.0
+_ANSWER_SECONDS: Final = 10.0
 _CLOCK_SECONDS: Final = 300  # AWS refuses requests more than 15 minutes off; warn long before
 _REFUSED_CLOCK_SECONDS: Final = 890
 _NTP: Final = "Set the clock (NTP: `timedatectl set-ntp true`)."
@@ -234,6 +239,7 @@ def check_settings(settings: Settings) -> Iterator[Finding]:
         )
     else:
         yield _good("configuration", settings.origin)
+    yield from _check_state()
     try:
         KeyTemplate.parse(settings.transfer.key_template)
     except ConsoleError as error:
@@ -255,6 +261,24 @@ def check_settings(settings: Settings) -> Iterator[Finding]:
                 )
 
 
+def _check_state() -> Iterator[Finding]:
+    """The folder of what is kept between two starts: this user's key, and the locks of runners."""
+    folder = key_file().parent
+    try:
+        make_private_folder(folder)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+    except OSError as error:
+        yield _warning(
+            "state",
+            f"{visible(str(folder))} cannot be written: {error.strerror or error}. After a crash the leases of uploads "
+            "have to run out, and uploads recorded now are those of a stranger to the next start",
+            "Set XDG_STATE_HOME, or HOME, to a folder that this user can write.",
+        )
+    else:
+        yield _good("state", visible(str(folder)))
+
+
 def check_s3(settings: Settings) -> Iterator[Finding]:
     """Each bucket that something is configured for: credentials, clock, rights, and what a part comes back with."""
     if not settings.s3.bucket and not all(rule.to for rule in settings.watch or [WatchRule(folder=Path())]):
@@ -262,7 +286,9 @@ def check_s3(settings: Settings) -> Iterator[Finding]:
         return
     try:
         require_endpoint_without_bucket(settings.s3)
-        client = make_client(client_options(settings.s3, settings.transfer))
+        options = client_options(settings.s3, settings.transfer)
+        # Somebody sits there and waits: a server that takes longer to answer such small requests is not well.
+        client = make_client(replace(options, read_timeout_seconds=min(options.read_timeout_seconds, _ANSWER_SECONDS)))
     except ConsoleError as error:
         yield _bad("S3", error)
         return
@@ -307,7 +333,7 @@ def _check_bucket(
         answer: Mapping[str, Any] = client.head_bucket(Bucket=bucket)
         refusal = None
     except Exception as error:  # noqa: BLE001 - `classify` raises again what it does not know
-        answer = getattr(error, "response", {})
+        answer = getattr(error, "response", None) or {}  # of a timeout it is None
         refusal = why_refused(client, bucket, classify(error))
     off = _seconds_off(answer)
     if refusal is not None and (refusal.code == "RequestTimeTooSkewed" or (off or 0.0) > _REFUSED_CLOCK_SECONDS):

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel
 
-from console.cli.output import json_line
+from console.cli.output import SILENT_S3, json_line, telling_if_long
 from console.cli.selection import agreed, can_ask
 from console.errors import UsageError
 from console.formatting import age, byte_size, count, visible
@@ -35,11 +35,13 @@ def run(settings: Settings, *, older_than: float, yes: bool, as_json: bool) -> i
     if not settings.s3.bucket:
         raise UsageError("no bucket is set", advice="Set s3.bucket or give --bucket.")
     with Records.open(settings.mongodb, sets_up=False) as records, S3Sender(settings.s3, settings.transfer) as sender:
-        orphans = sender.orphans(records.uploads, youngest_seconds=older_than)
+        with telling_if_long(SILENT_S3):
+            orphans = sender.orphans(records.uploads, youngest_seconds=older_than)
         if not as_json:
             _report(settings.s3.bucket, orphans)
         is_wanted = bool(orphans) and (yes or (not as_json and _agreed(len(orphans))))
-        aborted = sender.abort_orphans(records.uploads, orphans) if is_wanted else []
+        with telling_if_long(SILENT_S3):
+            aborted = sender.abort_orphans(records.uploads, orphans) if is_wanted else []
     if as_json:
         for orphan in orphans:
             sys.stdout.write(json_line(_line(orphan, aborted=orphan in aborted), with_nulls=True) + "\n")

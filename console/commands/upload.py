@@ -31,8 +31,7 @@ from console.commands.upload_modes.job_limits import limited
 from console.commands.upload_modes.manifest import Proof
 from console.commands.upload_modes.same_as_there import Surplus, delete_surplus, without_identical
 from console.commands.upload_modes.standard_input import from_pipe
-from console.commands.upload_report import JsonReport, Report, is_in_lines
-from console.error_codes import OUT_OF_REACH
+from console.commands.upload_report import JsonReport, Report, all_out_of_reach, is_in_lines
 from console.errors import ServerUnreachable, UsageError
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedState, Gap
@@ -199,8 +198,7 @@ class Carrier:
         failed = [end for end in self._ended.values() if end.status is not UploadStatus.COMPLETED]
         if not (failed or self._open or self._deleted):
             return 0
-        is_out_of_reach = failed and all(end.error is not None and end.error.code in OUT_OF_REACH for end in failed)
-        return ServerUnreachable.exit_code if is_out_of_reach else 1
+        return ServerUnreachable.exit_code if failed and all_out_of_reach(failed) else 1
 
     def _give_up(self) -> None:
         """Too many failed: the others wait for somebody to resume them."""

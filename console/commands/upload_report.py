@@ -16,6 +16,7 @@ from bson import ObjectId
 from pydantic import BaseModel
 
 from console.cli.output import json_fields, json_line
+from console.error_codes import OUT_OF_REACH
 from console.formatting import count, visible
 from console.models import Failure, Upload, UploadStatus
 from console.records.uploads import NewUpload
@@ -159,6 +160,11 @@ class JsonReport:
 def new_problem(before: Upload | None, upload: Upload) -> Failure | None:
     """What went wrong with a running upload since it was seen last, and is tried again."""
     return upload.error if before is not None and upload.error != before.error else None
+
+
+def all_out_of_reach(failed: Sequence[Upload]) -> bool:
+    """Whether nothing was wrong but that S3 did not answer."""
+    return all(upload.error is not None and upload.error.code in OUT_OF_REACH for upload in failed)
 
 
 def ended_message(ids: Sequence[ObjectId], number: signal.Signals, *, is_paused: bool) -> str:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Final
 
 from pydantic import BaseModel
 
-from console.cli.output import json_line
+from console.cli.output import json_line, telling_if_long
 from console.cli.selection import Selection
 from console.error_codes import OUT_OF_REACH
 from console.formatting import visible
@@ -19,9 +15,6 @@ from console.records.database import Records
 from console.s3.transfer_errors import TransferError
 from console.settings import Settings
 from console.transfer.sender import S3Sender
-
-_NOTICE_SECONDS: Final = 5.0
-"""Requests that time out are asked several times again, for minutes together: nobody should wonder meanwhile."""
 
 
 class VerifyLine(BaseModel):
@@ -53,7 +46,8 @@ def run(settings: Settings, selection: Selection, *, as_json: bool) -> int:
                     all_same = False
                 continue
             try:
-                with _progress_if_long(upload):
+                subject = f"{visible(upload.path)} → {visible(upload.destination)}"
+                with telling_if_long(f"{subject}: the file is large, or S3 does not answer yet"):
                     line = _compare(sender, upload)
                 answers += 1
             except TransferError as error:
@@ -62,6 +56,8 @@ def run(settings: Settings, selection: Selection, *, as_json: bool) -> int:
             all_same = all_same and line.same is True
             sys.stdout.write(verify_text(line, as_json=as_json))
             sys.stdout.flush()
+    if selection.all and not answers and unreachable is None:
+        sys.stderr.write("No completed upload to compare.\n")
     if unreachable is not None and not answers:
         return unreachable.exit_code
     return 0 if all_same else 1
@@ -74,18 +70,6 @@ def _compare(sender: S3Sender, upload: Upload) -> VerifyLine:
 
 def _line(upload: Upload, same: bool | None, message: str) -> VerifyLine:
     return VerifyLine(id=str(upload.id), path=upload.os_path, destination=upload.destination, same=same, words=message)
-
-
-@contextmanager
-def _progress_if_long(upload: Upload) -> Iterator[None]:
-    message = f"{visible(upload.path)} → {visible(upload.destination)}: the file is large, or S3 does not answer yet\n"
-    notice = threading.Timer(_NOTICE_SECONDS, sys.stderr.write, [message])
-    notice.daemon = True
-    notice.start()
-    try:
-        yield
-    finally:
-        notice.cancel()
 
 
 def verify_text(line: VerifyLine, *, as_json: bool) -> str:

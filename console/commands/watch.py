@@ -22,7 +22,8 @@ from pymongo.errors import PyMongoError
 
 from console.cli.output import OutputFailed, json_line, tell_notes
 from console.cli.process import INTERRUPTED, TERMINATION, handling
-from console.errors import ConsoleError, UsageError
+from console.commands.upload_report import all_out_of_reach
+from console.errors import ConsoleError, ServerUnreachable, UsageError
 from console.formatting import byte_size, count, visible
 from console.records.connection import explain
 from console.records.database import Records
@@ -143,8 +144,8 @@ class WatchOptions:
 def run(read_settings: Callable[[], Settings], options: WatchOptions) -> int:
     """Watch until told to stop; `read_settings` is called again on SIGHUP.
 
-    Returns the exit code: 0 after SIGTERM, 130 after Ctrl+C; with `once` 0 if all that was sent completed, 1
-    if not, or if a folder is away or cannot be read.
+    Returns the exit code: 0 after SIGTERM, 130 after Ctrl+C; with `once` 0 if all that was sent completed, 3
+    if S3 could not be reached for any that failed, else 1, also where a folder is away or cannot be read.
     Must be called in the main thread: signals are its business until it returns.
 
     Raises:
@@ -275,6 +276,8 @@ def _run_once(
         return INTERRUPTED
     for title in single.unseen:
         _log.error("%s was not scanned completely: its folder is missing or cannot be read", title)
+    if failed and not (missing or single.unseen) and all_out_of_reach(failed):
+        return ServerUnreachable.exit_code
     return 1 if failed or missing or single.unseen else 0
 
 

@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 import platformdirs
 
-from console.formatting import as_text
+from console.formatting import as_text, visible
 from console.models import Actor
 from console.private_files import make_private_folder, open_private
 
@@ -93,7 +93,8 @@ class RunnerIdentity:
             file.flush()
             draft.rename(self._path)
         except OSError as error:
-            _log.warning("no lock file, so after a crash its lease has to run out: %s", error)
+            reason = f"{visible(str(error.filename))}: {error.strerror}" if error.filename else str(error)
+            _log.warning("no lock file, so after a crash its lease has to run out: %s", reason)
             return None
         return file
 

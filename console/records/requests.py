@@ -25,11 +25,12 @@ _IDS_AT_ONCE: Final = 100_000
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How many documents follow, and why the others do not. `kept`, of a deletion: why an object was left, though its
-    upload's record is gone."""
+    upload's record is gone. `is_out_of_reach`: some are refused because a server did not answer."""
 
     changed: int
     refused: Mapping[ObjectId, str] = field(default_factory=dict)
     kept: Mapping[ObjectId, str] = field(default_factory=dict)
+    is_out_of_reach: bool = False
 
 
 def request_all(uploads: Uploads, ids: Sequence[ObjectId], requested: Requested) -> Outcome:

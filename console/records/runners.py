@@ -16,7 +16,7 @@ from pymongo import ReturnDocument
 from pymongo.collection import Collection
 from pymongo.database import Database
 
-from console.bson_decoding import RAW_CODEC, decoded
+from console.bson_decoding import RAW_CODEC, decode, decoded
 from console.choices import MOST_PARALLEL
 from console.models import Endpoint
 from console.records.connection import Document
@@ -101,7 +101,7 @@ class Runners:
         endpoint: Endpoint | None = None,
     ) -> Limits:
         """Say that the runner lives, and for which S3 service; gives the limits that it should keep from now on."""
-        document: Document | None = self.collection.find_one_and_update(
+        found = self._raw.find_one_and_update(
             {"_id": runner},
             [
                 {
@@ -118,7 +118,8 @@ class Runners:
             upsert=True,
             return_document=ReturnDocument.AFTER,
         )
-        return Limits.read((document or {}).get("limits"), limits)
+        document = decode(found.raw) if found is not None else {}
+        return Limits.read(document.get("limits"), limits)
 
     def set_limits(self, runner: str, limits: Limits) -> bool:
         """Change a runner's limits, from any host; False if there is no such runner."""

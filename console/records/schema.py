@@ -15,6 +15,7 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import CollectionInvalid, ExecutionTimeout, OperationFailure
 
+from console.bson_decoding import RAW_CODEC
 from console.choices import DuplicatePolicy
 from console.errors import MongoRefuses
 from console.formatting import count
@@ -256,7 +257,8 @@ def _is_ours(validator: Document | None) -> bool:
 
 def _holds_foreign(collection: Collection[Document]) -> bool:
     try:
-        found = collection.find_one({"$nor": [OURS]}, {"_id": 1}, max_time_ms=_LOOK_MILLISECONDS)
+        raw = collection.with_options(codec_options=RAW_CODEC)  # an id of theirs may be one that drivers cannot decode
+        found = raw.find_one({"$nor": [OURS]}, {"_id": 1}, max_time_ms=_LOOK_MILLISECONDS)
     except ExecutionTimeout:
         return True  # it is large, and nobody has set it up: a person decides
     return found is not None

@@ -25,6 +25,7 @@ from typing import Final, Self
 
 import platformdirs
 
+from console.formatting import visible
 from console.models import Multipart, Upload
 from console.private_files import make_private_folder, open_private
 
@@ -144,7 +145,8 @@ def _key_in(file: Path) -> bytes:
     try:
         return _read_or_make(file)
     except OSError as error:
-        _log.warning("uploads that are recorded now cannot be told from those of others later: %s", error)
+        reason = f"{visible(str(error.filename))}: {error.strerror}" if error.filename else str(error)
+        _log.warning("uploads that are recorded now cannot be told from those of others later: %s", reason)
         return secrets.token_bytes(_KEY_BYTES)
 
 

@@ -391,14 +391,14 @@ class Uploads:
 
     def priorities(self, ids: Sequence[ObjectId]) -> dict[ObjectId, int]:
         """What was said of each of them last; 0 where that is no number."""
-        found = self.collection.find({"_id": {"$in": list(ids)}}, {"priority": 1})
+        found = self.read({"_id": {"$in": list(ids)}}, ("priority",))
         return {each["_id"]: value if isinstance(value := each.get("priority"), int) else 0 for each in found}
 
     def highest_claimable(self, host: str) -> int | None:
         """The highest priority among what waits for a runner of the host; None where nothing does."""
         wanted: Filter = {"host": host, "status": UploadStatus.PENDING.value, "requested": Requested.RUN.value}
-        found = self.collection.find_one(wanted, {"priority": 1}, sort=_WAITING_ORDER)
-        priority = found.get("priority") if found is not None else None
+        found = next(self.read(wanted, ("priority",), order=_WAITING_ORDER, limit=1), {})
+        priority = found.get("priority")
         return priority if isinstance(priority, int) else None
 
     def stalled(self, host: str, which: Filter, *, limit: int = 0) -> list[Upload | UnreadableUpload]:
@@ -436,7 +436,7 @@ class Uploads:
         """Whether the runner holds an upload that may go on beside those that it is at work on: an answer was lost."""
         wanted: Filter = {**held_by(runner), "requested": Requested.RUN.value, "_id": {**_OURS, "$nin": list(at_work)}}
         wanted["refused_by"] = {"$ne": gate.name}
-        return self.collection.find_one(wanted, {"_id": 1}) is not None
+        return self._raw.find_one(wanted, {"_id": 1}) is not None
 
     def requested_of(self, runner: str) -> dict[ObjectId, Requested]:
         """What is wanted of the uploads that the runner holds, where that is not to run."""

@@ -21,6 +21,7 @@ from bson import Int64, ObjectId
 from bson.errors import BSONError
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
+from console.bson_decoding import RAW_CODEC, decoded
 from console.errors import MongoUnsuitable
 from console.files.walk import Found
 from console.formatting import as_text
@@ -377,7 +378,8 @@ def count_sent(uploads: Uploads, host: str, rules: Sequence[str]) -> tuple[dict[
         "count": {"$sum": 1},
         "lately": {"$push": {"$cond": [is_late, "$_id", "$$REMOVE"]}},
     }
-    rows = list(uploads.collection.aggregate([{"$match": wanted}, {"$group": by_rule}]))
+    raw = uploads.collection.with_options(codec_options=RAW_CODEC)
+    rows = [row for row in decoded(raw.aggregate([{"$match": wanted}, {"$group": by_rule}])) if row["_id"] in rules]
     lately = frozenset(upload_id for row in rows for upload_id in row["lately"])
     return {row["_id"]: row["count"] for row in rows}, lately
 

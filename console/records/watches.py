@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Self
 
+from bson.raw_bson import RawBSONDocument
 from pymongo import ReturnDocument
 from pymongo.collection import Collection
 from pymongo.database import Database
 
+from console.bson_decoding import RAW_CODEC, decode, decoded
 from console.files.refusals import Refusal
 from console.formatting import as_text
 from console.records.connection import MAJORITY, Document
@@ -73,6 +75,8 @@ class Presence:
 
     def __init__(self, database: Database[Document], uploads_name: str) -> None:
         self._collection: Collection[Document] = database[f"{uploads_name}_watches"]
+        # Decoded one by one: whatever others wrote there stops no watch and hides no other.
+        self._raw: Collection[RawBSONDocument] = self._collection.with_options(codec_options=RAW_CODEC)
 
     @classmethod
     def of(cls, uploads: Uploads) -> Self:
@@ -82,7 +86,7 @@ class Presence:
         """Say that the process `holder` watches, unless another one of the host does."""
         fields = {**_fields(heartbeat), "host": literal(host), "rule": literal(rule), "holder": literal(holder)}
         changed = {**fields, "seen_at": NOW, "paused": {"$ifNull": ["$paused", False]}}
-        document: Document = self._collection.find_one_and_update(  # type: ignore[assignment]  # upserted: there is one
+        found = self._raw.find_one_and_update(
             {"_id": _id(host, rule)},
             # In the pipeline, not in the filter: with an upsert that may hold no `$expr`.
             [{"$replaceWith": {"$cond": [_is_free_for(holder), {"$mergeObjects": ["$$ROOT", changed]}, "$$ROOT"]}}],
@@ -90,7 +94,9 @@ class Presence:
             upsert=True,
             return_document=ReturnDocument.AFTER,
         )
-        return HeartbeatReply(document["holder"] == holder, document["paused"] is True)
+        document = decode(found.raw) if found is not None else {}  # upserted: there is one
+        # What others wrote into `paused` is no wish of a person, and what they wrote as `holder` is no process.
+        return HeartbeatReply(document.get("holder") == holder, document.get("paused") is True)
 
     def is_paused(self, host: str, rule: str) -> bool:
         return self._collection.count_documents({"_id": _id(host, rule), "paused": True}, limit=1) == 1
@@ -108,10 +114,14 @@ class Presence:
     def known(self) -> list[KnownWatch]:
         """All watches of all hosts, by host and rule; those that have been silent for a month are forgotten."""
         self._collection.delete_many(
-            {"$expr": {"$not": [_is_recent(_FORGOTTEN_SECONDS)]}, "paused": {"$ne": True}, "seen_at": {"$exists": True}}
+            {
+                "$expr": {"$lt": ["$seen_at", {"$subtract": [NOW, _FORGOTTEN_SECONDS * 1000]}]},
+                "paused": {"$ne": True},
+                "seen_at": {"$type": "date"},
+            }
         )
-        rows = self._collection.aggregate([{"$addFields": {"alive": _is_recent(LIVE_SECONDS)}}])
-        watches = [watch for row in rows if (watch := _read(row)) is not None]
+        rows = self._raw.aggregate([{"$addFields": {"alive": _is_recent(LIVE_SECONDS)}}])
+        watches = [watch for row in decoded(rows) if (watch := _read(row)) is not None]
         return sorted(watches, key=lambda watch: (watch.host, watch.rule))
 
 
@@ -125,7 +135,11 @@ def _is_free_for(holder: str) -> Document:
 
 
 def _is_recent(seconds: float) -> Document:
-    return {"$gt": ["$seen_at", {"$subtract": [NOW, int(seconds * 1000)]}]}
+    """Anything else than a date, and a date that is still to come, is no sign of life: others wrote it."""
+    span = int(seconds * 1000)
+    is_date = {"$eq": [{"$type": "$seen_at"}, "date"]}
+    is_now = [{"$gt": ["$seen_at", {"$subtract": [NOW, span]}]}, {"$lt": ["$seen_at", {"$add": [NOW, span]}]}]
+    return {"$and": [is_date, *is_now]}
 
 
 def _fields(heartbeat: WatchHeartbeat) -> Document:

@@ -22,6 +22,7 @@ from pymongo import UpdateOne, WriteConcern
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError, ConnectionFailure, OperationFailure, PyMongoError, WriteConcernError
 
+from console.bson_decoding import RAW_CODEC, decoded
 from console.models import UploadStatus
 from console.records.connection import MAJORITY, Document, describe_error
 from console.records.transitions import NOW, Fields, Filter, held_by, lease_until, may_become, together
@@ -193,8 +194,9 @@ class TransitionWrites:
     def read_back(self, ids: Iterable[ObjectId]) -> dict[ObjectId, Document]:
         """Who holds the documents by now, of those that exist."""
         wanted = {"_id": {"$in": list(ids)}}
-        cursor = self._collection.find(wanted, {"status": 1, "lease": 1, "attempts": 1})
-        return {document["_id"]: document for document in cursor}
+        raw = self._collection.with_options(codec_options=RAW_CODEC)
+        found = raw.find(wanted, {"status": 1, "lease": 1, "attempts": 1})
+        return {document["_id"]: document for document in decoded(found)}
 
     def _write_together(self, items: Sequence[Transition]) -> None:
         """One statement for all. What the server refuses of it is left to be written item by item."""

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from bson import ObjectId
 
+from console.error_codes import OUT_OF_REACH
 from console.formatting import visible
 from console.models import Endpoint, Requested, UnreadableUpload, Upload, UploadStatus, read_upload
 from console.records.database import Records
@@ -52,6 +53,7 @@ def delete_all(records: Records, sender: S3Sender, ids: Sequence[ObjectId]) -> O
     ids = [upload_id for upload_id in ids if upload_id not in refused]
     _cancel(records, ids)
     kept: dict[ObjectId, str] = {}
+    is_out_of_reach = False
     inherited: dict[ObjectId, _Successor] = {}
     cleared: set[ObjectId] = set()
     found = [read_upload(document) for document in records.uploads.get(ids)]
@@ -65,6 +67,7 @@ def delete_all(records: Records, sender: S3Sender, ids: Sequence[ObjectId]) -> O
                     kept[upload.id] = why
             except (_StillRuns, TransferError) as error:
                 refused[upload.id] = str(error)
+                is_out_of_reach |= isinstance(error, TransferError) and error.code in OUT_OF_REACH
             else:
                 cleared.add(upload.id)
         inherited |= successors
@@ -75,7 +78,7 @@ def delete_all(records: Records, sender: S3Sender, ids: Sequence[ObjectId]) -> O
     kept |= _of_later_uploads(found, inherited, cleared, kept)
     gone = cleared - outcome.refused.keys()
     kept = {upload_id: why for upload_id, why in kept.items() if upload_id in gone}
-    return Outcome(outcome.changed, {**missing, **refused, **outcome.refused}, kept)
+    return Outcome(outcome.changed, {**missing, **refused, **outcome.refused}, kept, is_out_of_reach)
 
 
 def _of_later_uploads(

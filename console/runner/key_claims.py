@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 from bson import ObjectId
 from pymongo.errors import DuplicateKeyError
 
+from console.bson_decoding import RAW_CODEC, decoded
 from console.models import Endpoint, Upload, UploadStatus, read_upload
 from console.records.transitions import (
     KEY_CLAIM,
@@ -47,6 +48,8 @@ class KeyClaims:
 
     def __init__(self, uploads: Uploads, endpoint: Endpoint, runner: str) -> None:
         self._uploads = uploads.collection
+        # Decoded one by one: what others wrote there holds up nobody.
+        self._raw = uploads.collection.with_options(codec_options=RAW_CODEC)
         self._endpoint = endpoint
         self._runner = runner
 
@@ -120,7 +123,7 @@ class KeyClaims:
 
     def _at_work(self, which: Filter) -> Iterator[Upload]:
         at_work: Filter = {**which, "status": UploadStatus.UPLOADING.value, "$expr": LEASE_LIVE}
-        found = (read_upload(document) for document in self._uploads.find(at_work))
+        found = (read_upload(document) for document in decoded(self._raw.find(at_work)))
         return (upload for upload in found if isinstance(upload, Upload))
 
     def _of_other_files(self, uploads: Sequence[Upload]) -> dict[ObjectId, Upload]:
@@ -136,7 +139,7 @@ class KeyClaims:
         by_key = {"_id": {"bucket": "$bucket", "key": "$key"}, "latest": {"$first": "$$ROOT"}}
         pipeline = [{"$match": wanted}, {"$sort": {"bucket": 1, "key": 1, "finished_at": -1}}, {"$group": by_key}]
         latest: dict[BucketKey, Upload] = {}
-        for row in self._uploads.aggregate(pipeline, allowDiskUse=True):
+        for row in decoded(self._raw.aggregate(pipeline, allowDiskUse=True)):
             if isinstance(found := read_upload(row["latest"]), Upload):
                 latest[BucketKey(found.bucket, found.key)] = found
         of_others: dict[ObjectId, Upload] = {}

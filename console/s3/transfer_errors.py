@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class TransferError(ConsoleError):
     """A transfer failed. `code` is S3's where S3 gave one, else one of `error_codes`."""
 
-    title = "Upload"
+    title = "S3"
 
     def __init__(self, code: str, message: str, recovery: Recovery | None = None, *, status: int | None = None) -> None:
         explanation = explain(code, status)

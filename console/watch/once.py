@@ -36,6 +36,7 @@ class WatchOnce:
     def __init__(self, records: Records, around: Surroundings, rules: Sequence[WatchRule]) -> None:
         """Raises ConfigurationError, MongoUnsuitable; PyMongoError where the records cannot be reached."""
         require_claims(records.uploads)
+        self._records = records.uploads
         self._uploads = records.uploads.collection
         self._around = around
         self._began: datetime = records.connection.client.admin.command("hello")["localTime"]
@@ -68,15 +69,16 @@ class WatchOnce:
         self._look(caring, interrupted)
         self._wait_for_uploads(interrupted)
 
-    def report_endings(self) -> int:
-        """Tell what completed or failed meanwhile; gives how many failed. Raises PyMongoError."""
-        failed = 0
+    def report_endings(self) -> list[Upload]:
+        """Tell what completed or failed meanwhile; gives those that failed. Raises PyMongoError."""
+        failed: list[Upload] = []
         wanted = {**self.uploads, "status": {"$in": TOLD}, "finished_at": {"$gte": self._began}}
-        for document in self._uploads.find(wanted).sort("finished_at", 1).allow_disk_use(True):
+        for document in self._records.read(wanted, order=(("finished_at", 1),)):
             upload = read_upload(document)
             if isinstance(upload, Upload) and (note := ending(upload)) is not None:
                 self._around.notify(note)
-                failed += upload.status is UploadStatus.FAILED
+                if upload.status is UploadStatus.FAILED:
+                    failed.append(upload)
         return failed
 
     def _is_paused(self, presence: Presence, rule: WatchRule) -> bool:

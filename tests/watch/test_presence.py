@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import struct
 import threading
+from datetime import UTC, datetime
 from typing import Any
 
+import bson
 import pytest
+from bson import Code, DatetimeMS, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
+from bson.raw_bson import RawBSONDocument
 from pymongo.errors import AutoReconnect
 
-from console.commands.console.live_backend import ConsoleBackend
+from console.commands.console.live_backend import ConsoleBackend, _watch_state
 from console.errors import MongoUnsuitable, UsageError
 from console.files.refusals import Refusal
 from console.records import watches as presence_module
@@ -18,6 +23,7 @@ from console.records.runners import Limits
 from console.records.watches import HeartbeatReply, Presence, WatchHeartbeat
 from console.runner.runner import Runner
 from console.stream.feed import ChangeFeed
+from console.ui.main.watches_screen import WatchRows
 from console.watch.reporting import NoteKind
 from console.watch.service import WatchService
 from console.watch.watcher import State
@@ -297,3 +303,49 @@ def test_an_upload_that_was_counted_is_not_counted_again_when_the_feed_tells_of_
     told.set()
     until(lambda: world.notes.of(NoteKind.COMPLETED))
     assert service._sent["scans"] == 1
+
+
+POISON: list[Any] = [
+    *(None, True, 7, -1.5, float("nan"), "text", b"\xff", [], ["a"], [{}], {}, {"$oid": "x"}, "9" * 400, Int64(2**62)),
+    *(ObjectId(), Decimal128("NaN"), Code("f", {"a": 1}), Regex("("), Timestamp(1, 1), MinKey(), MaxKey()),
+    *(DatetimeMS(2**62), datetime(1, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)),
+]
+HEARTBEAT_FIELDS = [
+    *("host", "rule", "holder", "seen_at", "paused", "folder", "destination", "state", "pending", "sent", "reasons"),
+    *("last_refusals", "last_error", "last_error_at", "troubled"),
+]
+MALFORMED = b"\x05bad\0" + struct.pack("<i", 3) + b"\x02xxx"
+
+
+def poisoned(document: dict[str, Any]) -> RawBSONDocument:
+    """The document with a value behind it that no driver can decode."""
+    raw = bson.encode(document)[4:-1] + MALFORMED
+    return RawBSONDocument(struct.pack("<i", len(raw) + 5) + raw + b"\0")
+
+
+def test_whatever_others_write_among_the_watches_hides_and_stops_none(world: World, presence: Presence) -> None:
+    collection = world.records.uploads.collection.database[f"{world.records.uploads.collection.name}_watches"]
+    presence.heartbeat("h", "r", "one", HEARTBEAT)
+    whole = collection.find_one({})
+    assert whole is not None
+    documents: list[Any] = [
+        {**whole, "_id": {"host": "h", "rule": f"{field}-{number}"}, field: value}
+        for field in HEARTBEAT_FIELDS
+        for number, value in enumerate(POISON)
+    ]
+    documents += [{"_id": value} for value in POISON if type(value) not in (list, Regex, dict, float, Decimal128)]
+    documents += [poisoned({**whole, "_id": {"host": "h", "rule": "malformed"}})]
+    collection.insert_many(documents, ordered=False)
+    forgotten = {"seen_at": {"$type": "date", "$lt": datetime(2000, 1, 1, tzinfo=UTC)}}
+    left = collection.count_documents({}) - collection.count_documents(forgotten)
+    known = presence.known()
+    assert ("h", "r") in [(each.host, each.rule) for each in known]
+    assert collection.count_documents({}) == left  # silent for long were two: nothing else of others is removed
+    rows = WatchRows(lambda: datetime.now(UTC))
+    rows.states = [_watch_state(each) for each in known]
+    for index in range(len(rows)):
+        for column in rows.columns:
+            rows.cell(index, column.key, 20)
+    assert not presence.heartbeat("h", "malformed", "two", HEARTBEAT).is_ours  # held by a process that lives
+    for number in range(len(POISON)):  # whatever stands there is no sign of life
+        assert presence.heartbeat("h", f"seen_at-{number}", "two", HEARTBEAT).is_ours, POISON[number]
