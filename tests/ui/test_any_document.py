@@ -21,10 +21,12 @@ from console.events.text import json_line, json_text
 from console.models import Upload, changed_upload, read_upload
 from console.runner.wakeups import concerns_runner
 from console.settings import S3Settings
+from console.ui.events.compare_rows import CompareRows
 from console.ui.events.log_rows import LogRows
 from console.ui.uploads.upload_detail import record_lines
 from console.ui.uploads.uploads_pane import UploadSource
 from console.ui.uploads.uploads_window import UploadRows, matches, newest
+from console.ui.widgets.text_screen import TextRows
 from console.watch.service import concerns_watches
 from tests.events.strategies import texts, values
 
@@ -101,6 +103,40 @@ def draw_log(items: list[FeedItem]) -> None:
                 each.matches(item)
             concerns_runner(item, HOST)
             concerns_watches(item, HOST)
+
+
+def draw_details(before: dict[str, Any] | None, item: ChangeEvent) -> None:
+    """Everything that the tabs of an event make of it: the comparison, folded and not, and the texts."""
+    raw = {**item.raw, "fullDocumentBeforeChange": before}
+    compared = ChangeEvent.from_raw(decode(bson.encode(raw)))
+    for width in (40, 160):
+        for fold_same in (True, False):
+            rows = CompareRows(compared, width=width, fold_same=fold_same, notes=["a note"])
+            assert rows.first_change is None or rows.index_of(rows.first_change) is not None
+            for index in range(len(rows)):
+                for column in rows.columns:
+                    assert all(isinstance(span.text, str) for span in rows.cell(index, column.key, 30))
+                rows.whole(index)
+                rows.value(index)
+                rows.whole_values(rows.key(index))
+            for key in [rows.key(index) for index in range(len(rows))]:
+                rows.toggle(key)
+    for value in (compared.before, compared.after, compared.raw):
+        text = TextRows(json_text(value, relaxed=True) if value is not None else "", width=60)
+        for index in range(min(len(text), 50)):
+            text.cell(index, text.columns[0].key, 60)
+
+
+@given(changes, changes)
+@settings(max_examples=250)
+def test_events_of_any_document_are_shown_in_detail(earlier: dict[str, Any], later: dict[str, Any]) -> None:
+    before, after = with_values(1, earlier), {**with_values(1, later), "_id": with_values(1, earlier)["_id"]}
+    update = {path: value for path, value in later.items() if path.partition(".")[0] != "_id"}
+    draw_details(before, event("replace", after))
+    draw_details(before, event("update", after, update))
+    draw_details(None, event("insert", after))
+    draw_details(before, event("delete", before))
+    draw_details(None, event("delete", before))
 
 
 @given(st.lists(changes, min_size=1, max_size=4), changes, st.text("ax", max_size=2))

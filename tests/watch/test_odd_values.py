@@ -16,6 +16,7 @@ from bson import Binary, Code, DBRef, Decimal128, Int64, MaxKey, MinKey, ObjectI
 from bson.datetime_ms import DatetimeMS
 from hypothesis import given
 from hypothesis import strategies as st
+from pymongo import UpdateOne
 
 from console.records.watched_files import Record
 from console.watch.completeness import Found, PendingFiles
@@ -120,6 +121,36 @@ def test_whatever_others_write_into_a_record_its_file_and_all_others_are_sent(wo
     world.settle(service)
     assert not [note.message for note in world.notes.of(NoteKind.TROUBLE)]
     assert not world.notes.of(NoteKind.REFUSED)
+
+
+def test_whatever_others_change_in_a_record_a_watch_that_runs_goes_on(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The same as live changes: the watch hears of each, and of uploads that end among them."""
+    world.write("first", age_seconds=600)
+    world.run()
+    service = world.watch(world.rule(after="keep"))
+    (document,) = world.completed(1)
+    uploads = world.records.uploads.collection
+    uploads.database.command("collMod", uploads.name, validationLevel="off")
+    copies = [
+        {**document, "_id": ObjectId(), "watch": {**document["watch"], "digest": f"{field}-{number}"}, "field": field}
+        for field in FIELDS
+        for number in range(len(VALUES))
+    ]
+    uploads.insert_many(copies)
+    changes = [
+        UpdateOne({"_id": copy["_id"]}, {"$set": {copy["field"]: VALUES[place % len(VALUES)], "updated_at": 1}})
+        for place, copy in enumerate(copies)
+        if not (isinstance(value := VALUES[place % len(VALUES)], dict) and any(key[:1] == "$" for key in value))
+    ]
+    uploads.bulk_write(changes, ordered=False)
+    world.write("second", age_seconds=600)
+    until(lambda: world.documents(filename="second", status="completed"))
+    until(lambda: "second" in world.notes.paths(NoteKind.COMPLETED) or world.notes.of(NoteKind.COMPLETED)[1:])
+    world.settle(service)
+    assert not [record.message for record in caplog.records if "fault" in record.message]
+    assert not [note.message for note in world.notes.of(NoteKind.TROUBLE)]
 
 
 ANY = st.recursive(
