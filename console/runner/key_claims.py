@@ -18,6 +18,7 @@ from bson import ObjectId
 from pymongo.errors import DuplicateKeyError
 
 from console.bson_decoding import RAW_CODEC, decoded
+from console.formatting import visible
 from console.models import Endpoint, Upload, UploadStatus, read_upload
 from console.records.transitions import (
     KEY_CLAIM,
@@ -31,8 +32,10 @@ from console.records.transitions import (
     literal,
 )
 from console.records.uploads import Uploads
-from console.s3.transfer_errors import Stopped
+from console.s3.transfer_errors import Stopped, TransferError
 
+_MOST_ROUNDS: Final = 10
+"""Between two of them a claim can come and go, but not so often."""
 _NO_CLAIM: Final = [{"$set": {KEY_CLAIM: "$$REMOVE"}}]
 
 
@@ -66,22 +69,25 @@ class KeyClaims:
 
         Raises:
             Stopped: this runner does not hold the upload any more.
+            TransferError: KeyInUse; documents that are no uploads of ours claim the key, and keep it.
         """
         claim = key_claim(self._endpoint, upload.bucket, key)
         mine: Filter = {"_id": upload.id, **held_by(self._runner, upload.attempts)}
-        while True:
+        for _ in range(_MOST_ROUNDS):
             try:
                 if not self._uploads.update_one(mine, [{"$set": {KEY_CLAIM: literal(claim)}}]).matched_count:
                     raise Stopped("another runner has the upload")
             except DuplicateKeyError:
                 if (holder := self._holder(upload, claim)) is not None:
                     return holder
-                self._uploads.update_many({KEY_CLAIM: claim, "_id": {"$ne": upload.id}, **free()}, _NO_CLAIM)
+                idle = {"$or": [free(), {"status": {"$ne": UploadStatus.UPLOADING.value}}]}
+                self._uploads.update_many({KEY_CLAIM: claim, "_id": {"$ne": upload.id}, **idle}, _NO_CLAIM)
             else:
                 if self._is_unique or (holder := self._holder(upload, claim)) is None:
                     return None
                 self._uploads.update_one(mine, _NO_CLAIM)
                 return holder
+        raise TransferError("KeyInUse", f"a document that cannot be read claims {visible(key)}: see `list`")
 
     def of_all(self, uploads: Sequence[Upload]) -> set[ObjectId]:
         """Those of uploads, claimed or inserted a moment ago, that have their keys, and need not be looked at one by

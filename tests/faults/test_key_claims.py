@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from bson import MaxKey
 
 from console.models import UploadStatus
 from tests.faults.conftest import MakeWorld
@@ -152,3 +154,34 @@ def test_a_claim_that_somebody_left_gives_way(world: World) -> None:
         collection.update_one({"_id": left}, {"$set": {"key_claim": claim, "status": "uploading"}})
     world.start_runner()
     world.wait_completed(ids)
+
+
+def test_what_others_write_as_claims_holds_up_no_other_upload(world: World) -> None:
+    """Documents that claim a key and are at no work, whatever their lease is."""
+    collection = world.records.uploads.collection
+    collection.database.command("collMod", collection.name, validationLevel="off")
+    (first,) = world.add(world.file(10, "f0"))
+    leases: list[Any] = [None, 7, {"expires_at": MaxKey()}, {"expires_at": datetime(9000, 1, 1, tzinfo=UTC)}, ["a"]]
+    claimed = []
+    for number, lease in enumerate(leases):
+        (upload_id,) = world.add(world.file(10, f"g{number}"))
+        document = world.document(upload_id)
+        claim = {"endpoint": document["endpoint"], "bucket": document["bucket"], "key": document["key"]}
+        status = ["paused", "nonsense", "completed"][number % 3]
+        collection.insert_one({"_id": f"other-{number}", "key_claim": claim, "status": status, "lease": lease})
+        claimed.append(upload_id)
+    world.start_runner()
+    assert ended(world, [first, *claimed]) == ["completed"] * (len(leases) + 1)
+
+
+def test_a_claim_that_cannot_be_read_fails_the_one_upload_of_its_key(world: World) -> None:
+    collection = world.records.uploads.collection
+    collection.database.command("collMod", collection.name, validationLevel="off")
+    first, second = world.add(world.file(10, "f0"), world.file(10, "f1"))
+    document = world.document(first)
+    claim = {"endpoint": document["endpoint"], "bucket": document["bucket"], "key": document["key"]}
+    forever = {"runner": "x", "expires_at": datetime(9000, 1, 1, tzinfo=UTC)}
+    collection.insert_one({"_id": "other", "key_claim": claim, "status": "uploading", "lease": forever})
+    world.start_runner()
+    assert ended(world, [second]) == ["completed"]
+    wait_for(lambda: "KeyInUse" in str(world.document(first)["error"]), "it is said why it waits")

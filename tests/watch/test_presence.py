@@ -14,7 +14,7 @@ from bson import Code, DatetimeMS, Decimal128, Int64, MaxKey, MinKey, ObjectId, 
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import AutoReconnect
 
-from console.commands.console.live_backend import ConsoleBackend, _watch_state
+from console.commands.console.live_backend import ConsoleBackend
 from console.errors import MongoUnsuitable, UsageError
 from console.files.refusals import Refusal
 from console.records import watches as presence_module
@@ -342,7 +342,7 @@ def test_whatever_others_write_among_the_watches_hides_and_stops_none(world: Wor
     assert ("h", "r") in [(each.host, each.rule) for each in known]
     assert collection.count_documents({}) == left  # silent for long were two: nothing else of others is removed
     rows = WatchRows(lambda: datetime.now(UTC))
-    rows.states = [_watch_state(each) for each in known]
+    rows.states = known
     for index in range(len(rows)):
         for column in rows.columns:
             rows.cell(index, column.key, 20)
