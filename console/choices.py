@@ -24,6 +24,7 @@ Acl = Literal[
     "bucket-owner-full-control",
 ]
 LockMode = Literal["GOVERNANCE", "COMPLIANCE"]
+Compression = Literal["none", "gzip", "zstd"]
 Preserved = Literal["mtime", "mode", "owner", "md5"]
 
 MOST_PARALLEL: Final = 256

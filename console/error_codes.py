@@ -159,6 +159,10 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
     "TooSlow": _needs_action(
         "slower than schedule.slowest", "Retry when the line is better: it goes on from what arrived."
     ),
+    "CompressionFailed": _needs_action("it could not be compressed", "Install what is missing, then retry."),
+    "EncryptionFailed": _needs_action(
+        "it could not be encrypted, so it was not sent", "Correct encrypt_to or install what is missing, then retry."
+    ),
     # Final
     "FileNotFound": _permanent("the file is gone", "Put it back and retry, or delete the upload."),
     "PipeEnded": _permanent("what came from a pipe was not sent whole", "Run the command again, from its beginning."),

@@ -167,7 +167,8 @@ class Actor(_Part):
 
 class Storage(_Part):
     """How the object is kept, where that is not as the settings have it. Names and values as S3 has them; `preserve`
-    names what of the file itself goes into its metadata."""
+    names what of the file itself goes into its metadata; `compress` and `encrypt_to` (recipients of age) say what is
+    done to it on the way."""
 
     storage_class: Text | None = None
     server_side_encryption: Text | None = None
@@ -184,6 +185,8 @@ class Storage(_Part):
     object_lock_days: Count | None = None
     legal_hold: Annotated[bool, Strict()] | None = None
     preserve: tuple[Text, ...] | None = None
+    compress: Text | None = None
+    encrypt_to: tuple[Text, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +287,11 @@ class Upload(BaseModel):
         path = self.path_bytes if self.path_bytes is not None else os.fsencode(self.path)
         length = max(self.folder_length, 0)
         return os.fsdecode(path[:length]) if path[length : length + 1] == b"/" and length else "/"
+
+    @property
+    def is_transformed(self) -> bool:
+        """Whether its object holds other bytes than its file: compressed, or encrypted, ones."""
+        return self.storage is not None and bool(self.storage.compress or self.storage.encrypt_to)
 
     @property
     def is_left(self) -> bool:

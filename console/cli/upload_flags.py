@@ -133,6 +133,11 @@ SETTING_FLAGS: Final[Mapping[str, tuple[str, Any]]] = {
             "WHAT",
         ),
     ),
+    "compress": ("s3.compress", _text("--compress", "Compress on the way: gzip, zstd or none.", "HOW")),
+    "encrypt_to": (
+        "s3.encrypt_to",
+        _texts("--encrypt-to", "Encrypt on the way for this recipient of age; may be repeated.", "RECIPIENT"),
+    ),
     "server_side_encryption": (
         "s3.server_side_encryption",
         _text("--server-side-encryption", "AES256, aws:kms or aws:kms:dsse.", "HOW"),

@@ -23,6 +23,7 @@ from console.records.uploads import Gate
 from console.settings import Settings
 from console.settings.key_template import KeyRefused, KeyTemplate, clean_key, parse_destination
 from console.settings.watch_rules import WatchRule
+from console.transfer.intake import on_the_way
 
 _CONTROLS: Final = frozenset(map(chr, (*range(32), 127)))
 
@@ -31,12 +32,14 @@ _CONTROLS: Final = frozenset(map(chr, (*range(32), 127)))
 class Policy:
     """What one runner may do. `roots` are folders or files, absolute; `destinations` buckets with what keys begin with;
     `storages` and `duplicates` what a document may ask for beside nothing, and `headers` what it may ask for beside one
-    of the `storages`, field by field: patterns decide which files have which."""
+    of the `storages`, field by field: patterns decide which files have which. Where files are to be encrypted
+    (`encrypt_to`) none goes out otherwise but by a rule."""
 
     roots: tuple[str, ...] = ()
     destinations: tuple[tuple[str, str], ...] = ()
     storages: tuple[Storage, ...] = ()
     headers: tuple[Storage, ...] = ()
+    encrypt_to: tuple[str, ...] = ()
     duplicates: tuple[DuplicatePolicy, ...] = ()
     seals: Seals = field(default_factory=Seals.of_this_user, compare=False)
 
@@ -52,11 +55,13 @@ class Policy:
         if s3.bucket:
             destinations.add((s3.bucket, KeyTemplate.parse(transfer.key_template).beginning(s3.prefix)))
         storages: list[Storage] = []
+        if (unruled := on_the_way(s3, None)) is not None:
+            storages.append(unruled)
         for rule in rules:
             bucket, prefix = rule.destination or (s3.bucket, s3.prefix)
             template = KeyTemplate.parse(rule.key_template or transfer.key_template)
             destinations.add((bucket, template.beginning(prefix)))
-            if (storage := rule.storage) is not None and storage not in storages:
+            if (storage := on_the_way(s3, rule.storage)) is not None and storage not in storages:
                 storages.append(storage)
         header_rules = [*settings.headers, *(header for rule in rules for header in rule.headers or ())]
         headers = tuple(dict.fromkeys(json.dumps(_told(rule.storage), sort_keys=True) for rule in header_rules))
@@ -67,13 +72,14 @@ class Policy:
             tuple(sorted(destinations)),
             tuple(storages),
             duplicates=tuple(sorted(policies)),
+            encrypt_to=s3.encrypt_to,
             headers=tuple(Storage(**json.loads(text)) for text in headers),
         )
 
     @property
     def gate(self) -> Gate:
         """The policy as claims ask it. Two of the same name answer alike."""
-        told = [self.seals.prefix, os.geteuid(), self.roots, self.destinations, self.duplicates]
+        told = [self.seals.prefix, os.geteuid(), self.roots, self.destinations, self.duplicates, self.encrypt_to]
         storages = [storage.model_dump() for storage in (*self.storages, *self.headers)]
         text = json.dumps([*told, storages], sort_keys=True)
         return Gate(hashlib.sha256(text.encode()).hexdigest()[:16], self.refuses, self.seals.prefix)
@@ -89,6 +95,9 @@ class Policy:
                 f"{visible(upload.path)} was recorded by another user or host, and lies outside the folders that this "
                 "runner may read: see transfer.roots"
             )
+        is_encrypted = upload.storage is not None and upload.storage.encrypt_to == self.encrypt_to
+        if self.encrypt_to and not is_encrypted and upload.storage not in self.storages:
+            return "it does not ask for the encryption that s3.encrypt_to says"
         if upload.storage is not None and not self._may_be_kept(upload.storage):
             return "it asks for its object to be kept in a way that no rule of this runner has"
         if upload.duplicates is not None and upload.duplicates not in self.duplicates:
@@ -101,7 +110,7 @@ class Policy:
         """As one of the rules says, with what `[[headers]]` may change of it."""
         told = _told(storage)
         offered = [_told(header) for header in self.headers]
-        for base in (Storage(), *self.storages):
+        for base in (*(() if self.encrypt_to else (Storage(),)), *self.storages):
             due = _told(base)
             changed = {name for name in due.keys() | told.keys() if told.get(name) != due.get(name)}
             if all(name in told and any(told[name] == header.get(name) for header in offered) for name in changed):

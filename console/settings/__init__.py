@@ -38,6 +38,7 @@ from console.choices import (
     Acl,
     AddressingStyle,
     ChecksumPolicy,
+    Compression,
     DuplicatePolicy,
     Encryption,
     EngineChoice,
@@ -54,6 +55,7 @@ from console.settings.object_rules import (
     HeaderValue,
     LockDays,
     Preserve,
+    Recipients,
     lock_is_whole,
 )
 from console.settings.schedule import ScheduleSettings
@@ -162,6 +164,8 @@ class S3Settings(_Section):
     object_lock_days: LockDays | None = None
     legal_hold: bool = False
     preserve: Preserve = ()
+    compress: Compression = "none"
+    encrypt_to: Recipients = ()
     requester_pays: bool = False
     expected_bucket_owner: Annotated[str, AfterValidator(_account)] | None = None
     endpoint_names: dict[str, str] = Field(default_factory=dict)

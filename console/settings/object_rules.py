@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+(\s*;.*)?")
 
+_RECIPIENT: Final = re.compile(r"age1[02-9ac-hj-np-z]{58}|ssh-(?:ed25519|rsa) [A-Za-z0-9+/=]+(?: .*)?")
+
 
 def _header(value: str) -> str:
     if not value or not value.isascii() or not value.isprintable():
@@ -35,6 +37,12 @@ def _distinct(names: tuple[Preserved, ...]) -> tuple[Preserved, ...]:
     return tuple(dict.fromkeys(names))
 
 
+def _recipient(text: str) -> str:
+    if not _RECIPIENT.fullmatch(text.strip()):
+        raise ValueError("expected a recipient of age: age1…, or a public key of SSH, ssh-ed25519 AAAA…")
+    return text.strip()
+
+
 def _in_a_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
@@ -42,6 +50,7 @@ def _in_a_list(value: Any) -> Any:
 HeaderValue = Annotated[str, AfterValidator(_header)]
 ContentType = Annotated[str, AfterValidator(_content_type)]
 Preserve = Annotated[tuple[Preserved, ...], *LIST, AfterValidator(_distinct)]
+Recipients = Annotated[tuple[Annotated[str, AfterValidator(_recipient)], ...], *LIST]
 LockDays = Annotated[int, Field(ge=1, le=36_500)]
 
 

@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from console.choices import Acl, DuplicatePolicy, Encryption, LockMode
+from console.choices import Acl, Compression, DuplicatePolicy, Encryption, LockMode
 from console.errors import ConfigurationError
 from console.formatting import visible
 from console.settings.key_template import KeyTemplate, parse_destination
@@ -30,6 +30,7 @@ from console.settings.object_rules import (
     HeaderValue,
     LockDays,
     Preserve,
+    Recipients,
     lock_is_whole,
 )
 from console.settings.schedule import HoursText
@@ -111,6 +112,8 @@ class WatchRule(BaseModel):
     object_lock_days: LockDays | None = None
     legal_hold: bool | None = None
     preserve: Preserve | None = None
+    compress: Compression | None = None
+    encrypt_to: Recipients | None = None
     headers: HeaderRules | None = None
     duplicates: DuplicatePolicy | None = None
     priority: int = Field(0, ge=-1000, le=1000)

@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from console.formatting import visible
-from console.models import Comparison, Upload
+from console.models import Comparison, Storage, Upload
 from console.s3.checksums import Algorithm
 from console.s3.confirmation import SentPart, confirm_body, confirm_object
 from console.s3.control import Control
 from console.s3.engines.engine import StoredBody
 from console.s3.engines.source import SourceFile
+from console.s3.engines.staged import StagedSource, stage, steps
 from console.s3.operations import StoredObject, first_part_size, head_object, require_bucket
 from console.s3.part_size import USUAL_PART_SIZE, Part, PartPlan, plan_parts
 from console.s3.retry import call_with_retries
@@ -76,6 +77,8 @@ def verify_upload(
             # The same object still, whose ETag was not seen to be an MD5: it may only look like one.
             stored = replace(stored, answer=replace(stored.answer, etag_is_md5=False))
         told = None
+        if upload.is_transformed:
+            return _compare_transformed(source, upload, stored, preferred_part_size, control)
         if _part_count(_strongest(stored.answer)) is not None:
             told = first_part_size(s3, upload.bucket, upload.key, upload.version_id)
         probable = plan_parts(source.state.size, preferred_part_size).part_size
@@ -87,6 +90,26 @@ def verify_upload(
         if told is None and _part_count(_strongest(stored.answer)) is not None and stored.size == source.state.size:
             return Comparison(None, "only the size can be compared: the object's part size is not known")
         return result
+
+
+def _compare_transformed(
+    source: SourceFile, upload: Upload, stored: StoredObject, part_size: int | None, control: Control
+) -> Comparison:
+    """A file that was compressed is compressed once more; one that was encrypted can only be the one that was."""
+    storage = upload.storage or Storage()
+    todo = steps(upload.content_type, storage.compress, storage.encrypt_to or ())
+    if "age" in todo:
+        if upload.etag and stored.answer.etag and stored.answer.etag != upload.etag:
+            return Comparison(False, "the object is another one than S3 confirmed")
+        return Comparison(None, "it was encrypted on the way: the object cannot be compared with the file")
+    if source.state.fingerprint != upload.fingerprint:
+        return Comparison(False, "the file changed since it was uploaded")
+    staged = stage(source, todo, (), control)
+    try:
+        return compare(staged, stored, plan_parts(staged.state.size, part_size).part_size, control)
+    finally:
+        if isinstance(staged, StagedSource):
+            staged.drop()
 
 
 def _strongest(answer: StoredBody) -> StoredBody:

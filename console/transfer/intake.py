@@ -28,10 +28,11 @@ from console.formatting import as_text, visible
 from console.models import Source, Storage
 from console.records.uploads import NewUpload
 from console.s3.engines.source import file_state, state_by_status
+from console.s3.engines.staged import SUFFIXES, steps
 from console.s3.part_size import MAX_OBJECT_SIZE
 from console.s3.transfer_errors import TransferError
 from console.settings import S3Settings, TransferSettings
-from console.settings.key_template import KeyFacts, KeyRefused, KeyTemplate
+from console.settings.key_template import KeyFacts, KeyRefused, KeyTemplate, clean_key
 from console.settings.object_rules import HeaderRule
 
 _SAME_KEY: Final = (
@@ -79,7 +80,7 @@ class Intake:
         self._endpoint = endpoint
         self._batch = batch
         self._duplicates = duplicates
-        self._storage = storage
+        self._storage = on_the_way(s3, storage)
         self._headers = [
             (rule, PathPatterns(rule.pattern, (), ignores_temporary=False)) for rule in headers if rule.pattern
         ]
@@ -146,6 +147,9 @@ class Intake:
             key = self._template.key(
                 KeyFacts(candidate.relative_path, state.size, state.mtime_ns, self._host, self._prefix)
             )
+            kind, storage = self._content_type(candidate), self._kept(candidate)
+            for step in steps(kind, storage.compress, storage.encrypt_to or ()) if storage is not None else ():
+                key = clean_key(key + SUFFIXES[step])
         except (TransferError, KeyRefused) as error:
             return Refusal(candidate.path, error.message)
         if state.size > MAX_OBJECT_SIZE:
@@ -164,13 +168,13 @@ class Intake:
             size=state.size,
             mtime_ns=state.mtime_ns,
             fingerprint=state.fingerprint,
-            content_type=self._content_type(candidate),
+            content_type=kind,
             bucket=self._bucket,
             key=key,
             source=self._source,
             batch=self._batch,
             duplicates=self._duplicates,
-            storage=self._kept(candidate),
+            storage=storage,
             endpoint=self._endpoint,
             folder_length=None if candidate.below is None else len(os.fsencode(candidate.below.rstrip("/"))),
         )
@@ -192,3 +196,15 @@ class Intake:
             if told:
                 storage = (storage or Storage()).model_copy(update=told)
         return storage
+
+
+def on_the_way(s3: S3Settings, storage: Storage | None) -> Storage | None:
+    """With what the settings have done to files on their way. It is recorded, as their keys depend on it."""
+    told = {"compress": s3.compress if s3.compress != "none" else None, "encrypt_to": s3.encrypt_to or None}
+    own = storage.model_dump(exclude_none=True) if storage is not None else {}
+    known = {name: value for name, value in {**told, **own}.items() if value is not None}
+    if known.get("compress") == "none":
+        del known["compress"]
+    if not known.get("encrypt_to", True):
+        del known["encrypt_to"]
+    return Storage(**known) if known else None

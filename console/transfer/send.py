@@ -20,6 +20,7 @@ from console.s3.confirmation import EtagMismatch, confirm_body
 from console.s3.control import Control, Journal
 from console.s3.engines.engine import PutRequest, StoredBody
 from console.s3.engines.source import SourceFile
+from console.s3.engines.staged import CONTENT_TYPES, stage, steps
 from console.s3.part_size import Part, is_single_put
 from console.s3.retry import with_retries
 from console.s3.transfer_errors import TransferError
@@ -199,6 +200,7 @@ def send(
     )
     try:
         _look_at_file(job, upload)
+        _transform(job)
         _preserve(job)
         return _send(job)
     except TransferError as error:
@@ -236,6 +238,18 @@ def _look_at_file(job: Job, upload: Upload) -> None:
     close_multipart(job)
     job.arrived = None
     job.journal.file_changed(state)
+
+
+def _transform(job: Job) -> None:
+    """Compress or encrypt the file first, where that is wanted. Nothing is sent of one that could not be."""
+    settings = job.options.settings
+    todo = steps(job.content_type, settings.compress, settings.encrypt_to)
+    if "age" in todo and job.multipart is not None:
+        job.journal.noted("EncryptedAnew", "each encryption has another key: the upload starts again")
+        close_multipart(job)
+    job.source = stage(job.source, todo, settings.encrypt_to, job.control)
+    if todo:
+        job.content_type = CONTENT_TYPES[todo[-1]]
 
 
 def _preserve(job: Job) -> None:

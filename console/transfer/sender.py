@@ -133,7 +133,10 @@ class S3Sender:
             part_size=transfer.part_size,
             multipart_threshold=int(transfer.multipart_threshold),
             duplicates=transfer.duplicates,
-            settings=ObjectSettings(**{name: getattr(s3, name) for name in Storage.model_fields}),
+            # Whether a file is compressed or encrypted its record says, whose key says it too.
+            settings=ObjectSettings(
+                **{name: getattr(s3, name) for name in Storage.model_fields.keys() - {"compress", "encrypt_to"}}
+            ),
             retry=retry or RetryPolicy(retries=transfer.retries, outage_seconds=transfer.outage_seconds),
         )
         self._uploads = transfer.parallel_uploads
@@ -206,7 +209,7 @@ class S3Sender:
             upload.key,
             etag=upload.etag,
             version_id=upload.version_id,
-            size=upload.size,
+            size=None if upload.is_transformed else upload.size,
             owners={str(owner.id) for owner in (upload, *others)},
             is_vouched_for=self._seals.made(upload),
         )
@@ -234,7 +237,7 @@ class S3Sender:
             upload.bucket,
             upload.key,
             lifetime_seconds=lifetime_seconds,
-            filename=upload.filename,
+            filename=upload.key.rpartition("/")[2] if upload.is_transformed else upload.filename,
             version_id=upload.version_id,
         )
 

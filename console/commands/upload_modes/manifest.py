@@ -53,13 +53,15 @@ class ManifestHead(BaseModel):
 
 
 class ManifestEntry(BaseModel):
-    """One object. `size` in bytes; `checksum` as in the record."""
+    """One object. `size` in bytes is the file's, which is not the object's where it was transformed (compressed or
+    encrypted); `checksum` is the object's."""
 
     id: str
     path: str
     bucket: str
     key: str
     size: int
+    is_transformed: bool = False
     checksum: Checksum | None
     etag: str | None
     version_id: str | None
@@ -147,6 +149,7 @@ def _lines(head: ManifestHead, uploads: Uploads, job: ObjectId) -> Iterator[Base
             bucket=upload.bucket,
             key=upload.key,
             size=upload.size,
+            is_transformed=upload.is_transformed,
             checksum=upload.checksum,
             etag=upload.etag,
             version_id=upload.version_id,
@@ -217,7 +220,7 @@ def verify_manifest(settings: Settings, path: Path, *, as_json: bool) -> int:
 def _compared(entry: ManifestEntry, stored: StoredObject | None) -> tuple[bool | None, str]:
     if stored is None:
         return False, "it no longer exists"
-    if stored.size != entry.size:
+    if stored.size != entry.size and not entry.is_transformed:
         return False, f"the object has {stored.size} bytes, the manifest says {entry.size}"
     answer, checksum = stored.answer, entry.checksum
     if checksum is not None:
@@ -254,7 +257,12 @@ def sha256sum_line(digest: str, path: str) -> str:
 
 def _sha256_of(upload: Upload) -> str | None:
     checksum = upload.checksum
-    if checksum is not None and checksum.algorithm == Algorithm.SHA256 and checksum.kind == "FULL_OBJECT":
+    if (
+        checksum is not None
+        and not upload.is_transformed
+        and checksum.algorithm == Algorithm.SHA256
+        and checksum.kind == "FULL_OBJECT"
+    ):
         return base64.b64decode(checksum.value).hex()
     try:
         with SourceFile.open(upload.os_path, upload.below) as source:

@@ -26,6 +26,7 @@ from console.records.uploads import NewUpload
 from console.s3.control import Unattended
 from console.s3.engines.engine import StoredBody
 from console.s3.engines.source import SourceFile
+from console.s3.engines.staged import SUFFIXES
 from console.s3.object_listing import ListedObject, ObjectListing
 from console.s3.operations import StoredObject
 from console.s3.transfer_errors import TransferError
@@ -90,6 +91,7 @@ class Surplus:
     bucket: str
     root: str
     wanted: FileFilter
+    is_transformed: bool = False
     kept: set[int] = field(default_factory=set)
 
     @classmethod
@@ -116,7 +118,9 @@ class Surplus:
         facts = KeyFacts(f"{name}/x", 1, 0, this_host(), settings.s3.prefix)
         if not template.keeps_paths_apart or not template.key(facts).endswith(f"{name}/x"):
             raise UsageError("--delete needs a key_template that ends in {relative_path}, as the usual one does.")
-        return cls(settings.s3.bucket, template.key(facts).removesuffix("x"), FileFilter(settings.select))
+        root = template.key(facts).removesuffix("x")
+        is_transformed = settings.s3.compress != "none" or bool(settings.s3.encrypt_to)
+        return cls(settings.s3.bucket, root, FileFilter(settings.select), is_transformed)
 
     def noting(self, batches: Iterable[list[NewUpload]]) -> Iterator[list[NewUpload]]:
         """The same batches; their keys are kept."""
@@ -137,6 +141,8 @@ class Surplus:
         return surplus, number
 
     def _is_left_out(self, relative: str) -> bool:
+        for suffix in reversed(SUFFIXES.values()) if self.is_transformed else ():  # as its file was called
+            relative = relative.removesuffix(suffix)
         steps = relative.split("/")
         folders = ["/".join(steps[:length]) for length in range(1, len(steps))]
         if any(self.wanted.leaves_out_path(folder, is_folder=True) for folder in folders):

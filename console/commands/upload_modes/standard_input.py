@@ -45,6 +45,11 @@ def from_pipe(
             "upload -: skip_identical compares before it sends, and a pipe can be read only once.",
             advice="Choose --duplicates overwrite, new_name or fail.",
         )
+    if settings.s3.compress != "none" or settings.s3.encrypt_to:
+        raise UsageError(
+            "upload -: a pipe is neither compressed nor encrypted here.",
+            advice="Do it in the pipe (… | zstd | age -r …), and give --compress none, or no encrypt_to.",
+        )
     if not settings.s3.bucket:
         raise ConfigurationError("s3.bucket: no bucket is set", advice="Set it in the configuration, --bucket or --to.")
     text = as_text(name.strip("/"))

@@ -15,7 +15,7 @@ from console.s3.checksums import Algorithm
 @dataclass(frozen=True, slots=True)
 class ObjectSettings:
     """How an object is kept. Names and values as S3 has them; `preserve`: what of the file goes into the metadata (see
-    `transfer.job`)."""
+    `transfer.job`); `compress` and `encrypt_to`: what is done to it on the way (see `staged`)."""
 
     storage_class: str | None = None
     server_side_encryption: str | None = None
@@ -32,6 +32,8 @@ class ObjectSettings:
     object_lock_days: int | None = None
     legal_hold: bool = False
     preserve: Sequence[str] = ()
+    compress: str | None = None
+    encrypt_to: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
