@@ -425,8 +425,12 @@ def run(settings: Settings, paths: Sequence[Path], options: UploadOptions) -> in
         if options.dry_run:
             told = DryRunReport(as_json=options.as_json)
             intake = _intake(settings, sender, options, left_out=told.left_out)
-            code = dry_run(sender, intake, noted(intake.batches(named)), policy, told)
+            code = dry_run(
+                sender, intake, noted(intake.batches(named)), policy, told, part_size=settings.transfer.part_size
+            )
             return _delete(surplus, sender, settings, options) or code if surplus is not None and not code else code
+        if options.detach and {"transfer.manifest", "transfer.sha256sums"} & set(options.given):
+            raise UsageError("--detach ends before there is anything to prove: no --manifest and --sha256sums with it.")
         batch = ObjectId()
         proof = Proof.wanted(batch, settings.transfer.manifest, settings.transfer.sha256sums)
         with Records.open(settings.mongodb, endpoint=sender.endpoint) as records:

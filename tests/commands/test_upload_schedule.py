@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from console.records.database import Records
 from tests.commands.conftest import Command
+from tests.commands.running import Running
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -32,3 +35,14 @@ def test_after_so_many_failures_what_is_left_is_paused(command: Command, tmp_pat
     states = [document["status"] for document in records.uploads.collection.find({}, {"status": 1})]
     assert states.count("failed") >= 3
     assert set(states) <= {"failed", "paused"}
+
+
+def test_outside_its_hours_nothing_is_recorded(environment: dict[str, str], folder: Path, records: Records) -> None:
+    now = datetime.now().astimezone()
+    hours = f"{now + timedelta(hours=2):%H:%M}-{now + timedelta(hours=4):%H:%M}"
+    with Running("upload", str(folder), "--between", hours, environment=environment) as running:
+        running.wait_for_error("Waiting: uploads run between")
+        assert records.uploads.collection.count_documents({}) == 0
+        running.signal(signal.SIGINT)
+        assert running.end() == 130
+    assert records.uploads.collection.count_documents({}) == 0

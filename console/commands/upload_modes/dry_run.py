@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from console.choices import DuplicatePolicy
 from console.cli.output import json_line
+from console.commands.upload_modes.same_as_there import is_identical
 from console.files.refusals import Refusal
 from console.formatting import byte_size, visible
 from console.records.uploads import NewUpload
@@ -97,7 +98,13 @@ class DryRunReport:
 
 
 def dry_run(
-    sender: S3Sender, intake: Intake, batches: Iterable[list[NewUpload]], policy: DuplicatePolicy, report: DryRunReport
+    sender: S3Sender,
+    intake: Intake,
+    batches: Iterable[list[NewUpload]],
+    policy: DuplicatePolicy,
+    report: DryRunReport,
+    *,
+    part_size: int | None = None,
 ) -> int:
     """Say what would become of what the intake finds. Gives the exit code: 1 where something would be refused."""
     listing: ObjectListing | None = None
@@ -112,7 +119,10 @@ def dry_run(
                     there = listing.find(upload.key)
                 except TransferError as error:
                     unknown = visible(error.message)
-            report.upload(upload, there, upload.duplicates or policy, unknown)
+            if policy == "skip_identical" and is_identical(part_size, upload, there):
+                report.left_out(upload.path, "identical to what is there")
+            else:
+                report.upload(upload, there, upload.duplicates or policy, unknown)
         for refusal in intake.refusals[told:]:
             report.refused(refusal)
         told = len(intake.refusals)

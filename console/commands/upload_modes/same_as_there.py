@@ -58,7 +58,7 @@ def without_identical(
                     there = [listing.find(upload.key) for upload in batch]
                 except TransferError:
                     may_list = False  # who may not list asks for each object
-            same = threads.map(partial(_is_same, part_size), batch, there)
+            same = threads.map(partial(is_identical, part_size), batch, there)
             left: list[NewUpload] = []
             for upload, is_same in zip(batch, same, strict=True):
                 if is_same:
@@ -69,7 +69,8 @@ def without_identical(
                 yield left
 
 
-def _is_same(part_size: int | None, upload: NewUpload, there: ListedObject | None) -> bool:
+def is_identical(part_size: int | None, upload: NewUpload, there: ListedObject | None) -> bool:
+    """Whether the listed object has the file's content, as far as a listing tells."""
     if there is None or there.size != upload.size:
         return False
     path = upload.path_bytes.decode("utf-8", "surrogateescape") if upload.path_bytes is not None else upload.path
