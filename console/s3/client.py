@@ -23,6 +23,7 @@ from urllib.parse import urlencode, urlsplit
 from console.choices import AddressingStyle
 from console.errors import ConfigurationError
 from console.formatting import visible
+from console.s3.address import Address
 from console.s3.engines.body import LARGEST_PIECE
 from console.s3.engines.engine import ObjectSettings
 
@@ -95,6 +96,7 @@ def make_client(options: ClientOptions, session: Session | None = None) -> S3Cli
 
 _PLAIN_URL: Final = re.compile(r"https?://[A-Za-z0-9.-]+(:\d{1,5})?/?")
 _PLAIN_REGION: Final = re.compile(r"[a-z0-9-]+")
+_PLAIN_BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _PLAIN_VARIABLES: Final = frozenset(
     {
         *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION"),
@@ -143,6 +145,13 @@ class PlainService:
             return None
         token = os.environ.get("AWS_SESSION_TOKEN") or None
         return cls(url.rstrip("/"), region, EnvironmentCredentials(access_key, secret_key, token))
+
+    def address(self, bucket: str) -> Address | None:
+        """Where botocore would put the bucket's objects; None for a name that it has to look at."""
+        if not _PLAIN_BUCKET.fullmatch(bucket):
+            return None
+        url = urlsplit(self.url)
+        return Address(url.netloc, f"/{bucket}/", url.scheme == "https")
 
 
 class ClientOnDemand:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import threading
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -36,39 +35,37 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_PLAIN_BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _PROXY: Final = "boto3 sends small files too: a proxy is set for %s, and it knows whom NO_PROXY excepts"
 
 
 @dataclass(frozen=True, slots=True)
 class _Service:
-    """The S3 service of a transport, without a `session` where botocore need not be asked for it."""
+    """The S3 service of a transport, `plain` where botocore need not be asked for it, else of its `session`."""
 
     url: str
     region: str
     credentials: Any
     s3: S3Client
+    plain: PlainService | None = None
     session: Session | None = None
 
     @classmethod
     def open(cls, options: ClientOptions) -> Self:
         if (plain := PlainService.of(options)) is not None:
             on_demand: Any = ClientOnDemand(lambda: make_client(options))
-            return cls(plain.url, plain.region, plain.credentials, cast("S3Client", on_demand))
+            return cls(plain.url, plain.region, plain.credentials, cast("S3Client", on_demand), plain=plain)
         from console.s3.credentials import open_session
 
         session = open_session(options.profile, options.region)
         s3 = make_client(options, session)
-        return cls(s3.meta.endpoint_url, s3.meta.region_name, session.get_credentials(), s3, session)
+        return cls(s3.meta.endpoint_url, s3.meta.region_name, session.get_credentials(), s3, session=session)
 
     def address(self, bucket: str) -> Address:
         """Where objects of the bucket are."""
         if not is_plain_bucket(bucket):
             raise TransferError("NotImplemented", f"{visible(bucket)} is not for this engine")
-        if self.session is None and _PLAIN_BUCKET.fullmatch(bucket):
-            url = urlsplit(self.url)
-            return Address(url.netloc, f"/{bucket}/", url.scheme == "https")
-        return address_of(self.s3, bucket)
+        plain = self.plain.address(bucket) if self.plain is not None else None
+        return plain or address_of(self.s3, bucket)
 
     def ca_file(self, options: ClientOptions) -> str:
         """The certificates that boto3 trusts: those that are set, or AWS_CA_BUNDLE, or REQUESTS_CA_BUNDLE, or the

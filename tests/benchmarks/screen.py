@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from bson import Int64, ObjectId
 from pymongo import MongoClient
@@ -98,6 +98,7 @@ class Bench:
             (self._folder / f"file-{number:02}.txt").write_text("a file to look at\n")
         services = stack.enter_context(EmbeddedServices.start())
         self.uri = services.mongodb_uri
+        self.mongod = services.replica_set.members[0].process.pid
         self._client = stack.enter_context(MongoClient[Document](self.uri))
         self.environment = {
             "AWS_ACCESS_KEY_ID": services.access_key,
@@ -115,6 +116,14 @@ class Bench:
     def uploads(self) -> Collection[Document]:
         """The collection that the console shows."""
         return self._client["upload_console"]["uploads"]
+
+    def streams(self) -> int:
+        """Change streams that mongod serves now."""
+        pipeline: list[Document] = [
+            {"$currentOp": {"idleCursors": True, "allUsers": True}},
+            {"$match": {"ns": "upload_console.uploads", "cursor.cursorId": {"$exists": True}}},
+        ]
+        return len(list(self._client.admin.aggregate(pipeline)))
 
     def fill(self, count: int, status: UploadStatus) -> list[ObjectId]:
         """A collection of `count` uploads and nothing else; gives their ids."""
@@ -181,36 +190,16 @@ class Bench:
                 terminal.wait_for(_changes(terminal))
                 terminal.press("1", "/")
                 terminal.wait_for("part of a name")
-                cells, keys, writes = self._probe(terminal, ids[-1])  # the one on top
+                probe = Probe.of(self, terminal, ids[-1])  # the one on top
                 terminal.press("escape")
                 terminal.wait_for("q Leave")
             name = f"at {rate:,} updates/s: "
-            cells.sort()
+            cells, keys, writes = sorted(probe.cells), probe.keys, probe.writes
             self.figures.tell(f"{name}commit to cell, p50 of {len(cells)}", statistics.median(cells) * 1000, "ms")
             self.figures.tell(f"{name}commit to cell, p99", cells[int(len(cells) * 0.99)] * 1000, "ms", 150)
             self.figures.tell(f"{name}the write itself, longest", max(writes) * 1000, "ms")
             self.figures.tell(f"{name}a key, median of {len(keys)}", statistics.median(keys) * 1000, "ms")
             self.figures.tell(f"{name}a key, longest", max(keys) * 1000, "ms", 50)
-
-    def _probe(self, terminal: Terminal, upload_id: ObjectId) -> tuple[list[float], list[float], list[float]]:
-        """Seconds that changes of one upload took to be seen once the majority had them; those of keys, between them;
-        and those of the writes: mongod's disk is at times busy for a fifth of a second, and no event comes before."""
-        cells, keys, writes = [], [], []
-        moments = random.Random(1)
-        for number, letter in zip(range(20 if self.quick else 100), itertools.cycle(_LETTERS), strict=False):
-            name = f"probe-{number:03}"
-            terminal.look()
-            began = time.monotonic()
-            self.uploads.update_one({"_id": upload_id}, {"$set": {"filename": name}})
-            committed = time.monotonic()
-            terminal.wait_for(_in_table(name))
-            cells.append(time.monotonic() - committed)
-            writes.append(committed - began)
-            time.sleep(moments.uniform(0.0, 0.25))
-            keys.append(terminal.answer_seconds(letter, letter))
-            terminal.press("backspace")
-            time.sleep(moments.uniform(0.0, 0.25))
-        return cells, keys, writes
 
     def running(self) -> None:
         """Bytes to the terminal and processor time in front of 50 uploads, each with news twice a second."""
@@ -256,6 +245,36 @@ class Bench:
             terminal.press("2", "end")
             self._watch(terminal)
             self.figures.tell(f"{count:,} uploads: memory", _resident(terminal) / MEBIBYTE, "MiB", 200)
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Seconds that changes of one upload took to be seen once the majority had them; those of keys, between them; and
+    those of the writes: mongod's disk is at times busy for a fifth of a second, and no event comes before."""
+
+    cells: list[float]
+    keys: list[float]
+    writes: list[float]
+
+    @classmethod
+    def of(cls, bench: Bench, terminal: Terminal, upload_id: ObjectId) -> Self:
+        """Change that upload again and again; the filter is being typed meanwhile."""
+        probe = cls([], [], [])
+        moments = random.Random(1)
+        for number, letter in zip(range(20 if bench.quick else 100), itertools.cycle(_LETTERS), strict=False):
+            name = f"probe-{number:03}"
+            terminal.look()
+            began = time.monotonic()
+            bench.uploads.update_one({"_id": upload_id}, {"$set": {"filename": name}})
+            committed = time.monotonic()
+            terminal.wait_for(_in_table(name))
+            probe.cells.append(time.monotonic() - committed)
+            probe.writes.append(committed - began)
+            time.sleep(moments.uniform(0.0, 0.25))
+            probe.keys.append(terminal.answer_seconds(letter, letter))
+            terminal.press("backspace")
+            time.sleep(moments.uniform(0.0, 0.25))
+        return probe
 
 
 def _in_table(words: str) -> Callable[[str], bool]:
