@@ -91,6 +91,7 @@ def upload(
     duplicates: flags.Duplicates = None,
     as_json: AsJson = False,
     detach: Detach = False,
+    here: flags.Here = False,
 ) -> int:
     """Upload files and folders without a screen; exit 0 only if all completed."""
     from console.commands.upload import UploadOptions, run
@@ -104,6 +105,7 @@ def upload(
         yes=yes,
         as_json=as_json,
         detach=detach,
+        here=here,
         duplicates=duplicates,
         given=frozenset(given.overrides),
     )

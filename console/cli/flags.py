@@ -73,6 +73,12 @@ Match = Annotated[
 Detach = Annotated[
     bool, typer.Option("--detach", help="Record what is wanted and end; a runner on this host carries it out.")
 ]
+Here = Annotated[
+    bool,
+    typer.Option(
+        "--here", help="Carry them out in this process, by its own limits, also where a console or watch is at work."
+    ),
+]
 Duplicates = Annotated[
     DuplicatePolicy | None,
     typer.Option(help="What to do if the key exists. Default: transfer.duplicates."),

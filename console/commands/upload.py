@@ -39,13 +39,13 @@ from console.files.acceptance import Acceptance
 from console.files.file_filter import FileFilter
 from console.files.file_list import listed_paths
 from console.files.walk import LeftOut, ListedPath
-from console.formatting import count, visible
+from console.formatting import byte_size, count, visible
 from console.models import Requested, Source, Storage, Upload, UploadStatus, changed_upload, read_upload
 from console.records.connection import describe_error, explain
 from console.records.database import Records
 from console.records.identity import lives_here, this_host
 from console.records.requests import request_all
-from console.records.runners import Limits
+from console.records.runners import Limits, RunnerState
 from console.records.transitions import Filter
 from console.records.uploads import NewUpload
 from console.runner.policy import Policy
@@ -130,9 +130,10 @@ class Carrier:
         *,
         given: Sequence[str] = (),
         is_alone: bool = False,
+        here: bool = False,
         schedule: ScheduleSettings = ALWAYS,
     ) -> None:
-        """`given` are the paths of the command. `is_alone`: no other runner can carry them out.
+        """`given` are the paths of the command. `is_alone`: no other runner can carry them out; `here`: none may.
         Where `schedule` keeps hours nothing is recorded outside of them."""
         self._records = records
         self._sender = sender
@@ -140,10 +141,12 @@ class Carrier:
         self._wanted = wanted
         self._given = given
         self._report = report
+        self._here = here
+        self._is_said = False
         self._schedule = schedule
         self._hours = WorkingHours(schedule)
         self._is_over = False
-        self._is_alone = is_alone or (wanted.is_new and self._is_nobody_here())
+        self._is_alone = is_alone or here or (wanted.is_new and self._is_nobody_here())
         # For a runner of our own as well: where there is another one now, it may end.
         interest = wanted.interest(with_completed=not self._is_alone)
         pipeline = pipeline_for(interest, runner_interest(this_host()))
@@ -345,12 +348,18 @@ class Carrier:
 
     def _is_nobody_here(self) -> bool:
         """Whether there is no runner on this host that may be counted on; False where MongoDB does not answer."""
+        if self._here:
+            return True
         try:
             live = self._records.runners.live(this_host(), ["console", "watch"], self._sender.endpoint)
         except PyMongoError:
             return False
         # Anybody may write that a runner lives, and one of another user may not read our files.
-        return not any(lives_here(state.runner) for state in live)
+        ours = [state for state in live if lives_here(state.runner)]
+        if ours and not self._is_said:
+            self._is_said = True
+            sys.stderr.write(f"{_who(ours, is_new=self._wanted.is_new)}\n")
+        return not ours
 
     def _look_for_others(self) -> None:
         """An upload that our runner lost may be completed by another one, of which no event tells."""
@@ -367,6 +376,7 @@ class Carrier:
             only=self._wanted.documents,
             policy=Policy.of(self._settings, self._given),
             feed=self._feed,
+            keeps_all=self._here,
             completed=self._is_completed,
             schedule=self._schedule,
         )
@@ -381,6 +391,15 @@ class Carrier:
     def _stop_runner(self) -> bool:
         """Whether there was one of our own, and all that it did is written."""
         return self._runner is not None and self._runner.stop(STOP_SECONDS)
+
+
+def _who(runners: Sequence[RunnerState], *, is_new: bool) -> str:
+    """Who carries the uploads out, and by which limits."""
+    first = runners[0]
+    limit = f"at most {byte_size(first.limits.bandwidth)}/s" if first.limits.bandwidth else "no bandwidth limit"
+    more = f" or {count(len(runners) - 1, 'other')}" if len(runners) > 1 else ""
+    own = " `--here` would do it in this process, by this command's own limits." if is_new else ""
+    return f"Carried out by {visible(first.runner)} ({visible(first.kind)}){more}, with its limits: {limit}.{own}"
 
 
 def _is_waited_for(upload: Upload) -> bool:
@@ -402,6 +421,7 @@ class UploadOptions:
     yes: bool = False
     as_json: bool = False
     detach: bool = False
+    here: bool = False
     duplicates: DuplicatePolicy | None = None
     given: Collection[str] = ()
 
@@ -410,6 +430,8 @@ def run(settings: Settings, paths: Sequence[Path], options: UploadOptions) -> in
     """Add an upload for each file and carry them out, unless detached. Returns 0 only if all completed."""
     if options.to is not None:
         settings = _redirected(settings, options.to)
+    if options.here and options.detach:
+        raise UsageError("--here and --detach exclude each other: one carries the uploads out, the other does not.")
     if any(os.fspath(path) == "-" for path in paths):
         return _run_pipe(settings, paths, options)
     if options.name is not None:
@@ -447,6 +469,7 @@ def run(settings: Settings, paths: Sequence[Path], options: UploadOptions) -> in
                 report,
                 given=typed,
                 is_alone=settings.schedule != ALWAYS,
+                here=options.here,
                 schedule=settings.schedule,
             )
             batches: Iterable[list[NewUpload]] = noted(intake.batches(named))

@@ -44,6 +44,7 @@ from console.records.identity import this_actor
 from console.records.seals import Seals
 from console.records.transitions import (
     KEY_CLAIM,
+    NOW,
     Fields,
     Filter,
     at_endpoint,
@@ -431,6 +432,20 @@ class Uploads:
         wanted: Filter = {"host": host, "status": UploadStatus.UPLOADING.value, "lease.runner": {"$type": "string"}}
         rows = decoded(self._raw.aggregate([{"$match": wanted}, {"$group": {"_id": "$lease.runner"}}]))
         return sorted(row["_id"] for row in rows if type(row["_id"]) is str)
+
+    def held_by_runner(self) -> dict[str, tuple[int, int]]:
+        """How many running uploads name each runner, and their bytes."""
+        wanted: Filter = {"status": UploadStatus.UPLOADING.value, "lease.runner": {"$type": "string"}}
+        sums = {"number": {"$sum": 1}, "size": {"$sum": "$size"}}
+        rows = decoded(self._raw.aggregate([{"$match": wanted}, {"$group": {"_id": "$lease.runner", **sums}}]))
+        return {row["_id"]: (int(row["number"]), int(row["size"] or 0)) for row in rows if type(row["_id"]) is str}
+
+    def end_leases(self, runner: str) -> int:
+        """Let the leases of a runner that has gone run out now; gives how many those were. One that lives after all
+        renews them."""
+        wanted: Filter = {"status": UploadStatus.UPLOADING.value, **held_by(runner)}
+        ends: Fields = {"lease.expires_at": NOW}
+        return self.collection.update_many(_ours(wanted), [{"$set": ends}]).matched_count
 
     def holds_beside(self, runner: str, at_work: AnyOf[ObjectId], gate: Gate = OPEN_GATE) -> bool:
         """Whether the runner holds an upload that may go on beside those that it is at work on: an answer was lost."""

@@ -18,11 +18,12 @@ import pymongo
 from bson import ObjectId
 from pymongo.errors import PyMongoError
 
+from console import __version__
 from console.capacity import shortage
 from console.models import Upload
 from console.records.connection import describe_error
 from console.records.database import Records
-from console.records.identity import RunnerIdentity
+from console.records.identity import RunnerIdentity, this_actor
 from console.records.runners import HEARTBEAT_SECONDS, LEAVING, Limits
 from console.records.transitions import Filter
 from console.records.uploads import Gate, NewUpload
@@ -43,6 +44,7 @@ _MOST_HELD: Final = 1_000
 """While it holds as many uploads nothing more is inserted for it: what waits costs memory, and a lease each."""
 _LOOK_ANYWAY_SECONDS: Final = 2.0
 _DRAIN_SECONDS: Final = 3.0
+_MOST_TOLD: Final = 20  # roots and destinations in a heartbeat
 
 _log = logging.getLogger(__name__)
 
@@ -50,11 +52,11 @@ _log = logging.getLogger(__name__)
 class Runner:
     """Carries out uploads until stopped. One for a process is enough.
 
-    `kind` (console, watch, command) and `details()` are what other hosts see of it. `only` bounds it to documents
-    that match. Without a `policy` it carries out what this user's own processes asked for, and nothing else.
-    `feed` is a stream of the process that it shares (see `Wakeups`). `completed` gets each upload that it completed,
-    once the majority has it so: nobody need read it back; it must neither wait nor raise. Outside the hours of the
-    `schedule` it carries out nothing, and what it held waits as pending.
+    `kind` (console, watch, command) is what other hosts see of it. `only` bounds it to documents that match; with
+    `keeps_all` what it inserts waits for no other runner. Without a `policy` it carries out what this user's own
+    processes asked for, and nothing else. `feed` is a stream of the process that it shares (see `Wakeups`).
+    `completed` gets each upload that it completed, once the majority has it so: nobody need read it back; it must
+    neither wait nor raise. Outside the hours of the `schedule` it carries out nothing, and what it held waits as pending.
     """
 
     def __init__(
@@ -67,7 +69,7 @@ class Runner:
         identity: RunnerIdentity | None = None,
         only: Filter | None = None,
         policy: Policy | None = None,
-        details: Callable[[], Mapping[str, Any]] = dict,
+        keeps_all: bool = False,
         lease_seconds: float = LEASE_SECONDS,
         feed: ChangeFeed | None = None,
         completed: Callable[[Upload], None] = lambda _: None,
@@ -84,7 +86,7 @@ class Runner:
         self._identity = identity or RunnerIdentity(deployment=records.deployment)
         self._only = only
         self._policy = policy or Policy(seals=records.uploads.seals)
-        self._details = details
+        self._keeps_all = keeps_all
         self._lease_seconds = lease_seconds
         self._writer = RecordWriter(
             records.uploads.collection, self.name, on_lost=self._lost, lease_seconds=lease_seconds
@@ -152,7 +154,7 @@ class Runner:
 
     def insert(self, uploads: Sequence[NewUpload]) -> list[Upload]:
         """Insert documents for new uploads. Small files that can be begun at once are held by this runner from the
-        start; the others wait to be claimed, by it or another one.
+        start, with `keeps_all` all of them; the others wait to be claimed, by it or another one.
 
         Raises:
             PyMongoError: the server is away. Those that it has nevertheless taken are carried out.
@@ -161,7 +163,8 @@ class Runner:
         held: list[NewUpload] = []
         others: list[NewUpload] = []
         for new in uploads:
-            (held if not is_ending and self._sender.takes_new(new) else others).append(new)
+            is_held = not is_ending and (self._keeps_all or self._sender.takes_new(new))
+            (held if is_held else others).append(new)
         waiting = self._records.uploads.insert(others)
         with self._becoming_held:
             try:
@@ -247,6 +250,17 @@ class Runner:
             if self._wakeups.wait(_LOOK_ANYWAY_SECONDS):
                 has_request = True  # until it was obeyed: MongoDB may be away just now
                 self._cleanup.wake()
+
+    def _details(self) -> Mapping[str, Any]:
+        """What people on other hosts are told of it: who runs it, and what it may carry out for others."""
+        policy, actor = self._policy, this_actor()
+        return {
+            "user": actor.user,
+            "pid": actor.process,
+            "version": __version__,
+            "roots": list(policy.roots[:_MOST_TOLD]),
+            "destinations": [f"s3://{bucket}/{prefix}" for bucket, prefix in policy.destinations[:_MOST_TOLD]],
+        }
 
     def _heartbeat(self) -> None:
         if time.monotonic() < self._next_heartbeat:

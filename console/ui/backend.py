@@ -23,7 +23,7 @@ from console.models import Comparison, ObjectFacts, OpenMultipart, Requested, Up
 if TYPE_CHECKING:
     # For its types alone: at run time it would bring PyMongo before the first picture.
     from console.records.requests import Outcome
-    from console.records.runners import Limits
+    from console.records.runners import Limits, RunnerState
     from console.records.watches import KnownWatch
     from console.stream.history import DocumentPast
     from console.stream.server import ImagesOf
@@ -55,6 +55,19 @@ class Added:
     uploads: int
     total_bytes: int
     refusals: tuple[Refusal, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerView:
+    """A runner of any host: what its last heartbeat told, and what running uploads name it (`held`, `held_bytes`).
+    `is_ours`: of this console. A `state` of None has told no heartbeat that is still known."""
+
+    name: str
+    state: RunnerState | None
+    held: int
+    held_bytes: int
+    is_live: bool
+    is_ours: bool
 
 
 class PageGroup(StrEnum):
@@ -143,6 +156,19 @@ class Backend(Protocol):
 
     def document(self, upload_id: ObjectId) -> Document | None:
         """The upload's document as it is now, also one that the table does not hold; None where there is none."""
+        ...
+
+    def runners(self) -> list[RunnerView]:
+        """Every runner that lives, or is named by a running upload."""
+        ...
+
+    def take_over(self, runner: str) -> str:
+        """Carry out what a runner holds that has gone; a sentence says what that comes to. One that lives is
+        refused."""
+        ...
+
+    def set_runner_limits(self, runner: str, limits: Limits) -> None:
+        """Change the limits of a runner of any host."""
         ...
 
     def limits(self) -> Limits: ...

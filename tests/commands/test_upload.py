@@ -17,6 +17,7 @@ from console.commands.upload_report import JsonReport
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Gap
 from console.models import Endpoint, Upload, read_upload
+from console.records.runners import Limits
 from tests.ui.fake_backend import document
 
 
@@ -52,9 +53,10 @@ def feed(monkeypatch: pytest.MonkeyPatch) -> type[Feed]:
 
 
 def carrier(report: Any, documents: Sequence[dict[str, Any]] = ()) -> Carrier:
+    live = SimpleNamespace(runner="somebody", kind="console", limits=Limits(0, None, None))
     records: Any = SimpleNamespace(
         uploads=SimpleNamespace(collection=None, get=lambda ids: [found for found in documents if found["_id"] in ids]),
-        runners=SimpleNamespace(live=lambda host, kinds, endpoint: [SimpleNamespace(runner="somebody")]),
+        runners=SimpleNamespace(live=lambda host, kinds, endpoint: [live]),
     )
     sender: Any = SimpleNamespace(endpoint=Endpoint(("http://s3",)))
     nothing: Any = None

@@ -26,6 +26,7 @@ from console.ui.backend import (
     PageGroup,
     PageQuery,
     Refusal,
+    RunnerView,
     ServerHealth,
 )
 from console.ui.uploads.uploads_window import matches
@@ -98,6 +99,7 @@ class FakeBackend:
         self.keeps = ""
         self.pasts: dict[Any, list[ChangeEvent]] = {}
         self.past_lacks = ""
+        self.runner_views: list[RunnerView] = []
         self.facts = ObjectFacts(exists=False)
         self.verification = Comparison(True, "SHA-256 of 17.4 MiB is the same")
         self._items: queue.Queue[FeedItem] = queue.Queue()
@@ -269,6 +271,17 @@ class FakeBackend:
     def verify(self, upload_id: ObjectId) -> Comparison:
         self._ask("verify", upload_id)
         return self.verification
+
+    def runners(self) -> list[RunnerView]:
+        self._ask("runners")
+        return self.runner_views
+
+    def take_over(self, runner: str) -> str:
+        self._ask("take_over", runner)
+        return "3 uploads may be claimed now"
+
+    def set_runner_limits(self, runner: str, limits: Limits) -> None:
+        self._ask("set_runner_limits", runner, limits)
 
     def past(self, upload_id: ObjectId) -> DocumentPast:
         self._ask("past", upload_id)

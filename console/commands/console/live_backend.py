@@ -18,7 +18,7 @@ from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, Lookup
 from console.files.acceptance import Acceptance
 from console.files.file_filter import FileFilter
-from console.formatting import visible
+from console.formatting import count, visible
 from console.models import Comparison, ObjectFacts, OpenMultipart, Requested, Source, Upload, UploadStatus, read_upload
 from console.records.connection import explain
 from console.records.database import Records
@@ -159,6 +159,35 @@ class ConsoleBackend:
 
     def verify(self, upload_id: ObjectId) -> Comparison:
         return self._sender.verify(self._completed(upload_id))
+
+    def runners(self) -> list[port.RunnerView]:
+        """Every runner that lives, or is named by a running upload."""
+        runners, uploads = self._records.runners, self._records.uploads
+        known = {state.runner: state for state in self._asked(runners.known)}
+        live = {state.runner for state in self._asked(runners.live)}
+        held = self._asked(uploads.held_by_runner)
+        return [
+            port.RunnerView(name, known.get(name), *held.get(name, (0, 0)), name in live, name == self._runner.name)
+            for name in sorted(known.keys() | held.keys())
+            if name in live or name in held
+        ]
+
+    def take_over(self, runner: str) -> str:
+        """Carry out what a runner holds that has gone."""
+        live = {state.runner: state for state in self._asked(self._records.runners.live)}
+        if runner in live:
+            raise UsageError(
+                f"{visible(runner)} is at work: its last heartbeat was a moment ago",
+                advice="Pause its uploads and resume them once it has ended.",
+            )
+        number = self._asked(lambda: self._records.uploads.end_leases(runner))
+        if not number:
+            return "it holds nothing any more"
+        return f"{count(number, 'upload')} may be claimed now, by any runner that sees the files"
+
+    def set_runner_limits(self, runner: str, limits: Limits) -> None:
+        if not self._asked(lambda: self._records.runners.set_limits(runner, limits)):
+            raise UsageError(f"there is no runner {visible(runner)} any more")
 
     def past(self, upload_id: ObjectId) -> DocumentPast:
         """All that happened to a document."""
