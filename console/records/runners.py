@@ -59,7 +59,10 @@ class Limits:
 
         def whole(name: str, sensible: range, current: T) -> int | T:
             value = document.get(name)
-            return value if isinstance(value, int) and not isinstance(value, bool) and value in sensible else current
+            # A range walks through all its numbers for a subclass of int, which BSON's 64 bits are.
+            if isinstance(value, int) and not isinstance(value, bool) and int(value) in sensible:
+                return int(value)
+            return current
 
         return cls(
             whole("bandwidth", range(2**63), otherwise.bandwidth),

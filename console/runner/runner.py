@@ -56,7 +56,8 @@ class Runner:
     `keeps_all` what it inserts waits for no other runner. Without a `policy` it carries out what this user's own
     processes asked for, and nothing else. `feed` is a stream of the process that it shares (see `Wakeups`).
     `completed` gets each upload that it completed, once the majority has it so: nobody need read it back; it must
-    neither wait nor raise. Outside the hours of the `schedule` it carries out nothing, and what it held waits as pending.
+    neither wait nor raise. Outside the hours of the `schedule` it carries out nothing, and what it held waits as
+    pending.
     """
 
     def __init__(

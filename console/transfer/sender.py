@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Final, Self
 
+from console.choices import MOST_PARALLEL
 from console.errors import ConfigurationError
 from console.formatting import visible
 from console.models import Comparison, Multipart, ObjectFacts, OpenMultipart, Storage, Upload
@@ -280,7 +281,8 @@ class S3Sender:
         the limit carries within a few seconds, so that S3 acknowledges, and progress shows, part by part.
         """
         self._transport.bandwidth.change(limits.bandwidth)
-        useful = max(2, math.ceil(limits.bandwidth * _PART_SECONDS / (self._options.part_size or USUAL_PART_SIZE)))
+        carried = math.ceil(limits.bandwidth * _PART_SECONDS / (self._options.part_size or USUAL_PART_SIZE))
+        useful = min(max(2, carried), MOST_PARALLEL)
         parts = limits.parts
         if limits.bandwidth:
             parts = useful if parts is None else min(parts, useful)
