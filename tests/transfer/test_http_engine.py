@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import logging
 import socket
 import threading
@@ -19,6 +21,7 @@ from console.models import Upload
 from console.s3.address import Address
 from console.s3.checksums import Algorithm, digest_bytes
 from console.s3.client import ClientOptions
+from console.s3.engines.boto3_engine import answer_of
 from console.s3.engines.engine import ObjectSettings, PutRequest
 from console.s3.engines.engine import StoredBody as Stored
 from console.s3.engines.http_engine import HttpEngine
@@ -91,6 +94,40 @@ def test_an_object_is_confirmed_by_its_checksum_and_kept_as_it_was_asked(connect
     assert headers["x-amz-storage-class"] == "STANDARD_IA"
     assert headers["x-amz-tagging"] == "a=1&b=2+3"
     assert headers["x-amz-meta-made-by"] == "us"
+
+
+def test_what_every_request_says_small_objects_say_too(make_file: MakeFile) -> None:
+    with StrictS3() as strict:
+        transport = open_transport(
+            ClientOptions(
+                endpoint_url=strict.url,
+                sse_customer_key=bytes(range(32)),
+                requester_pays=True,
+                expected_bucket_owner="123456789012",
+            )
+        )
+        settings = ObjectSettings(
+            object_lock_mode="COMPLIANCE", object_lock_days=1, acl="private", kms_context={"a": "b"}
+        )
+        assert sent_small(an_upload(make_file(SMALL), "bucket"), transport, settings=settings) is not None
+        transport.close()
+        headers = {name.lower(): value for name, value in strict.objects["file.bin"].headers.items()}
+    prefix = "x-amz-server-side-encryption-customer-"
+    assert headers[f"{prefix}algorithm"] == "AES256"
+    assert headers[f"{prefix}key"] == "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+    assert base64.b64decode(headers[f"{prefix}key-md5"]) == hashlib.md5(bytes(range(32))).digest()
+    assert headers["x-amz-request-payer"] == "requester"
+    assert headers["x-amz-expected-bucket-owner"] == "123456789012"
+    assert headers["x-amz-object-lock-mode"] == "COMPLIANCE"
+    assert headers["x-amz-object-lock-retain-until-date"].endswith("Z")
+    assert headers["x-amz-acl"] == "private"
+    assert headers["x-amz-server-side-encryption-context"] == "eyJhIjogImIifQ=="
+
+
+def test_an_etag_is_no_md5_where_a_key_of_our_own_encrypts() -> None:
+    told = {"etag": '"0cc175b9c0f1b6a831c399e269772661"', "checksums": {}, "version_id": None, "encryption": None}
+    assert answer_of(**told).etag_is_md5
+    assert not answer_of(**told, by_customer_key=True).etag_is_md5
 
 
 def test_an_empty_file_is_an_object_too(connect: Connect, make_file: MakeFile) -> None:

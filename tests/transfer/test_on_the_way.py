@@ -94,6 +94,20 @@ def test_what_is_compressed_already_stays_as_it_is(services: EmbeddedServices, b
     assert steps("text/plain", "none", ()) == ()
 
 
+def test_of_two_files_that_come_to_one_key_the_second_is_refused(
+    services: EmbeddedServices, bucket: str, tmp_path: Path
+) -> None:
+    top = tmp_path / "top"
+    top.mkdir()
+    (top / "a.txt").write_text("a")
+    (top / "a.txt.gz").write_bytes(gzip.compress(b"another"))
+    settings = configured(services, bucket, compress="gzip")
+    intake = Intake(settings.s3, settings.transfer, host="h", source=Source.COMMAND, endpoint="e")
+    assert [new.key for batch in intake.batches([str(top)]) for new in batch] == ["top/a.txt.gz"]
+    [refusal] = intake.refusals
+    assert "another file of the same command has its key already" in refusal.reason
+
+
 def test_an_encrypted_file_can_be_read_by_its_recipients_alone(
     services: EmbeddedServices, bucket: str, s3: S3Client, tmp_path: Path, identity: pyrage.x25519.Identity
 ) -> None:
@@ -124,7 +138,13 @@ def test_a_compressed_upload_goes_on_from_its_parts(
     path.write_bytes(os.urandom(22 * MIB))
     storage = Storage(compress="gzip")
     upload = an_upload(path, bucket, "noise.gz", content_type="text/plain").model_copy(update={"storage": storage})
-    notes = Notes(Commands(after_bytes=11 * MIB))
+
+    class StopsAfterAPart(Notes):
+        def confirmed(self, total_bytes: int) -> None:
+            super().confirmed(total_bytes)
+            self.commands.stop()
+
+    notes = StopsAfterAPart(Commands())
     with pytest.raises(Stopped):
         send_one(upload, transport=transport, options=options(), journal=notes, control=notes.commands)
     again = upload.model_copy(update={"multipart": notes.opened[0], "attempts": 2})

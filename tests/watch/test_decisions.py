@@ -47,7 +47,7 @@ def record(status: UploadStatus, *, size: int = 5, wanted: bool = True, host: st
     )
 
 
-def decided(newest: Record, *, alive: str = "", **settings: Any) -> Decision:
+def decided(newest: Record | None, *, alive: str = "", at: datetime | None = None, **settings: Any) -> Decision:
     """About a file of five bytes, whose key is `plain` and that of a version `versioned`."""
     key = SimpleNamespace(size=5, mtime_ns=1_000, key="plain")
     destination: Any = SimpleNamespace(
@@ -57,7 +57,7 @@ def decided(newest: Record, *, alive: str = "", **settings: Any) -> Decision:
         versioned=lambda upload: SimpleNamespace(key="versioned"),
     )
     sent: Any = SimpleNamespace(
-        newest=lambda paths: {"/in/a": newest}, upload=lambda upload_id: None, holders=lambda keys: {}
+        newest=lambda paths: {"/in/a": newest} if newest else {}, upload=lambda upload_id: None, holders=lambda keys: {}
     )
     nothing: Any = None  # no file looks like one that was sent
     rule = WatchRule.model_validate({"folder": "/in", **settings})
@@ -69,9 +69,19 @@ def decided(newest: Record, *, alive: str = "", **settings: Any) -> Decision:
         verifier=nothing,
         control=Unattended(),
         is_host_alive=alive.split().__contains__,
+        clock=lambda: at or datetime.now(UTC),
     )
     [decision] = decisions.decide([FILE])
     return decision
+
+
+@pytest.mark.parametrize(
+    ("hour", "action"), [(21, Action.UPLOAD), (5, Action.UPLOAD), (6, Action.WAIT), (12, Action.WAIT)]
+)
+def test_outside_the_hours_of_its_rule_a_file_waits(hour: int, action: Action) -> None:
+    decision = decided(None, at=datetime(2026, 12, 1, hour, tzinfo=UTC), between="20:00-06:00", renamed="upload")
+    assert decision.action is action
+    assert decision.message == ("" if action is Action.UPLOAD else "uploads run between 20:00-06:00")
 
 
 def test_only_what_another_host_was_to_send_is_taken_over_and_only_where_that_is_away() -> None:

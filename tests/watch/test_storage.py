@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -87,6 +88,34 @@ def test_storage_class_encryption_metadata_and_tags_are_the_rules_over_the_setti
     with S3Sender(settings.s3, settings.transfer) as sender:
         sender.send(upload, Unattended(), Unattended())
     assert_kept_as_the_rule_says(client, upload)
+
+
+def test_headers_and_what_is_done_on_the_way_are_the_rules_too(endpoint: str, client: S3Client, tmp_path: Path) -> None:
+    """`[[headers]]` are those of a rule that has none of its own."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "page.html").write_text("content")
+    (tmp_path / "in" / "photo.jpg").write_bytes(b"content")
+    folder = str(tmp_path / "in")
+    told = {
+        "headers": [{"pattern": "*.html", "cache_control": "no-cache"}, {"pattern": "*.jpg", "acl": "private"}],
+        "watch": [
+            {"folder": folder, "to": "s3://kept/in", "compress": "gzip", "preserve": ["mtime"], "legal_hold": False}
+        ],
+    }
+    settings = load(None, {}, {"s3.endpoint_url": endpoint, "s3.bucket": "other", **told})
+    [rule] = settings.watch
+    uploads = found_by(rule, settings)
+    assert [uploads[name].key for name in ("page.html", "photo.jpg")] == ["in/page.html.gz", "in/photo.jpg"]
+    with S3Sender(settings.s3, settings.transfer) as sender:
+        for upload in uploads.values():
+            sender.send(upload, Unattended(), Unattended())
+    page = client.get_object(Bucket="kept", Key="in/page.html.gz")
+    assert gzip.decompress(page["Body"].read()) == b"content"
+    assert (page["CacheControl"], page["ContentType"]) == ("no-cache", "application/gzip")
+    assert float(page["Metadata"]["mtime"]) == pytest.approx((tmp_path / "in" / "page.html").stat().st_mtime)
+    photo = client.head_object(Bucket="kept", Key="in/photo.jpg")
+    assert "CacheControl" not in photo
+    assert photo["ContentType"] == "image/jpeg"
 
 
 def test_so_they_are_where_a_small_file_needs_no_thread(endpoint: str, client: S3Client, tmp_path: Path) -> None:
