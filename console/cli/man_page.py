@@ -75,7 +75,7 @@ def _options(command: Any, context: Any) -> Iterator[str]:
         if param.param_type_name == "argument":
             yield f".TP\n{_argument(param)}\n{_text(getattr(param, 'help', '') or '')}\n"
             continue
-        names = ", ".join(rf"\fB{_text(name)}\fR" for name in (*param.secondary_opts[:0], *param.opts))
+        names = ", ".join(rf"\fB{_text(name)}\fR" for name in sorted(param.opts, key=len))  # click: any order
         for other in param.secondary_opts:
             names += rf", \fB{_text(other)}\fR"
         value = "" if param.is_flag else rf" \fI{_text(param.metavar or param.name.upper())}\fR"
