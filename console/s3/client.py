@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, cast
 from urllib.parse import urlencode, urlsplit
@@ -87,11 +88,36 @@ def make_client(options: ClientOptions, session: Session | None = None) -> S3Cli
             verify=str(options.ca_bundle) if options.ca_bundle is not None else None,
             config=_config(options),
         )
+        client.meta.events.register("before-parse.s3", _make_readable)
+        if options.endpoint_url:
+            client.meta.events.register("before-call.s3.HeadBucket", _stay_here)
         if common := common_parameters(options):
             _add_to_requests(client, common)
         return cast("S3Client", client)
     except (ValueError, aws.BotoCoreError) as error:
         raise ConfigurationError(f"S3 client: {visible(str(error))}", advice="Check the s3 settings.") from None
+
+
+_NO_XML: Final = re.compile(
+    rb"[\x00-\x08\x0b\x0c\x0e-\x1f]|&#(?:x0*(?:[0-8bcefBCEF]|1[0-9a-fA-F])|0*(?:[0-8]|1[124-9]|2\d|3[01]));"
+)
+_RESULT: Final = re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?<(?:\w+:)?\w+Result[\s>]")
+
+
+def _make_readable(response_dict: dict[str, Any], **_: Any) -> None:
+    """S3 repeats keys in its answers, and XML has no way to write most control characters: S3 writes them all the same,
+    and botocore takes an answer with one for an error of the server."""
+    body = response_dict.get("body")
+    if isinstance(body, bytes) and (readable := _NO_XML.sub("\ufffd".encode(), body)) != body:
+        response_dict["body"] = readable
+        if response_dict["status_code"] == HTTPStatus.INTERNAL_SERVER_ERROR and _RESULT.match(readable):
+            response_dict["status_code"] = HTTPStatus.OK.value
+
+
+def _stay_here(params: dict[str, Any], **_: Any) -> None:
+    """To follow a redirect botocore asks with a HeadBucket for the region, and follows the redirect that it gets to
+    this one in the same way: a server that names no region was asked until Python had no more stack."""
+    params["context"].setdefault("s3_redirect", {})["redirected"] = True
 
 
 _PLAIN_URL: Final = re.compile(r"https?://[A-Za-z0-9.-]+(:\d{1,5})?/?")

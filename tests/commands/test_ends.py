@@ -36,7 +36,7 @@ COMMANDS = {
     "setup": ("setup",),
     "limits": ("limits",),
     "watch": ("watch", "--once", "{folder}"),
-    "events": ("events", "--json", "--since", "5m", "--limit", "1"),
+    "events": ("events", "--json", "--since", "5m", "--until", "1s"),
     "delete": ("delete", "--all", "--yes"),
 }
 NO_RUNNER = {"limits": 1}  # there is nobody whose limits could be shown

@@ -228,7 +228,8 @@ class StrictS3:
             kind = "COMPOSITE"
         upload_id = f"upload-{len(self.requests)}"
         self.multiparts[upload_id] = Opened(key, Algorithm[name] if name else None, kind, headers)
-        return 200, {}, f"<R><Key>{escape(key)}</Key><UploadId>{upload_id}</UploadId></R>"
+        root = "InitiateMultipartUploadResult"
+        return 200, {}, f"<{root}><Key>{escape(key)}</Key><UploadId>{upload_id}</UploadId></{root}>"
 
     def _put_part(self, opened: Opened, number: int, headers: dict[str, str], body: bytes) -> Reply:
         if number > self.habits.most_parts and self.habits.refused_part_at == "part":

@@ -1,16 +1,21 @@
-"""What users of other uploaders reported of S3 servers, tried on this one. `docs/servers.md` has the list."""
+"""What users of other uploaders reported of S3 servers, tried on this one. docs/public-reports.md has the list."""
 
 from __future__ import annotations
+
+import contextlib
+import os
 
 import pytest
 
 from console.s3.client import ClientOptions
+from console.s3.part_size import plan_parts
 from console.s3.transfer_errors import TransferError
 from console.transfer.transport import open_transport
-from tests.faults.proxy import Answer, EditAnswer
+from tests.faults.breaking import CorruptBody, Do, DropAnswer
+from tests.faults.proxy import Answer, EditAnswer, Request
 
 from .conftest import Connect, on_each_store
-from .doubles import LARGE, MIB, SMALL, MakeFile, an_upload, sent
+from .doubles import LARGE, MIB, QUICK, SMALL, MakeFile, an_upload, sent
 from .strict_s3 import StrictS3
 
 NAMES = [
@@ -92,3 +97,127 @@ def test_a_login_page_in_place_of_s3_is_no_success(connect: Connect, make_file: 
     for size in (SMALL, LARGE):
         with pytest.raises(TransferError):
             sent(an_upload(make_file(size), "bucket", "page"), transport)
+
+
+def test_an_answer_that_repeats_a_key_as_no_xml_can_is_read(connect: Connect, make_file: MakeFile) -> None:
+    """aws/aws-cli#5050: CreateMultipartUpload answers with the key, and XML has no backspace."""
+    strict, _, transport = connect()
+    path = make_file(LARGE)
+    key = "16109/KM\rIKM\x08\x08.jpg"
+    sent(an_upload(path, "bucket", key), transport)
+    assert [stored.data for stored in strict.objects.values()] == [path.read_bytes()]
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("InvalidArgument", "Unsupported header 'x-amz-checksum-crc32c' received for this API call."),
+        ("InvalidRequest", "Unsupported header 'x-amz-sdk-checksum-algorithm' received for this API call."),
+        ("NotImplemented", "A header you provided implies functionality that is not implemented"),
+    ],
+)
+def test_a_server_that_refuses_headers_of_checksums_gets_none(
+    connect: Connect, make_file: MakeFile, size: int, code: str, words: str
+) -> None:
+    """io7m-com/exfilac#35, matrix-org/synapse-s3-storage-provider#128 (Backblaze B2)."""
+    strict, proxy, transport = connect(brief=True)
+
+    def has_checksum(request: Request) -> bool:
+        return any(name.lower().startswith("x-amz-checksum") for name in request.headers)
+
+    for operation in ("PutObject", "UploadPart", "CreateMultipartUpload", "CompleteMultipartUpload"):
+        proxy.plan(operation, Answer(400, code, words), times=99, when=has_checksum)
+    path = make_file(size)
+    done = sent(an_upload(path, "bucket"), transport)
+    assert strict.objects["file.bin"].data == path.read_bytes()
+    assert done.checksum.confirmed == "etag"
+
+
+def test_a_large_file_never_has_more_parts_than_the_server_takes() -> None:
+    """rclone/rclone#415: TotalPartsExceeded."""
+    for size in (1, 40 * MIB, 10_000 * 5 * MIB, 10_000 * 5 * MIB + 1, 5 * 1000 * 1024**3):
+        for limit in (None, 1_000):
+            plan = plan_parts(size, None, limit)
+            assert len(plan) <= (limit or 10_000)
+            assert sum(part.length for part in plan) == size
+
+
+def test_a_large_file_is_confirmed_where_nobody_may_look_at_it(connect: Connect, make_file: MakeFile) -> None:
+    """rclone/rclone#5956: without HEAD each multipart upload failed its checksum."""
+    strict, proxy, transport = connect(write_only=True)
+    path = make_file(LARGE)
+    assert sent(an_upload(path, "bucket"), transport).checksum.confirmed == "checksum"
+    assert strict.objects["file.bin"].data == path.read_bytes()
+    assert proxy.count("HeadObject") == 0
+
+
+def test_a_part_that_cannot_be_sent_again_starts_the_upload_again(connect: Connect, make_file: MakeFile) -> None:
+    """wiserain/rclone#46: "For sequential multipart upload, you can't overwrite uploaded parts"."""
+    strict, proxy, transport = connect()
+    path = make_file(LARGE)
+    proxy.plan("UploadPart", DropAnswer(), times=1)
+    refused = Answer(501, "NotImplemented", "For sequential multipart upload, you can't overwrite uploaded parts..")
+    seen: set[str] = set()
+
+    def is_repeated(request: Request) -> bool:
+        part = f"{request.query['uploadId']}-{request.query['partNumber']}"
+        is_second = part in seen
+        seen.add(part)
+        return is_second
+
+    proxy.plan("UploadPart", refused, times=99, when=is_repeated)
+    sent(an_upload(path, "bucket"), transport, retry=QUICK)
+    assert strict.objects["file.bin"].data == path.read_bytes()
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+def test_an_object_with_other_bytes_is_no_success(connect: Connect, make_file: MakeFile, size: int) -> None:
+    """OneDrive/onedrive-api-docs#1577, rclone/rclone#750: part of the file was replaced on the way."""
+    strict, proxy, transport = connect(brief=True)
+    proxy.plan("PutObject" if size == SMALL else "UploadPart", CorruptBody(), times=1)
+    path = make_file(size)
+    sent(an_upload(path, "bucket"), transport, retry=QUICK)
+    assert strict.objects["file.bin"].data == path.read_bytes()
+
+
+@pytest.mark.parametrize("brief", [True, False])
+def test_an_object_of_another_size_is_no_success(connect: Connect, make_file: MakeFile, brief: bool) -> None:
+    """alexmojaki/s3-stream-upload#17 (10 MB were missing), rclone/rclone#7320 (0 bytes)."""
+    strict, proxy, transport = connect(brief=brief, etags="opaque")
+    path = make_file(LARGE)
+    cut = Do(
+        lambda: [
+            setattr(piece, "data", piece.data[:-1])
+            for each in strict.multiparts.values()
+            for piece in each.parts.values()
+        ]
+    )
+    proxy.plan("CompleteMultipartUpload", cut, times=1)
+    with contextlib.suppress(TransferError):
+        sent(an_upload(path, "bucket"), transport, retry=QUICK)
+    assert "file.bin" not in strict.objects or strict.objects["file.bin"].data == path.read_bytes()
+
+
+@pytest.mark.parametrize("what", ["removed", "truncated", "replaced"])
+def test_a_file_that_goes_while_it_is_sent_leaves_no_part_of_it_as_an_object(
+    connect: Connect, make_file: MakeFile, what: str
+) -> None:
+    """rclone/rclone#7449: an incomplete object."""
+    strict, proxy, transport = connect()
+    path = make_file(LARGE)
+
+    def change() -> None:
+        match what:
+            case "removed":
+                path.unlink()
+            case "truncated":
+                os.truncate(path, 100)
+            case _:
+                path.write_bytes(b"other")
+
+    proxy.plan("UploadPart", Do(change), times=1)
+    with contextlib.suppress(TransferError):
+        sent(an_upload(path, "bucket"), transport, retry=QUICK)
+    for stored in strict.objects.values():
+        assert stored.data == path.read_bytes()

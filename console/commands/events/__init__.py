@@ -97,7 +97,10 @@ def _print(settings: Settings, options: EventOptions) -> int:
     file = ResumeFile(options.resume_file, own.stream(settings)) if options.resume_file is not None else None
 
     def open_source(token: Mapping[str, Any] | None) -> EventInput:
-        place = Place(token, is_own=file is None or file.is_of_this_stream) if token is not None else None
+        place = None
+        if token is not None:
+            name = str(file.path) if file is not None else ""
+            place = Place(token, is_own=file is None or file.is_of_this_stream, file=name)
         source = Bounded(_open(settings, options, place), until, options.limit)
         return _recorded(source, options.record, own.may_have if token is not None else None)
 

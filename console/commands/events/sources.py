@@ -77,6 +77,12 @@ def read_local_match(line: str | None) -> Filter:
         raise _refused(error) from error
 
 
+def _is_of_token(error: OperationFailure) -> bool:
+    """Whether the server could not read a resume token: it says so with codes of whatever met the end of it first."""
+    words = str(error).lower()
+    return error.code in _WRONG_TOKEN or any(each in words for each in ("token", "keystring", "past end of buffer"))
+
+
 def _refused(error: FilterError) -> UsageError:
     return UsageError(f"--match: {error.message}", advice=error.advice)
 
@@ -113,10 +119,12 @@ class EventInput(Protocol):
 
 
 class Place(NamedTuple):
-    """Where an earlier reader left off. The token of another stream (`is_own` False) tells a time."""
+    """Where an earlier reader left off. The token of another stream (`is_own` False) tells a time.
+    `file`: where it was kept."""
 
     token: Mapping[str, Any]
     is_own: bool
+    file: str = ""
 
 
 class OwnEvents:
@@ -174,6 +182,7 @@ class LiveSource:
         self._has_match = bool(stages)
         start = parse_since(watched.since, datetime.now(UTC)) if watched.since is not None else None
         self._is_dated = watched.place is None and start is not None
+        self._resume_file = watched.place.file if watched.place is not None else ""
         self._has_opened = False
         self._is_connected = False
         with ExitStack() as stack:
@@ -270,6 +279,12 @@ class LiveSource:
         if not self._has_opened and self._is_dated and error.code in _WRONG_TOKEN:
             return UsageError(
                 f"--since: {describe_error(error)}", advice="Give the _id of an event of this deployment, or a time."
+            )
+        if not self._has_opened and self._resume_file and _is_of_token(error):
+            return UsageError(
+                f"--resume-file {visible(self._resume_file)}: MongoDB does not take the resume token in it: "
+                f"{describe_error(error)}",
+                advice="Remove the file to begin with what happens from now on, or go back to a time with --since.",
             )
         if self._has_match and not self._has_opened and error.code not in (UNAUTHORIZED, NOT_A_REPLICA_SET):
             return UsageError(f"--match: {describe_error(error)}")
