@@ -46,7 +46,10 @@ class UploadConsole(BaseApp[Leave]):
         drawn: Callable[[], None] | None = None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        super().__init__(theme, facts)
+        remembered = Remembered(state_file)
+        chosen = str(remembered.get("theme", str))
+        super().__init__(chosen if chosen in themes.names() else theme, facts)
+        self._remembered = remembered
         self._notes = notes
         self._drawn = drawn
         self._console_screen = ConsoleScreen(
@@ -56,7 +59,7 @@ class UploadConsole(BaseApp[Leave]):
             now=now,
             show_hidden=show_hidden,
             event_capacity=event_capacity,
-            remembered=Remembered(state_file),
+            remembered=remembered,
         )
 
     def get_default_screen(self) -> ConsoleScreen:
@@ -64,6 +67,7 @@ class UploadConsole(BaseApp[Leave]):
 
     def on_mount(self) -> None:
         self.show_notes(self._notes)
+        self.theme_changed_signal.subscribe(self, lambda theme: self._remembered.keep("theme", theme.name))
         if self._drawn is not None:
             self.call_after_refresh(self._drawn)
 

@@ -22,6 +22,7 @@ from textual.timer import Timer
 from textual.widgets import Input
 
 from console.ui import crash, themes
+from console.ui.command_search import CommandSearch, also
 from console.ui.terminal_diff import TerminalDiff, diffing_driver
 from console.ui.widgets.dialogs import ChoiceDialog
 from console.ui.widgets.filter_line import OrderedInput
@@ -39,9 +40,10 @@ Result = TypeVar("Result")
 
 class BaseApp(App[Result]):
     CSS_PATH = "app.tcss"
+    COMMANDS = {CommandSearch}  # noqa: RUF012 - Textual declares it so
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+c,ctrl+q", "leave", "Leave", show=False, priority=True, tooltip="Leave."),
-        Binding("ctrl+p", "command_palette", "Commands", show=False, tooltip="Search all commands by name."),
+        Binding("ctrl+p,colon", "command_palette", "Commands", show=False, tooltip="Search all commands by words."),
         Binding("ctrl+z", "suspend_process", "Suspend", show=False, tooltip="Back to the shell; `fg` comes back here."),
         Binding("ctrl+l", "redraw", "Redraw", show=False, tooltip="Draw everything again."),
     ]
@@ -140,12 +142,14 @@ class BaseApp(App[Result]):
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Everything that has a key, by name, and the choice of colours."""
-        yield SystemCommand("Theme", "Choose other colours", self.search_themes)
+        yield SystemCommand("Theme", "Choose other colours, dark or light; that is remembered.", self.search_themes)
         for title, node in self._key_sections(screen):
-            for binding, _ in bindings_of(node):
+            for binding, keys in bindings_of(node):
                 if binding.action != "command_palette":
-                    name = f"{title}: {binding.description}"
-                    yield SystemCommand(name, binding.tooltip, self._runner(node, binding.action))
+                    shown = " ".join(self.get_key_display(key) for key in keys)
+                    words = f"{binding.tooltip} {also(binding.action)}".rstrip()
+                    name = f"{title}: {binding.description}  ({shown})"
+                    yield SystemCommand(name, words, self._runner(node, binding.action))
 
     def _runner(self, node: DOMNode, action: str) -> Callable[[], Awaitable[None]]:
         async def run() -> None:

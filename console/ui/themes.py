@@ -167,6 +167,11 @@ def own_variables(theme: Theme) -> dict[str, str]:
     }
 
 
+def names() -> frozenset[str]:
+    """All themes that can be chosen."""
+    return frozenset(_ALL)
+
+
 def suitable(theme: str, environment: Mapping[str, str], colours: int | None) -> str:
     """The theme to start with: the one asked for, or the terminal's own colours where it has no more to give.
 

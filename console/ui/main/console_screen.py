@@ -139,6 +139,7 @@ class ConsoleScreen(FullScreen):
         self.table = UploadsPane(
             self.uploads,
             self._known_at,
+            host=host,
             remembered=remembered if remembered is not None else Remembered(),
             opened=self._open_upload,
             act=self.actions.act,

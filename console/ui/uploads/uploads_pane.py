@@ -31,6 +31,9 @@ from console.ui.widgets.list_view import Key, RowsView
 from console.ui.widgets.pane import Pane, PaneRows, ask_which, count_forms, marks_sign, marks_text
 
 NOTICE_SECONDS: Final = 8.0
+MOST_VIEWS: Final = 9
+_SAVE: Final = "\0save"  # no filter: what is typed has no such character
+_FORGET: Final = "\0forget"
 # These name the upload before they do anything to it.
 _NAMES_FIRST: Final = (UploadAction.DELETE, UploadAction.LINK, UploadAction.VERIFY)
 _ASKED: Final[Mapping[UploadAction, str]] = {
@@ -117,6 +120,8 @@ class UploadsPane(Pane):
         Binding(
             "s", "sort", "Sort", tooltip="Sort by a column; a click on its title does so too, again the other way."
         ),
+        Binding("F", "view('failed')", "Failed", show=False, tooltip="Show only failed uploads, or all again."),
+        Binding("V", "views", "Views", show=False, tooltip="Choose a view: failed, running, this host, your own."),
         Binding("C", "columns", "Columns", show=False, tooltip="Hide or show a column; that is remembered."),
     ]
 
@@ -132,6 +137,7 @@ class UploadsPane(Pane):
         now: Callable[[], datetime],
         *,
         remembered: Remembered,
+        host: str = "",
         opened: Callable[[Key, UploadTab], None],
         act: Callable[[UploadAction, tuple[ObjectId, ...]], None],
         id: str | None = None,
@@ -141,6 +147,7 @@ class UploadsPane(Pane):
         self.uploads = uploads
         self._opened = opened
         self._remembered = remembered
+        self._host = host
         self._act = act
         self.source = UploadSource(uploads, now)
         # A key that a person presses again must not mean another upload, only because the one it meant is gone.
@@ -185,6 +192,43 @@ class UploadsPane(Pane):
         self.rows.sorted_by = (column, descending) if column else None
         self.uploads.sort((lambda row: sort_value(row, column)) if column else None, descending=descending)
         self._remembered.keep("uploads.sorted_by", f"{'-' if descending else ''}{column}")
+
+    def action_view(self, text: str) -> None:
+        """Show what this filter lets pass, or all where it is the one in force."""
+        self.filter_line.show("" if self.filter_line.text == text else text)
+
+    def action_views(self) -> None:
+        """Ask which view to show; the filter in force can become one."""
+        own = [str(text) for text in self._remembered.get("uploads.views", list)][:MOST_VIEWS]
+        now = self.filter_line.text
+        choices = [Choice(key, words, text) for key, words, text in self._known_views()]
+        choices += [Choice(str(number), visible(text), text) for number, text in enumerate(own, 1)]
+        choices.append(Choice("a", "All", ""))
+        if now and now in own:
+            choices.append(Choice("x", f"Forget {visible(now)}", _FORGET))
+        elif now and len(own) < MOST_VIEWS:
+            choices.append(Choice("s", f"Save {visible(now)} as a view", _SAVE))
+
+        def answered(text: str | None) -> None:
+            if text == _SAVE:
+                self._remembered.keep("uploads.views", [*own, now])
+            elif text == _FORGET:
+                self._remembered.keep("uploads.views", [each for each in own if each != now])
+            elif text is not None:
+                self.filter_line.show(text)
+
+        self.app.push_screen(ChoiceDialog("Views", "A view is a filter; your own are remembered.", choices, answered))
+
+    def _known_views(self) -> list[tuple[str, str, str]]:
+        """Keys, words and filters."""
+        return [
+            ("f", "Failed", "failed"),
+            ("u", "Uploading", "uploading"),
+            ("w", "Waiting", "pending"),
+            ("p", "Paused", "paused"),
+            ("c", "Completed", "completed"),
+            ("h", f"This host, {visible(self._host)}", self._host),
+        ]
 
     def action_columns(self) -> None:
         hidden = self.source.hidden_columns

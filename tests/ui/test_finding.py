@@ -1,0 +1,75 @@
+"""Commands are found by what people call them; views and colours are remembered."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from console.ui.command_search import CommandSearch
+from console.ui.widgets.dialogs import FormDialog
+
+from .conftest import Opener
+from .fake_backend import document
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("bandwidth", "Limits  (b)"),
+        ("download", "Link  (l)"),
+        ("folder", "Watches  (w)"),
+        ("help", "Keys  (?)"),
+        ("quit", "Leave  (q)"),
+        ("hosts", "Runners  (H h)"),
+    ],
+)
+async def test_commands_are_found_by_their_sentences(opened: Opener, words: str, name: str) -> None:
+    async with opened() as console:
+        search = CommandSearch(console.screen)
+        found = [str(hit.match_display) async for hit in search.search(words)]  # type: ignore[union-attr]
+        assert any(name in each for each in found), found
+
+
+async def test_a_command_that_was_found_is_run(opened: Opener) -> None:
+    async with opened() as console:
+        await console.press("colon", *"bandwidth")
+        await console.until(lambda: "(b)" in console.text)
+        await console.press("enter")
+        await console.until(lambda: isinstance(console.app.screen, FormDialog))
+
+
+async def test_one_key_shows_only_what_failed(opened: Opener) -> None:
+    async with opened(documents=[document(1), document(2, status="failed"), document(3)]) as console:
+        await console.press("2", "F")
+        await console.until(lambda: len(console.screen.table.rows.source) == 1)
+        await console.press("F")
+        await console.until(lambda: len(console.screen.table.rows.source) == 3)
+
+
+async def test_a_filter_becomes_a_view_that_is_remembered(opened: Opener, tmp_path: Path) -> None:
+    state = tmp_path / "screen.json"
+    async with opened(state_file=state) as console:
+        await console.press("2", "slash", *"backup", "enter", "V", "s")
+        await console.press("V", "a")
+        await console.until(lambda: not console.screen.table.filter_line.text)
+    async with opened(state_file=state) as console:
+        await console.press("2", "V")
+        await console.until(lambda: "backup" in console.text)
+        await console.press("1")
+        await console.until(lambda: console.screen.table.filter_line.text == "backup")
+        await console.press("V", "x")
+    assert json.loads(state.read_text())["uploads.views"] == []
+
+
+async def test_the_theme_is_remembered(opened: Opener, tmp_path: Path) -> None:
+    state = tmp_path / "screen.json"
+    async with opened(state_file=state) as console:
+        console.app.theme = "nord"
+        await console.until(lambda: state.exists() and "nord" in state.read_text())
+    async with opened(state_file=state) as console:
+        assert console.app.theme == "nord"
+    state.write_text('{"theme": "no such theme"}')
+    async with opened(state_file=state) as console:
+        assert console.app.theme == "console-dark"
