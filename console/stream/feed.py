@@ -42,7 +42,7 @@ from console.records.connection import (
     Document,
     describe_error,
 )
-from console.stream.server import Abilities, history, image_options
+from console.stream.server import Abilities, end_streams_of_the_dead, history, image_options, mark_of_process
 
 _BATCH: Final = 1000
 
@@ -232,6 +232,7 @@ class ChangeFeed:
         self._has_opened = False  # at all, and the stream that is read now
         self._is_open = False
         self._reported: FeedState | None = None
+        self._has_tidied = False
         self._pause = _FIRST_PAUSE
         self._read_mode = ReadMode(images=images, before=before)
         self._passed_by = behind
@@ -412,6 +413,7 @@ class ChangeFeed:
             fragments: list[Mapping[str, Any]] = []
             begun_with = self._read_mode.step
             self._advance_to(stream)
+            self._end_streams_of_the_dead()
             while stream.alive and not self._closing.is_set() and self._read_mode.step == begun_with:
                 raw = stream.try_next()
                 self._pause = _FIRST_PAUSE
@@ -426,6 +428,13 @@ class ChangeFeed:
         if not self._closing.is_set() and self._read_mode.step == begun_with and self._snapshot is not None:
             # Invalidated: another collection has taken its place, or none. Its documents came without events.
             self._take_snapshot(self._read)
+
+    def _end_streams_of_the_dead(self) -> None:
+        """Once, when this one is there already."""
+        if not self._has_tidied:
+            self._has_tidied = True
+            with suppress(PyMongoError):  # it may not: they go by themselves, later
+                end_streams_of_the_dead(self._client)
 
     def _advance_to(self, stream: ChangeStream[Any]) -> None:
         if (token := stream.resume_token) is not None:
@@ -476,7 +485,7 @@ class ChangeFeed:
             options["start_after"] = self._read.token
         else:
             options["start_at_operation_time"] = self._read.at
-        options |= {"max_await_time_ms": _AWAIT_MILLISECONDS, "session": session}
+        options |= {"max_await_time_ms": _AWAIT_MILLISECONDS, "session": session, "comment": mark_of_process()}
         return self._target.watch(pipeline, **options)
 
 

@@ -7,10 +7,13 @@ Nothing is turned on by itself: a person is shown `command_text` and asked befor
 from __future__ import annotations
 
 import json
+import os
+import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Final
 
 from bson import Timestamp
@@ -21,6 +24,7 @@ from console.events.event import ChangeEvent
 from console.formatting import duration, visible
 from console.records.connection import WIRE_VERSION_6_0, Document, wire_version_of
 
+_MARK: Final = "cursor.originatingCommand.comment"
 _OPTION: Final[Document] = {"changeStreamPreAndPostImages": {"enabled": True}}
 
 
@@ -187,3 +191,35 @@ def history(client: MongoClient[Document]) -> History | None:
         return None
     # The entry that `replSetInitiate` writes.
     return History(oldest["ts"], (oldest.get("o") or {}).get("msg") == "initiating set")
+
+
+def mark_of_process() -> dict[str, Any]:
+    """What the streams of this process bear on the server: where its number means something, and the number."""
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")  # noqa: PTH115 - of two containers of one name each has its own
+    except OSError:
+        namespace = ""
+    return {"program": "upload-console", "host": platform.node(), "namespace": namespace, "process": os.getpid()}
+
+
+def end_streams_of_the_dead(client: MongoClient[Any]) -> int:
+    """End the streams that processes of this host left on the server when they were killed: each would stay there for
+    ten minutes, and read all that is written. Only those of the same MongoDB user are seen. Gives how many there were.
+
+    Raises:
+        PyMongoError: the server is away, or refuses.
+    """
+    mine = mark_of_process()
+    marks = {f"{_MARK}.{name}": value for name, value in mine.items() if name != "process"}
+    pipeline = [
+        {"$currentOp": {"idleCursors": True, "allUsers": False}},
+        {"$match": {"cursor.cursorId": {"$exists": True}, **marks}},
+    ]
+    ended = 0
+    for found in client.admin.aggregate(pipeline):
+        process = found["cursor"]["originatingCommand"]["comment"].get("process")
+        database, _, collection = found["ns"].partition(".")
+        if isinstance(process, int) and process > 0 and not Path(f"/proc/{process}").exists() and mine["namespace"]:
+            client[database].command("killCursors", collection, cursors=[found["cursor"]["cursorId"]])
+            ended += 1
+    return ended

@@ -61,3 +61,26 @@ def test_a_command_that_ends_by_itself_leaves_no_stream(environment: Mapping[str
         with Running("upload", str(file), environment=environment) as running:
             assert running.end() == 0, running.errors()
         assert left(client, database) == []
+
+
+def test_the_next_process_ends_the_stream_of_one_that_was_killed(
+    environment: Mapping[str, str], tmp_path: Path
+) -> None:
+    database = environment["UPLOAD_CONSOLE_MONGODB__DATABASE"]
+    with MongoClient[dict[str, Any]](environment["UPLOAD_CONSOLE_MONGODB__URI"]) as client:
+        with Running("watch", str(tmp_path), environment=environment) as running:
+            running.wait_for(lambda: streams(client, database))
+            [killed] = streams(client, database)
+            running.signal(signal.SIGKILL)
+            running.end()
+        with Running("events", "--json", environment=environment) as running:
+            running.wait_for(lambda: streams(client, database))
+            running.wait_for(lambda: killed["cursor"]["cursorId"] not in ids_of(streams(client, database)))
+            running.wait_for(lambda: len(streams(client, database)) == 1)
+            running.signal(signal.SIGTERM)
+            running.end()
+        assert left(client, database) == []
+
+
+def ids_of(found: list[Mapping[str, Any]]) -> set[int]:
+    return {each["cursor"]["cursorId"] for each in found}
