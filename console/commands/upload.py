@@ -468,8 +468,7 @@ def run(settings: Settings, paths: Sequence[Path], options: UploadOptions) -> in
                 Wanted.batch(batch),
                 report,
                 given=typed,
-                is_alone=settings.schedule != ALWAYS,
-                here=options.here,
+                here=options.here or settings.schedule.is_for_sending,
                 schedule=settings.schedule,
             )
             batches: Iterable[list[NewUpload]] = noted(intake.batches(named))

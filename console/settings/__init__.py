@@ -7,10 +7,12 @@ them. This room needs nothing but the modules of `console/` itself, and opens no
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 from urllib.parse import urlsplit
@@ -396,9 +398,17 @@ def _environment_layer(environment: Mapping[str, str]) -> Layer:
     for name, value in sorted(environment.items()):
         if name.startswith(ENVIRONMENT_PREFIX) and name != FILE_VARIABLE:
             steps = tuple(name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"))
-            _put(values, steps, value, visible(name))
+            _put(values, steps, _list_or_text(value), visible(name))
             names[steps] = visible(name)
     return Layer("environment", values, names, ENVIRONMENT_PREFIX)
+
+
+def _list_or_text(value: str) -> Any:
+    """A list is written as in the file, or as JSON has it: ["*.tmp", "drafts/"]."""
+    if value.startswith("["):
+        with suppress(ValueError):
+            return json.loads(value)
+    return value
 
 
 def _flag_layer(flags: Mapping[str, Any]) -> Layer:

@@ -109,6 +109,7 @@ class ScheduleSettings(BaseModel):
     max_failures: Annotated[Count, Field(ge=1)] | None = None
 
     @property
-    def keeps_hours(self) -> bool:
-        """Whether uploads may have to wait for their time."""
-        return self.start_at is not None or self.between is not None
+    def is_for_sending(self) -> bool:
+        """Whether it says when or how fast anything is sent: then nobody else should do it."""
+        told = (self.start_at, self.between, self.bandwidth or None, self.slowest)
+        return any(part is not None for part in told)

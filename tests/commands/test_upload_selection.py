@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from console.models import Upload
 from console.records.database import Records
 from tests.commands.conftest import Command
 
@@ -116,3 +117,22 @@ def test_a_listing_finds_keys_in_any_order_with_few_requests(s3: S3Client, bucke
     assert listing.find("e") is None
     assert listing.requests <= 3
     assert [found.key for found in listing.below("d/00")] == names[:10]
+
+
+def test_what_flags_say_of_an_object_is_recorded_and_kept(
+    command: Command, tree: Path, records: Records, s3: S3Client, bucket: str
+) -> None:
+    answer = command(
+        *("upload", str(tree / "index.html"), "--metadata", "team=media", "--preserve", "mtime"),
+        *("--header", "*.html Content-Type: text/html; charset=utf-8", "--header", "*.css Cache-Control: no-cache"),
+    )
+    assert answer.code == 0, answer.err
+    head = s3.head_object(Bucket=bucket, Key="index.html")
+    metadata = {name.lower(): value for name, value in head["Metadata"].items()}
+    assert metadata["team"] == "media"
+    assert float(metadata["mtime"]) == pytest.approx((tree / "index.html").stat().st_mtime)
+    document = records.uploads.collection.find_one({})
+    assert document is not None
+    assert document["content_type"] == "text/html; charset=utf-8"
+    assert document["storage"] == {"metadata": {"team": "media"}, "preserve": ["mtime"]}
+    assert records.uploads.seals.is_own_request(Upload.model_validate(document))

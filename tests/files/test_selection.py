@@ -191,3 +191,27 @@ def test_the_type_of_what_is_gone_is_unknown(tmp_path: Path) -> None:
     assert content_type(str(tmp_path / "gone")) == "application/octet-stream"
     os.mkfifo(tmp_path / "fifo")
     assert content_type(str(tmp_path / "fifo")) == "application/octet-stream"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("report.docx", "application/vnd.openxmlformats-officedocument.wordprocessingml.document"),
+        ("song.m4a", "audio/mp4"),
+        ("main.rs", "text/x-rust"),
+        ("app.mjs", "text/javascript"),
+        ("Main.java", "text/x-java"),
+        ("app.ts", "text/x-typescript"),
+        ("APP.TS", "text/x-typescript"),
+    ],
+)
+def test_the_suffix_decides_where_it_says_what_a_file_is(tmp_path: Path, name: str, kind: str) -> None:
+    path = tmp_path / name
+    path.write_text("const a = 1\n")
+    assert content_type(str(path)) == kind
+
+
+def test_a_film_is_told_from_typescript_by_its_packets(tmp_path: Path) -> None:
+    film = tmp_path / "film.ts"
+    film.write_bytes((b"G" + b"\0" * 187) * 30)
+    assert content_type(str(film)) == "video/mp2t"

@@ -341,3 +341,10 @@ def test_the_file_is_looked_for_here_then_with_the_person(tmp_path, monkeypatch)
     (tmp_path / "config.toml").touch()
     assert find_file(None) == Path("config.toml")
     assert find_file(Path("named.toml")) == Path("named.toml")
+
+
+def test_lists_are_read_from_the_environment_as_the_file_has_them():
+    found = load(None, {"UPLOAD_CONSOLE_SELECT__EXCLUDE": '["*.tmp", "drafts/"]'}, {}).select
+    assert found.exclude == ("*.tmp", "drafts/")
+    with pytest.raises(ConfigurationError, match=r"SELECT__EXCLUDE: select\.exclude: expected a list"):
+        load(None, {"UPLOAD_CONSOLE_SELECT__EXCLUDE": "*.tmp"}, {})
