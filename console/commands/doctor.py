@@ -36,7 +36,14 @@ from console.events.feed_items import FeedState
 from console.formatting import visible
 from console.models import Storage
 from console.private_files import make_private_folder
-from console.records.connection import WIRE_VERSION_6_0, Connection, check, connect, explain
+from console.records.connection import (
+    WIRE_VERSION_6_0,
+    Connection,
+    check,
+    connect,
+    explain,
+    how_to_get_images,
+)
 from console.records.database import Records
 from console.records.seals import key_file
 from console.s3.client import make_client, object_parameters
@@ -133,7 +140,7 @@ def check_mongodb(settings: MongoSettings) -> Iterator[Finding]:
     if refusal is not None:
         yield refusal
         return
-    yield from _check_collection(settings, wire_version)
+    yield from _check_collection(settings, wire_version, version)
 
 
 def _check_user(connection: Connection, settings: MongoSettings) -> Finding | None:
@@ -167,7 +174,7 @@ def _check_user(connection: Connection, settings: MongoSettings) -> Finding | No
     return _bad("rights", ConsoleError(message, advice=advice))
 
 
-def _check_collection(settings: MongoSettings, wire_version: int) -> Iterator[Finding]:
+def _check_collection(settings: MongoSettings, wire_version: int, version: str) -> Iterator[Finding]:
     try:
         records = Records.open(settings, sets_up=False)
     except ConsoleError as error:
@@ -194,8 +201,8 @@ def _check_collection(settings: MongoSettings, wire_version: int) -> Iterator[Fi
         if wire_version < WIRE_VERSION_6_0:
             yield _warning(
                 "images",
-                "older than 6.0: events do not show documents before a change",
-                "Upgrade MongoDB to 6.0 or later.",
+                "older than 6.0, or runs as if: events do not show documents before a change",
+                how_to_get_images(version),
             )
         yield _check_change_stream(records, records.connection)
 

@@ -40,6 +40,7 @@ Document = dict[str, Any]
 
 # https://github.com/mongodb/specifications: wire versions. 4.4 has all that the conditional updates need
 # ($$NOW in update pipelines is 4.2); before-images and exact post-images came with 6.0.
+_FIRST_TO_CONFIRM: Final = 7
 WIRE_VERSION_4_4: Final = 9
 WIRE_VERSION_5_0: Final = 13
 WIRE_VERSION_6_0: Final = 17
@@ -240,7 +241,8 @@ def check(connection: Connection) -> int:
     if wire_version < WIRE_VERSION_4_4:
         raise MongoUnsuitable(
             f"MongoDB at {connection.address} is older than 4.4.",
-            advice="Upgrade it to 6.0 or later; from 6.0 on the event log also shows documents before each change.",
+            advice="Upgrade it to 4.4 or later, one major version after the other; from 6.0 on the event log also "
+            "shows documents before each change.",
         )
     return wire_version
 
@@ -257,6 +259,21 @@ def wire_version_of(client: MongoClient[Any], hello: Mapping[str, Any]) -> int:
     except (OperationFailure, LookupError, TypeError, ValueError):  # no right to ask (role clusterMonitor)
         return wire_version
     return wire_version if major >= _FIRST_WITH_IMAGES else WIRE_VERSION_5_0
+
+
+def how_to_get_images(version: str) -> str:
+    """What an administrator does so that a server without pre- and post-images has them: from one major version to the
+    next, as MongoDB does not let any be left out, or only its feature compatibility version."""
+    major = int(found[0]) if (found := re.match(r"\d+", version)) else 0
+    if major >= _FIRST_WITH_IMAGES:
+        confirmed = ", confirm: true" if major >= _FIRST_TO_CONFIRM else ""
+        command = f"db.adminCommand({{setFeatureCompatibilityVersion: '{major}.0'{confirmed}}})"
+        return f"The server runs as an older one; let an administrator run: {command}"
+    steps = [f"{each}.0" for each in range(max(major + 1, _FIRST_WITH_IMAGES - 1), _FIRST_WITH_IMAGES + 1)]
+    return (
+        f"Upgrade MongoDB to {', then to '.join(steps)}, and set featureCompatibilityVersion after each step. "
+        "Without it everything but the documents before a change works."
+    )
 
 
 def describe_error(error: PyMongoError) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pymongo import MongoClient
 
 from console.commands import doctor
 from tests.faults.breaking import Answer
@@ -146,6 +147,26 @@ def test_what_a_server_guarantees_of_conditional_writes_is_said(
     assert "PutObject ignores it, CompleteMultipartUpload ignores it" in found["conditions"]["words"]
     assert "another program" in found["conditions"]["words"]
     assert "Contents" not in s3.list_objects_v2(Bucket=bucket)
+
+
+@pytest.mark.parametrize(
+    ("wire_version", "version", "mend"),
+    [
+        (9, "4.4.2", "Upgrade MongoDB to 5.0, then to 6.0, and set featureCompatibilityVersion after each step"),
+        (13, "5.0.31", "Upgrade MongoDB to 6.0, and set featureCompatibilityVersion"),
+        (13, "6.0.5", "db.adminCommand({setFeatureCompatibilityVersion: '6.0'})"),
+        (13, "8.0.4", "db.adminCommand({setFeatureCompatibilityVersion: '8.0', confirm: true})"),
+        (13, "unknown", "Upgrade MongoDB to 5.0, then to 6.0"),
+    ],
+)
+def test_what_an_older_mongodb_needs_can_be_done(
+    findings: Any, monkeypatch: pytest.MonkeyPatch, wire_version: int, version: str, mend: str
+) -> None:
+    monkeypatch.setattr(doctor, "check", lambda _: wire_version)
+    monkeypatch.setattr(MongoClient, "server_info", lambda *_: {"version": version})
+    found = findings()
+    assert found["images"]["grade"] == 1
+    assert mend in found["images"]["mend"]
 
 
 def test_reading_is_needed_where_duplicates_are_compared(

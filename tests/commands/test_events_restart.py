@@ -86,6 +86,51 @@ def test_killed_in_the_middle_of_a_line(environment: Mapping[str, str], database
     assert numbers(out) == list(range(10))
 
 
+@pytest.mark.parametrize("by", ["filter", "namespace"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_two_readers_append_to_one_file_and_one_is_restarted(
+    environment: Mapping[str, str], database: Documents, tmp_path: Path, by: str, number: signal.Signals
+) -> None:
+    """Each has a resume file of its own, and finds its own last line among those of the other one."""
+    out, rounds, share = tmp_path / "out.jsonl", 3, 40
+    for name in ("a", "b"):
+        database.create_collection(name)
+
+    def arguments(which: int) -> tuple[str, ...]:
+        name = f"{database.name}.{'ab'[which] if by == 'namespace' else 'a'}"
+        match = ("--match", f"op:{('insert', 'delete')[which]}") if by == "filter" else ()
+        return ("events", "--json", "--namespace", name, *match, "--resume-file", str(tmp_path / f"place-{which}"))
+
+    def write(first: int) -> None:
+        for each in range(first, first + share):
+            database.a.insert_one({"_id": each})
+            if by == "namespace":
+                database.b.insert_one({"_id": each})
+            else:
+                database.a.delete_one({"_id": each})
+
+    def seen(which: int) -> list[int]:
+        lines = [json.loads(line) for line in out.read_text().splitlines()]
+        mine = [each for each in lines if (each["operationType"], each["ns"]["coll"]) == wanted[which]]
+        return [each["documentKey"]["_id"] for each in mine]
+
+    wanted = [("insert", "a"), ("insert", "b") if by == "namespace" else ("delete", "a")]
+    with out.open("ab") as append, Running(*arguments(1), environment=environment, out=append) as other:
+        other.wait_for(lambda: is_filled(tmp_path / "place-1"))
+        for begins in range(0, rounds * share, share):
+            with Running(*arguments(0), environment=environment, out=append) as running:
+                running.wait_for(lambda: is_filled(tmp_path / "place-0"))
+                write(begins)
+                running.wait_for(lambda begins=begins: len(set(seen(0))) > begins)
+                running.signal(number)
+                running.end()
+        with Running(*arguments(0), "--until", "0s", environment=environment, out=append) as running:
+            assert running.end() == 0
+        other.wait_for(lambda: len(seen(1)) >= rounds * share)
+    assert seen(0) == list(range(rounds * share))
+    assert seen(1) == list(range(rounds * share))
+
+
 class TestEnds:
     """Every way to end, while nothing happens and while the reader takes nothing."""
 
