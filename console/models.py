@@ -188,6 +188,11 @@ class Storage(_Part):
     compress: Text | None = None
     encrypt_to: tuple[Text, ...] | None = None
 
+    @property
+    def transforms(self) -> bool:
+        """Whether the object holds other bytes than the file: compressed, or encrypted, ones."""
+        return bool(self.compress or self.encrypt_to)
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -290,8 +295,8 @@ class Upload(BaseModel):
 
     @property
     def is_transformed(self) -> bool:
-        """Whether its object holds other bytes than its file: compressed, or encrypted, ones."""
-        return self.storage is not None and bool(self.storage.compress or self.storage.encrypt_to)
+        """As `Storage.transforms`."""
+        return self.storage is not None and self.storage.transforms
 
     @property
     def is_left(self) -> bool:

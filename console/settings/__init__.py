@@ -235,6 +235,10 @@ class Settings(_Section):
     _remarks: tuple[str, ...] = PrivateAttr(())
     _layers: tuple[Layer, ...] = PrivateAttr(())
 
+    def __eq__(self, other: object) -> bool:
+        """Whether they say the same, wherever each was said."""
+        return isinstance(other, Settings) and self.model_dump() == other.model_dump()
+
     def origin_of(self, location: tuple[str | int, ...]) -> str | None:
         """Where the value at that place comes from: a file, a variable or a flag; None for a default."""
         return next((layer.called(location) for layer in reversed(self._layers) if layer.holds(location)), None)

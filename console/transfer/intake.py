@@ -134,7 +134,7 @@ class Intake:
         """Whether no two files below the paths can get one key: then nothing need be remembered of any."""
         if not all(isinstance(path, str) for path in paths):
             return False
-        if self._storage is not None and (self._storage.compress or self._storage.encrypt_to):
+        if self._storage is not None and self._storage.transforms:
             return False  # a.txt becomes a.txt.gz, which may be there too
         names = ["" if path.endswith("/") else os.path.basename(os.path.abspath(path)) for path in map(str, paths)]  # noqa: PTH100, PTH119
         is_apart = len(paths) == 1 or (len(set(names)) == len(names) and "" not in names)

@@ -81,7 +81,7 @@ class SmallFiles:
             and upload.size <= LARGEST
             and upload.size < self._options.multipart_threshold
             and self._options.wanted_by(upload).duplicates == "overwrite"
-            and not is_transformed(upload)
+            and not (upload.storage is not None and upload.storage.transforms)
             and not self._transport.bandwidth.bytes_per_second
             and self._transport.server.confirms_bodies
             and time.monotonic() >= self._elsewhere.get(upload.bucket, 0.0)
@@ -166,11 +166,6 @@ class SmallFiles:
             journal.noted(error.code, f"{error.message} (attempt 1 of {retries + 1})")
         elif error.code not in _TEACHES:
             raise error
-
-
-def is_transformed(upload: NewUpload | Upload) -> bool:
-    """Whether something is done to the file on the way: `send` does that."""
-    return upload.storage is not None and bool(upload.storage.compress or upload.storage.encrypt_to)
 
 
 def _read(upload: Upload, settings: ObjectSettings, control: Control) -> tuple[bytes, ObjectSettings] | None:
