@@ -207,3 +207,16 @@ SETTING_FLAGS: Final[Mapping[str, tuple[str, Any]]] = {
     ),
     "max_size": ("accept.max_size", _text("--max-size", "Refuse larger files.", "SIZE")),
 }
+
+_PANELS: Final = {
+    "select": "Which files",
+    "accept": "Which files",
+    "headers": "How objects are kept",
+    "s3": "How objects are kept",
+    "schedule": "When, how fast, how many",
+    "transfer": "Afterwards",
+}
+"""Under which title of `--help` the flags of a section stand."""
+
+for _key, _annotation in SETTING_FLAGS.values():
+    _annotation.__metadata__[0].rich_help_panel = _PANELS[_key.partition(".")[0]]

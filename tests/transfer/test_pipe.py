@@ -1,0 +1,118 @@
+"""What comes from a pipe, through a line that breaks: parts that are held are sent again, and memory is bounded."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+from bson import ObjectId
+
+from console.error_codes import Recovery
+from console.models import Upload
+from console.s3.control import Unattended
+from console.s3.transfer_errors import TransferError
+from console.settings import load
+from console.transfer.sources.pipe import PipeSender, PipeSource
+from tests.faults.proxy import Answer, CutBody, FaultProxy
+
+from .doubles import MIB
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+PIECE = b"0123456789abcdef" * (MIB // 16)
+
+
+def _fed(pieces: int) -> int:
+    """A pipe that brings so many mebibytes; gives the end to read from."""
+    reader, writer = os.pipe()
+
+    def write() -> None:
+        with os.fdopen(writer, "wb") as stream:
+            try:
+                for _ in range(pieces):
+                    stream.write(PIECE)
+            except BrokenPipeError:
+                pass
+
+    threading.Thread(target=write, daemon=True).start()
+    return reader
+
+
+def _upload(bucket: str) -> Upload:
+    now = datetime.now(UTC)
+    return Upload.model_validate(
+        {
+            "_id": ObjectId(),
+            "filename": "dump",
+            "path": "/dev/stdin/dump",
+            "host": "here",
+            "size": 0,
+            "mtime_ns": 1,
+            "fingerprint": "1-0-1",
+            "content_type": "application/octet-stream",
+            "bucket": bucket,
+            "key": "dump",
+            "source": "command",
+            "status": "uploading",
+            "requested": "run",
+            "attempts": 1,
+            "created_at": now,
+            "updated_at": now,
+        }
+    )
+
+
+def _send(proxy: FaultProxy, bucket: str, pieces: int, retries: int = 8) -> None:
+    settings = load(None, {}, {"s3.endpoint_url": proxy.url, "s3.bucket": bucket, "transfer.retries": retries})
+    reader = _fed(pieces)
+    try:
+        with PipeSender(settings.s3, settings.transfer, reader) as sender:
+            done = sender.send(_upload(bucket), Unattended(), Unattended())
+        assert done.checksum.is_confirmed
+    finally:
+        os.close(reader)
+
+
+def test_parts_that_were_lost_are_sent_again_and_no_more_is_held_than_said(
+    proxy: FaultProxy, bucket: str, s3: S3Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: dict[int, int] = {}
+    most = 0
+    hold, drop = PipeSource.hold, PipeSource.drop
+
+    def counted(self: PipeSource, offset: int, piece: bytes) -> None:
+        nonlocal most
+        held[offset] = len(piece)
+        most = max(most, sum(held.values()))
+        hold(self, offset, piece)
+
+    def dropped(self: PipeSource, offset: int) -> None:
+        held.pop(offset, None)
+        drop(self, offset)
+
+    monkeypatch.setattr(PipeSource, "hold", counted)
+    monkeypatch.setattr(PipeSource, "drop", dropped)
+    proxy.plan("UploadPart", CutBody(100_000), times=2, skip=1)
+    proxy.plan("UploadPart", Answer(503, "SlowDown"), times=1, skip=5)
+    _send(proxy, bucket, 150)
+    body = s3.get_object(Bucket=bucket, Key="dump")["Body"]
+    digest = hashlib.sha256()
+    for piece in body.iter_chunks(MIB):
+        digest.update(piece)
+    assert digest.digest() == hashlib.sha256(PIECE * 150).digest()
+    assert most <= 64 * MIB
+
+
+def test_an_error_that_lasts_is_named_and_leaves_no_parts(proxy: FaultProxy, bucket: str, s3: S3Client) -> None:
+    proxy.plan("UploadPart", Answer(403, "AccessDenied"), times=1000, skip=1)
+    with pytest.raises(TransferError, match="cannot be resumed") as caught:
+        _send(proxy, bucket, 40)
+    assert caught.value.code == "AccessDenied"
+    assert caught.value.recovery is Recovery.PERMANENT
+    assert not s3.list_objects_v2(Bucket=bucket).get("Contents")
+    assert proxy.count("AbortMultipartUpload") >= 1
