@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from console.commands.console.session import Session
 from console.models import Upload
 from console.records.database import Records
+from console.settings import load
+from console.transfer.sender import S3Sender
 from tests.commands.conftest import Command
 
 if TYPE_CHECKING:
@@ -136,3 +139,23 @@ def test_what_flags_say_of_an_object_is_recorded_and_kept(
     assert document["content_type"] == "text/html; charset=utf-8"
     assert document["storage"] == {"metadata": {"team": "media"}, "preserve": ["mtime"]}
     assert records.uploads.seals.is_own_request(Upload.model_validate(document))
+
+
+def test_what_is_marked_in_the_console_is_selected_and_accepted_alike(
+    environment: dict[str, str], tree: Path, records: Records
+) -> None:
+    told = {
+        "select.exclude": ["*.map", "draft*"],
+        "accept.extensions": [".html", ".js"],
+        "headers": [{"pattern": "*.js", "cache_control": "no-cache"}],
+    }
+    settings = load(None, environment, told)
+    session = Session(settings, records, S3Sender(settings.s3, settings.transfer))
+    added = session.backend.add_uploads([str(tree)])
+    found = {document["filename"]: document for document in records.uploads.collection.find({})}
+    session.close()
+    assert added.uploads == 2
+    refused = {Path(refusal.path).name: refusal.reason for refusal in added.refusals}
+    assert refused == dict.fromkeys(("style.css", ".hidden"), "its extension is not allowed (.html, .js)")
+    assert set(found) == {"index.html", "app.js"}
+    assert found["app.js"]["storage"] == {"cache_control": "no-cache"}

@@ -204,7 +204,8 @@ def test_the_temporary_file_has_no_name(tmp_path: Path, monkeypatch: pytest.Monk
     path.write_bytes(TEXT)
     there = tmp_path / "tmp"
     there.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(there))
+    monkeypatch.setenv("TMPDIR", str(there))
+    monkeypatch.setattr(tempfile, "tempdir", None)
     with SourceFile.open(str(path)) as source:
         staged = stage(source, ("gzip",), (), Unattended())
         assert isinstance(staged, StagedSource)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 _PIECE: Final = MEBIBYTE
+_ON_DISK: Final = "/var/tmp"  # noqa: S108 - the files there have no name
 _GZIP: Final = 16 + zlib.MAX_WBITS
 """For zlib: with a head of gzip, in which no time and no name stands."""
 SUFFIXES: Final = {"gzip": ".gz", "zstd": ".zst", "age": ".age"}
@@ -73,10 +74,11 @@ def stage(original: SourceFile, todo: Sequence[str], encrypt_to: Sequence[str], 
     """
     if not todo:
         return original
+    folder = _folder()
     try:
-        staged: IO[bytes] = tempfile.TemporaryFile(prefix="upload-console-")  # noqa: SIM115 - closed with the source
+        staged: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed with the source
     except OSError as error:
-        raise classify_file_error(error, tempfile.gettempdir()) from None
+        raise classify_file_error(error, folder) from None
     try:
         pieces = _pieces(original, control)
         for step in todo:
@@ -92,10 +94,16 @@ def stage(original: SourceFile, todo: Sequence[str], encrypt_to: Sequence[str], 
         return StagedSource(original, staged)
     except OSError as error:
         staged.close()
-        raise classify_file_error(error, f"{tempfile.gettempdir()} (for {original.path})") from None
+        raise classify_file_error(error, f"{folder} (for {original.path})") from None
     except BaseException:
         staged.close()
         raise
+
+
+def _folder() -> str:
+    """Where TMPDIR says, else on a disk: /tmp may be memory, and these files may be large."""
+    is_chosen = any(os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP"))
+    return _ON_DISK if not is_chosen and os.access(_ON_DISK, os.W_OK) else tempfile.gettempdir()
 
 
 def _pieces(source: SourceFile, control: Control) -> Iterator[bytes]:
