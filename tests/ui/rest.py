@@ -61,7 +61,7 @@ async def press(app: App[Any], rest: Rest, *keys: str) -> None:
     """Press keys one by one, each when the one before has done what it does."""
     for key in keys:
         name = _character_to_key(key) if len(key) == 1 and not key.isalnum() else key
-        event = Key(name, key_to_character(name))
+        event = Key(name, key if len(key) == 1 else key_to_character(name))
         event.set_sender(app)
         app.post_message(event)
         await rest.reached(app)

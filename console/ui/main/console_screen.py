@@ -134,13 +134,16 @@ class ConsoleScreen(FullScreen):
         self._heard_at = now()
         self.uploads = UploadRows()
         self.status = StatusBar(host, id="status")
-        self.files = FileBrowser(directory, upload=self._upload, show_hidden=show_hidden, id="files")
+        remembered = remembered if remembered is not None else Remembered()
+        self.files = FileBrowser(
+            directory, upload=self._upload, remembered=remembered, show_hidden=show_hidden, id="files"
+        )
         self.actions = UploadActions(self, backend, self.uploads)
         self.table = UploadsPane(
             self.uploads,
             self._known_at,
             host=host,
-            remembered=remembered if remembered is not None else Remembered(),
+            remembered=remembered,
             opened=self._open_upload,
             act=self.actions.act,
             id="uploads",

@@ -16,6 +16,8 @@ from textual.binding import Binding, BindingType
 from console.files.listing import Entry, EntryKind, Listing, Sort, changed_at, chosen, in_order, natural, read_directory
 from console.formatting import byte_size, count, visible
 from console.ui.background import notify_error, run_in_background
+from console.ui.main.path_dialog import PathDialog, kind_of
+from console.ui.remembered import Remembered
 from console.ui.widgets.cells import Column, Cut, Span, Tone
 from console.ui.widgets.list_view import Key, RowSource, RowsView
 from console.ui.widgets.pane import Pane, PaneRows, ask_which, count_forms, marks_sign, marks_text
@@ -98,6 +100,7 @@ def _name(entry: Entry) -> list[Span]:
 
 
 LOOK_SECONDS: Final = 2.0
+MOST_RECENT: Final = 10
 
 
 def _read_in_order(directory: str, sort: Sort, stopped: Callable[[], bool]) -> tuple[Listing, list[Entry]]:
@@ -126,6 +129,8 @@ class FileBrowser(Pane):
         Binding("backspace,h,left", "up", "Up", key_display="⌫", tooltip="Go to the parent folder."),
         Binding("l,right", "enter", "Enter", show=False, tooltip="Open the folder under the cursor."),
         Binding("s", "sort", "Sort", tooltip="Sort by name, size or time of change, in turn."),
+        Binding("p", "path", "Path", tooltip="Go to a path that you type, to a bookmark, or to a recent folder."),
+        Binding("B", "bookmark", "Bookmark", show=False, tooltip="Bookmark this folder, or forget it; p shows all."),
         Binding("full_stop", "hidden", "Hidden", tooltip="Show hidden files, or hide them."),
         Binding("ctrl+r,f5", "reread", "Read again", show=False, tooltip="Read the folder again."),
     ]
@@ -135,12 +140,14 @@ class FileBrowser(Pane):
         directory: str,
         *,
         upload: Callable[[tuple[str, ...]], None],
+        remembered: Remembered,
         show_hidden: bool = False,
         id: str | None = None,
     ) -> None:
         """`upload` is called with the paths of files and folders, as `open()` takes them."""
         super().__init__(FileRows(words="reading…"), id=id)
         self._upload = upload
+        self._remembered = remembered
         self.directory = directory
         self.show_hidden = show_hidden
         self.sort = Sort.NAME
@@ -307,6 +314,43 @@ class FileBrowser(Pane):
         if self.filter_line.text:
             self.filter_line.show("")
 
+    def action_path(self) -> None:
+        """Ask for a path to go to."""
+
+        def answered(path: str | None) -> None:
+            if path is not None:
+                run_in_background(self.app, partial(kind_of, path), self._go, partial(self._cannot_go, path))
+
+        bookmarks, recent = self._folders("files.bookmarks"), self._folders("files.recent")
+        places = list(dict.fromkeys([*bookmarks, *recent]))
+        self.app.push_screen(PathDialog(self.directory, [_home_as_tilde(place) for place in places], answered))
+
+    def _go(self, place: tuple[str, str | None]) -> None:
+        self._leave_filter()
+        self.open(*place)
+        self._note(place[0])
+
+    def _cannot_go(self, path: str, error: Exception) -> None:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        self.notify(f"{visible(path)}: {reason}", title="Go to", severity="warning", markup=False)
+
+    def _folders(self, name: str) -> list[str]:
+        return [str(folder) for folder in self._remembered.get(name, list)]
+
+    def _note(self, folder: str) -> None:
+        """Remember a folder as used last."""
+        recent = [folder, *(each for each in self._folders("files.recent") if each != folder)]
+        self._remembered.keep("files.recent", recent[:MOST_RECENT])
+
+    def action_bookmark(self) -> None:
+        """Bookmark the folder shown, or forget it."""
+        bookmarks = self._folders("files.bookmarks")
+        is_new = self.directory not in bookmarks
+        kept = [*bookmarks, self.directory] if is_new else [each for each in bookmarks if each != self.directory]
+        self._remembered.keep("files.bookmarks", kept)
+        words = "bookmarked; p shows it" if is_new else "no bookmark any more"
+        self.notify(f"{_home_as_tilde(visible(self.directory))}: {words}", title="Bookmark", markup=False)
+
     def action_sort(self) -> None:
         self.sort = self.sort.next
         self._entries = in_order(self._entries, self.sort)
@@ -348,6 +392,7 @@ class FileBrowser(Pane):
         ask_which(self.app, f"Upload {count(len(paths), f'marked {noun}')}{where}?", paths, names, self._ask_for)
 
     def _ask_for(self, paths: tuple[str, ...]) -> None:
+        self._note(self.directory)
         self._upload(paths)
         if isinstance(self.rows, PaneRows):
             self.rows.unmark(paths)

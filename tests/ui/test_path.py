@@ -1,0 +1,53 @@
+"""Going to a path: typed, completed, bookmarked, recent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from console.ui.main.path_dialog import PathDialog, completions, expanded
+
+from .conftest import Opener
+
+
+def test_what_a_path_goes_on_to(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert completions("part-", str(photos)) == ["part-10.bin", "part-9.bin"]
+    assert completions("", str(photos))[0] == "2026/"
+    assert completions(f"{photos}/.h", "/") == [f"{photos}/.hidden"]
+    assert completions("~/photos/2", "/") == ["~/photos/2026/"]
+    assert completions("none/x", str(photos)) == []
+    assert expanded("..", str(photos)) == str(photos.parent)
+    assert expanded("~", "/") == str(photos.parent)
+
+
+async def test_a_path_is_typed_and_completed(opened: Opener, photos: Path) -> None:
+    async with opened() as console:
+        await console.press("p", *"~/photos/2", "tab", "enter")
+        await console.until(lambda: console.screen.files.directory == str(photos / "2026"))
+        await console.until(lambda: "inner.txt" in console.text)
+
+
+async def test_a_file_is_gone_to_and_one_that_is_not_there_is_said(opened: Opener, photos: Path) -> None:
+    async with opened(directory="/") as console:
+        await console.press("p", *str(photos / "b.jpg"), "enter")
+        await console.until(lambda: console.screen.files.rows.cursor_key == str(photos / "b.jpg"))
+        await console.press("p", *"nowhere", "enter")
+        await console.until(lambda: "No such file or directory" in console.text)
+
+
+async def test_bookmarks_and_recent_folders_are_offered_and_remembered(
+    opened: Opener, photos: Path, tmp_path: Path
+) -> None:
+    state = tmp_path / "screen.json"
+    async with opened(state_file=state) as console:
+        await console.press("B")
+        await console.until(lambda: "bookmarked" in console.text)
+        await console.press("p", *"2026", "enter")
+        await console.until(lambda: console.screen.files.directory == str(photos / "2026"))
+    async with opened(state_file=state, directory="/") as console:
+        await console.press("p")
+        assert isinstance(console.app.screen, PathDialog)
+        await console.until(lambda: "~/photos/2026" in console.text)
+        await console.press("down", "enter")
+        await console.until(lambda: console.screen.files.directory == str(photos))
