@@ -18,7 +18,7 @@ from typing import Final, Self
 from console.choices import MOST_PARALLEL
 from console.errors import ConfigurationError
 from console.formatting import visible
-from console.models import Comparison, Multipart, ObjectFacts, OpenMultipart, Storage, Upload
+from console.models import BucketPage, Comparison, Multipart, ObjectFacts, OpenMultipart, Storage, Upload
 from console.records.runners import Limits
 from console.records.seals import Seals
 from console.records.uploads import NewUpload, Uploads
@@ -28,7 +28,7 @@ from console.s3.control import Control, Journal, Unattended
 from console.s3.engines.engine import ObjectSettings
 from console.s3.engines.http_engine import Cancel
 from console.s3.engines.source import SourceFile
-from console.s3.object_listing import ObjectListing, object_facts
+from console.s3.object_listing import ObjectListing, bucket_page, download, object_facts
 from console.s3.operations import NotOurs, StoredObject, delete_keys, delete_object, head_object, presign_download
 from console.s3.part_size import USUAL_PART_SIZE
 from console.s3.retry import RetryPolicy, call, call_with_retries
@@ -245,6 +245,14 @@ class S3Sender:
     def listing(self, bucket: str) -> ObjectListing:
         """What the bucket holds, as it is asked for in the order of keys."""
         return ObjectListing(self._transport.s3, bucket)
+
+    def bucket_page(self, prefix: str, after: str = "") -> BucketPage:
+        """What lies directly under a prefix of the bucket. Raises `TransferError`."""
+        return bucket_page(self._transport.s3, self._bucket, prefix, after)
+
+    def download(self, key: str, file: Path, progress: Callable[[int], bool]) -> int:
+        """Write an object of the bucket into a new file. Raises `TransferError` and `UsageError`."""
+        return download(self._transport.s3, self._bucket, key, file, progress)
 
     def object_facts(self, upload: Upload) -> ObjectFacts:
         """What S3 says of the object under the upload's key. Raises `TransferError`."""

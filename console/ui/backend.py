@@ -8,7 +8,7 @@ opened a feed closes it: the screens do not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -18,7 +18,7 @@ from bson import ObjectId
 
 from console.events.feed_items import FeedItem
 from console.files.refusals import Refusal
-from console.models import Comparison, ObjectFacts, OpenMultipart, Requested, UploadStatus
+from console.models import BucketPage, Comparison, ObjectFacts, OpenMultipart, Requested, UploadStatus
 
 if TYPE_CHECKING:
     # For its types alone: at run time it would bring PyMongo before the first picture.
@@ -152,6 +152,15 @@ class Backend(Protocol):
 
     def object_facts(self, upload_id: ObjectId) -> ObjectFacts:
         """What S3 says of the object under the upload's key."""
+        ...
+
+    def bucket_page(self, prefix: str, after: str) -> BucketPage:
+        """What lies directly under a prefix of the configured bucket, behind a place that the page before named."""
+        ...
+
+    def download(self, key: str, file: str, progress: Callable[[int], bool]) -> int:
+        """Write an object of the configured bucket into a new file; gives its size. `progress` gets the bytes that have
+        come, and ends it by False."""
         ...
 
     def document(self, upload_id: ObjectId) -> Document | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +15,7 @@ from bson import ObjectId, Timestamp
 from console.errors import ServerUnreachable
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Snapshot
-from console.models import Comparison, ObjectFacts, OpenMultipart, Requested, UploadStatus, read_upload
+from console.models import BucketPage, Comparison, ObjectFacts, OpenMultipart, Requested, UploadStatus, read_upload
 from console.records.requests import Outcome
 from console.records.runners import Limits
 from console.records.watches import KnownWatch
@@ -99,6 +99,7 @@ class FakeBackend:
         self.keeps = ""
         self.pasts: dict[Any, list[ChangeEvent]] = {}
         self.past_lacks = ""
+        self.pages: dict[tuple[str, str], BucketPage] = {}
         self.runner_views: list[RunnerView] = []
         self.facts = ObjectFacts(exists=False)
         self.verification = Comparison(True, "SHA-256 of 17.4 MiB is the same")
@@ -290,6 +291,15 @@ class FakeBackend:
     def object_facts(self, upload_id: ObjectId) -> ObjectFacts:
         self._ask("object_facts", upload_id)
         return self.facts
+
+    def bucket_page(self, prefix: str, after: str) -> BucketPage:
+        self._ask("bucket_page", prefix, after)
+        return self.pages[prefix, after]
+
+    def download(self, key: str, file: str, progress: Callable[[int], bool]) -> int:
+        self._ask("download", key, file)
+        Path(file).write_bytes(b"12")
+        return 2
 
     def document(self, upload_id: ObjectId) -> Mapping[str, Any] | None:
         return self.documents.get(upload_id)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
 from typing import TypeVar
 
 from bson import ObjectId
@@ -19,7 +20,17 @@ from console.events.feed_items import FeedItem, Lookup
 from console.files.acceptance import Acceptance
 from console.files.file_filter import FileFilter
 from console.formatting import count, visible
-from console.models import Comparison, ObjectFacts, OpenMultipart, Requested, Source, Upload, UploadStatus, read_upload
+from console.models import (
+    BucketPage,
+    Comparison,
+    ObjectFacts,
+    OpenMultipart,
+    Requested,
+    Source,
+    Upload,
+    UploadStatus,
+    read_upload,
+)
 from console.records.connection import explain
 from console.records.database import Records
 from console.records.requests import Outcome, change_priority, request_all, retry_all
@@ -202,6 +213,12 @@ class ConsoleBackend:
         if (reason := Policy.of(self._settings, rules=self._settings.watch).refuses_destination(upload)) is not None:
             raise UsageError(f"not asked: {reason}")
         return self._sender.object_facts(upload)
+
+    def bucket_page(self, prefix: str, after: str) -> BucketPage:
+        return self._sender.bucket_page(prefix, after)
+
+    def download(self, key: str, file: str, progress: Callable[[int], bool]) -> int:
+        return self._sender.download(key, Path(file), progress)
 
     def document(self, upload_id: ObjectId) -> port.Document | None:
         """The document as it is now."""

@@ -36,6 +36,7 @@ from console.ui.main.polling import Polling, changes_status
 from console.ui.main.status_bar import StatusBar
 from console.ui.main.watches_screen import WatchesScreen
 from console.ui.remembered import Remembered
+from console.ui.screens.bucket_screen import BucketScreen
 from console.ui.screens.runners_screen import RunnersScreen
 from console.ui.uploads.upload_cells import is_stalled
 from console.ui.uploads.upload_detail import UploadTab
@@ -112,6 +113,7 @@ class ConsoleScreen(FullScreen):
         Binding("U", "undo", "Undo", show=False, tooltip="Undo the last pause, resume, cancellation or priority."),
         Binding("o", "sweep", "Sweep", show=False, tooltip="Find multipart uploads in the bucket that no record owns."),
         Binding("w", "watches", "Watches", show=False, tooltip="Show the watched folders of every host."),
+        Binding("4", "bucket", "Bucket", show=False, tooltip="Show what is in the bucket; download objects."),
         Binding("H,h", "runners", "Runners", show=False, tooltip="Show hosts and processes, what each holds and may."),
         Binding("question_mark", "app.keys", "Keys", key_display="?", tooltip="Show all keys."),
         Binding("q", "leave", "Leave", tooltip="Leave the console; asks first while uploads run here."),
@@ -333,6 +335,11 @@ class ConsoleScreen(FullScreen):
 
     def action_watches(self) -> None:
         self.app.push_screen(WatchesScreen(self.backend, self.now))
+
+    def action_bucket(self) -> None:
+        self.app.push_screen(
+            BucketScreen(self.backend, self.uploads, self.now, folder=self.files.directory, opened=self._open_upload)
+        )
 
     def action_runners(self) -> None:
         self.app.push_screen(RunnersScreen(self.backend, self.now))
