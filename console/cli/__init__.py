@@ -338,3 +338,15 @@ def make_only(called: str, commands: typer.Typer = app) -> None:
     ]
     if alone:
         commands.registered_commands = alone
+
+
+@app.command()
+@with_flags
+def serve(shared: Shared, port: flags.Port = 8017) -> int:
+    """Serve the console to a browser on this host, at an address with a token; needs the extra `serve`."""
+    from console.commands.console.served import run
+
+    shared.settings()  # what is wrong is said here, and not in the browser
+    named = {"--config": shared.config, "--s3-endpoint": shared.s3_endpoint, "--bucket": shared.bucket}
+    arguments = [part for flag, value in named.items() if value is not None for part in (flag, str(value))]
+    return run(arguments, mongodb_uri=shared.mongodb_uri, port=port)

@@ -170,6 +170,7 @@ MetricsPort = Annotated[
 MetricsHost = Annotated[str, typer.Option(help="Address for --metrics-port.", metavar="HOST")]
 Example = Annotated[bool, typer.Option("--example", help="Print config.example.toml, which explains every setting.")]
 Write = Annotated[bool, typer.Option("--yes", "-y", help="Write the file also where doctor finds something wrong.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port on this host; 0 for any free one.", metavar="PORT")]
 OlderThan = Annotated[
     float,
     typer.Option(

@@ -38,6 +38,11 @@ FAULT_SECONDS: Final = 30.0
 Result = TypeVar("Result")
 
 
+def is_served() -> bool:
+    """Whether a browser is the terminal: textual-serve says so, and Textual then has a driver for it."""
+    return "TEXTUAL_DRIVER" in os.environ
+
+
 class BaseApp(App[Result]):
     CSS_PATH = "app.tcss"
     COMMANDS = {CommandSearch}  # noqa: RUF012 - Textual declares it so
@@ -50,9 +55,10 @@ class BaseApp(App[Result]):
 
     def __init__(self, theme: str, facts: Sequence[tuple[str, str]] = ()) -> None:
         """`facts` are said below the keys: titles and texts. Raises ConfigurationError where there is no such theme."""
+        terminal_diff = TerminalDiff()
         # With NO_COLOR Textual would turn the theme's colours into greys, and the terminal's own into black on black.
         super().__init__(
-            driver_class=diffing_driver(terminal_diff := TerminalDiff()),
+            driver_class=None if is_served() else diffing_driver(terminal_diff),
             ansi_color=True if os.environ.get("NO_COLOR") else None,
         )
         self._terminal_diff = terminal_diff

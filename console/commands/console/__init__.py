@@ -23,6 +23,7 @@ from console.records.identity import this_host
 from console.settings import Settings
 from console.ui.app import UploadConsole
 from console.ui.backend import Leave
+from console.ui.base_app import is_served
 from console.ui.remembered import usual_path
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def run(settings: Settings, *, hints: Sequence[str] = ()) -> int:
     Raises:
         ConsoleError: a setting is wrong, or a server is away or cannot serve.
     """
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not (sys.stdin.isatty() and sys.stdout.isatty()) and not is_served():
         raise UsageError(
             "the console needs a terminal",
             advice="Without one: `upload-console upload`, `watch`, `list`, `events --json`.",
