@@ -190,7 +190,7 @@ def test_what_a_runner_does_not_let_go_of_is_not_deleted(world: World, monkeypat
     with world.open_sender() as sender:
         outcome = delete_all(world.elsewhere, sender, [upload_id])
     assert outcome.changed == 0
-    assert f"{killed.name} has not let go of it yet" in outcome.refused[upload_id]
+    assert f"{killed.name} has not released it yet" in outcome.refused[upload_id]
     assert len(world.open_multiparts()) == 1
     world.start_runner()  # of its host: it sees that nobody is at work, and carries the wish out
     world.wait_status([upload_id], CANCELLED)
