@@ -149,11 +149,11 @@ async def test_typing_moves_nothing_else(opened: Opener, monkeypatch: pytest.Mon
     ("keys", "expected"),
     [
         ("b\t1\r", Limits(20 * MIB, 1, 8)),
-        ("b9m\r", Limits(9 * MIB, 4, 8)),
-        ("b9k\b\b7m\t2\t3\r", Limits(7 * MIB, 2, 3)),
-        ("b\t\t\t5m\r", Limits(5 * MIB, 4, 8)),
+        ("b9m\r", Limits(9_000_000, 4, 8)),
+        ("b9k\b\b7m\t2\t3\r", Limits(7_000_000, 2, 3)),
+        ("b\t\t\t5m\r", Limits(5_000_000, 4, 8)),
         ("b^6\r", Limits(20 * MIB, 4, 6)),
-        ("b5m\r\r", Limits(5 * MIB, 4, 8)),
+        ("b5m\r\r", Limits(5_000_000, 4, 8)),
     ],
 )
 async def test_a_form_takes_keys_before_a_server_has_said_what_stands_in_it(
@@ -186,7 +186,7 @@ async def test_what_was_typed_stays_when_a_form_fills_in(opened: Opener, monkeyp
         await console.until(lambda: "asking…" not in console.text)
         bunch(console, "3\r")  # the number that came is replaced, as one that was there before
         await console.until(lambda: console.backend.asked)
-        assert console.backend.asked == [("set_limits", Limits(9 * 1024, 3, 8))]
+        assert console.backend.asked == [("set_limits", Limits(9_000, 3, 8))]
 
 
 async def test_an_answer_typed_ahead_of_its_question_is_none(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
