@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ByteSize, SecretStr
 
+from console.formatting import visible
 from console.settings import Settings
 
 DEFAULT: Final = "default"
@@ -58,6 +59,19 @@ def effective(settings: Settings) -> Iterator[Effective]:
         elif isinstance(value, tuple):
             for number, rule in enumerate(value):
                 yield from _of_section(settings, (section, number), rule)
+
+
+def setting_lines(settings: Settings) -> list[tuple[str, str]]:
+    """The same as labels and values, a table after the other, for a screen."""
+    lines: list[tuple[str, str]] = []
+    table = ""
+    for each in effective(settings):
+        section, _, name = each.key.rpartition(".")
+        lines.append(
+            (section if section != table else "", visible(f"{name} = {each.value or 'unset'}  ({each.origin})"))
+        )
+        table = section
+    return lines
 
 
 def _of_section(settings: Settings, at: tuple[str | int, ...], section: BaseModel) -> Iterator[Effective]:

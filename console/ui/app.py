@@ -8,13 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import ClassVar, Final
+
+from textual.binding import Binding, BindingType
 
 from console.events.buffer import CAPACITY
+from console.formatting import visible
 from console.ui import themes
 from console.ui.backend import Backend, Leave
 from console.ui.base_app import BaseApp
 from console.ui.main.console_screen import ConsoleScreen
 from console.ui.remembered import Remembered
+from console.ui.screens.tour import TourScreen
+from console.ui.widgets.text_screen import TextScreen
+
+TOUR_SECONDS: Final = 6.0
 
 
 def utc_now() -> datetime:
@@ -30,6 +38,10 @@ class UploadConsole(BaseApp[Leave]):
     """
 
     TITLE = "Upload console"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("comma", "settings", "Settings", show=False, tooltip="Show which settings hold, and where from."),
+        Binding("f1", "tour", "Tour", show=False, tooltip="The tour of the first start: five steps."),
+    ]
 
     def __init__(
         self,
@@ -45,12 +57,17 @@ class UploadConsole(BaseApp[Leave]):
         facts: Sequence[tuple[str, str]] = (),
         drawn: Callable[[], None] | None = None,
         now: Callable[[], datetime] = utc_now,
+        settings: Callable[[], Sequence[tuple[str, str]]] = list,
+        has_tour: bool = False,
     ) -> None:
+        """`settings` gives names and values with their origins; with `has_tour` the first start offers one."""
         remembered = Remembered(state_file)
         chosen = str(remembered.get("theme", str))
         super().__init__(chosen if chosen in themes.names() else theme, facts)
         self._remembered = remembered
         self._notes = notes
+        self._settings = settings
+        self._has_tour = has_tour
         self._drawn = drawn
         self._console_screen = ConsoleScreen(
             backend,
@@ -68,8 +85,24 @@ class UploadConsole(BaseApp[Leave]):
     def on_mount(self) -> None:
         self.show_notes(self._notes)
         self.theme_changed_signal.subscribe(self, lambda theme: self._remembered.keep("theme", theme.name))
+        if self._has_tour and not self._remembered.get("tour", bool):
+            # It is offered and does not open by itself: keys that were typed ahead are for the console.
+            self._remembered.keep("tour", True)
+            self.notify("F1 shows it; ? shows all keys.", title="A tour in five steps", timeout=TOUR_SECONDS)
         if self._drawn is not None:
             self.call_after_refresh(self._drawn)
+
+    def action_settings(self) -> None:
+        """Show which settings hold, and why."""
+        self.push_screen(TextScreen("Settings", [*self._settings(), *self._own()]))
+
+    def _own(self) -> list[tuple[str, str]]:
+        """What this person has chosen on the screen, which is no setting."""
+        path = self._remembered.path
+        return [("", ""), ("remembered", visible(str(path)) if path is not None else "for this start alone")]
+
+    def action_tour(self) -> None:
+        self.push_screen(TourScreen())
 
     def show_notes(self, notes: Sequence[str]) -> None:
         for note in notes:

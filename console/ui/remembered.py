@@ -31,6 +31,11 @@ class Remembered:
                 values = json.loads(path.read_text(encoding="utf-8"))
                 self._values = values if isinstance(values, dict) else {}
 
+    @property
+    def path(self) -> Path | None:
+        """The file, if there is one."""
+        return self._path
+
     def get(self, name: str, kind: type) -> Any:
         """What is remembered under that name; nothing of that kind where it is something else."""
         value = self._values.get(name)

@@ -21,6 +21,7 @@ from console.commands.console.session import Opening, deferred_backend
 from console.errors import UsageError
 from console.records.identity import this_host
 from console.settings import Settings
+from console.settings.effective import setting_lines
 from console.ui.app import UploadConsole
 from console.ui.backend import Leave
 from console.ui.base_app import is_served
@@ -68,6 +69,8 @@ def run(settings: Settings, *, hints: Sequence[str] = ()) -> int:
         facts=settings.facts,
         drawn=opening.start,
         now=now,
+        settings=lambda: setting_lines(settings),
+        has_tour=True,
     )
     left: Leave | None = None
     try:
