@@ -163,7 +163,6 @@ class ServerTraits:
         self._takes_conditions = _Learned[bool](clock)
         self._checksum_type = _Learned[ChecksumType](clock)
         self._etags_are_md5 = _Learned[bool](clock)
-        self._confirms_bodies = _Learned[bool](clock)
         self._most_parts = _Learned[int](clock)
 
     @property
@@ -194,11 +193,6 @@ class ServerTraits:
         return self._etags_are_md5.get()
 
     @property
-    def confirms_bodies(self) -> bool:
-        """Whether the answer to a PutObject holds anything that can be compared, as far as is known."""
-        return self._confirms_bodies.get() is not False
-
-    @property
     def most_parts(self) -> int | None:
         """How many parts an object may have; None where no limit below S3's has shown."""
         return self._most_parts.get()
@@ -225,10 +219,6 @@ class ServerTraits:
     def learn_etags(self, *, are_md5: bool) -> None:
         """An ETag was compared with the MD5 of what is known to be stored."""
         self._etags_are_md5.set(are_md5)
-
-    def learn_confirmation(self, *, by_answer: bool) -> None:
-        """The answer to a PutObject did, or did not, hold what could be compared."""
-        self._confirms_bodies.set(by_answer)
 
     def learn_from_refusal(self, code: str, *, conditional: bool, had_checksums: bool, in_parts: bool = False) -> bool:
         """A request that carried these was refused with `code`. Whether the next one will be a simpler one, so that

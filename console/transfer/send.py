@@ -118,7 +118,6 @@ def _confirm(job: Job, answer: StoredBody, digests: Digests) -> Checksum:
     except EtagMismatch:
         by_answer = False
         checksum = _confirm_content(job, answer, digests)
-    server.learn_confirmation(by_answer=by_answer)
     if by_answer and checksum.confirmed == "etag":
         server.learn_etags(are_md5=True)
     return checksum

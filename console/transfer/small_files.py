@@ -1,8 +1,8 @@
 """Small files, many on their way at once, each as one request over a connection that is kept.
 
 Owns the case in which nothing is to be decided: a first attempt, a file that is what it was when it was added, no
-question about duplicates, a server that confirms in its answer. What passes by itself, or
-teaches something of the server, is handed back: `send` does it from the beginning, with its retries.
+question about duplicates. What passes by itself, or teaches something of the server, is handed back: `send` does it
+from the beginning, with its retries. Where an answer confirms nothing, `send` looks at what has arrived.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class SmallFiles:
         """The size in bytes up to which files may be tried now, where they replace what is there; None for no file."""
         transport, options = self._transport, self._options
         is_used = transport.http is not None and not transport.bandwidth.bytes_per_second
-        if not is_used or not transport.server.confirms_bodies or options.duplicates != "overwrite":
+        if not is_used or options.duplicates != "overwrite":
             return None
         return min(LARGEST, options.multipart_threshold - 1)
 
@@ -83,7 +83,6 @@ class SmallFiles:
             and self._options.wanted_by(upload).duplicates == "overwrite"
             and not (upload.storage is not None and upload.storage.transforms)
             and not self._transport.bandwidth.bytes_per_second
-            and self._transport.server.confirms_bodies
             and time.monotonic() >= self._elsewhere.get(upload.bucket, 0.0)
         )
 
@@ -123,7 +122,7 @@ class SmallFiles:
             control.check()
             settings = self._options.wanted_by(upload).settings
             found = _read(upload, settings, control)
-            if found is None or http is None or not server.confirms_bodies:
+            if found is None or http is None:
                 return None
             content, settings = found
             digests = {algorithm: digest_bytes(algorithm, content) for algorithm in server.algorithms()}
