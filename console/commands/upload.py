@@ -309,8 +309,12 @@ class Carrier:
         found = {document["_id"]: document for document in self._records.uploads.get(list(self._changed))}
         for upload_id in self._changed:
             if upload_id in found:
-                if isinstance(upload := read_upload(found[upload_id]), Upload):
+                upload = read_upload(found[upload_id])
+                if isinstance(upload, Upload):
                     self._note(upload)
+                elif upload_id in self._waited_for:  # somebody wrote into it: no runner carries that out
+                    self._waited_for.discard(upload_id)
+                    self._report.refused(self._open[upload_id].os_path, f"cannot be read any more: {upload.problem}")
             elif (gone := self._open.pop(upload_id, None)) is not None:
                 self._waited_for.discard(upload_id)
                 self._deleted.add(upload_id)
