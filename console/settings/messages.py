@@ -6,7 +6,6 @@ repeated.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -177,6 +176,8 @@ def _suggestion(location: Location, layer: Layer, sections: Sections) -> str:
         fields = section.model_fields if section is not None else {}
         known = {name: f"{location[0]}.{name}" if layer.prefix else name for name in fields}
         shown = sorted(fields)
+    import difflib  # only somebody who mistyped waits for it
+
     if close := difflib.get_close_matches(key, known, n=1):
         meant = known[close[0]]
         name = f"{layer.prefix}{meant.upper().replace('.', '__')}" if layer.prefix else meant

@@ -41,12 +41,116 @@ from console.transfer.threads import wait_for
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
+_log = logging.getLogger(__name__)
 
+_MOST_FRESH_STARTS: Final = 3
+_NO_ABORT: Final = "the server cannot abort multipart uploads: the parts that arrived stay"
+_GONE: Final = frozenset({"NoSuchUpload", "NoSuchBucket", "NoSuchKey", "404"})
 _GRACE_SECONDS: Final = 1.0
 """How long parts under way may take to notice that the upload stops, before they are left behind."""
 _LOOK_AGAIN_SECONDS: Final = 0.25
 PARTS_EVERYWHERE: Final = 1_000
 """As many as any server is known to take."""
+
+
+def send_multipart(job: Job, *, if_absent: bool) -> Confirmation:
+    """Send the file in parts, going on with `job.multipart` where there is one.
+
+    Raises:
+        TransferError: PreconditionFailed where the key was taken meanwhile (the multipart upload stays open); others
+            as `transfer_errors.classify` sorts them.
+        Stopped: `control` said so.
+    """
+    fresh_starts = 0
+    while True:
+        try:
+            return _send_once(job, if_absent=if_absent)
+        except TransferError as error:
+            if error.code not in START_AGAIN and not _is_gone(job, error):
+                raise
+            if (confirmation := _completed_before(job)) is not None:
+                return confirmation
+            if fresh_starts == _MOST_FRESH_STARTS:
+                raise
+            fresh_starts += 1
+            job.journal.noted(error.code, f"{error.message}; the upload starts again")
+            close_multipart(job)
+
+
+def close_multipart(job: Job) -> None:
+    """Abort the job's multipart upload, if it is there still, and say so."""
+    if job.multipart is None:
+        return
+    multipart = job.multipart
+    job.journal.aborting()
+    if not job.in_thread(lambda: abort(job.transport.s3, job.bucket, job.key, multipart.upload_id)):
+        job.journal.noted("NotImplemented", _NO_ABORT)
+    job.multipart = None
+    job.journal.multipart_closed()
+    job.journal.confirmed(0)
+
+
+def abort(s3: S3Client, bucket: str, key: str, upload_id: str) -> bool:
+    """Abort a multipart upload and see to it that no part stays behind. One that is gone already is fine. False where
+    the server knows no such request: nobody can remove the parts, and to ask again is of no use.
+
+    A part that was under way may be stored after the abort; S3 asks to abort again until `ListParts` finds nothing.
+
+    Raises:
+        TransferError: OperationAborted where parts are there after the last round: whoever asked keeps the upload's id
+            and comes back. Others as `transfer_errors.classify` sorts them.
+    """
+
+    def abort_once() -> bool:
+        try:
+            call(lambda: s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id))
+        except TransferError as error:
+            if error.code in UNSUPPORTED:
+                _log.warning("the server cannot abort multipart uploads: the parts of %s stay", visible(key))
+                return False
+            if error.code in _GONE:
+                return True
+            raise
+        try:
+            left = call(lambda: s3.list_parts(Bucket=bucket, Key=key, UploadId=upload_id, MaxParts=1))
+        except TransferError as error:
+            if error.code in _GONE or error.code in UNSUPPORTED or error.recovery is Recovery.NEEDS_ACTION:
+                return True  # gone, or not for us to see: S3 has taken the abort
+            raise
+        if left.get("Parts"):
+            raise TransferError("OperationAborted", "the multipart upload was aborted, but parts of it are there still")
+        return True
+
+    return call_with_retries(abort_once)
+
+
+def _send_once(job: Job, *, if_absent: bool) -> Confirmation:
+    multipart = job.multipart
+    listed: dict[int, ListedPart] = {}
+    if multipart is None:
+        multipart = job.multipart = _open(job)
+    else:
+        try:
+            listed = _list_parts(job, multipart)
+        except TransferError as error:
+            if error.code != "PartsUnknown":
+                raise
+            if (confirmation := _completed_before(job)) is not None:
+                return confirmation
+            multipart = _open_another(job, multipart, error)
+    plan = PartPlan(job.source.state.size, multipart.part_size)
+    if any(number > len(plan) for number in listed):
+        raise TransferError("InvalidPart", "the multipart upload holds parts beyond the end of the file")
+    parts = send_parts(job, multipart.upload_id, plan, listed)
+    if job.transport.server.etags_are_md5 and any(part.is_confirmed is False for part in parts):
+        # Others have shown meanwhile that an ETag is an MD5 here: those parts are damaged.
+        parts = send_parts(job, multipart.upload_id, plan, _list_parts(job, multipart))
+    job.source.check_unchanged()
+    answer = _complete(job, multipart.upload_id, parts, if_absent=if_absent)
+    if isinstance(answer, Confirmation):
+        return answer
+    checksum, etag = _confirm(job, answer, parts)
+    return Confirmation(job.key, etag, answer.version_id, checksum, job.sent_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,113 +327,6 @@ def _holds(listed: ListedPart, digests: Mapping[Algorithm, bytes]) -> bool:
         return confirm_body(listed.answer, digests) is not None
     except TransferError:
         return False
-
-
-_MOST_FRESH_STARTS: Final = 3
-_NO_ABORT: Final = "the server cannot abort multipart uploads: the parts that arrived stay"
-_GONE: Final = frozenset({"NoSuchUpload", "NoSuchBucket", "NoSuchKey", "404"})
-
-_log = logging.getLogger(__name__)
-
-
-def send_multipart(job: Job, *, if_absent: bool) -> Confirmation:
-    """Send the file in parts, going on with `job.multipart` where there is one.
-
-    Raises:
-        TransferError: PreconditionFailed where the key was taken meanwhile (the multipart upload stays open); others
-            as `transfer_errors.classify` sorts them.
-        Stopped: `control` said so.
-    """
-    fresh_starts = 0
-    while True:
-        try:
-            return _send_once(job, if_absent=if_absent)
-        except TransferError as error:
-            if error.code not in START_AGAIN and not _is_gone(job, error):
-                raise
-            if (confirmation := _completed_before(job)) is not None:
-                return confirmation
-            if fresh_starts == _MOST_FRESH_STARTS:
-                raise
-            fresh_starts += 1
-            job.journal.noted(error.code, f"{error.message}; the upload starts again")
-            close_multipart(job)
-
-
-def close_multipart(job: Job) -> None:
-    """Abort the job's multipart upload, if it is there still, and say so."""
-    if job.multipart is None:
-        return
-    multipart = job.multipart
-    job.journal.aborting()
-    if not job.in_thread(lambda: abort(job.transport.s3, job.bucket, job.key, multipart.upload_id)):
-        job.journal.noted("NotImplemented", _NO_ABORT)
-    job.multipart = None
-    job.journal.multipart_closed()
-    job.journal.confirmed(0)
-
-
-def abort(s3: S3Client, bucket: str, key: str, upload_id: str) -> bool:
-    """Abort a multipart upload and see to it that no part stays behind. One that is gone already is fine. False where
-    the server knows no such request: nobody can remove the parts, and to ask again is of no use.
-
-    A part that was under way may be stored after the abort; S3 asks to abort again until `ListParts` finds nothing.
-
-    Raises:
-        TransferError: OperationAborted where parts are there after the last round: whoever asked keeps the upload's id
-            and comes back. Others as `transfer_errors.classify` sorts them.
-    """
-
-    def abort_once() -> bool:
-        try:
-            call(lambda: s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id))
-        except TransferError as error:
-            if error.code in UNSUPPORTED:
-                _log.warning("the server cannot abort multipart uploads: the parts of %s stay", visible(key))
-                return False
-            if error.code in _GONE:
-                return True
-            raise
-        try:
-            left = call(lambda: s3.list_parts(Bucket=bucket, Key=key, UploadId=upload_id, MaxParts=1))
-        except TransferError as error:
-            if error.code in _GONE or error.code in UNSUPPORTED or error.recovery is Recovery.NEEDS_ACTION:
-                return True  # gone, or not for us to see: S3 has taken the abort
-            raise
-        if left.get("Parts"):
-            raise TransferError("OperationAborted", "the multipart upload was aborted, but parts of it are there still")
-        return True
-
-    return call_with_retries(abort_once)
-
-
-def _send_once(job: Job, *, if_absent: bool) -> Confirmation:
-    multipart = job.multipart
-    listed: dict[int, ListedPart] = {}
-    if multipart is None:
-        multipart = job.multipart = _open(job)
-    else:
-        try:
-            listed = _list_parts(job, multipart)
-        except TransferError as error:
-            if error.code != "PartsUnknown":
-                raise
-            if (confirmation := _completed_before(job)) is not None:
-                return confirmation
-            multipart = _open_another(job, multipart, error)
-    plan = PartPlan(job.source.state.size, multipart.part_size)
-    if any(number > len(plan) for number in listed):
-        raise TransferError("InvalidPart", "the multipart upload holds parts beyond the end of the file")
-    parts = send_parts(job, multipart.upload_id, plan, listed)
-    if job.transport.server.etags_are_md5 and any(part.is_confirmed is False for part in parts):
-        # Others have shown meanwhile that an ETag is an MD5 here: those parts are damaged.
-        parts = send_parts(job, multipart.upload_id, plan, _list_parts(job, multipart))
-    job.source.check_unchanged()
-    answer = _complete(job, multipart.upload_id, parts, if_absent=if_absent)
-    if isinstance(answer, Confirmation):
-        return answer
-    checksum, etag = _confirm(job, answer, parts)
-    return Confirmation(job.key, etag, answer.version_id, checksum, job.sent_bytes)
 
 
 class PartsAsTheyCome:

@@ -35,6 +35,12 @@ from console.ui.widgets.cells import (
     spans_length,
 )
 
+WHEEL_ROWS: Final = 3
+MARK_SIGN: Final = "●"
+CURSOR_SIGN: Final = "▌"
+GUTTER: Final = 2
+_KEPT: Final = 500  # lines as they were made
+
 
 class LinesWidget(Widget):
     """Subclasses say what line `y` is (`make_line`) and call `redraw` when something changed."""
@@ -151,13 +157,6 @@ class VersionedRows(Protocol):
         """A value that is another one whenever a cell of the row is, at the same widths."""
 
 
-WHEEL_ROWS: Final = 3
-MARK_SIGN: Final = "●"
-CURSOR_SIGN: Final = "▌"
-GUTTER: Final = 2
-_KEPT: Final = 500
-
-
 class RowsView(LinesWidget, can_focus=True):
     """A list of rows with a cursor."""
 
@@ -201,24 +200,29 @@ class RowsView(LinesWidget, can_focus=True):
         self._activated = activated
         self.source = source
         self._versions = source if isinstance(source, VersionedRows) else None
-        self.marks: set[Key] = set()
+        # What a person did: the cursor's place, the first place that is seen, the marked rows, the words looked for
+        # (case-folded), and the column that rows are sorted by with whether its largest value comes first.
         self.cursor = 0
         self.top = 0
+        self.marks: set[Key] = set()
+        self.words: tuple[str, ...] = ()
+        self.sorted_by: tuple[str, bool] | None = None
+        self._moved = False  # until somebody moves the cursor the list shows its beginning
+        # Whether the cursor stays on the last row as rows come, and whether this list ever does so.
         self.following = follow
         self._follows = follow
-        self._moved = False  # until somebody moves the cursor the list shows its beginning
+        # What is on the screen: the key under the cursor, those of all lines, and the thumb of the scroll bar.
         self._cursor_key: Key | None = None
         self._keys: dict[int, Key] = {}
+        self._thumb = range(0)
+        # Columns: as they fit the width, what the longest content of each took so far, and where names differ from
+        # those most alike (of the rows that were compared last).
         self._fitted: list[Fitted] = []
-        # How many cells the longest content of each column took so far.
         self._held: dict[str, int] = {}
         self._differences: dict[Key, int] = {}
         self._compared: list[tuple[Key, str]] = []
-        self.words: tuple[str, ...] = ()  # case-folded, shown as found
         # Lines as they were made, with all that they were made of.
         self._made: dict[Key, tuple[tuple[object, ...], Strip]] = {}
-        self._thumb = range(0)
-        self.sorted_by: tuple[str, bool] | None = None  # a column, and whether its largest value comes first
         self._has_size = False
 
     # ---- what others ask of the list
@@ -246,7 +250,7 @@ class RowsView(LinesWidget, can_focus=True):
             self.cursor = max(0, len(self.source) - 1)
         elif self._moved:
             self._find_again()
-        self._settle()
+        self._update_view()
 
     def show(self, source: RowSource, *, cursor: Key | None = None) -> None:
         """Show another source, with the cursor on the row of that key or on the first."""
@@ -262,7 +266,7 @@ class RowsView(LinesWidget, can_focus=True):
         """Other rows are shown, or other columns: measure what they hold."""
         self._held.clear()
         self._fit()
-        self._settle()
+        self._update_view()
 
     def move_to(self, index: int) -> None:
         """Put the cursor on a row and bring it into view."""
@@ -271,7 +275,7 @@ class RowsView(LinesWidget, can_focus=True):
         self.cursor = max(0, min(index, count - 1))
         if self._follows:
             self._follow(self.cursor >= count - 1)
-        self._settle()
+        self._update_view()
 
     # ---- keys and mouse
 
@@ -345,14 +349,14 @@ class RowsView(LinesWidget, can_focus=True):
             self._follow(self.top >= bottom)
             if self.following:
                 self.cursor = max(0, len(self.source) - 1)
-        self._settle()
+        self._update_view()
 
     def _follow(self, following: bool) -> None:
         if following != self.following:
             self.following = following
             self.post_message(self.FollowingChanged(self, following))
 
-    def _settle(self) -> None:
+    def _update_view(self) -> None:
         """Bring cursor and view back into the list, tell of a move, draw."""
         count = len(self.source)
         self.cursor = max(0, min(self.cursor, count - 1))
@@ -417,7 +421,7 @@ class RowsView(LinesWidget, can_focus=True):
         if not self._has_size:  # nothing was seen yet: what is above the cursor is worth seeing as well
             self._has_size, self.top = bool(self.size), 0
         self._fit()
-        self._settle()
+        self._update_view()
 
     def notify_style_update(self) -> None:
         self._made.clear()

@@ -182,7 +182,7 @@ class TextView(LinesWidget, can_focus=True):
         self._values = values
         self._lay_out(self._width or self.size.width)
         self.refresh(layout=True)
-        self._settle()
+        self._update_view()
 
     def _lay_out(self, width: int) -> None:
         self._width = width
@@ -212,7 +212,7 @@ class TextView(LinesWidget, can_focus=True):
     def resized(self) -> None:
         if self.size.width != self._width:
             self._lay_out(self.size.width)
-        self._settle()
+        self._update_view()
 
     def make_line(self, y: int) -> Strip:
         label, text = self._line(self.top + y)
@@ -226,20 +226,20 @@ class TextView(LinesWidget, can_focus=True):
         line = line.adjust_cell_length(max(0, self.size.width - 1), self.look(f"lines--{Tone.PLAIN}"))
         return Strip([*line, *self.segments([Span(bar, Tone.MUTED)])])
 
-    def _settle(self) -> None:
+    def _update_view(self) -> None:
         self.top = max(0, min(self.top, self._count - self.size.height))
         self.redraw()
 
     def action_scroll(self, lines: int) -> None:
         self.top += lines
-        self._settle()
+        self._update_view()
 
     def action_page(self, pages: int) -> None:
         self.action_scroll(pages * max(1, self.size.height - 1))
 
     def action_ends(self, end: int) -> None:
         self.top = end * self._count
-        self._settle()
+        self._update_view()
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         event.stop()
