@@ -9,6 +9,7 @@ import pytest
 from console.ui.main.path_dialog import PathDialog, completions, expanded
 
 from .conftest import Opener
+from .fake_backend import document
 
 
 def test_what_a_path_goes_on_to(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,3 +52,17 @@ async def test_bookmarks_and_recent_folders_are_offered_and_remembered(
         await console.until(lambda: "~/photos/2026" in console.text)
         await console.press("down", "enter")
         await console.until(lambda: console.screen.files.directory == str(photos))
+
+
+async def test_what_was_uploaded_is_marked_until_it_changes(opened: Opener, photos: Path) -> None:
+    file = photos / "b.jpg"
+    status = file.stat()
+    sent = document(
+        1, status="completed", filename="b.jpg", path=str(file), size=status.st_size, mtime_ns=status.st_mtime_ns
+    )
+    async with opened(documents=[sent]) as console:
+        await console.until(lambda: "b.jpg ✓" in console.text)
+        assert "a.jpg ✓" not in console.text
+        file.write_bytes(b"another one")
+        await console.press("ctrl+r")
+        await console.until(lambda: "b.jpg ✓" not in console.text)

@@ -6,9 +6,10 @@ them, and asks before it is left while uploads run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
+from functools import partial
 from typing import ClassVar, Final
 
 from bson import ObjectId
@@ -24,7 +25,7 @@ from console.events.buffer import CAPACITY
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Snapshot
 from console.formatting import count
-from console.models import Upload
+from console.models import Upload, UploadStatus
 from console.ui.backend import Backend, ImageSource, Leave, Link
 from console.ui.background import notify_error, run_in_background
 from console.ui.events.event_detail import show_event
@@ -138,7 +139,12 @@ class ConsoleScreen(FullScreen):
         self.status = StatusBar(host, id="status")
         remembered = remembered if remembered is not None else Remembered()
         self.files = FileBrowser(
-            directory, upload=self._upload, remembered=remembered, show_hidden=show_hidden, id="files"
+            directory,
+            upload=self._upload,
+            remembered=remembered,
+            sent=partial(self._sent_from, host),
+            show_hidden=show_hidden,
+            id="files",
         )
         self.actions = UploadActions(self, backend, self.uploads)
         self.table = UploadsPane(
@@ -257,6 +263,14 @@ class ConsoleScreen(FullScreen):
                 to_upload=self._upload_of,
             )
         )
+
+    def _sent_from(self, host: str) -> Mapping[str, tuple[int, int]]:
+        """Files of this host that were uploaded, as far as the table holds it: their size and time of change then."""
+        return {
+            row.os_path: (row.size, row.mtime_ns)
+            for row in self.uploads.rows()
+            if isinstance(row, Upload) and row.status is UploadStatus.COMPLETED and row.host == host
+        }
 
     def _upload_of(self, event: ChangeEvent) -> None:
         """Go to the upload of an event; one that is shown already is come back to."""

@@ -4,7 +4,7 @@ directory to directory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -34,8 +34,12 @@ class FileRows:
 
     columns = COLUMNS
 
-    def __init__(self, entries: Sequence[Entry] = (), words: str = "") -> None:
+    def __init__(
+        self, entries: Sequence[Entry] = (), words: str = "", sent: Mapping[str, tuple[int, int]] | None = None
+    ) -> None:
+        """`sent` are files that were uploaded: their paths, with size and time of change in nanoseconds then."""
         self.entries = entries
+        self.sent = sent or {}
         self._words = words
         self._places: dict[str, int] = {}
 
@@ -60,10 +64,15 @@ class FileRows:
     def empty_text(self) -> str:
         return self._words
 
+    def _is_sent(self, entry: Entry) -> bool:
+        """Whether it was uploaded as it is now."""
+        size, mtime_ns = self.sent.get(entry.path, (-1, 0))
+        return size == entry.size and abs(entry.mtime - mtime_ns / 1e9) < _SAME_TIME_SECONDS
+
     def cell(self, index: int, column: str, width: int) -> Sequence[Span]:
         entry = self.entries[index]
         if column == "name":
-            return _name(entry)
+            return [*_name(entry), *([Span(" ✓", Tone.GOOD)] if self._is_sent(entry) else [])]
         if column == "size":
             return [Span(byte_size(entry.size) if entry.kind is EntryKind.FILE else "", Tone.PLAIN)]
         return [Span(_time(entry.mtime, width) if entry.mtime else "", Tone.MUTED)]
@@ -100,6 +109,7 @@ def _name(entry: Entry) -> list[Span]:
 
 
 LOOK_SECONDS: Final = 2.0
+_SAME_TIME_SECONDS: Final = 0.001  # what a float of seconds since 1970 tells for sure
 MOST_RECENT: Final = 10
 
 
@@ -141,6 +151,7 @@ class FileBrowser(Pane):
         *,
         upload: Callable[[tuple[str, ...]], None],
         remembered: Remembered,
+        sent: Callable[[], Mapping[str, tuple[int, int]]] = dict,
         show_hidden: bool = False,
         id: str | None = None,
     ) -> None:
@@ -148,6 +159,8 @@ class FileBrowser(Pane):
         super().__init__(FileRows(words="reading…"), id=id)
         self._upload = upload
         self._remembered = remembered
+        self._sent = sent
+        self._sent_now: Mapping[str, tuple[int, int]] = {}
         self.directory = directory
         self.show_hidden = show_hidden
         self.sort = Sort.NAME
@@ -206,6 +219,12 @@ class FileBrowser(Pane):
         While the directory is read there is nothing to compare with, and another reading would end this one: of a
         directory that takes longer than the time between two looks nothing would ever be shown.
         """
+        source = self.rows.source
+        if isinstance(source, FileRows) and self.screen.is_current:
+            self._sent_now = self._sent()
+            if self._sent_now != source.sent:
+                source.sent = self._sent_now
+                self.rows.redraw()
         if not self._looking and not self._is_reading and self._entries:
             self._looking = True
             looked = partial(self._looked, self.directory)
@@ -223,7 +242,7 @@ class FileBrowser(Pane):
         entries = chosen(self._entries, hidden=self.show_hidden, text=self.filter_line.text)
         if self._listing.problem:
             entries.append(Entry(self.directory, "", EntryKind.SPECIAL, problem=self._listing.problem))
-        source = FileRows(entries, self._empty_text())
+        source = FileRows(entries, self._empty_text(), self._sent_now)
         if cursor is not None:
             self.rows.show(source, cursor=cursor)
         else:
