@@ -121,7 +121,7 @@ def object_facts(s3: S3Client, bucket: str, key: str) -> ObjectFacts:
         return ObjectFacts(exists=False, versions=versions, versions_problem=problem)
     headers = {name: str(found[header]) for header, name in _HEADERS.items() if found.get(header)}
     headers |= {
-        f"checksum {name.removeprefix('Checksum')}": str(value)
+        name.removeprefix("Checksum"): str(value)
         for name, value in found.items()
         if name.startswith("Checksum") and name != "ChecksumType" and value
     }

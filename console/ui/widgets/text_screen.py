@@ -180,7 +180,8 @@ class TextView(LinesWidget, can_focus=True):
     def show(self, values: Lines) -> None:
         """Show these, from where the view is."""
         self._values = values
-        self._lay_out(self._width or self.size.width)
+        if width := self._width or self.size.width:  # else it is laid out as soon as there is a width
+            self._lay_out(width)
         self.refresh(layout=True)
         self._update_view()
 
