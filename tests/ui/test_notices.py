@@ -9,7 +9,7 @@ from .fake_backend import document
 async def test_a_notice_covers_no_dialog_on_a_small_terminal(opened: Opener) -> None:
     async with opened(documents=[document(n, status="completed") for n in range(1, 60)], size=(80, 24)) as console:
         console.app.notify("one notice of some length, with words enough for one line", timeout=600)
-        for question in ("d", "b", "enter"):
+        for question in ("d", "b", "s"):
             await console.press("2", question)
             await console.until(lambda: console.app.screen is not console.screen)
             await console.until(lambda: bool(console.app.screen.query("Toast")))
