@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import aiohttp
+import psutil
 import pytest
 
 from .running import Running
@@ -37,3 +39,17 @@ async def test_who_has_the_token_sees_the_console(served: str) -> None:
                 if b"connected" in shown and b"Uploads" in shown:
                     break
     assert b"Upload console" in shown
+
+
+async def test_a_console_ends_with_its_server(environment: dict[str, str]) -> None:
+    with Running("serve", "--port", "0", environment={**environment, "PYTHONUNBUFFERED": "1"}) as running:
+        address = running.out.readline().decode().split()[-1]
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
+            async with session.get(address):
+                pass
+            base = address.partition("/?")[0]
+            async with session.ws_connect(f"{base.replace('http', 'ws')}/ws?width=100&height=30") as browser:
+                await browser.receive()
+                (console,) = psutil.Process(running.process.pid).children()
+                running.process.kill()
+                assert await asyncio.to_thread(psutil.wait_procs, [console], 60) == ([console], [])

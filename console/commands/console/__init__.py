@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from console.cli.process import TERMINATION, handling, start_last_resort
+from console.commands.console.served import end_with_server
 from console.commands.console.session import Opening, deferred_backend
 from console.errors import UsageError
 from console.records.identity import this_host
@@ -45,6 +46,8 @@ def run(settings: Settings, *, hints: Sequence[str] = ()) -> int:
             advice="Without one: `upload-console upload`, `watch`, `list`, `events --json`.",
         )
     logging.getLogger("console").addHandler(logging.NullHandler())
+    if is_served():
+        end_with_server()
 
     def begun(session: Session) -> None:
         app.call_from_thread(app.show_notes, session.notes)

@@ -10,8 +10,11 @@ import logging
 import os
 import secrets
 import shlex
+import signal
 import socket
 import sys
+import threading
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
@@ -20,6 +23,7 @@ from console.settings import ENVIRONMENT_PREFIX
 
 LOOPBACK: Final = "127.0.0.1"
 _COOKIE: Final = "upload-console"
+_LOOK_SECONDS: Final = 1.0
 _ADVICE: Final = "Install it: pip install 'upload-console[serve]' (pipx inject upload-console textual-serve)."
 
 Handler = Callable[[Any], Awaitable[Any]]
@@ -69,9 +73,22 @@ def run(arguments: Sequence[str], *, mongodb_uri: str | None, port: int) -> int:
             sys.stdout.write(f"The console is at {address}/?token={token}\nCtrl+C ends it.\n")
             sys.stdout.flush()
 
-    command = shlex.join([sys.executable, "-m", "console", *arguments])
+    # Without a shell between them a console sees that its server has gone.
+    command = "exec " + shlex.join([sys.executable, "-m", "console", *arguments])
     GuardedServer(command, host=LOOPBACK, port=port, title="Upload console", public_url=address).serve()
     return 0
+
+
+def end_with_server() -> None:
+    """End this console, as by SIGTERM, when the server that started it has gone: no browser could reach it any more."""
+    server = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == server:
+            time.sleep(_LOOK_SECONDS)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="server-watch", daemon=True).start()
 
 
 def _free_port(port: int) -> int:
