@@ -18,12 +18,14 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
+from console.cli.process import start_last_resort
 from console.errors import UsageError
 from console.settings import ENVIRONMENT_PREFIX
 
 LOOPBACK: Final = "127.0.0.1"
 _COOKIE: Final = "upload-console"
 _LOOK_SECONDS: Final = 1.0
+_END_SECONDS: Final = 6.0
 _ADVICE: Final = "Install it: pip install 'upload-console[serve]' (pipx inject upload-console textual-serve)."
 
 Handler = Callable[[Any], Awaitable[Any]]
@@ -86,6 +88,7 @@ def end_with_server() -> None:
     def watch() -> None:
         while os.getppid() == server:
             time.sleep(_LOOK_SECONDS)
+        start_last_resort(signal.SIGTERM, _END_SECONDS)  # Textual's driver for browsers may wait for its input for ever
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, name="server-watch", daemon=True).start()
