@@ -28,7 +28,7 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 
-from console.bson_decoding import RAW_CODEC, decoded
+from console.bson_decoding import RAW_CODEC, decode, decoded
 from console.events.event import ChangeEvent, join_fragments
 from console.events.feed_items import FeedItem, FeedState, Gap, Snapshot
 from console.events.since import Start
@@ -168,6 +168,12 @@ _LONGEST_PAUSE: Final = 2.0  # … up to this
 
 _FAREWELL_SECONDS: Final = 1.0
 
+# In a burst events wait to be taken, and decoded they are eight times as large as their bytes. Of what waits, so many
+# are kept decoded, at most so many bytes wait at all, and so many are handed over at once.
+_KEPT_DECODED: Final = 200
+_MOST_WAITING_BYTES: Final = 16 * 1024 * 1024
+_MOST_TAKEN_BYTES: Final = 2 * 1024 * 1024
+
 SnapshotReader = Callable[[ClientSession], Sequence[Mapping[str, Any]]]
 
 
@@ -188,15 +194,27 @@ def pipeline_for(*interests: Interest) -> list[dict[str, Any]]:
     return [{"$match": match[0] if len(match) == 1 else {"$or": match}}, {"$project": dict.fromkeys(outer, 1)}]
 
 
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """What waits to be taken: an item, or an event as its bytes. `read` is where the stream stands behind it."""
+
+    item: FeedItem | bytes
+    read: Start
+    size: int
+
+    def unpacked(self) -> FeedItem:
+        return ChangeEvent.from_raw(decode(self.item)) if isinstance(self.item, bytes) else self.item
+
+
 class ChangeFeed:
     """Reads one change stream until closed. Thread-safe; `take` is for one consumer.
 
     `behind` is a token's `_data`: events up to it are left out. `snapshot` reads the documents that the events begin
-    with, in the session that it is given. `capacity` bounds the items that wait to be taken; when they are not, the
-    reader waits and the server keeps the events, as far as its oplog reaches; with 0 there are none to be taken, and
-    only listeners hear of them. `images=False` asks for no documents,
-    which is a third of the cost, and `before=False` for those after a change alone; `expanded` asks for the events of
-    collections and indexes that are made and changed as well (6.0 and later). Events over 16 MiB come whole from
+    with, in the session that it is given. `capacity` bounds the items that wait to be taken, besides a bound on their
+    bytes; when they are not, the reader waits and the server keeps the events, as far as its oplog reaches; with 0
+    there are none to be taken, and only listeners hear of them. `images=False` asks for no documents, which is a third
+    of the cost, and `before=False` for those after a change alone; `expanded` asks for the events of collections and
+    indexes that are made and changed as well (6.0 and later). Events over 16 MiB come whole from
     servers that can split them (6.0.9, 7.0), from others without their documents, followed by a `Gap` that says so.
     Without a snapshot, a feed whose place the oplog has no more begins again with the oldest that there is.
     `error` is what ended the feed for good; its last item then is a `FeedState` that has `ended`.
@@ -225,7 +243,8 @@ class ChangeFeed:
         self._read = start or Start()
         self._position = self._read
         self._is_nudged = False
-        self._items: deque[tuple[FeedItem, Start]] = deque()
+        self._items: deque[_Waiting] = deque()
+        self._waiting_bytes = 0
         self._changed = threading.Condition()
         self._closing = threading.Event()
         self._is_started = False
@@ -270,16 +289,21 @@ class ChangeFeed:
             self._is_nudged = True
             self._changed.notify_all()
 
-    def take(self, timeout: float, most: int = 5_000) -> list[FeedItem]:
-        """All items that have come, at most `most`; waits up to `timeout` seconds for the first."""
+    def take(self, timeout: float, most: int = 500) -> list[FeedItem]:
+        """The items that have come, at most `most`; waits up to `timeout` seconds for the first."""
+        taken: list[_Waiting] = []
+        size = 0
         with self._changed:
             self._changed.wait_for(lambda: self._items or self._closing.is_set() or self._is_nudged, timeout)
             self._is_nudged = False
-            taken = [self._items.popleft() for _ in range(min(most, len(self._items)))]
+            while self._items and len(taken) < most and size < _MOST_TAKEN_BYTES:
+                taken.append(self._items.popleft())
+                size += taken[-1].size
             if taken:
-                self._position = taken[-1][1]
+                self._waiting_bytes -= size
+                self._position = taken[-1].read
                 self._changed.notify_all()
-        return [item for item, _ in taken]
+        return [waiting.unpacked() for waiting in taken]
 
     def close(self, timeout: float = 0.0) -> None:
         """End the stream, on the server too, which gets a second for its answer, and the thread, waiting at most
@@ -304,19 +328,27 @@ class ChangeFeed:
         with suppress(PyMongoError), pymongo.timeout(_FAREWELL_SECONDS):
             self._client.admin.command("killSessions", [session.session_id])
 
-    def _put(self, item: FeedItem, read: Start | None = None) -> None:
-        """Hand over an item; `read` is where the stream stands behind it."""
+    def _put(self, item: FeedItem, read: Start | None = None, raw: bytes = b"", size: int = 0) -> None:
+        """Hand over an item; `read` is where the stream stands behind it, `raw` its bytes if it came in one piece, and
+        `size` how many they are."""
         with self._changed:
-            while self._capacity and len(self._items) >= self._capacity and not self._closing.is_set():
+            while self._is_full() and not self._closing.is_set():
                 self._changed.wait()
             self._read = read or self._read
             if self._capacity:
-                self._items.append((item, self._read))
+                kept = raw if raw and len(self._items) >= _KEPT_DECODED else item
+                self._items.append(_Waiting(kept, self._read, size))
+                self._waiting_bytes += size
                 self._changed.notify_all()
             else:
                 self._position = self._read
         for listener in self._listeners:
             listener(item)
+
+    def _is_full(self) -> bool:
+        if not self._capacity:
+            return False
+        return len(self._items) >= self._capacity or self._waiting_bytes >= _MOST_WAITING_BYTES
 
     def _put_state(self, *, connected: bool, message: str = "", ended: bool = False) -> None:
         state = FeedState(connected, message, ended)
@@ -411,6 +443,7 @@ class ChangeFeed:
             self._has_opened = self._is_open = True
             self._put_state(connected=True)
             fragments: list[Mapping[str, Any]] = []
+            size = 0
             begun_with = self._read_mode.step
             self._advance_to(stream)
             self._end_streams_of_the_dead()
@@ -419,9 +452,13 @@ class ChangeFeed:
                 self._pause = _FIRST_PAUSE
                 if raw is not None:
                     fragments.extend(decoded([raw]))
+                    packed = bytes(raw.raw) if isinstance(raw, RawBSONDocument) else b""
+                    size += len(packed)
                     if _is_whole(fragments[-1]):
-                        self._put_event(ChangeEvent.from_raw(join_fragments(fragments)))
+                        alone = packed if len(fragments) == 1 else b""
+                        self._put_event(ChangeEvent.from_raw(join_fragments(fragments)), alone, size)
                         fragments.clear()
+                        size = 0
                 elif not fragments:
                     self._read_mode.reset()
                     self._advance_to(stream)
@@ -440,12 +477,12 @@ class ChangeFeed:
         if (token := stream.resume_token) is not None:
             self._advance(Start(token=dict(token)))
 
-    def _put_event(self, event: ChangeEvent) -> None:
+    def _put_event(self, event: ChangeEvent, raw: bytes, size: int) -> None:
         self._last_seen = event.time or self._last_seen
         if str(event.token.get("_data")) <= self._passed_by:
             return
         self._passed_by = ""
-        self._put(event, Start(token=event.token))
+        self._put(event, Start(token=event.token), raw, size)
         if (gap := self._read_mode.passed(event)) is not None:
             self._put(gap)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Iterator
 from typing import Any
 
 import bson
@@ -193,3 +195,23 @@ def test_namespaces_are_known() -> None:
     buffer: EventBuffer[str] = EventBuffer()
     buffer.append([event(collection="a"), event(collection="b"), event(collection="a"), "notice"])
     assert buffer.namespaces == {"d.a", "d.b"}
+
+
+def test_an_event_like_those_before_it_takes_little_room():
+    def updates(count: int) -> Iterator[ChangeEvent]:
+        for number in range(count):
+            before = {f"field-{place}": f"a value of field {place}" for place in range(25)}
+            after = before | {"number": number, "text": f"{number:032x}"}
+            yield event("update", key=number % 100, fullDocument=after, fullDocumentBeforeChange=before)
+
+    buffer: EventBuffer[str] = EventBuffer()
+    tracemalloc.start()
+    try:
+        buffer.append(updates(5_000))
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken / 5_000 < 700
+    assert [buffer[number].raw for number in (0, 1, 2, 999, 4_999)] == [
+        each.raw for number, each in enumerate(updates(5_000)) if number in (0, 1, 2, 999, 4_999)
+    ]

@@ -19,6 +19,7 @@ from console.embedded.lifetime import LOOPBACK, free_port
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Gap, Snapshot
 from console.stream.feed import ChangeFeed, Start
+from tests.faults.world import wait_for
 from tests.records.documents import add
 from tests.records.feeds import PATIENCE, events, ids, opened, replay, take_until
 from tests.records.servers import failing, running_mongod
@@ -532,3 +533,36 @@ def test_an_id_may_be_anything(things, feeds):
     odd = [ObjectId(), "x\x1b", {"a": 1}, 1.5]
     things.insert_many([{"_id": value} for value in odd])
     assert [event.document_id for event in events(take_until(feed, lambda items: len(items) == 4))] == odd
+
+
+def test_a_burst_that_waits_is_whole_when_it_is_taken(things, feeds):
+    feed = feeds(things)
+    heard: list[Any] = []
+    feed.attach(lambda item: heard.extend(ids([item])))
+    take_until(feed, opened)
+    things.insert_many(
+        [{"_id": number, "text": f"\x1b {number}", "more": {"list": [number]}} for number in range(2000)]
+    )
+    wait_for(lambda: len(heard) == 2000, "all read")
+    seen: list[ChangeEvent] = []
+    while len(seen) < 2000:
+        seen += [item for item in feed.take(30) if isinstance(item, ChangeEvent)]
+    assert [event.after for event in seen] == list(things.find().sort("_id"))
+
+
+def test_large_events_that_wait_take_a_bounded_room(things, feeds):
+    feed = feeds(things)
+    heard: list[Any] = []
+    feed.attach(lambda item: heard.extend(ids([item])))
+    take_until(feed, opened)
+    for number in range(40):
+        things.insert_one({"_id": number, "bytes": bytes(1_000_000)})
+    wait_for(lambda: len(heard) >= 16, "as many as there is room for")
+    seen: list[Any] = []
+    while len(seen) < 40:
+        batch = feed.take(30)
+        assert len(batch) <= 3  # so many are decoded at a time
+        seen += ids(batch)
+        # What nobody has taken yet waits in the server, not in this process.
+        assert len(heard) <= len(seen) + 21
+    assert seen == list(range(40))
