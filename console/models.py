@@ -213,6 +213,23 @@ class Endpoint:
         return upload.endpoint is None or upload.endpoint in self.names
 
 
+def path_to_open(path: str, path_bytes: bytes | None) -> str:
+    """The path as `open()` takes it: `path_bytes` where its name is no UTF-8."""
+    return os.fsdecode(path_bytes) if path_bytes is not None else path
+
+
+def chosen_folder(path: str, path_bytes: bytes | None, length: int | None) -> str | None:
+    """The folder that was chosen, below which no link is followed; None where the file itself was chosen.
+
+    `length` is how many bytes of the path it has. One that is wrong gives the root folder.
+    """
+    if length is None:
+        return None
+    whole = path_bytes if path_bytes is not None else os.fsencode(path)
+    length = max(length, 0)
+    return os.fsdecode(whole[:length]) if whole[length : length + 1] == b"/" and length else "/"
+
+
 class Upload(BaseModel):
     """One document of the collection. Sizes in bytes, `rate` in bytes per second, times in UTC.
 
@@ -279,19 +296,12 @@ class Upload(BaseModel):
     @property
     def os_path(self) -> str:
         """The path as `open()` takes it, also where the name is no UTF-8."""
-        return os.fsdecode(self.path_bytes) if self.path_bytes is not None else self.path
+        return path_to_open(self.path, self.path_bytes)
 
     @property
     def below(self) -> str | None:
-        """The folder that was chosen, below which no link is followed; None where the file itself was chosen.
-
-        `folder_length` is how many bytes of the path it has. One that is wrong gives the root folder.
-        """
-        if self.folder_length is None:
-            return None
-        path = self.path_bytes if self.path_bytes is not None else os.fsencode(self.path)
-        length = max(self.folder_length, 0)
-        return os.fsdecode(path[:length]) if path[length : length + 1] == b"/" and length else "/"
+        """As `chosen_folder`."""
+        return chosen_folder(self.path, self.path_bytes, self.folder_length)
 
     @property
     def is_transformed(self) -> bool:

@@ -36,6 +36,8 @@ from console.models import (
     Upload,
     UploadStatus,
     Watched,
+    chosen_folder,
+    path_to_open,
     read_upload,
     stored_ns,
 )
@@ -67,7 +69,7 @@ from console.records.transitions import (
 @dataclass(frozen=True, slots=True)
 class NewUpload:
     """A file that is to be uploaded, as it goes into a document. `path_bytes` only where the name is no UTF-8;
-    `folder_length` as in `Upload.below`.
+    `folder_length` as in `models.chosen_folder`.
 
     `endpoint` is the name of the S3 service whose bucket is meant. `batch` is common to the uploads of one command.
     `duplicates` only where it is not as the settings have it.
@@ -91,6 +93,16 @@ class NewUpload:
     duplicates: DuplicatePolicy | None = None
     endpoint: str | None = None
     folder_length: int | None = None
+
+    @property
+    def os_path(self) -> str:
+        """As `Upload.os_path`."""
+        return path_to_open(self.path, self.path_bytes)
+
+    @property
+    def below(self) -> str | None:
+        """As `Upload.below`."""
+        return chosen_folder(self.path, self.path_bytes, self.folder_length)
 
     def document(self, now: datetime, status: UploadStatus = UploadStatus.PENDING) -> Document:
         """The document that is inserted for it."""

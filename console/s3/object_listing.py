@@ -8,6 +8,7 @@ into a file are here too; nothing of it changes the bucket.
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -201,11 +202,11 @@ def download(
         UsageError: there is such a file, or it cannot be written.
     """
     version: dict[str, Any] = {"VersionId": version_id} if version_id else {}
-    if file.exists():
-        raise UsageError(f"{visible(str(file))} is there already", advice="Choose another folder, or rename it.")
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    part = file.with_name(f".{secrets.token_hex(8)}.part")  # short: the file's own name may be as long as names can be
     written = 0
     try:
+        if file.exists():
+            raise UsageError(f"{visible(str(file))} is there already", advice="Choose another folder, or rename it.")
         answer = call_with_retries(lambda: s3.get_object(Bucket=bucket, Key=key, **version))
         with closing(answer["Body"]) as body, part.open("xb") as target:
             while piece := call(lambda: body.read(_READ_AT_ONCE)):

@@ -60,3 +60,13 @@ def test_a_download_is_whole_or_not_there(store: Store, bucket: str, tmp_path: P
     with pytest.raises(TransferError):
         download(store.s3, bucket, "none", tmp_path / "none", lambda _: True)
     assert [path.name for path in tmp_path.iterdir()] == ["big"]
+
+
+@on_each_store
+def test_a_name_is_as_long_as_the_file_system_allows(store: Store, bucket: str, tmp_path: Path) -> None:
+    longest = tmp_path / ("n" * 255)
+    store.s3.put_object(Bucket=bucket, Key="k", Body=b"hello")
+    assert download(store.s3, bucket, "k", longest, lambda _: True) == 5
+    with pytest.raises(UsageError, match="File name too long"):
+        download(store.s3, bucket, "k", tmp_path / ("n" * 256), lambda _: True)
+    assert list(tmp_path.iterdir()) == [longest]

@@ -12,7 +12,7 @@ from console.models import Comparison
 from console.records.requests import Outcome
 from console.ui.main import actions
 from console.ui.main.console_screen import question
-from console.ui.main.watches_screen import WatchesScreen
+from console.ui.screens.watches_screen import WatchesScreen
 
 from .conftest import Opener
 from .fake_backend import document, unreachable
@@ -75,9 +75,9 @@ async def test_an_outage_is_told_once_by_the_watches(opened: Opener, monkeypatch
         screen = console.app.screen
         assert isinstance(screen, WatchesScreen)
         for number in range(1, 4):
-            await console.until(lambda number=number: len(asked) >= number and not screen._is_asking)  # type: ignore[misc]
-            screen._ask()
-        await console.until(lambda: len(asked) >= 4 and not screen._is_asking)
+            await console.until(lambda number=number: len(asked) >= number and not screen.is_asking)  # type: ignore[misc]
+            screen.ask()
+        await console.until(lambda: len(asked) >= 4 and not screen.is_asking)
         assert len(console.app._notifications) == 1
 
 

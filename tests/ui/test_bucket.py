@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 from pathlib import Path
 
@@ -71,3 +72,28 @@ async def test_why_it_cannot_be_listed(opened: Opener) -> None:
         console.backend.fails = UsageError("no right to list")
         await console.press("4")
         await console.until(lambda: "no right to list" in console.text)
+
+
+async def test_an_answer_that_comes_after_it_was_read_again_adds_no_row_twice(
+    opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened() as console:
+        entry = BucketEntry("a.bin", size=1, modified_at=NOW)
+        asked = 0
+        late, told = threading.Event(), threading.Event()
+
+        def page(prefix: str, after: str) -> BucketPage:
+            nonlocal asked
+            asked += 1
+            if asked == 1:
+                late.wait()
+                told.set()
+            return BucketPage("archive", prefix, (entry,))
+
+        monkeypatch.setattr(console.backend, "bucket_page", page)
+        await console.press("4", "f5")
+        await console.until(lambda: "a.bin" in console.text)
+        late.set()
+        await console.until(told.is_set)
+        await console.press("j")
+        assert console.text.count("a.bin") == 1

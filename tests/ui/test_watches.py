@@ -10,7 +10,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from console.files.refusals import Refusal
 from console.records.watches import KnownWatch
-from console.ui.main.watches_screen import WatchesScreen
+from console.ui.screens.watches_screen import WatchesScreen
 from console.ui.widgets.text_screen import TextScreen
 
 from .conftest import SIZES, Console, Opener
@@ -84,7 +84,7 @@ async def test_a_watch_is_paused_and_let_go_on_from_here(opened: Opener) -> None
         await console.press("p")
         await console.until(lambda: ("pause_watch", "alpha", "inbox", True) in console.backend.asked)
         console.backend.watch_states = [replace(INBOX, is_paused=True)]
-        console.app.screen._ask()  # type: ignore[attr-defined]  # as it does every few seconds
+        console.app.screen.ask()  # type: ignore[attr-defined]  # as it does every few seconds
         await console.until(lambda: "‖ /srv/inbox" in console.text)
         await console.press("p")
         await console.until(lambda: ("pause_watch", "alpha", "inbox", False) in console.backend.asked)
@@ -99,7 +99,7 @@ async def test_a_watch_in_full_has_its_reasons_and_follows_what_happens(opened: 
         for words in (r"\x1b[2J.exe", "its extension is not allowed (.pdf)", "3m ago: /srv/full/a.bin cannot be moved"):
             assert words in console.text, words
         console.backend.watch_states = [replace(FULL, is_troubled=False, sent=1_201)]
-        console.app.screen_stack[-2]._ask()  # type: ignore[attr-defined]
+        console.app.screen_stack[-2].ask()  # type: ignore[attr-defined]
         await console.until(lambda: "past error" in console.text and "1,201" in console.text)
         await console.press("escape", "escape")
         assert console.app.screen is console.screen

@@ -23,7 +23,7 @@ from console.records.runners import Limits
 from console.records.watches import HeartbeatReply, Presence, WatchHeartbeat
 from console.runner.runner import Runner
 from console.stream.feed import ChangeFeed
-from console.ui.main.watches_screen import WatchRows
+from console.ui.screens.watches_screen import WatchRows
 from console.watch.reporting import NoteKind
 from console.watch.service import WatchService
 from console.watch.watcher import State

@@ -73,11 +73,8 @@ def is_identical(part_size: int | None, upload: NewUpload, there: ListedObject |
     """Whether the listed object has the file's content, as far as a listing tells."""
     if there is None or there.size != upload.size:
         return False
-    path = upload.path_bytes.decode("utf-8", "surrogateescape") if upload.path_bytes is not None else upload.path
-    below = None if upload.folder_length is None else path.encode("utf-8", "surrogateescape")[: upload.folder_length]
-    folder = below.decode("utf-8", "surrogateescape") if below is not None else None
     try:
-        with SourceFile.open(path, folder) as source:
+        with SourceFile.open(upload.os_path, upload.below) as source:
             stored = StoredObject(there.size, StoredBody(there.etag))
             return compare(source, stored, part_size, Unattended()).same is True
     except TransferError:

@@ -16,7 +16,7 @@ from console.events.event import ChangeEvent
 from console.events.text import excerpt, first_difference, json_text, path_text, type_label
 from console.formatting import count
 from console.ui.widgets.cells import Column, Span, Tone
-from console.ui.widgets.list_view import Key
+from console.ui.widgets.list_view import Key, RowSource
 from console.ui.widgets.text_screen import folded
 
 NARROW: Final = 96
@@ -46,7 +46,7 @@ class _Line(NamedTuple):
     side: str = ""
 
 
-class CompareRows:
+class CompareRows(RowSource):
     """The comparison of one event. The key of a line is its number in the unfolded list, with its side."""
 
     def __init__(self, event: ChangeEvent, *, width: int, fold_same: bool = True, notes: Sequence[str] = ()) -> None:
@@ -141,9 +141,6 @@ class CompareRows:
             return None
         words = f"{row.count:,} unchanged" if isinstance(row, Fold) else f"{count(row.count, 'row')} not shown"
         return [Span(f"  {'  ' * row.depth}⋯ {words}", Tone.MUTED)]
-
-    def may_mark(self, index: int) -> bool:
-        return False
 
     def empty_text(self) -> str:
         return f"{self._event.operation} is not about a document: the raw event is on the next tab"

@@ -24,7 +24,7 @@ from console.events.filter import FieldsOnlyClause, Filter
 from console.events.text import value_text
 from console.formatting import byte_rate, byte_size, count, visible
 from console.ui.widgets.cells import Column, Cut, Span, Tone
-from console.ui.widgets.list_view import Key
+from console.ui.widgets.list_view import Key, RowSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +191,7 @@ SLICE_SECONDS: Final = 0.015
 _STEP: Final = 20
 
 
-class LogRows:
+class LogRows(RowSource):
     """A filtered view of the buffer; the key of a row is the number of its entry, which never changes."""
 
     def __init__(self, capacity: int = CAPACITY, *, hides_progress: bool = False) -> None:
@@ -309,9 +309,6 @@ class LogRows:
         entry = self.entry(self._view[index])
         return notice_spans(entry) if isinstance(entry, Notice) else None
 
-    def may_mark(self, index: int) -> bool:
-        return False
-
     def empty_text(self) -> str:
         return "no event passes the filter" if self.filter else "no events yet"
 
@@ -348,7 +345,7 @@ def _clock(moment: datetime | None) -> str:
     return f"{local_time(moment):%H:%M:%S}" if moment is not None else "?"
 
 
-class HistoryRows:
+class HistoryRows(RowSource):
     """Events by their numbers in the buffer; only those on the screen are unpacked."""
 
     columns: Sequence[Column] = (TIME, SIGN, OPERATION, CHANGES)
@@ -365,12 +362,6 @@ class HistoryRows:
 
     def index_of(self, key: Key) -> int | None:
         return self._numbers.index(key) if key in self._numbers else None
-
-    def whole(self, index: int) -> Sequence[Span] | None:
-        return None
-
-    def may_mark(self, index: int) -> bool:
-        return False
 
     def empty_text(self) -> str:
         return "this event is not about one document"

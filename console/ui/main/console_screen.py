@@ -35,10 +35,10 @@ from console.ui.main.actions import UploadActions
 from console.ui.main.file_browser import FileBrowser
 from console.ui.main.polling import Polling, changes_status
 from console.ui.main.status_bar import StatusBar
-from console.ui.main.watches_screen import WatchesScreen
 from console.ui.remembered import Remembered
 from console.ui.screens.bucket_screen import BucketScreen
 from console.ui.screens.runners_screen import RunnersScreen
+from console.ui.screens.watches_screen import WatchesScreen
 from console.ui.uploads.upload_cells import is_stalled
 from console.ui.uploads.upload_detail import UploadTab
 from console.ui.uploads.upload_screen import UploadScreen

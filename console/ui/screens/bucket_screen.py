@@ -14,9 +14,7 @@ from time import monotonic
 from typing import Any, ClassVar, Final
 
 from textual import on
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 
 from console.formatting import age, byte_size, count, visible
 from console.models import BucketEntry, BucketPage, Upload, UploadStatus
@@ -25,10 +23,8 @@ from console.ui.background import run_in_background, title_and_text
 from console.ui.uploads.uploads_window import UploadRows
 from console.ui.widgets.cells import Column, Cut, Span, Tone
 from console.ui.widgets.dialogs import Choice, ChoiceDialog, Field, FormDialog
-from console.ui.widgets.full_screen import FullScreen
-from console.ui.widgets.keys import KeyBar
-from console.ui.widgets.list_view import Key, RowsView
-from console.ui.widgets.pane import TitleLine
+from console.ui.widgets.list_screen import ListScreen
+from console.ui.widgets.list_view import Key, RowSource, RowsView
 from console.ui.widgets.text_screen import copy
 
 _NEAR: Final = 50
@@ -44,7 +40,7 @@ COLUMNS: Final = (
 )
 
 
-class BucketRows:
+class BucketRows(RowSource):
     """Entries under one prefix; the key of a row is the object's key."""
 
     columns: Sequence[Column] = COLUMNS
@@ -77,12 +73,6 @@ class BucketRows:
     def index_of(self, key: Key) -> int | None:
         return self._places.get(key) if isinstance(key, str) else None
 
-    def whole(self, index: int) -> Sequence[Span] | None:
-        return None
-
-    def may_mark(self, index: int) -> bool:
-        return False
-
     def empty_text(self) -> str:
         return self.words
 
@@ -104,7 +94,7 @@ class BucketRows:
         return [Span(visible(entry.storage_class), Tone.MUTED)]
 
 
-class BucketScreen(FullScreen):
+class BucketScreen(ListScreen):
     """The bucket of the configuration."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -127,29 +117,20 @@ class BucketScreen(FullScreen):
         opened: Callable[[Key], object],
     ) -> None:
         """`folder` is offered for downloads; `opened` shows an upload."""
-        super().__init__()
-        self._backend = backend
-        self._opened = opened
-        self._folder = folder
         completed = [row for row in uploads.rows() if isinstance(row, Upload) and row.status is UploadStatus.COMPLETED]
         self._ours = {row.key: row.id for row in completed}
         self._source = BucketRows(now, self._ours.__contains__)
+        super().__init__("Bucket", RowsView(self._source, activated=self._enter))
+        self._backend = backend
+        self._opened = opened
+        self._folder = folder
         self._page: BucketPage | None = None
         self._is_asking = False
+        self._readings = 0
         self._wanted_cursor: str | None = None
-        self._title = TitleLine("Bucket")
-        self._title.add_class("-focused")
-        self._rows = RowsView(self._source, activated=self._enter)
-
-    def compose(self) -> ComposeResult:
-        with Vertical(classes="pane"):
-            yield self._title
-            with Vertical(classes="pane--body"):
-                yield self._rows
-        yield KeyBar()
 
     def on_mount(self) -> None:
-        self.set_focus(self._rows)
+        super().on_mount()
         self._open("")
 
     # ---- reading
@@ -157,17 +138,18 @@ class BucketScreen(FullScreen):
     def _open(self, prefix: str, cursor: str | None = None) -> None:
         self._source.clear(prefix, "asking S3…")
         self._page, self._is_asking, self._wanted_cursor = None, False, cursor
+        self._readings += 1
         self._rows.show(self._source)
         self._ask("")
 
     def _ask(self, after: str) -> None:
         self._is_asking = True
-        prefix = self._source.prefix
-        call = partial(self._backend.bucket_page, prefix, after)
-        run_in_background(self.app, call, self._known, partial(self._failed, prefix))
+        call = partial(self._backend.bucket_page, self._source.prefix, after)
+        number = self._readings
+        run_in_background(self.app, call, partial(self._known, number), partial(self._failed, number))
 
-    def _known(self, page: BucketPage) -> None:
-        if page.prefix != self._source.prefix or not self.is_attached:
+    def _known(self, reading: int, page: BucketPage) -> None:
+        if reading != self._readings or not self.is_attached:
             return
         self._is_asking = False
         self._page = page
@@ -180,9 +162,8 @@ class BucketScreen(FullScreen):
         self._wanted_cursor = None
         self._show_title()
 
-    def _failed(self, prefix: str, error: Exception) -> None:
-
-        if prefix == self._source.prefix and self.is_attached:
+    def _failed(self, reading: int, error: Exception) -> None:
+        if reading == self._readings and self.is_attached:
             self._is_asking = False
             self._source.words = ": ".join(title_and_text(error)).replace("\n", " ")
             self._rows.reload()

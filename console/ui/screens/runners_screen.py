@@ -13,22 +13,16 @@ from datetime import datetime
 from functools import partial
 from typing import Any, ClassVar, Final
 
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 
 from console.formatting import age, byte_size, count, count_at_once, visible
 from console.ui.backend import Backend, RunnerView
-from console.ui.background import notify_error, run_in_background
+from console.ui.background import run_in_background
 from console.ui.widgets.cells import Column, Cut, Span, Tone
 from console.ui.widgets.dialogs import Choice, ChoiceDialog, FormDialog, limit_fields, limit_texts
-from console.ui.widgets.full_screen import FullScreen
-from console.ui.widgets.keys import KeyBar
-from console.ui.widgets.list_view import Key, RowsView
-from console.ui.widgets.pane import TitleLine
+from console.ui.widgets.list_screen import PolledListScreen
+from console.ui.widgets.list_view import Key, RowSource, RowsView
 from console.ui.widgets.text_screen import TextScreen
-
-ASK_SECONDS: Final = 2.0
 
 COLUMNS: Final = (
     Column("sign", "", 1, 1, rank=0),
@@ -44,7 +38,7 @@ COLUMNS: Final = (
 )
 
 
-class RunnerRows:
+class RunnerRows(RowSource):
     """Runners as rows; the key of a row is the runner's name."""
 
     columns: Sequence[Column] = COLUMNS
@@ -62,12 +56,6 @@ class RunnerRows:
 
     def index_of(self, key: Key) -> int | None:
         return next((index for index, view in enumerate(self.views) if view.name == key), None)
-
-    def whole(self, index: int) -> Sequence[Span] | None:
-        return None
-
-    def may_mark(self, index: int) -> bool:
-        return False
 
     def empty_text(self) -> str:
         return self.words
@@ -145,7 +133,7 @@ def runner_lines(view: RunnerView, now: datetime) -> Iterator[tuple[str, str]]:
             yield label if number == 0 else "", text
 
 
-class RunnersScreen(FullScreen):
+class RunnersScreen(PolledListScreen[Sequence[RunnerView]]):
     """A list of runners."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -156,48 +144,21 @@ class RunnersScreen(FullScreen):
     ]
 
     def __init__(self, backend: Backend, now: Callable[[], datetime]) -> None:
-        super().__init__()
+        self._source = RunnerRows(now)
+        super().__init__("Runners", RowsView(self._source, activated=self._open))
         self._backend = backend
         self._now = now
-        self._source = RunnerRows(now)
-        self._title = TitleLine("Runners")
-        self._title.add_class("-focused")
-        self._rows = RowsView(self._source, activated=self._open)
-        self._is_asking = self._has_failed = False
 
-    def compose(self) -> ComposeResult:
-        with Vertical(classes="pane"):
-            yield self._title
-            with Vertical(classes="pane--body"):
-                yield self._rows
-        yield KeyBar()
+    def read(self) -> Sequence[RunnerView]:
+        return self._backend.runners()
 
-    def on_mount(self) -> None:
-        self.set_focus(self._rows)
-        self._ask()
-        self.set_interval(ASK_SECONDS, self._ask)
-
-    def _ask(self) -> None:
-        if not self._is_asking:
-            self._is_asking = True
-            run_in_background(self.app, self._backend.runners, self._known, self._failed)
-
-    def _failed(self, error: Exception) -> None:
-        self._is_asking = False
-        if not self._has_failed:  # once for an outage, not with each question
-            notify_error(self.app, error)
-        self._has_failed = True
-
-    def _known(self, views: Sequence[RunnerView]) -> None:
-        self._is_asking = self._has_failed = False
-        if not self.is_attached:
-            return
-        self._source.views = sorted(views, key=lambda view: (view.is_live, not view.is_ours, view.name))
+    def show(self, values: Sequence[RunnerView]) -> None:
+        self._source.views = sorted(values, key=lambda view: (view.is_live, not view.is_ours, view.name))
         self._source.words = "no runner lives: what waits is carried out by the next console, `watch` or command"
         self._rows.reload()
-        hosts = len({view.name.partition(":")[0] for view in views})
-        silent = sum(not view.is_live for view in views)
-        parts = [f"{len(views):,} on {count(hosts, 'host')}", f"{silent:,} silent" if silent else ""]
+        hosts = len({view.name.partition(":")[0] for view in values})
+        silent = sum(not view.is_live for view in values)
+        parts = [f"{len(values):,} on {count(hosts, 'host')}", f"{silent:,} silent" if silent else ""]
         self._title.show("Runners", " · ".join(filter(None, parts)))
 
     def _view(self) -> RunnerView | None:
@@ -223,7 +184,7 @@ class RunnersScreen(FullScreen):
         def answered(values: Mapping[str, Any] | None) -> None:
             if values is not None:
                 call = partial(self._backend.set_runner_limits, name, replace(limits, **values))
-                run_in_background(self.app, call, lambda _: self._ask())
+                run_in_background(self.app, call, lambda _: self.ask())
 
         texts = limit_texts(limits)
         fields = [replace(field, text=texts[field.name]) for field in limit_fields()]
@@ -252,4 +213,4 @@ class RunnersScreen(FullScreen):
 
     def _taken_over(self, words: str) -> None:
         self.notify(words, title="Take over", markup=False)
-        self._ask()
+        self.ask()

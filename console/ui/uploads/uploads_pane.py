@@ -27,7 +27,7 @@ from console.ui.uploads.upload_detail import UploadTab, ask_what_to_copy
 from console.ui.uploads.uploads_window import UploadRows
 from console.ui.widgets.cells import Column, Span
 from console.ui.widgets.dialogs import Choice, ChoiceDialog
-from console.ui.widgets.list_view import Key, RowsView
+from console.ui.widgets.list_view import Key, RowSource, RowsView
 from console.ui.widgets.pane import Pane, PaneRows, ask_which, count_forms, marks_sign, marks_text
 
 NOTICE_SECONDS: Final = 8.0
@@ -43,7 +43,7 @@ _ASKED: Final[Mapping[UploadAction, str]] = {
 }
 
 
-class UploadSource:
+class UploadSource(RowSource):
     """The held uploads as rows of a list; the key of a row is the `_id` of its document."""
 
     def __init__(self, uploads: UploadRows, now: Callable[[], datetime]) -> None:
@@ -71,9 +71,6 @@ class UploadSource:
         """The values of the document, and what the time makes of them."""
         row = self.uploads.row(self.uploads.key(index))
         return upload_version(row, self.now(), is_fed=self.is_fed) if row is not None else None
-
-    def whole(self, index: int) -> Sequence[Span] | None:
-        return None
 
     def may_mark(self, index: int) -> bool:
         """Documents that others wrote wrongly take no action."""

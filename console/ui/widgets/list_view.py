@@ -141,9 +141,11 @@ class RowSource(Protocol):
 
     def whole(self, index: int) -> Sequence[Span] | None:
         """The text of a row that has no columns, None for one that has."""
+        return None
 
     def may_mark(self, index: int) -> bool:
         """Whether actions on several rows can include this one."""
+        return False
 
     def empty_text(self) -> str:
         """What is said where there is no row."""

@@ -10,24 +10,18 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 
 from console.formatting import age, visible
 from console.ui.backend import Backend
-from console.ui.background import notify_error, run_in_background
+from console.ui.background import run_in_background
 from console.ui.widgets.cells import Column, Cut, Span, Tone
-from console.ui.widgets.full_screen import FullScreen
-from console.ui.widgets.keys import KeyBar
-from console.ui.widgets.list_view import Key, RowsView
-from console.ui.widgets.pane import TitleLine
+from console.ui.widgets.list_screen import PolledListScreen
+from console.ui.widgets.list_view import Key, RowSource, RowsView
 from console.ui.widgets.text_screen import TextScreen
 
 if TYPE_CHECKING:
     from console.records.watches import KnownWatch
-
-ASK_SECONDS: Final = 2.0
 
 COLUMNS: Final = (
     Column("sign", "", 1, 1, rank=0),
@@ -49,7 +43,7 @@ _STOPPED: Final = "stopped"
 _TONES: Final = {"failed": Tone.BAD, "refused": Tone.WARNING}
 
 
-class WatchRows:
+class WatchRows(RowSource):
     """The rules as rows; the key of a row is host and rule."""
 
     columns: Sequence[Column] = COLUMNS
@@ -67,12 +61,6 @@ class WatchRows:
 
     def index_of(self, key: Key) -> int | None:
         return next((index for index in range(len(self.states)) if self.key(index) == key), None)
-
-    def whole(self, index: int) -> Sequence[Span] | None:
-        return None
-
-    def may_mark(self, index: int) -> bool:
-        return False
 
     def empty_text(self) -> str:
         return self.words
@@ -139,7 +127,7 @@ def _error_lines(state: KnownWatch, now: datetime) -> list[tuple[str, str]]:
     return [(label, f"{age(state.last_error_at, now)} ago: {visible(state.last_error)}")]
 
 
-class WatchesScreen(FullScreen):
+class WatchesScreen(PolledListScreen["Sequence[KnownWatch]"]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("p", "pause", "Pause or resume", tooltip="Pause or resume the rule under the cursor."),
         Binding("escape,q", "dismiss", "Back", key_display="esc", tooltip="Back to the console."),
@@ -147,47 +135,19 @@ class WatchesScreen(FullScreen):
     ]
 
     def __init__(self, backend: Backend, now: Callable[[], datetime]) -> None:
-        super().__init__()
+        self._source = WatchRows(now)
+        super().__init__("Watches", RowsView(self._source, activated=self._open))
         self._backend = backend
         self._now = now
-        self._source = WatchRows(now)
-        self._title = TitleLine("Watches")
-        self._title.add_class("-focused")
-        self._rows = RowsView(self._source, activated=self._open)
-        self._is_asking = False
-        self._has_failed = False
 
-    def compose(self) -> ComposeResult:
-        with Vertical(classes="pane"):
-            yield self._title
-            with Vertical(classes="pane--body"):
-                yield self._rows
-        yield KeyBar()
+    def read(self) -> Sequence[KnownWatch]:
+        return self._backend.watches()
 
-    def on_mount(self) -> None:
-        self._rows.focus()
-        self._ask()
-        self.set_interval(ASK_SECONDS, self._ask)
-
-    def _ask(self) -> None:
-        if not self._is_asking:  # an answer may take longer than the next question
-            self._is_asking = True
-            run_in_background(self.app, self._backend.watches, self._known, self._failed)
-
-    def _failed(self, error: Exception) -> None:
-        self._is_asking = False
-        if not self._has_failed:  # once for an outage, not with each question
-            notify_error(self.app, error)
-        self._has_failed = True
-
-    def _known(self, states: Sequence[KnownWatch]) -> None:
-        self._is_asking = self._has_failed = False
-        if not self.is_attached:
-            return
-        self._source.states = sorted(states, key=lambda state: (state.host, state.folder, state.rule))
+    def show(self, values: Sequence[KnownWatch]) -> None:
+        self._source.states = sorted(values, key=lambda state: (state.host, state.folder, state.rule))
         self._source.words = "no watches: write [[watch]] tables, or run `upload-console watch DIR`"
         self._rows.reload()
-        self._title.show("Watches", f"{len(states):,}")
+        self._title.show("Watches", f"{len(values):,}")
 
     def _state(self) -> KnownWatch | None:
         cursor = self._rows.cursor
@@ -207,4 +167,4 @@ class WatchesScreen(FullScreen):
         state = self._state()
         if state is not None:
             call = partial(self._backend.pause_watch, state.host, state.rule, not state.is_paused)
-            run_in_background(self.app, call, lambda _: self._ask())
+            run_in_background(self.app, call, lambda _: self.ask())
