@@ -30,7 +30,7 @@ The configuration file.
 .B UPLOAD_CONSOLE_<SECTION>__<KEY>
 One setting, stronger than the file: UPLOAD_CONSOLE_S3__BUCKET=media.
 .TP
-.B AWS_PROFILE, AWS_ACCESS_KEY_ID, \\(dq
+.B AWS_PROFILE, AWS_ACCESS_KEY_ID, ...
 Credentials for S3, as every AWS tool takes them.
 .TP
 .B NO_COLOR
@@ -62,7 +62,7 @@ def man_page() -> str:
     parts += [
         f".SH EXIT STATUS\n{_text(command.epilog.removeprefix('Exit codes: '))}\n",
         f".SH FILES\n{_FILES}",
-        f".SH ENVIRONMENT\n{_ENVIRONMENT.replace(chr(92) + '(dq', '...')}",
+        f".SH ENVIRONMENT\n{_ENVIRONMENT}",
         f".SH SEE ALSO\n{_text(_SEE_ALSO)}",
     ]
     return "".join(parts)

@@ -191,9 +191,7 @@ def bucket_page(s3: S3Client, bucket: str, prefix: str, after: str = "") -> Buck
     return BucketPage(bucket, prefix, (*prefixes, *objects), page.get("NextContinuationToken") or "")
 
 
-def download(
-    s3: S3Client, bucket: str, key: str, file: Path, progress: Callable[[int], bool], version_id: str | None = None
-) -> int:
+def download(s3: S3Client, bucket: str, key: str, file: Path, progress: Callable[[int], bool]) -> int:
     """Write an object into a new file, beside it until it is whole; gives its size in bytes. `progress` is told how
     many have come, and ends the download by False; then 0 is given and nothing is left.
 
@@ -201,13 +199,12 @@ def download(
         TransferError: as `transfer_errors.classify` sorts it.
         UsageError: there is such a file, or it cannot be written.
     """
-    version: dict[str, Any] = {"VersionId": version_id} if version_id else {}
     part = file.with_name(f".{secrets.token_hex(8)}.part")  # short: the file's own name may be as long as names can be
     written = 0
     try:
         if file.exists():
             raise UsageError(f"{visible(str(file))} is there already", advice="Choose another folder, or rename it.")
-        answer = call_with_retries(lambda: s3.get_object(Bucket=bucket, Key=key, **version))
+        answer = call_with_retries(lambda: s3.get_object(Bucket=bucket, Key=key))
         with closing(answer["Body"]) as body, part.open("xb") as target:
             while piece := call(lambda: body.read(_READ_AT_ONCE)):
                 target.write(piece)

@@ -49,9 +49,11 @@ class _Line(NamedTuple):
 class CompareRows(RowSource):
     """The comparison of one event. The key of a line is its number in the unfolded list, with its side."""
 
+    columns: Sequence[Column] = SIDE_BY_SIDE
+
     def __init__(self, event: ChangeEvent, *, width: int, fold_same: bool = True, notes: Sequence[str] = ()) -> None:
         narrow = width < NARROW
-        self.columns: Sequence[Column] = ONE_UNDER_THE_OTHER if narrow else SIDE_BY_SIDE
+        self.columns = ONE_UNDER_THE_OTHER if narrow else SIDE_BY_SIDE
         self._event = event
         self._narrow = narrow
         self._width = max(1, width - 6)

@@ -101,7 +101,7 @@ class BucketScreen(ListScreen):
         Binding("backspace,h,left", "up", "Up", key_display="⌫", tooltip="Go to the prefix above."),
         Binding("d", "download", "Download", tooltip="Download the object under the cursor into a folder."),
         Binding("y", "copy", "Copy", tooltip="Copy the key, or the S3 address: y, then k or s."),
-        Binding("u", "upload", "Upload", tooltip="Go to the upload that made the object, if the table holds it."),
+        Binding("u", "upload", "Its upload", tooltip="Go to the upload that made the object, if the table holds it."),
         Binding("ctrl+r,f5", "reread", "Read again", show=False, tooltip="Ask S3 again."),
         Binding("escape,q", "dismiss", "Back", key_display="esc", tooltip="Back; a download goes on."),
         Binding("question_mark", "app.keys", "Keys", key_display="?", tooltip="Show all keys."),

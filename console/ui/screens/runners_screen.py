@@ -98,7 +98,7 @@ def sign_and_word(view: RunnerView) -> tuple[Span, str]:
     kind = visible(view.state.kind) if view.state is not None else "unknown"
     if not view.is_live:
         return Span("!", Tone.WARNING), "silent"
-    return Span("●", Tone.GOOD), f"{kind}, this one" if view.is_ours else kind
+    return Span("●", Tone.GOOD), f"this {kind}" if view.is_ours else kind
 
 
 def _told(details: Mapping[str, Any], name: str) -> list[str]:
@@ -193,7 +193,7 @@ class RunnersScreen(PolledListScreen[Sequence[RunnerView]]):
     def action_take_over(self) -> None:
         """Ask whether others may carry out what it holds."""
         view = self._view()
-        if view is None or (view.is_live and view.is_ours):
+        if view is None:
             return
         if view.is_live:
             words = "it is at work; pause its uploads, or end it, and they can go on elsewhere"

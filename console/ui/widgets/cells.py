@@ -92,11 +92,12 @@ def shorten(text: str, width: int, cut: Cut = Cut.END, differs: int = 0) -> str:
         return head(text, room) + ELLIPSIS
     if cut is Cut.START:
         return ELLIPSIS + tail(text, room)
-    if cut is Cut.ALIKE and differs:
-        return _around(text, width, differs)
     # The end of a name tells more than its middle: extension, number, last folder.
     end = tail(text, room // 2)
-    return head(text, room - cell_len(end)) + ELLIPSIS + end
+    begin = head(text, room - cell_len(end))
+    if cut is Cut.ALIKE and differs >= len(begin):
+        return _around(text, width, differs)
+    return begin + ELLIPSIS + end
 
 
 def _around(text: str, width: int, place: int) -> str:

@@ -58,3 +58,7 @@ def test_each_cut_keeps_its_end(cut: Cut, expected: str) -> None:
 def test_a_wide_character_is_not_halved() -> None:
     assert shorten("写真写真", 4) == "写…"
     assert padded("写真写真", 4) == "写… "
+
+
+def test_a_name_that_its_beginning_tells_apart_is_cut_once() -> None:
+    assert shorten("read me first.md", 15, Cut.ALIKE, differs=2) == shorten("read me first.md", 15, Cut.MIDDLE)
