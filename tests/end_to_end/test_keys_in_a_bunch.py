@@ -61,7 +61,7 @@ def marked(text: str) -> list[str]:
 
 
 def test_a_form_and_what_is_typed_into_it(terminal: Terminal) -> None:
-    terminal.press("b9m\t1\r\r" + "2")  # the second enter is one more key for the list of files
+    terminal.press("b9mib\t1\r\r" + "2")  # the second enter is one more key for the list of files
     terminal.wait_for("9.00 MiB/s")
     terminal.wait_for("┏━ Uploads")
     terminal.press("b")

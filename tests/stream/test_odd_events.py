@@ -69,6 +69,9 @@ class FakeServer:
     def command(self, name: str) -> Mapping[str, Any]:
         return self.answers[name]
 
+    def aggregate(self, pipeline: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return []  # no cursor of a process that was killed
+
     def watch(self, pipeline: list[dict[str, Any]], **options: Any) -> FakeStream:
         self.asked.append((pipeline, options))
         script = self.scripts.pop(0) if self.scripts else []

@@ -148,7 +148,7 @@ async def test_gaps_and_connections_are_lines_and_the_end_of_a_feed_is_said(insp
         inspecting.source.backend.bring(Gap("the oplog no longer has it", NOW, None))
         inspecting.source.backend.bring(FeedState(False, "primary stepped down"), FeedState(True))
         await inspecting.until(lambda: "! gap  the oplog no longer has it (12:00:00 to ?)" in inspecting.text)
-        assert "◌ reconnecting  primary stepped down" in inspecting.text
+        await inspecting.until(lambda: "◌ reconnecting  primary stepped down" in inspecting.text)
         inspecting.source.backend.bring(FeedState(False, "end of the recording", ended=True))
         await inspecting.until(lambda: "■ ended: end of the recording" in inspecting.lines[0])
 

@@ -6,6 +6,7 @@ may. The token becomes a cookie at the first visit, for the parts of the page th
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import secrets
@@ -25,6 +26,7 @@ from console.settings import ENVIRONMENT_PREFIX
 LOOPBACK: Final = "127.0.0.1"
 _COOKIE: Final = "upload-console"
 _LOOK_SECONDS: Final = 1.0
+_LISTEN_SECONDS: Final = 0.02
 _END_SECONDS: Final = 6.0
 _ADVICE: Final = "Install it: pip install 'upload-console[serve]' (pipx inject upload-console textual-serve)."
 
@@ -72,13 +74,26 @@ def run(arguments: Sequence[str], *, mongodb_uri: str | None, port: int) -> int:
             return application
 
         async def on_startup(self, app: Any) -> None:
-            sys.stdout.write(f"The console is at {address}/?token={token}\nCtrl+C ends it.\n")
-            sys.stdout.flush()
+            self.saying = asyncio.create_task(_say_when_listening(f"{address}/?token={token}", port))
 
     # Without a shell between them a console sees that its server has gone.
     command = "exec " + shlex.join([sys.executable, "-m", "console", *arguments])
     GuardedServer(command, host=LOOPBACK, port=port, title="Upload console", public_url=address).serve()
     return 0
+
+
+async def _say_when_listening(address: str, port: int) -> None:
+    """Say where the console is, once it is there: the server tells only that it is about to listen."""
+    while True:
+        try:
+            _, writer = await asyncio.open_connection(LOOPBACK, port)
+        except OSError:
+            await asyncio.sleep(_LISTEN_SECONDS)
+        else:
+            writer.close()
+            break
+    sys.stdout.write(f"The console is at {address}\nCtrl+C ends it.\n")
+    sys.stdout.flush()
 
 
 def end_with_server() -> None:

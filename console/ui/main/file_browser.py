@@ -351,7 +351,7 @@ class FileBrowser(Pane):
 
     def _cannot_go(self, path: str, error: Exception) -> None:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        self.notify(f"{visible(path)}: {reason}", title="Go to", severity="warning", markup=False)
+        self.notify(f"{_home_as_tilde(visible(path))}: {reason}", title="Go to", severity="warning", markup=False)
 
     def _folders(self, name: str) -> list[str]:
         return [str(folder) for folder in self._remembered.get(name, list)]
