@@ -194,12 +194,29 @@ def history(client: MongoClient[Document]) -> History | None:
 
 
 def mark_of_process() -> dict[str, Any]:
-    """What the streams of this process bear on the server: where its number means something, and the number."""
+    """What the streams of this process bear on the server: where its number means something, and the number.
+
+    A host's name may be that of many, so it is the start of its system that counts; in it each container has numbers of
+    its own. Where these cannot be told they are empty.
+    """
     try:
-        namespace = os.readlink("/proc/self/ns/pid")  # noqa: PTH115 - of two containers of one name each has its own
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        namespace = os.readlink("/proc/self/ns/pid")  # noqa: PTH115 - no path
     except OSError:
-        namespace = ""
-    return {"program": "upload-console", "host": platform.node(), "namespace": namespace, "process": os.getpid()}
+        boot = namespace = ""
+    mark = {"program": "upload-console", "host": platform.node(), "boot": boot, "namespace": namespace}
+    return {**mark, "process": os.getpid()}
+
+
+def _is_running(process: int) -> bool:
+    """Whether there is such a process, perhaps another user's."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
 
 
 def end_streams_of_the_dead(client: MongoClient[Any]) -> int:
@@ -210,6 +227,8 @@ def end_streams_of_the_dead(client: MongoClient[Any]) -> int:
         PyMongoError: the server is away, or refuses.
     """
     mine = mark_of_process()
+    if not mine["boot"]:
+        return 0
     marks = {f"{_MARK}.{name}": value for name, value in mine.items() if name != "process"}
     pipeline = [
         {"$currentOp": {"idleCursors": True, "allUsers": False}},
@@ -219,7 +238,7 @@ def end_streams_of_the_dead(client: MongoClient[Any]) -> int:
     for found in client.admin.aggregate(pipeline):
         process = found["cursor"]["originatingCommand"]["comment"].get("process")
         database, _, collection = found["ns"].partition(".")
-        if isinstance(process, int) and process > 0 and not Path(f"/proc/{process}").exists() and mine["namespace"]:
+        if isinstance(process, int) and process > 0 and not _is_running(process):
             client[database].command("killCursors", collection, cursors=[found["cursor"]["cursorId"]])
             ended += 1
     return ended
