@@ -22,7 +22,7 @@ from console.settings import Settings
 DEFAULT: Final = "default"
 _EXAMPLE: Final = "config.example.toml"
 _AUTO: Final = frozenset({"parallel_uploads", "parallel_parts", "part_size"})  # None stands for it
-_PASSWORD: Final = re.compile(r"(://[^:@/?]*):[^@]*@")
+_USER: Final = re.compile(r"[^:@/?]*")
 _OPTION: Final = re.compile(r"([?&])([A-Za-z]+)=([^&]*)")
 # Options of a connection string that hold no secret; of any other the value is not shown.
 _HARMLESS: Final = frozenset(
@@ -108,13 +108,23 @@ def _toml(value: Any) -> str:
 
 
 def without_password(uri: str) -> str:
-    """A connection string without its password, and without options that may hold another one."""
+    """A connection string without its password, and without options that may hold another one.
+
+    What is before the last `@` may be part of a password that has an `@`, `/` or `?` of its own.
+    """
+    scheme, mark, rest = uri.partition("://")
+    credentials, at, place = rest.rpartition("@")
+    if not mark or "@" in scheme:  # no connection string at all
+        return "…"
+    user = _USER.match(credentials)
+    shown = user[0] if user is not None else ""
+    hidden = ":…" if len(shown) < len(credentials) else ""
 
     def option(match: re.Match[str]) -> str:
         shown = match[3] if match[2].casefold() in _HARMLESS else "…"
         return f"{match[1]}{match[2]}={shown}"
 
-    return _OPTION.sub(option, _PASSWORD.sub(r"\1:…@", uri))
+    return f"{scheme}{mark}{shown}{hidden}{at}{_OPTION.sub(option, place)}"
 
 
 def example_text() -> str:

@@ -42,6 +42,12 @@ def test_a_connection_string_of_a_file_is_from_there_and_shows_no_password(tmp_p
         ("mongodb://h:27017", "mongodb://h:27017"),
         ("mongodb://u:p%40w@h1,h2/db?replicaSet=rs", "mongodb://u:…@h1,h2/db?replicaSet=rs"),
         ("mongodb://u:a:b@h", "mongodb://u:…@h"),
+        ("mongodb://u:p@w@h/db", "mongodb://u:…@h/db"),
+        ("mongodb://u:p/w@h", "mongodb://u:…@h"),
+        ("mongodb://u:p?w=x@h", "mongodb://u:…@h"),
+        ("mongodb://u@x:secret@h", "mongodb://u:…@h"),
+        ("mongodb://u@h", "mongodb://u@h"),
+        ("u:secret@h", "…"),
         (
             "mongodb://h/?tlsCertificateKeyFilePassword=x&authMechanismProperties=AWS_SESSION_TOKEN:y&tls=true",
             "mongodb://h/?tlsCertificateKeyFilePassword=…&authMechanismProperties=…&tls=true",
