@@ -27,8 +27,12 @@ from console.models import UploadStatus
 from console.records.connection import MAJORITY, Document, describe_error
 from console.records.transitions import NOW, Fields, Filter, held_by, lease_until, may_become, together
 
+_log = logging.getLogger(__name__)
+
 RATE_WINDOW_SECONDS: Final = 4.0
 _LEAST_SECONDS: Final = 0.5
+_MOST_TOGETHER: Final = 150
+"""Each document of a statement looks for its values among those of all: with 1,000 the server took twice as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +134,6 @@ class Progress:
         (then, before) = self._marks[0]
         # What went to the socket in the first moment mostly lies in buffers: no rate can be made of it.
         return float(max(0, round((self._sent - before) / max(now - then, _LEAST_SECONDS))))
-
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
@@ -256,8 +257,6 @@ def _runner_of(document: Mapping[str, Any]) -> Any:
     return lease.get("runner") if isinstance(lease, Mapping) else None
 
 
-_MOST_TOGETHER: Final = 150
-"""Each document of a statement looks for its values among those of all: with 1,000 the server took twice as long."""
 LEASE_SECONDS: Final = 30.0
 TICK_SECONDS: Final = 0.5
 _MOST_IN_A_BULK: Final = 1000

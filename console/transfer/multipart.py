@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
@@ -204,10 +204,8 @@ def send_parts(job: Job, upload_id: str, plan: PartPlan, listed: Mapping[int, Li
             order.insert(0, order.pop())
         for part in order:
             futures.append(sending.start(part))
-        parts = [wait_for(future, sending.control) for future in futures]
+        parts = [sending.result(future) for future in futures]
         return sorted(parts, key=lambda part: part.number)
-    except _SiblingFailed:
-        raise sending.first_failure() from None
     finally:
         sending.control.fail()
         wait(futures, timeout=_GRACE_SECONDS)
@@ -226,11 +224,23 @@ class _Sending:
         self._tried: set[int] = set()
 
     def start(self, part: Part) -> Future[SentPart]:
-        return self._job.transport.pool.submit(lambda: self._part(part), self.control)
+        """Raises as `result`, while it waits for a thread."""
+        with self._first_failure():
+            return self._job.transport.pool.submit(lambda: self._part(part), self.control)
 
-    def first_failure(self) -> Exception:
-        with self._lock:
-            return self._failure or Stopped()
+    def result(self, future: Future[SentPart]) -> SentPart:
+        """Raises what ended the first part that failed, whichever this one is."""
+        with self._first_failure():
+            return wait_for(future, self.control)
+
+    @contextmanager
+    def _first_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except _SiblingFailed:
+            with self._lock:
+                failure = self._failure
+            raise failure or Stopped() from None
 
     def _part(self, part: Part) -> SentPart:
         try:
@@ -345,6 +355,10 @@ class PartsAsTheyCome:
         self._futures.append(future)
         return future
 
+    def wait_for(self, future: Future[SentPart]) -> None:
+        """Wait until that part is in S3. Raises what ended the first part that failed, whichever this one is."""
+        self._sending.result(future)
+
     def stop(self) -> None:
         """Nothing more is sent, and what is on its way is left behind after a moment."""
         self._sending.control.fail()
@@ -353,7 +367,7 @@ class PartsAsTheyCome:
     def complete(self, *, if_absent: bool) -> Confirmation:
         """Make the object of all parts, and confirm it. Raises as `send_multipart`."""
         job = self._job
-        parts = [wait_for(future, self._sending.control) for future in self._futures]
+        parts = [self._sending.result(future) for future in self._futures]
         answer = _complete(job, self._multipart.upload_id, parts, if_absent=if_absent)
         if isinstance(answer, Confirmation):
             return answer

@@ -122,7 +122,7 @@ def test_transitions_of_many_uploads_share_a_bulk(mongodb_uri, uploads, writers)
     with MongoClient(mongodb_uri, event_listeners=[updates]) as client:
         watched = Uploads(client[uploads.collection.database.name].uploads)
         writer = writers(watched, tick=SLOW)
-        many = 300
+        many = 140  # as many completions as may be in one statement
         added = add(watched, many)
         for upload in claim_all(watched, "a", slots=many):
             writer.hold(upload.id, Progress(upload.size), upload.attempts)

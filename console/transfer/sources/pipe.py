@@ -32,7 +32,6 @@ from console.transfer.job import Confirmation, Job
 from console.transfer.multipart import PartsAsTheyCome, close_multipart
 from console.transfer.send import put
 from console.transfer.sender import S3Sender
-from console.transfer.threads import wait_for
 
 FOLDER: Final = "/dev/stdin"
 """Below it stand the names of what came from pipes in records: no file has such a path, so nobody opens one for it."""
@@ -179,10 +178,10 @@ class PipeSender(S3Sender):
             number, offset = number + 1, offset + len(piece)
             length = part_length(number + 1, job.options.part_size)
             while under_way and sum(size for _, size, _ in under_way) + len(following) + length > _HELD_BYTES:
-                _wait_for_first(under_way, source, job.control)
+                _wait_for_first(under_way, source, parts)
             piece, following = following, self._piece(length, job.control) if following else b""
         while under_way:
-            _wait_for_first(under_way, source, job.control)
+            _wait_for_first(under_way, source, parts)
         job.journal.file_changed(source.state)
 
     def _piece(self, length: int, control: Control) -> bytes:
@@ -202,9 +201,11 @@ class PipeSender(S3Sender):
         return bytes(pieces)
 
 
-def _wait_for_first(under_way: deque[tuple[int, int, Future[SentPart]]], source: PipeSource, control: Control) -> None:
+def _wait_for_first(
+    under_way: deque[tuple[int, int, Future[SentPart]]], source: PipeSource, parts: PartsAsTheyCome
+) -> None:
     offset, _, future = under_way[0]
-    wait_for(future, control)
+    parts.wait_for(future)
     under_way.popleft()
     source.drop(offset)
 

@@ -176,9 +176,12 @@ class EventLog(Pane):
 
     def action_upload(self) -> None:
         """Go to the upload of the event under the cursor."""
-        event = self._event_of(self.rows.cursor_key)
+        number = self.rows.cursor_key
+        event = self._event_of(number)
         if event is not None and self._to_upload is not None:
             self._to_upload(event)
+        elif isinstance(number, int) and number in self.log_rows.buffer:
+            self.notify("this line is not about an upload", title="Upload", markup=False)
 
     def action_hold(self) -> None:
         self.log_rows.hold(not self.log_rows.is_held)
