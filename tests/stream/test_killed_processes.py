@@ -33,7 +33,7 @@ def gone() -> int:
         ({"program": "another program"}, False),
         ({"process": "no number"}, False),
     ],
-    ids=str,
+    ids=["gone", "this one", "of another user", "of another boot", "container", "host", "program", "no number"],
 )
 def test_only_streams_of_processes_that_are_gone_are_ended(
     database: Database[Any], gone: int, changed: Mapping[str, Any], is_ended: bool
