@@ -64,6 +64,7 @@ from console.records.transitions import (
     stopped,
     unsettled,
 )
+from console.upload_filter import host_of, is_today, midnight, states_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -600,9 +601,19 @@ def _is_older(document: Mapping[str, Any], now: datetime, seconds: float) -> boo
 
 
 def _containing(text: str) -> Filter:
-    """Every word somewhere in what the table's own filter looks at, as it is, in either case."""
+    """Every word somewhere in what the table's own filter looks at, as it is, in either case; or what it says."""
     words = text.split()
-    return {"$and": [{"$or": [*_in_one_field(word), *_in_destination(word)]} for word in words]} if words else {}
+    return {"$and": [_asking(word) for word in words]} if words else {}
+
+
+def _asking(word: str) -> Filter:
+    if (states := states_of(word)) is not None:
+        return {"status": {"$in": list(states)}}
+    if is_today(word):
+        return {"updated_at": {"$gte": midnight()}}
+    if (host := host_of(word)) is not None:
+        return {"host": _pattern(f"^{re.escape(host)}$")}
+    return {"$or": [*_in_one_field(word), *_in_destination(word)]}
 
 
 def _in_one_field(word: str) -> list[Filter]:

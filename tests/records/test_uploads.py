@@ -339,6 +339,7 @@ def test_finished_pages_join_without_overlap(uploads):
             "/2026/r",
         ),
         *("chive/2026 failed", "a(b)", "a(", "ÜBERS", "report nothing", "s3://archive/026", "2026/2026", "  "),
+        *("is:failed", "IS:Cancelled host:ALPHA", "host:alph", "is:active", "is:today report", "is:nothing", "host:"),
     ],
 )
 def test_the_server_finds_what_the_filter_of_the_table_would_show(uploads, text):

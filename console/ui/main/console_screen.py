@@ -109,6 +109,10 @@ class ConsoleScreen(FullScreen):
         Binding("1", "pane('files')", "Files", show=False, priority=True, tooltip="Go to the files."),
         Binding("2", "pane('uploads')", "Uploads", show=False, priority=True, tooltip="Go to the uploads."),
         Binding("3", "pane('events')", "Events", show=False, priority=True, tooltip="Go to the events."),
+        Binding("F", "view('failed')", "Failed", show=False, tooltip="Show only failed uploads, or all again."),
+        Binding("A", "view('active')", "Active", show=False, tooltip="Show only uploads that are not over, or all."),
+        Binding("T", "view('today')", "Today", show=False, tooltip="Show only what changed today, or all again."),
+        Binding("M", "view('host')", "This host", show=False, tooltip="Show only this host's uploads, or all again."),
         Binding("z", "zoom", "Zoom", tooltip="Give the pane the whole screen, or restore the layout."),
         Binding("b", "limits", "Limits", show=False, tooltip="Limit bandwidth, parallel uploads and parallel parts."),
         Binding("U", "undo", "Undo", show=False, tooltip="Undo the last pause, resume, cancellation or priority."),
@@ -310,6 +314,14 @@ class ConsoleScreen(FullScreen):
         pane = self.query_one(f"#{name}", Pane)
         self._arrange(pane)
         pane.focus_list()
+
+    def action_view(self, name: str) -> None:
+        """Go to the uploads and show those alone; once more, there, shows all again."""
+        if self.focused_pane is self.table:
+            self.table.show_view(name)
+        else:
+            self.action_pane("uploads")
+            self.table.show_view(name, again=False)
 
     def action_next_pane(self, steps: int) -> None:
         panes = list(self.query(Pane))

@@ -25,7 +25,7 @@ STEPS: Final = (
     (
         "Act on uploads",
         "Keys act on the marked rows, or on the one under the cursor; what takes something away asks first.",
-        "p pause · r resume · c cancel · R retry · d delete · U undoes · F only failed · V views",
+        "p pause · r resume · c cancel · R retry · d delete · U undoes · F failed, A active, T today · V views",
     ),
     (
         "Look closer",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final, NamedTuple
 
 from bson import ObjectId
 from textual import on
@@ -26,7 +26,7 @@ from console.ui.uploads.upload_cells import COLUMNS, sort_value, upload_cell, up
 from console.ui.uploads.upload_detail import UploadTab, ask_what_to_copy
 from console.ui.uploads.uploads_window import UploadRows
 from console.ui.widgets.cells import Column, Span
-from console.ui.widgets.dialogs import Choice, ChoiceDialog
+from console.ui.widgets.dialogs import Choice, ChoiceDialog, Field, FormDialog
 from console.ui.widgets.list_view import Key, RowSource, RowsView
 from console.ui.widgets.pane import Pane, PaneRows, ask_which, count_forms, marks_sign, marks_text
 
@@ -41,6 +41,30 @@ _ASKED: Final[Mapping[UploadAction, str]] = {
     UploadAction.SOONER: "Raise the priority of",
     UploadAction.LATER: "Lower the priority of",
 }
+
+
+class View(NamedTuple):
+    """A filter that has a key of its own in the list of views."""
+
+    name: str
+    key: str
+    words: str
+    text: str
+
+
+def own_views(remembered: Remembered) -> list[tuple[str, str]]:
+    """Names and filters of the views that the person saved. The first ones had no names."""
+    views: list[tuple[str, str]] = []
+    for view in remembered.get("uploads.views", list)[:MOST_VIEWS]:
+        if isinstance(view, dict) and view.get("filter"):
+            views.append((str(view.get("name") or view["filter"]), str(view["filter"])))
+        elif isinstance(view, str):
+            views.append((view, view))
+    return views
+
+
+def _words_of(name: str, text: str) -> str:
+    return visible(name) if name == text else f"{visible(name)}: {visible(text)}"
 
 
 class UploadSource(RowSource):
@@ -92,7 +116,7 @@ class UploadsPane(Pane):
     """The pane on the right."""
 
     NAME = "Uploads"
-    FILTER_HINT = "name, destination, host, status or error"
+    FILTER_HINT = "name, destination, host, status or error; is:active, is:today, host:NAME"
     FIRST_KEYS = (
         *("activate", "act('pause')", "act('resume')", "act('cancel')", "act('retry')", "filter"),
         *("act('delete')", "mark", "act('link')", "sort"),
@@ -117,8 +141,7 @@ class UploadsPane(Pane):
         Binding(
             "s", "sort", "Sort", tooltip="Sort by a column; a click on its title does so too, again the other way."
         ),
-        Binding("F", "view('failed')", "Failed", show=False, tooltip="Show only failed uploads, or all again."),
-        Binding("V", "views", "Views", show=False, tooltip="Choose a view: failed, running, this host, your own."),
+        Binding("V", "views", "Views", show=False, tooltip="Choose a view, save the filter as one, or forget it."),
         Binding("C", "columns", "Columns", show=False, tooltip="Hide or show a column; that is remembered."),
     ]
 
@@ -190,41 +213,55 @@ class UploadsPane(Pane):
         self.uploads.sort((lambda row: sort_value(row, column)) if column else None, descending=descending)
         self._remembered.keep("uploads.sorted_by", f"{'-' if descending else ''}{column}")
 
-    def action_view(self, text: str) -> None:
-        """Show what this filter lets pass, or all where it is the one in force."""
-        self.filter_line.show("" if self.filter_line.text == text else text)
+    def show_view(self, name: str, *, again: bool = True) -> None:
+        """Show that view; with `again`, all where it is the one in force."""
+        text = next(view.text for view in self._views() if view.name == name)
+        self.filter_line.show("" if again and self.filter_line.text == text else text)
 
     def action_views(self) -> None:
         """Ask which view to show; the filter in force can become one."""
-        own = [str(text) for text in self._remembered.get("uploads.views", list)][:MOST_VIEWS]
+        own = own_views(self._remembered)
         now = self.filter_line.text
-        choices = [Choice(key, words, text) for key, words, text in self._known_views()]
-        choices += [Choice(str(number), visible(text), text) for number, text in enumerate(own, 1)]
-        choices.append(Choice("a", "All", ""))
-        if now and now in own:
+        choices = [Choice(view.key, view.words, view.text) for view in self._views()]
+        choices += [Choice(str(number), _words_of(*view), view[1]) for number, view in enumerate(own, 1)]
+        choices.append(Choice("0", "All", ""))
+        if now and any(text == now for _, text in own):
             choices.append(Choice("x", f"Forget {visible(now)}", _FORGET))
         elif now and len(own) < MOST_VIEWS:
             choices.append(Choice("s", f"Save {visible(now)} as a view", _SAVE))
 
         def answered(text: str | None) -> None:
             if text == _SAVE:
-                self._remembered.keep("uploads.views", [*own, now])
+                self._ask_name(now, own)
             elif text == _FORGET:
-                self._remembered.keep("uploads.views", [each for each in own if each != now])
+                self._keep_views([view for view in own if view[1] != now])
             elif text is not None:
                 self.filter_line.show(text)
 
         self.app.push_screen(ChoiceDialog("Views", "A view is a filter; your own are remembered.", choices, answered))
 
-    def _known_views(self) -> list[tuple[str, str, str]]:
-        """Keys, words and filters."""
+    def _ask_name(self, text: str, own: Sequence[tuple[str, str]]) -> None:
+        def answered(values: Mapping[str, Any] | None) -> None:
+            if values is not None:
+                self._keep_views([*own, (values["name"] or text, text)])
+
+        field = Field("name", f"The name of the view that shows {visible(text)}", text, str.strip)
+        self.app.push_screen(FormDialog("Save a view", [field], answered))
+
+    def _keep_views(self, views: Sequence[tuple[str, str]]) -> None:
+        self._remembered.keep("uploads.views", [{"name": name, "filter": text} for name, text in views])
+
+    def _views(self) -> list[View]:
+        """Those that everybody has."""
         return [
-            ("f", "Failed", "failed"),
-            ("u", "Uploading", "uploading"),
-            ("w", "Waiting", "pending"),
-            ("p", "Paused", "paused"),
-            ("c", "Completed", "completed"),
-            ("h", f"This host, {visible(self._host)}", self._host),
+            View("failed", "f", "Failed", "is:failed"),
+            View("active", "a", "Active: uploading, waiting or paused", "is:active"),
+            View("today", "t", "Today: what changed since midnight", "is:today"),
+            View("host", "h", f"This host, {visible(self._host)}", f"host:{self._host}"),
+            View("uploading", "u", "Uploading", "is:uploading"),
+            View("waiting", "w", "Waiting", "is:pending"),
+            View("paused", "p", "Paused", "is:paused"),
+            View("completed", "c", "Completed", "is:completed"),
         ]
 
     def action_columns(self) -> None:

@@ -24,6 +24,7 @@ from console.events.event import ChangeEvent
 from console.events.feed_items import SNAPSHOT_WINDOW, FeedItem, Lookup, Snapshot
 from console.models import UnreadableUpload, Upload, UploadStatus, read_upload
 from console.ui.backend import Document, PageGroup, PageQuery
+from console.upload_filter import asks_state, host_of, is_today, midnight, states_of
 
 Row: TypeAlias = Upload | UnreadableUpload
 Order: TypeAlias = tuple[float, ...]
@@ -184,13 +185,21 @@ class HeldUploads:
 
 
 def matches(row: Row, words: Iterable[str]) -> bool:
-    """Whether a row has all of the (case-folded) words."""
+    """Whether a row has all of the (case-folded) words, or is what they say."""
     if isinstance(row, UnreadableUpload):
         text = f"{row.id} {row.problem} unreadable"
-    else:
-        code = row.error.code if row.error is not None else ""
-        text = "\n".join((row.path, row.destination, row.host, row.status, row.source, code))
-    return all(map(text.casefold().__contains__, words))
+        return all(map(text.casefold().__contains__, words))
+    code = row.error.code if row.error is not None else ""
+    text = "\n".join((row.path, row.destination, row.host, row.status, row.source, code)).casefold()
+    return all(_is_it(row, word) if ":" in word and asks_state(word) else word in text for word in words)
+
+
+def _is_it(row: Upload, word: str) -> bool:
+    if (states := states_of(word)) is not None:
+        return row.status in states
+    if is_today(word):
+        return _stamp(row.updated_at) >= midnight().timestamp()
+    return row.host.casefold() == host_of(word)
 
 
 def patched(document: Document, update: Mapping[str, Any]) -> Document:
