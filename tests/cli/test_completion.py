@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from bson import ObjectId
 
+from console.cli.completion import described
 from console.cli.man_page import man_page
 
 _PAGE = Path(__file__).parents[2] / "docs" / "upload-console.1"
@@ -45,6 +47,19 @@ def test_commands_and_statuses_are_completed(shell: str) -> None:
 
 def test_ids_of_a_server_that_is_away_are_none_and_no_message() -> None:
     assert "Traceback" not in completed("bash", "upload-console", "list", "")
+
+
+def test_nothing_that_others_wrote_can_be_a_command_of_the_shell() -> None:
+    own = ObjectId()
+    documents = [
+        {"_id": "$(touch taken)", "filename": "letter.txt", "status": "failed"},
+        {"_id": own, "filename": "a\\`touch taken`$(id);'\"|&<>(){}[]*?!~#:\n\x1b].txt", "status": "$(id)"},
+    ]
+    [(value, words)] = described(documents, "")
+    assert value == str(own)
+    assert not set(words) & set("\\`$;'\"|&<>(){}[]*?!~#:\n\x1b")
+    assert "touch taken" in words
+    assert described(documents, "ffffffffffff") == []
 
 
 def test_the_manual_page_is_that_of_the_parser() -> None:

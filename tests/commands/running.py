@@ -24,7 +24,7 @@ class Running:
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "console", *arguments],
+                [sys.executable, "-P", "-m", "console", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=out or subprocess.PIPE,
                 stderr=subprocess.PIPE,

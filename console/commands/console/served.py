@@ -1,12 +1,11 @@
 """`serve`: the same console in a browser, each visit a process of its own, by textual-serve.
 
-It listens on this host alone, and lets in only who has the token of its address: a console may do all that its user
-may. The token becomes a cookie at the first visit, for the parts of the page that are asked for after it.
+It listens on this host alone, and lets in only who knows its address: a console may do all that its user may. The token
+is a part of each path, and no cookie: a browser sends those to every port of this host, to that of another user too.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import secrets
@@ -24,9 +23,7 @@ from console.errors import UsageError
 from console.settings import ENVIRONMENT_PREFIX
 
 LOOPBACK: Final = "127.0.0.1"
-_COOKIE: Final = "upload-console"
 _LOOK_SECONDS: Final = 1.0
-_LISTEN_SECONDS: Final = 0.02
 _END_SECONDS: Final = 6.0
 _ADVICE: Final = "Install it: pip install 'upload-console[serve]' (pipx inject upload-console textual-serve)."
 
@@ -47,53 +44,46 @@ def run(arguments: Sequence[str], *, mongodb_uri: str | None, port: int) -> int:
     if mongodb_uri is not None:  # on a command line everybody on this host could read it
         os.environ[f"{ENVIRONMENT_PREFIX}MONGODB__URI"] = mongodb_uri
     token = secrets.token_urlsafe(24)
-    port = _free_port(port)
-    address = f"http://{LOOPBACK}:{port}"
+    listener = _listener(port)
+    port = listener.getsockname()[1]
+    hosts = (f"{LOOPBACK}:{port}", f"localhost:{port}")
 
     @aiohttp.web.middleware
     async def only_with_token(request: Any, handler: Handler) -> Any:
-        given = request.query.get("token") or request.cookies.get(f"{_COOKIE}-{port}") or ""
-        if not secrets.compare_digest(given.encode(), token.encode()):
+        origin = request.headers.get("Origin")
+        given = request.path.split("/")[1]
+        if not (
+            request.headers.get("Host") in hosts  # another name that leads here is that of a page of somebody else
+            and (origin is None or origin.removeprefix("http://") in hosts)
+            and secrets.compare_digest(given.encode("utf-8", "replace"), token.encode())
+        ):
             return aiohttp.web.Response(status=403, text="Open the whole address that `serve` printed.\n")
         response = await handler(request)
         if not response.prepared:
-            response.set_cookie(f"{_COOKIE}-{port}", token, httponly=True, samesite="Strict", path="/")
             response.headers["Referrer-Policy"] = "no-referrer"
             response.headers["X-Frame-Options"] = "DENY"
+            response.headers["Cache-Control"] = "no-store"
         return response
 
     class GuardedServer(Server):
-        """Lets in only who has the token, and says where it is."""
-
-        def initialize_logging(self) -> None:
-            logging.basicConfig(level=logging.WARNING)
+        """Has all its pages below the token."""
 
         async def _make_app(self) -> Any:
-            application = await super()._make_app()
-            application.middlewares.append(only_with_token)
-            return application
+            guarded = aiohttp.web.Application(middlewares=[only_with_token])
+            guarded.add_subapp(f"/{token}/", await super()._make_app())
+            return guarded
 
         async def on_startup(self, app: Any) -> None:
-            self.saying = asyncio.create_task(_say_when_listening(f"{address}/?token={token}", port))
+            sys.stdout.write(f"The console is at http://{LOOPBACK}:{port}/{token}/\nCtrl+C ends it.\n")
+            sys.stdout.flush()
 
-    # Without a shell between them a console sees that its server has gone.
-    command = "exec " + shlex.join([sys.executable, "-m", "console", *arguments])
-    GuardedServer(command, host=LOOPBACK, port=port, title="Upload console", public_url=address).serve()
+    # Without a shell between them a console sees that its server has gone. -P: `-m` would take modules of the working
+    # directory for ours, and whoever may write there would have his code run.
+    command = "exec " + shlex.join([sys.executable, "-P", "-m", "console", *arguments])
+    server = GuardedServer(command, LOOPBACK, port, "Upload console", f"http://{LOOPBACK}:{port}")
+    logging.basicConfig(level=logging.WARNING)
+    aiohttp.web.run_app(server._make_app(), sock=listener, print=None, access_log=None)
     return 0
-
-
-async def _say_when_listening(address: str, port: int) -> None:
-    """Say where the console is, once it is there: the server tells only that it is about to listen."""
-    while True:
-        try:
-            _, writer = await asyncio.open_connection(LOOPBACK, port)
-        except OSError:
-            await asyncio.sleep(_LISTEN_SECONDS)
-        else:
-            writer.close()
-            break
-    sys.stdout.write(f"The console is at {address}\nCtrl+C ends it.\n")
-    sys.stdout.flush()
 
 
 def end_with_server() -> None:
@@ -109,12 +99,13 @@ def end_with_server() -> None:
     threading.Thread(target=watch, name="server-watch", daemon=True).start()
 
 
-def _free_port(port: int) -> int:
-    """The port, or for 0 any that is free."""
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((LOOPBACK, port))
-        except OSError as error:
-            raise UsageError(f"port {port}: {error.strerror}", advice="Choose another one with --port.") from None
-        return int(listener.getsockname()[1])
+def _listener(port: int) -> socket.socket:
+    """Listens on the port, or for 0 on any that is free."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((LOOPBACK, port))
+        listener.listen()
+    except OSError as error:
+        raise UsageError(f"port {port}: {error.strerror}", advice="Choose another one with --port.") from None
+    return listener
