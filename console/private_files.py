@@ -25,13 +25,14 @@ def make_private_folder(folder: Path) -> None:
     """Make it, with the folders above that are missing; one that is there is closed to others.
 
     Raises:
-        OSError: it cannot be made, or belongs to another user, who could put what he likes in the place of its files.
+        OSError: it cannot be made, or it, or a link in its place, belongs to another user, who could put what he likes
+            in the place of its files.
     """
     for missing in reversed([parent for parent in folder.parents if not parent.exists()]):
         _make_folder(missing)
     _make_folder(folder)
     status = folder.stat()
-    if status.st_uid != os.geteuid():
+    if status.st_uid != os.geteuid() or folder.lstat().st_uid not in (os.geteuid(), 0):
         raise PermissionError(errno.EPERM, "the folder belongs to another user", str(folder))
     if status.st_mode & _OTHERS:
         folder.chmod(_FOLDER)

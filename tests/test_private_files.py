@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import resource
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from console.private_files import make_private_folder, open_private
+from console.ui.remembered import Remembered
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o077, 0o777])
@@ -70,6 +73,29 @@ def test_what_another_user_has_put_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PermissionError, match="belongs to another user"):
         open_private(tmp_path / "file")
     assert (tmp_path / "file").read_text() == "theirs"
+    (tmp_path / "ours").mkdir(0o755)
+    (tmp_path / "link").symlink_to("ours")
+    os.chown(tmp_path / "link", 65534, 65534, follow_symlinks=False)
+    with pytest.raises(PermissionError, match="belongs to another user"):
+        make_private_folder(tmp_path / "link")
+    assert mode(tmp_path / "ours") == 0o755
+
+
+@pytest.mark.usefixtures("_umask")
+def test_what_the_screen_remembers_is_private_and_survives_a_full_disk(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "screen.json"
+    Remembered(path).keep("bookmarks", ["/secret"])
+    assert [mode(path.parent), mode(path)] == [0o700, 0o600]
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+        Remembered(path).keep("bookmarks", ["/another one that does not fit"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert Remembered(path).get("bookmarks", list) == ["/secret"]
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_a_device_is_taken_as_it_is() -> None:

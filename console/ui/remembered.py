@@ -14,6 +14,8 @@ from typing import Any
 
 import platformdirs
 
+from console.private_files import make_private_folder, open_private
+
 
 def usual_path() -> Path:
     """Where the screen's state is kept for this person."""
@@ -48,8 +50,12 @@ class Remembered:
         self._values[name] = value
         if self._path is None:
             return
+        new = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         with suppress(OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            new = self._path.with_name(f"{self._path.name}.{os.getpid()}")
-            new.write_text(json.dumps(self._values, indent=1), encoding="utf-8")
-            new.replace(self._path)
+            try:
+                make_private_folder(self._path.parent)
+                with os.fdopen(open_private(new), "w", encoding="utf-8") as file:
+                    file.write(json.dumps(self._values, indent=1))
+                new.replace(self._path)
+            except OSError:  # a full disk: what was kept before stays
+                new.unlink(missing_ok=True)

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from bson import ObjectId
 
-from console.commands.upload_modes.manifest import sha256sum_line
+from console.commands.upload_modes.manifest import Proof, read_manifest, sha256sum_line
+from console.records.database import Records
 from tests.commands.conftest import Command
 
 if TYPE_CHECKING:
@@ -83,6 +85,27 @@ def test_one_whose_digest_was_made_to_fit_is_not_sealed(manifest: Path, command:
     assert answer.code == 2
     assert answer.error is not None
     assert "is not sealed by the key of this user" in answer.error.message
+
+
+def test_what_others_wrote_into_the_records_of_the_job_is_not_vouched_for(
+    manifest: Path, records: Records, capsys: pytest.CaptureFixture[str]
+) -> None:
+    head, *before, _ = [json.loads(line) for line in manifest.read_text().splitlines()]
+    job = ObjectId(head["job"])
+    uploads = records.uploads.collection
+    some = uploads.find_one({"batch": job})
+    assert some is not None
+    uploads.insert_one({**some, "_id": ObjectId(), "key": "outgoing/theirs"})
+    uploads.update_one({"_id": some["_id"]}, {"$set": {"etag": "0" * 32, "version_id": "theirs"}})
+    again, sums = manifest.with_name("again.jsonl"), manifest.with_name("again")
+    assert Proof(job, again, sums).write(records.uploads, head["endpoint"]) == 1
+    assert "2 records of the job say completed without the seal" in capsys.readouterr().err
+    head, *entries, _ = [json.loads(line) for line in again.read_text().splitlines()]
+    assert (head["objects"], head["not_completed"]) == (3, 2)
+    assert entries == [entry for entry in before if entry["id"] != str(some["_id"])]
+    assert read_manifest(again, records.uploads.seals)
+    assert Proof(job, None, sums).write(records.uploads, head["endpoint"]) == 0
+    assert len(sums.read_text().splitlines()) == 3
 
 
 def test_sha256sum_finds_the_checksums_right(manifest: Path, tmp_path: Path) -> None:

@@ -50,12 +50,14 @@ async def test_who_has_the_token_sees_the_console(served: str) -> None:
 async def test_a_console_ends_with_its_server(environment: dict[str, str]) -> None:
     with Running("serve", "--port", "0", environment={**environment, "PYTHONUNBUFFERED": "1"}) as running:
         _, whole = addresses(running.out.readline().decode())
-        async with aiohttp.ClientSession() as session:
-            async with session.ws_connect(f"{whole.replace('http', 'ws')}ws?width=100&height=30") as browser:
-                await browser.receive()
-                (console,) = psutil.Process(running.process.pid).children()
-                running.process.kill()
-                assert await asyncio.to_thread(psutil.wait_procs, [console], 60) == ([console], [])
+        async with (
+            aiohttp.ClientSession() as session,
+            session.ws_connect(f"{whole.replace('http', 'ws')}ws?width=100&height=30") as browser,
+        ):
+            await browser.receive()
+            (console,) = psutil.Process(running.process.pid).children()
+            running.process.kill()
+            assert await asyncio.to_thread(psutil.wait_procs, [console], 60) == ([console], [])
 
 
 async def test_a_page_of_somebody_else_gets_nothing_though_it_knows_the_address(served: str) -> None:

@@ -98,8 +98,16 @@ class Proof:
     def write(self, uploads: Uploads, endpoint: str) -> int:
         """Write them; gives the exit code."""
         try:
+            unproven = 0
             if self.manifest is not None:
-                write_manifest(self.manifest, uploads, self.job, endpoint)
+                unproven = write_manifest(self.manifest, uploads, self.job, endpoint)
+            if unproven:
+                says = "says" if unproven == 1 else "say"
+                sys.stderr.write(
+                    f"{count(unproven, 'record')} of the job {says} completed without the seal of this user's "
+                    "processes (docs/security.md): not in the manifest\n"
+                )
+                return 1
             if self.sha256sums is not None and write_sha256sums(self.sha256sums, uploads, self.job):
                 return 1
         except (OSError, PyMongoError) as error:
@@ -117,10 +125,12 @@ def _file(named: Path, job: ObjectId, suffix: str, flag: str) -> Path:
     return path
 
 
-def write_manifest(path: Path, uploads: Uploads, job: ObjectId, endpoint: str) -> None:
-    """Write what the job completed. All of it, or nothing: it gets its name when it is whole."""
+def write_manifest(path: Path, uploads: Uploads, job: ObjectId, endpoint: str) -> int:
+    """Write what the job completed. All of it, or nothing: it gets its name when it is whole. Gives how many records
+    say that they completed, and nothing shows it: anybody may write one, and a manifest is this user's word."""
     wanted = {"batch": job}
-    done = uploads.collection.count_documents({**wanted, "status": UploadStatus.COMPLETED.value})
+    done = sum(1 for _ in _completed(uploads, job))
+    told = uploads.collection.count_documents({**wanted, "status": UploadStatus.COMPLETED.value})
     others = uploads.collection.count_documents(wanted) - done
     head = ManifestHead(
         manifest=_VERSION,
@@ -138,6 +148,7 @@ def write_manifest(path: Path, uploads: Uploads, job: ObjectId, endpoint: str) -
             stream.write(f"{text}\n")
         foot = ManifestFoot(sha256=digest.hexdigest(), seal=uploads.seals.manifest(digest.hexdigest()))
         stream.write(f"{foot.model_dump_json()}\n")
+    return told - done
 
 
 def _lines(head: ManifestHead, uploads: Uploads, job: ObjectId) -> Iterator[BaseModel]:
@@ -157,9 +168,11 @@ def _lines(head: ManifestHead, uploads: Uploads, job: ObjectId) -> Iterator[Base
 
 
 def _completed(uploads: Uploads, job: ObjectId) -> Iterator[Upload]:
+    """Those of which this user's processes asked for the upload, and saw S3 confirm it."""
     wanted = {"batch": job, "status": UploadStatus.COMPLETED.value}
     for document in uploads.read(wanted, order=[("_id", 1)]):
-        if isinstance(upload := read_upload(document), Upload):
+        upload = read_upload(document)
+        if isinstance(upload, Upload) and uploads.seals.is_own_request(upload) and uploads.seals.is_own_result(upload):
             yield upload
 
 
