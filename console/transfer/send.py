@@ -16,7 +16,7 @@ from console.error_codes import Recovery
 from console.formatting import visible
 from console.models import Checksum, Upload
 from console.s3.checksums import Algorithm, Digests
-from console.s3.confirmation import EtagMismatch, confirm_body
+from console.s3.confirmation import EtagMismatch, confirm_body, size_alone
 from console.s3.control import Control, Journal
 from console.s3.engines.engine import PutRequest, StoredBody
 from console.s3.engines.source import SourceFile
@@ -136,7 +136,7 @@ def _confirm_by_head(job: Job, digests: Digests) -> Checksum:
         if comparison.same is False:
             raise TransferError("ChecksumMismatch", comparison.message)
         checksum = comparison.checksum
-    return checksum or Checksum(algorithm=Algorithm.MD5, value=digests[Algorithm.MD5].hex(), confirmed="size")
+    return checksum or size_alone(digests)
 
 
 def _confirm_content(job: Job, answer: StoredBody, digests: Digests) -> Checksum:

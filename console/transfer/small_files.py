@@ -1,8 +1,8 @@
 """Small files, many on their way at once, each as one request over a connection that is kept.
 
 Owns the case in which nothing is to be decided: a first attempt, a file that is what it was when it was added, no
-question about duplicates. What passes by itself, or teaches something of the server, is handed back: `send` does it
-from the beginning, with its retries. Where an answer confirms nothing, `send` looks at what has arrived.
+question about duplicates. Where an answer confirms nothing, what has arrived is looked at over the same connections.
+What passes by itself, or teaches something of the server, is handed back: `send` does it with its retries.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from contextlib import suppress
 from typing import Final
 
 from console.error_codes import Recovery
-from console.models import Upload
+from console.models import Checksum, Upload
 from console.records.uploads import NewUpload
-from console.s3.checksums import digest_bytes
-from console.s3.confirmation import EtagMismatch, confirm_body
+from console.s3.checksums import Algorithm, Digests, digest_bytes
+from console.s3.confirmation import EtagMismatch, confirm_body, size_alone
 from console.s3.control import Control, Journal
-from console.s3.engines.engine import ObjectSettings, PutRequest
+from console.s3.engines.engine import ObjectSettings, PutRequest, StoredBody
 from console.s3.engines.http_engine import Cancel
 from console.s3.engines.source import SourceFile
 from console.s3.transfer_errors import Stopped, TransferError
@@ -132,8 +132,7 @@ class SmallFiles:
             answer = self._transport.small.send(lambda: http.put(request, content, digests, on_the_way), counted)
             if server.algorithm in digests:
                 server.learn(server.algorithm in answer.checksums)
-            with suppress(EtagMismatch):
-                checksum = confirm_body(server.without_md5(answer), digests)
+            checksum = self._confirm(upload, answer, digests, content, on_the_way)
         except Stopped:
             raise
         except TransferError as error:
@@ -150,6 +149,30 @@ class SmallFiles:
             transport, options = self._transport, self._options
             return send(upload, transport=transport, options=options, journal=journal, control=control, arrived=arrived)
         return Confirmation(upload.key, answer.etag, answer.version_id, checksum, counted)
+
+    def _confirm(
+        self,
+        upload: Upload,
+        answer: StoredBody,
+        digests: Digests,
+        content: bytes,
+        on_the_way: Callable[[Cancel], None],
+    ) -> Checksum | None:
+        """What the answer vouches for, or what S3 shows of the object; None where `send` has to look closer."""
+        server, http = self._transport.server, self._transport.http
+        with suppress(EtagMismatch):
+            if (checksum := confirm_body(server.without_md5(answer), digests)) is not None:
+                return checksum
+            if Algorithm.MD5 not in digests:
+                digests = {**digests, Algorithm.MD5: digest_bytes(Algorithm.MD5, content)}
+                if (checksum := confirm_body(server.without_md5(answer), digests)) is not None:
+                    return checksum
+            with suppress(TransferError):
+                stored = http.head(upload.bucket, upload.key, on_the_way) if http is not None else None
+                if stored is not None and stored.size == len(content):
+                    checksum = confirm_body(server.without_md5(stored.answer), digests)
+                    return checksum if checksum is not None or stored.answer.checksums else size_alone(digests)
+        return None
 
     def _hand_back(self, upload: Upload, error: TransferError, journal: Journal, control: Control) -> None:
         """Raises the error where `send` could do no better: to ask again helps nothing, and may lock an account."""

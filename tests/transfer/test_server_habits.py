@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -27,6 +28,9 @@ from tests.faults.proxy import Answer, EditAnswer
 from .conftest import Connect
 from .doubles import LARGE, MIB, QUICK, SMALL, Commands, MakeFile, Notes, an_upload, options, sent
 from .strict_s3 import StrictS3
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
 
 HABITS: list[tuple[str, dict[str, Any], str, str]] = [
     # what it does, its switches, what a small file is confirmed by, what a large one
@@ -99,6 +103,34 @@ def test_bodies_that_nothing_vouches_for_are_sent_once_and_looked_at_once(connec
         assert done is not None
         assert (done.checksum.confirmed, done.sent_bytes) == ("size", SMALL)
     assert (proxy.count("PutObject"), proxy.count("HeadObject")) == (5, 5)
+
+
+def test_many_small_bodies_are_looked_at_over_the_connections_that_sent_them(connect: Connect, make_file) -> None:
+    """Through boto3 a look costs ten times the processor time of the request that sent the body."""
+    _, _, transport = connect(brief=True, etags="opaque")
+    transport.s3.close()
+    small = SmallFiles(replace(transport, s3=cast("S3Client", None)), options())
+    done = small.send(an_upload(make_file(SMALL), "bucket"), Notes(), Commands(), lambda cancel: None)
+    assert done is not None
+    assert done.checksum.confirmed == "size"
+
+
+def test_a_small_body_that_arrived_as_another_is_deleted(connect: Connect, make_file) -> None:
+    strict, _, transport = connect(brief=True, damaged_bodies=1)
+    path = make_file(SMALL)
+    done = SmallFiles(transport, options(retry=QUICK)).send(
+        an_upload(path, "bucket"), Notes(), Commands(), lambda cancel: None
+    )
+    assert done is not None
+    assert strict.objects["file.bin"].data == path.read_bytes()
+
+
+def test_whoever_may_not_look_at_small_objects_is_told_what_is_missing(connect: Connect, make_file) -> None:
+    _, proxy, transport = connect(brief=True, etags="opaque", write_only=True)
+    small = SmallFiles(transport, options())
+    with pytest.raises(TransferError, match="s3:GetObject"):
+        small.send(an_upload(make_file(SMALL), "bucket"), Notes(), Commands(), lambda cancel: None)
+    assert proxy.count("PutObject") == 1
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])

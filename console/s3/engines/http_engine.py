@@ -27,6 +27,7 @@ from console.s3.client import object_parameters
 from console.s3.engines.boto3_engine import answer_of, require_etag
 from console.s3.engines.engine import PutRequest, StoredBody
 from console.s3.engines.signature import Signer
+from console.s3.operations import OWNER, StoredObject
 from console.s3.transfer_errors import TransferError, classify, refusal
 
 _HEADERS: Final[Mapping[str, str]] = {
@@ -58,7 +59,8 @@ Cancel = Callable[[], None]
 
 
 class HttpEngine:
-    """Sends small objects; thread-safe. As many connections as there are threads that send, kept for the next one."""
+    """Sends small objects, and looks at them; thread-safe. As many connections as there are threads that send, kept
+    for the next one."""
 
     def __init__(
         self,
@@ -95,7 +97,35 @@ class HttpEngine:
             Exception: botocore's, where there are no credentials.
         """
         address = self._address_of(request.bucket)
-        head = self._head(address, request, len(content), digests)
+        head = self._put_head(address, request, len(content), digests)
+        answer = self._exchange(address, head, content, on_the_way)
+        if answer.status != 200:
+            raise classify(refusal(answer.status, answer.body))
+        return require_etag(_stored(answer.headers))
+
+    def head(self, bucket: str, key: str, on_the_way: Callable[[Cancel], None]) -> StoredObject | None:
+        """Look at an object; None for any answer but that it is there. `on_the_way` as in `put`. Raises as `put`."""
+        address = self._address_of(bucket)
+        head = self._signed_head("HEAD", address, key, {**self._common, "x-amz-checksum-mode": "ENABLED"}, "")
+        answer = self._exchange(address, head, b"", on_the_way)
+        length = answer.headers.get("content-length", "")
+        if answer.status != 200 or not length.isdecimal():
+            return None
+        return StoredObject(int(length), _stored(answer.headers), answer.headers.get(f"x-amz-meta-{OWNER}"))
+
+    def close(self) -> None:
+        """End idle connections; those in use end with their request."""
+        with self._lock:
+            self._is_closed = True
+            idle = [connection for connections in self._idle.values() for connection in connections]
+            self._idle.clear()
+        for connection in idle:
+            connection.close()
+
+    def _exchange(
+        self, address: Address, head: bytes, content: bytes, on_the_way: Callable[[Cancel], None]
+    ) -> _HttpAnswer:
+        """Send a request over a connection that is kept, or a new one, and wait for its answer."""
         connection = self._take(address)
         is_used = connection is not None
         while True:
@@ -103,7 +133,7 @@ class HttpEngine:
             under_way = _UnderWay(connection)
             on_the_way(under_way.break_off)
             try:
-                answer = connection.put(head, content)
+                answer = connection.exchange(head, content)
                 break
             except _Silent:
                 connection.close()
@@ -116,33 +146,9 @@ class HttpEngine:
             finally:
                 under_way.end()
         self._give_back(address, connection)
-        if answer.status != 200:
-            raise classify(refusal(answer.status, answer.body))
-        headers = answer.headers
-        return require_etag(
-            answer_of(
-                etag=headers.get("etag"),
-                checksums={
-                    algorithm: headers[algorithm.header]
-                    for algorithm in Algorithm
-                    if algorithm is not Algorithm.MD5 and algorithm.header in headers
-                },
-                version_id=headers.get("x-amz-version-id"),
-                encryption=headers.get("x-amz-server-side-encryption"),
-                by_customer_key="x-amz-server-side-encryption-customer-algorithm" in headers,
-            )
-        )
+        return answer
 
-    def close(self) -> None:
-        """End idle connections; those in use end with their request."""
-        with self._lock:
-            self._is_closed = True
-            idle = [connection for connections in self._idle.values() for connection in connections]
-            self._idle.clear()
-        for connection in idle:
-            connection.close()
-
-    def _head(self, address: Address, request: PutRequest, length: int, digests: Digests) -> bytes:
+    def _put_head(self, address: Address, request: PutRequest, length: int, digests: Digests) -> bytes:
         parameters = object_parameters(request.content_type, request.settings)
         headers = {header: _text(parameters[name]) for name, header in _HEADERS.items() if name in parameters}
         headers |= self._common
@@ -152,13 +158,16 @@ class HttpEngine:
             if algorithm is not Algorithm.MD5:
                 # As AWS's own clients say it: some servers return a checksum only then.
                 headers["x-amz-sdk-checksum-algorithm"] = algorithm.value
+        return self._signed_head("PUT", address, request.key, headers, f"content-length: {length}\r\n")
+
+    def _signed_head(self, method: str, address: Address, key: str, headers: Mapping[str, str], unsigned: str) -> bytes:
         for name, value in headers.items():
             if not (value.isascii() and value.isprintable() and name.isascii()):
                 raise TransferError("ParameterRefused", f"{name}: only ASCII characters are allowed")
-        path = address.path(request.key)
-        signed = self._signer.sign("PUT", path, {"host": address.host, **headers})
+        path = address.path(key)
+        signed = self._signer.sign(method, path, {"host": address.host, **headers})
         lines = "".join(f"{name}: {value}\r\n" for name, value in signed.items())
-        return f"PUT {path} HTTP/1.1\r\n{lines}content-length: {length}\r\n\r\n".encode("ascii")
+        return f"{method} {path} HTTP/1.1\r\n{lines}{unsigned}\r\n".encode("ascii")
 
     def _take(self, address: Address) -> _Connection | None:
         with self._lock:
@@ -211,6 +220,21 @@ class HttpEngine:
             return self._tls
 
 
+def _stored(headers: Mapping[str, str]) -> StoredBody:
+    """What the headers of an answer say of the object."""
+    return answer_of(
+        etag=headers.get("etag"),
+        checksums={
+            algorithm: headers[algorithm.header]
+            for algorithm in Algorithm
+            if algorithm is not Algorithm.MD5 and algorithm.header in headers
+        },
+        version_id=headers.get("x-amz-version-id"),
+        encryption=headers.get("x-amz-server-side-encryption"),
+        by_customer_key="x-amz-server-side-encryption-customer-algorithm" in headers,
+    )
+
+
 def _text(value: object) -> str:
     return f"{value:%Y-%m-%dT%H:%M:%SZ}" if isinstance(value, datetime) else str(value)
 
@@ -256,7 +280,7 @@ class _Connection:
         self.is_open = True
         self.is_broken_off = False
 
-    def put(self, head: bytes, content: bytes) -> _HttpAnswer:
+    def exchange(self, head: bytes, content: bytes) -> _HttpAnswer:
         """Send, and wait for the answer.
 
         Raises:
@@ -277,7 +301,7 @@ class _Connection:
             status, headers = self._head_of_answer()
             while 100 <= status < 200:
                 status, headers = self._head_of_answer()
-            body = self._body_of_answer(status, headers)
+            body = b"" if head.startswith(b"HEAD ") else self._body_of_answer(status, headers)
         except TimeoutError:
             raise TransferError("ReadTimeout", "S3 took too long to answer") from None
         except (OSError, ValueError) as error:
