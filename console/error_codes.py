@@ -165,6 +165,7 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
     ),
     # Final
     "FileNotFound": _permanent("the file is gone", "Put it back and retry, or delete the upload."),
+    "NotAccepted": _permanent("it is not accepted", "[accept] says what is; the message says why this is not."),
     "PipeEnded": _permanent("what came from a pipe was not sent whole", "Run the command again, from its beginning."),
     "FileChanged": _permanent("the file changed while it was being sent", "Retry once nothing writes to it any more."),
     "NotARegularFile": _permanent("not a regular file", "Only regular files can be uploaded."),

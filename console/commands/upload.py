@@ -30,7 +30,7 @@ from console.commands.upload_modes.dry_run import DryRunReport, dry_run
 from console.commands.upload_modes.job_limits import limited
 from console.commands.upload_modes.manifest import Proof
 from console.commands.upload_modes.same_as_there import Surplus, delete_surplus, without_identical
-from console.commands.upload_modes.standard_input import from_pipe
+from console.commands.upload_modes.standard_input import from_pipe, require_sense, schedule_of
 from console.commands.upload_report import JsonReport, Report, all_out_of_reach, is_in_lines
 from console.errors import ServerUnreachable, UsageError
 from console.events.event import ChangeEvent
@@ -55,9 +55,10 @@ from console.runner.working_hours import ALWAYS, WorkingHours
 from console.settings import Settings
 from console.settings.key_template import parse_destination
 from console.settings.messages import repeated
+from console.settings.object_rules import HeaderRule, beneath
 from console.settings.schedule import ScheduleSettings
 from console.stream.feed import ChangeFeed, Interest, pipeline_for
-from console.transfer.intake import Intake
+from console.transfer.intake import Intake, KeptAs
 from console.transfer.sender import S3Sender
 from console.transfer.sources.pipe import PipeSender
 
@@ -131,10 +132,11 @@ class Carrier:
         given: Sequence[str] = (),
         is_alone: bool = False,
         here: bool = False,
+        can_be_resumed: bool = True,
         schedule: ScheduleSettings = ALWAYS,
     ) -> None:
         """`given` are the paths of the command. `is_alone`: no other runner can carry them out; `here`: none may.
-        Where `schedule` keeps hours nothing is recorded outside of them."""
+        What `can_be_resumed` is paused by Ctrl+C. Where `schedule` keeps hours nothing is recorded outside of them."""
         self._records = records
         self._sender = sender
         self._settings = settings
@@ -142,6 +144,7 @@ class Carrier:
         self._given = given
         self._report = report
         self._here = here
+        self._can_be_resumed = can_be_resumed
         self._is_said = False
         self._schedule = schedule
         self._hours = WorkingHours(schedule)
@@ -186,7 +189,8 @@ class Carrier:
                 if self._is_over:
                     self._give_up()
                 if self._interruption.number is not None:
-                    self._interruption.leave(self._interruption.number, list(self._open))
+                    left = list(self._open) if self._can_be_resumed else []
+                    self._interruption.leave(self._interruption.number, left)
         finally:
             is_written = self._stop_runner()
             feed.close()
@@ -499,16 +503,19 @@ def _delete(surplus: Surplus, sender: S3Sender, settings: Settings, options: Upl
 
 
 def _run_pipe(settings: Settings, paths: Sequence[Path], options: UploadOptions) -> int:
-    if len(paths) > 1 or options.files_from is not None or options.dry_run or options.detach:
-        raise UsageError("upload -: standard input goes alone, without --files-from, --dry-run and --detach.")
+    if len(paths) > 1 or options.files_from is not None or options.dry_run or options.detach or options.delete:
+        raise UsageError("upload -: standard input goes alone, without --files-from, --dry-run, --delete and --detach.")
+    require_sense(options.given)
     name = options.name
     if name is None:  # all of the key is in the destination
-        prefix, _, name = settings.s3.prefix.rpartition("/")
+        is_folder = options.to is not None and options.to.endswith("/")
+        prefix, _, name = ("", "", "") if is_folder else settings.s3.prefix.rpartition("/")
         settings = settings.model_copy(update={"s3": settings.s3.model_copy(update={"prefix": prefix})})
+    acceptance = Acceptance(settings.accept)
     batch = ObjectId()
     proof = Proof.wanted(batch, settings.transfer.manifest, None)
     with (
-        PipeSender(settings.s3, settings.transfer, sys.stdin.fileno()) as sender,
+        PipeSender(settings.s3, settings.transfer, sys.stdin.fileno(), acceptance) as sender,
         Records.open(settings.mongodb, endpoint=sender.endpoint) as records,
     ):
         tell_notes(records.notes)
@@ -518,10 +525,23 @@ def _run_pipe(settings: Settings, paths: Sequence[Path], options: UploadOptions)
             endpoint=sender.endpoint.name,
             batch=batch,
             duplicates=options.duplicates,
-            storage=_asked_for(settings, options.given),
+            kept=KeptAs(settings.s3, _asked_for(settings, options.given), _headers(settings, options.given)),
         )
         report = make_report(as_json=options.as_json)
-        carrier = Carrier(records, sender, settings, Wanted.batch(batch), report, is_alone=True)
+        if reason := acceptance.refuses_name(upload.filename):
+            report.refused(upload.path, reason)
+            report.close()
+            return 1
+        carrier = Carrier(
+            records,
+            sender,
+            settings,
+            Wanted.batch(batch),
+            report,
+            is_alone=True,
+            can_be_resumed=False,
+            schedule=schedule_of(settings),
+        )
         code = carrier.run(_recorded(records, [[upload]], carrier.insert))
         code = proof.write(records.uploads, sender.endpoint.name) or code
     if code > _SIGNALS:
@@ -562,7 +582,7 @@ def _intake(
         batch=batch,
         duplicates=options.duplicates,
         storage=_asked_for(settings, options.given),
-        headers=settings.headers,
+        headers=_headers(settings, options.given),
         wanted=FileFilter(settings.select),
         acceptance=Acceptance(settings.accept),
         left_out=left_out,
@@ -573,6 +593,14 @@ def _asked_for(settings: Settings, given: Collection[str]) -> Storage | None:
     """How flags want the objects kept: that holds whoever carries the uploads out."""
     told = {name: getattr(settings.s3, name) for name in Storage.model_fields if f"s3.{name}" in given}
     return Storage(**told) if told else None
+
+
+def _headers(settings: Settings, given: Collection[str]) -> tuple[HeaderRule, ...]:
+    """The rules by pattern. Flags for all files are stronger than those of a configuration file."""
+    if "headers" in given:
+        return settings.headers
+    told = {name: getattr(settings.s3, name) for name in HeaderRule.model_fields if f"s3.{name}" in given}
+    return beneath(settings.headers, told)
 
 
 def _detach(records: Records, intake: Intake, named: Iterable[str | ListedPath]) -> int:

@@ -241,10 +241,14 @@ def by_content(path: str, below: str | None = None) -> str | None:
         return None
     finally:
         os.close(descriptor)
-    return _of_bytes(head) if head else None
+    return of_bytes(head)
 
 
-def _of_bytes(head: bytes) -> str | None:
+def of_bytes(content: bytes) -> str | None:
+    """The same of what begins so."""
+    head = content[:_HEAD]
+    if not head:
+        return None
     _, film, packet, sync = _TRANSPORT_STREAM
     if len(head) > packet and all(head[start : start + 1] == sync for start in range(0, len(head), packet)):
         return film

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
@@ -20,8 +20,9 @@ from console.formatting import visible
 from console.models import Storage, Upload
 from console.records.seals import Seals
 from console.records.uploads import Gate
-from console.settings import Settings
+from console.settings import S3Settings, Settings
 from console.settings.key_template import KeyRefused, KeyTemplate, clean_key, parse_destination
+from console.settings.object_rules import HeaderRule
 from console.settings.watch_rules import WatchRule
 from console.transfer.intake import on_the_way
 
@@ -64,7 +65,8 @@ class Policy:
             if (storage := on_the_way(s3, rule.storage)) is not None and storage not in storages:
                 storages.append(storage)
         header_rules = [*settings.headers, *(header for rule in rules for header in rule.headers or ())]
-        headers = tuple(dict.fromkeys(json.dumps(_told(rule.storage), sort_keys=True) for rule in header_rules))
+        offered = [*(rule.storage for rule in header_rules), *_of_settings(s3, storages, header_rules)]
+        headers = tuple(dict.fromkeys(json.dumps(_told(storage), sort_keys=True) for storage in offered))
         roots = {os.path.abspath(path) for path in (*given, *transfer.roots, *(rule.folder for rule in rules))}  # noqa: PTH100
         policies = {transfer.duplicates, *(rule.duplicates for rule in rules if rule.duplicates is not None)}
         return cls(
@@ -113,7 +115,9 @@ class Policy:
         for base in (*(() if self.encrypt_to else (Storage(),)), *self.storages):
             due = _told(base)
             changed = {name for name in due.keys() | told.keys() if told.get(name) != due.get(name)}
-            if all(name in told and any(told[name] == header.get(name) for header in offered) for name in changed):
+            if all(
+                _is_offered(told.get(name), due.get(name), [each.get(name) for each in offered]) for name in changed
+            ):
                 return True
         return False
 
@@ -153,6 +157,28 @@ class Policy:
 
 def _told(storage: Storage) -> dict[str, Any]:
     return storage.model_dump(exclude_none=True)
+
+
+def _of_settings(s3: S3Settings, storages: Sequence[Storage], rules: Sequence[HeaderRule]) -> Iterator[Storage]:
+    """What `[s3]` says that gets into records with what `[[headers]]` say: see `transfer.intake.KeptAs`."""
+    if rules and (s3.metadata or s3.tags):
+        yield Storage(metadata=s3.metadata or None, tags=s3.tags or None)
+    encodings = {s3.content_encoding, *(rule.content_encoding for rule in rules)}
+    for storage in storages:
+        if storage.compress and storage.compress in {storage.content_encoding, *encodings}:
+            yield Storage(content_encoding=storage.compress)
+            yield Storage(content_encoding="")
+
+
+def _is_offered(told: Any, due: Any, offered: Sequence[Any]) -> bool:
+    """Whether what is told in place of what would be due is one of the values that are offered; of metadata and tags
+    each one by itself."""
+    if not isinstance(told, dict):
+        return told is not None and told in offered
+    known = [each for each in (due, *offered) if isinstance(each, dict)]
+    return set(due or ()) <= set(told) and all(
+        any(name in each and each[name] == value for each in known) for name, value in told.items()
+    )
 
 
 def _is_clean(key: str) -> bool:

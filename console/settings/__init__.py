@@ -286,6 +286,11 @@ _FLAGS: Final[Mapping[tuple[str, ...], str]] = {
 }
 
 
+def flag_of(key: str) -> str:
+    """The flag of the command line that is a setting's, by its key such as `s3.bucket`."""
+    return _FLAGS[tuple(key.split("."))]
+
+
 def user_file() -> Path:
     """The person's own configuration file, whether it exists or not."""
     return platformdirs.user_config_path("upload-console") / FILE_NAME

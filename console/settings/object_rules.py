@@ -6,6 +6,7 @@ This module has the keys and what is wrong with wrong values; the headers that t
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -80,6 +81,22 @@ class HeaderRule(BaseModel):
 
 
 HeaderRules = Annotated[tuple[HeaderRule, ...], Field(strict=False)]
+
+
+def beneath(rules: tuple[HeaderRule, ...], told: Mapping[str, Any]) -> tuple[HeaderRule, ...]:
+    """The rules without what a stronger place says of the same keys: a flag, or the `[[watch]]` table itself."""
+    return tuple(rule.model_copy(update=_hidden(rule, told)) for rule in rules)
+
+
+def _hidden(rule: HeaderRule, told: Mapping[str, Any]) -> dict[str, Any]:
+    hidden: dict[str, Any] = {}
+    for name, value in told.items():
+        before = getattr(rule, name, None) if value is not None else None
+        if isinstance(before, dict):  # metadata and tags: one by one
+            hidden[name] = {each: text for each, text in before.items() if each not in value} or None
+        elif before is not None:
+            hidden[name] = None
+    return hidden
 
 
 def lock_is_whole(mode: str | None, days: int | None) -> bool:

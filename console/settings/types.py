@@ -36,8 +36,9 @@ def absolute(path: str) -> str:
     steps = path.split("/")
     if ".." in steps:
         behind = len(steps) - steps[::-1].index("..")
-        path = "/".join([os.path.realpath("/".join(steps[:behind])), *steps[behind:]])
-    return os.path.abspath(path)  # noqa: PTH100 - a Path would lose nothing, but names stay as the system has them
+        path = "/".join([os.path.realpath("/".join(steps[:behind])).rstrip("/"), *steps[behind:]])
+    # POSIX leaves open what `//` means at the beginning; here it is the root, and one file has one path.
+    return os.path.abspath(f"/{path.lstrip('/')}" if path.startswith("//") else path)  # noqa: PTH100 - a Path would lose nothing, but names stay as the system has them
 
 
 def _pattern(line: str) -> str:

@@ -26,11 +26,13 @@ from console.formatting import visible
 from console.settings.key_template import KeyTemplate, parse_destination
 from console.settings.object_rules import (
     LOCK_IS_HALF,
+    HeaderRule,
     HeaderRules,
     HeaderValue,
     LockDays,
     Preserve,
     Recipients,
+    beneath,
     lock_is_whole,
 )
 from console.settings.schedule import HoursText
@@ -183,8 +185,11 @@ class WatchRule(BaseModel):
         return Storage(**chosen) if chosen else None
 
     def with_headers(self, headers: HeaderRules) -> Self:
-        """The rule with these, where it says nothing of them."""
-        return self if self.headers is not None else self.model_copy(update={"headers": headers})
+        """The rule with these, where it has none of its own. What it says itself is stronger."""
+        if self.headers is not None:
+            return self
+        told = {name: getattr(self, name) for name in HeaderRule.model_fields if name in WatchRule.model_fields}
+        return self.model_copy(update={"headers": beneath(headers, told)})
 
     @property
     def destination(self) -> tuple[str, str] | None:

@@ -28,7 +28,7 @@ from console.formatting import as_text, visible
 from console.models import Source, Storage
 from console.records.uploads import NewUpload
 from console.s3.engines.source import file_state, state_by_status
-from console.s3.engines.staged import SUFFIXES, steps
+from console.s3.engines.staged import is_encoding, steps, suffixes
 from console.s3.part_size import MAX_OBJECT_SIZE
 from console.s3.transfer_errors import TransferError
 from console.settings import S3Settings, TransferSettings
@@ -80,10 +80,7 @@ class Intake:
         self._endpoint = endpoint
         self._batch = batch
         self._duplicates = duplicates
-        self._storage = on_the_way(s3, storage)
-        self._headers = [
-            (rule, PathPatterns(rule.pattern, (), ignores_temporary=False)) for rule in headers if rule.pattern
-        ]
+        self._kept = KeptAs(s3, storage, headers)
         self._wanted = wanted
         self._acceptance = acceptance
         self._left_out = left_out
@@ -134,7 +131,7 @@ class Intake:
         """Whether no two files below the paths can get one key: then nothing need be remembered of any."""
         if not all(isinstance(path, str) for path in paths):
             return False
-        if self._storage is not None and self._storage.transforms:
+        if self._kept.transforms:
             return False  # a.txt becomes a.txt.gz, which may be there too
         names = ["" if path.endswith("/") else os.path.basename(os.path.abspath(path)) for path in map(str, paths)]  # noqa: PTH100, PTH119
         is_apart = len(paths) == 1 or (len(set(names)) == len(names) and "" not in names)
@@ -149,9 +146,9 @@ class Intake:
             key = self._template.key(
                 KeyFacts(candidate.relative_path, state.size, state.mtime_ns, self._host, self._prefix)
             )
-            kind, storage = self._content_type(candidate), self._kept(candidate)
-            for step in steps(kind, storage.compress, storage.encrypt_to or ()) if storage is not None else ():
-                key = clean_key(key + SUFFIXES[step])
+            kind = self._kept.content_type(candidate.relative_path) or content_type(candidate.path, candidate.below)
+            storage, suffix = self._kept.storage(candidate.relative_path, kind)
+            key = clean_key(key + suffix) if suffix else key
         except (TransferError, KeyRefused) as error:
             return Refusal(candidate.path, error.message)
         if state.size > MAX_OBJECT_SIZE:
@@ -181,23 +178,50 @@ class Intake:
             folder_length=None if candidate.below is None else len(os.fsencode(candidate.below.rstrip("/"))),
         )
 
-    def _matching(self, candidate: Candidate) -> Iterator[HeaderRule]:
-        for rule, patterns in self._headers:
-            if not patterns.leaves_out(candidate.relative_path, is_folder=False):
-                yield rule
 
-    def _content_type(self, candidate: Candidate) -> str:
-        told = [rule.content_type for rule in self._matching(candidate) if rule.content_type is not None]
-        return told[-1] if told else content_type(candidate.path, candidate.below)
+class KeptAs:
+    """How the objects of files are kept: as flags or a watch ask for it (`storage`), changed by pattern (`headers`)."""
 
-    def _kept(self, candidate: Candidate) -> Storage | None:
-        """How the object is kept: what the last rule says of anything counts."""
+    def __init__(self, s3: S3Settings, storage: Storage | None, headers: Sequence[HeaderRule] = ()) -> None:
+        self._s3 = s3
+        self._storage = on_the_way(s3, storage)
+        self._headers = [
+            (rule, PathPatterns(rule.pattern, (), ignores_temporary=False)) for rule in headers if rule.pattern
+        ]
+
+    @property
+    def transforms(self) -> bool:
+        return self._storage is not None and self._storage.transforms
+
+    def content_type(self, relative: str) -> str | None:
+        """What the last rule says that says anything of it."""
+        told = [rule.content_type for rule in self._matching(relative) if rule.content_type is not None]
+        return told[-1] if told else None
+
+    def storage(self, relative: str, kind: str) -> tuple[Storage | None, str]:
+        """How the object of a file of this type is kept, where that is not as the settings have it, and what its name
+        gets behind it. What the last rule says of anything counts; metadata and tags are told one by one."""
         storage = self._storage
-        for rule in self._matching(candidate):
+        for rule in self._matching(relative):
             told = rule.storage.model_dump(exclude_none=True)
+            for name in told.keys() & {"metadata", "tags"}:
+                before = getattr(storage, name, None)
+                told[name] = {**(getattr(self._s3, name) if before is None else before), **told[name]}
             if told:
                 storage = (storage or Storage()).model_copy(update=told)
-        return storage
+        if storage is None or not storage.transforms:
+            return storage, ""
+        encoding = storage.content_encoding or self._s3.content_encoding
+        todo = steps(kind, storage.compress, storage.encrypt_to or ())
+        if encoding and encoding == storage.compress:  # recorded with the rest, and not where the object has none
+            encoding = encoding if is_encoding(todo, encoding) else ""
+            storage = storage.model_copy(update={"content_encoding": encoding})
+        return storage, suffixes(todo, encoding)
+
+    def _matching(self, relative: str) -> Iterator[HeaderRule]:
+        for rule, patterns in self._headers:
+            if not patterns.leaves_out(relative, is_folder=False):
+                yield rule
 
 
 def on_the_way(s3: S3Settings, storage: Storage | None) -> Storage | None:

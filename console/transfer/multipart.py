@@ -32,6 +32,7 @@ from console.s3.confirmation import (
 from console.s3.control import Control
 from console.s3.engines.boto3_engine import read_answer, require, require_etag
 from console.s3.engines.engine import PartRequest, StoredBody
+from console.s3.operations import OWNER
 from console.s3.part_size import USUAL_PART_SIZE, Part, PartPlan, plan_parts
 from console.s3.retry import START_AGAIN, call, call_with_retries, with_retries
 from console.s3.transfer_errors import Stopped, TransferError
@@ -368,11 +369,26 @@ class PartsAsTheyCome:
         """Make the object of all parts, and confirm it. Raises as `send_multipart`."""
         job = self._job
         parts = [self._sending.result(future) for future in self._futures]
-        answer = _complete(job, self._multipart.upload_id, parts, if_absent=if_absent)
+        try:
+            answer = _complete(job, self._multipart.upload_id, parts, if_absent=if_absent)
+        except TransferError as error:
+            answer = self._made_all_the_same(error)
         if isinstance(answer, Confirmation):
             return answer
         checksum, etag = _confirm(job, answer, parts)
         return Confirmation(job.key, etag, answer.version_id, checksum, job.sent_bytes)
+
+    def _made_all_the_same(self, error: TransferError) -> StoredBody:
+        """What S3 tells of the object, where it made it and the answer was lost: it bears this upload's mark. Raises
+        the error where it did not."""
+        try:
+            stored = self._job.head()
+        except TransferError:
+            raise error from None
+        mark = self._job.options.settings.metadata.get(OWNER)
+        if stored is None or mark is None or stored.owner != mark or stored.size != self._job.source.state.size:
+            raise error
+        return stored.answer
 
 
 def _open(job: Job) -> Multipart:

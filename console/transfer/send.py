@@ -20,7 +20,7 @@ from console.s3.confirmation import EtagMismatch, confirm_body, size_alone
 from console.s3.control import Control, Journal
 from console.s3.engines.engine import PutRequest, StoredBody
 from console.s3.engines.source import SourceFile
-from console.s3.engines.staged import CONTENT_TYPES, stage, steps
+from console.s3.engines.staged import CONTENT_TYPES, is_encoding, stage, steps
 from console.s3.part_size import Part, is_single_put
 from console.s3.retry import with_retries
 from console.s3.transfer_errors import TransferError
@@ -247,7 +247,7 @@ def _transform(job: Job) -> None:
         job.journal.noted("EncryptedAnew", "each encryption has another key: the upload starts again")
         close_multipart(job)
     job.source = stage(job.source, todo, settings.encrypt_to, job.control)
-    if todo:
+    if todo and not is_encoding(todo, settings.content_encoding):
         job.content_type = CONTENT_TYPES[todo[-1]]
 
 

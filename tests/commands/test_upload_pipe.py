@@ -85,6 +85,10 @@ def test_without_a_name_the_destination_is_the_whole_key(
         (("--dry-run",), "standard input goes alone"),
         (("README.md",), "standard input goes alone"),
         ((), "give the object a name"),
+        (("--to", "s3://bucket/folder/"), "give the object a name"),
+        (("--name", "x", "--delete"), "standard input goes alone"),
+        (("--name", "x", "--between", "20:00-06:00", "--newer", "2d"), "--between, --newer cannot be done with a pipe"),
+        (("--name", "x", "--sha256sums", "sums"), "--sha256sums cannot be done with a pipe"),
     ],
 )
 def test_what_a_pipe_cannot_do_is_said(environment: dict[str, str], arguments: tuple[str, ...], said: str) -> None:
@@ -108,11 +112,44 @@ def test_one_that_is_interrupted_has_failed_and_leaves_nothing_behind(
         _, err = running.communicate(timeout=PATIENCE)
     assert running.returncode == 130
     assert "cannot be resumed: run the command again" in err.decode()
+    assert "To go on" not in err.decode()
     document = _document(records)
     assert document["status"] == UploadStatus.FAILED.value
     assert document["error"]["code"] == "PipeEnded"
     assert document["multipart"] is None
     assert not s3.list_objects_v2(Bucket=bucket).get("Contents")
+
+
+def test_a_standard_input_that_is_closed_is_no_empty_object(
+    environment: dict[str, str], s3: S3Client, bucket: str
+) -> None:
+    command = f"{sys.executable} -m console upload - --name nothing"
+    whole = {**os.environ, **environment}
+    ended = subprocess.run(["sh", "-c", f"{command} <&-"], env=whole, capture_output=True, check=False)
+    assert ended.returncode == 2
+    assert b"standard input is closed" in ended.stderr
+    assert not s3.list_objects_v2(Bucket=bucket).get("Contents")
+    subprocess.run(["sh", "-c", f"{command} </dev/null"], env=whole, capture_output=True, check=True)
+    assert s3.head_object(Bucket=bucket, Key="nothing")["ContentLength"] == 0
+
+
+def test_headers_and_what_is_accepted_hold_for_a_pipe_too(
+    environment: dict[str, str], records: Records, s3: S3Client, bucket: str
+) -> None:
+    flags = ("--header", "*.html Cache-Control: no-cache", "--header", "Content-Type: text/odd", "--preserve", "mtime")
+    assert _upload(environment, b"<html>", "--name", "page.html", *flags)[0] == 0
+    found = s3.head_object(Bucket=bucket, Key="page.html")
+    assert (found["CacheControl"], found["ContentType"]) == ("no-cache", "text/odd")
+    begun = _document(records)["mtime_ns"] // 1_000_000_000  # rclone shows the time that it finds in the metadata
+    assert int(found["LastModified"].timestamp()) == begun
+    code, lines, _ = _upload(environment, b"x", "--name", "a.txt", "--extensions", ".pdf")
+    assert (code, lines[-1]["event"]) == (1, "refused")
+    code, lines, _ = _upload(environment, b"%PDF-1.7\n", "--name", "b.pdf", "--content-types", "image/*")
+    assert (code, lines[-1]["code"]) == (1, "NotAccepted")
+    assert "application/pdf by content" in lines[-1]["message"]
+    code, lines, _ = _upload(environment, os.urandom(20 * MIB), "--name", "c.bin", "--max-size", "10 MiB")
+    assert (code, lines[-1]["code"]) == (1, "NotAccepted")
+    assert [each["Key"] for each in s3.list_objects_v2(Bucket=bucket)["Contents"]] == ["page.html"]
 
 
 def test_parts_grow_so_that_ten_thousand_hold_the_largest_object() -> None:

@@ -119,3 +119,10 @@ def test_a_path_means_what_it_means_to_the_system(
     assert absolute("./a..b/...") == str(tmp_path / "a..b" / "...")
     assert absolute("..") == str(tmp_path.parent)
     assert absolute("/x/./y//z/") == "/x/y/z"
+
+
+def test_a_path_above_the_root_begins_with_one_slash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    climb = "../" * (len(tmp_path.parts) + 3)
+    assert absolute(f"{climb}etc/hostname") == "/etc/hostname"
+    assert absolute("//etc/hostname") == absolute("/../etc/hostname") == "/etc/hostname"

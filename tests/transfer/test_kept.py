@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
+from bson import ObjectId
 from moto.server import ThreadedMotoServer
 
 from console.errors import ConfigurationError
-from console.models import Source, Upload
+from console.models import Source, Storage, Upload
 from console.runner.policy import Policy
 from console.s3.control import Unattended
 from console.settings import Settings, load
-from console.transfer.intake import Intake
+from console.transfer.intake import Intake, KeptAs
 from console.transfer.sender import S3Sender
 
 if TYPE_CHECKING:
@@ -173,3 +174,58 @@ def test_others_may_ask_only_for_what_the_configuration_of_the_runner_says(endpo
     broken = sealed.model_copy(update={"storage": asked.storage.model_copy(update={"acl": "public-read"})})
     assert policy.refuses(broken) is not None
     assert replace(policy, headers=()).refuses(asked) is not None
+
+
+def recorded_as(storage: Storage) -> Upload:
+    """Somebody else's request for a file below /in, to be kept so."""
+    now = datetime.now(UTC)
+    return Upload.model_validate(
+        {
+            "_id": ObjectId(),
+            "filename": "a.html",
+            "path": "/in/a.html",
+            "host": "h",
+            "size": 1,
+            "mtime_ns": 1,
+            "fingerprint": "1-1-1",
+            "content_type": "text/html",
+            "bucket": "kept",
+            "key": "a.html",
+            "source": "command",
+            "status": "pending",
+            "requested": "run",
+            "created_at": now,
+            "updated_at": now,
+            "storage": storage.model_dump(),
+        }
+    )
+
+
+def test_headers_are_told_one_by_one_and_by_the_stronger_place() -> None:
+    told: dict[str, Any] = {
+        "s3.bucket": "kept",
+        "s3.metadata": {"team": "a", "kind": "none"},
+        "headers": [
+            {"pattern": "*", "metadata": {"kind": "any"}, "cache_control": "max-age=60"},
+            {"pattern": "*.html", "metadata": {"page": "yes"}, "cache_control": "no-cache"},
+        ],
+        "watch": [
+            {"folder": "/in", "name": "plain"},
+            {"folder": "/in2", "name": "own", "cache_control": "private", "metadata": {"kind": "own"}},
+        ],
+    }
+    settings = load(None, {}, told)
+    found, _ = KeptAs(settings.s3, None, settings.headers).storage("site/a.html", "text/html")
+    assert found is not None
+    assert (found.metadata, found.cache_control) == ({"team": "a", "kind": "any", "page": "yes"}, "no-cache")
+    # A document of somebody else may ask for what patterns and settings come to together, and for nothing beside it.
+    policy = Policy.of(settings, rules=settings.watch)
+    asked = recorded_as(found)
+    assert policy.refuses(asked) is None
+    more = found.model_copy(update={"metadata": {**(found.metadata or {}), "owner": "me"}})
+    assert "in a way that no rule" in str(policy.refuses(recorded_as(more)))
+    plain, own = settings.watch
+    assert plain.headers == settings.headers
+    found, _ = KeptAs(settings.s3, own.storage, own.headers or ()).storage("a.html", "text/html")
+    assert found is not None
+    assert (found.metadata, found.cache_control) == ({"kind": "own", "page": "yes"}, "private")

@@ -85,6 +85,37 @@ def test_a_compressed_file_has_name_and_type_of_it_and_can_be_verified(
         assert sender.verify(done).same is False
 
 
+def test_a_compression_that_content_encoding_tells_of_leaves_name_and_type(
+    services: EmbeddedServices, bucket: str, s3: S3Client, tmp_path: Path
+) -> None:
+    for name, content in (("page.html", b"<html>" + TEXT), ("photo.jpg", b"\xff\xd8\xff")):
+        (tmp_path / name).write_bytes(content)
+    settings = configured(services, bucket, compress="gzip", content_encoding="gzip")
+    page, photo = (recorded(settings, tmp_path / name) for name in ("page.html", "photo.jpg"))
+    assert (page.key, photo.key) == ("page.html", "photo.jpg")
+    done = send(settings, page)
+    send(settings, photo)
+    found = s3.get_object(Bucket=bucket, Key="page.html")
+    assert (found["ContentType"], found["ContentEncoding"]) == ("text/html", "gzip")
+    assert gzip.decompress(found["Body"].read()) == b"<html>" + TEXT
+    found = s3.get_object(Bucket=bucket, Key="photo.jpg")
+    assert found.get("ContentEncoding", "") == ""
+    assert found["Body"].read() == b"\xff\xd8\xff"
+    with S3Sender(settings.s3, settings.transfer) as sender:
+        assert sender.verify(done).same is True
+
+
+def test_what_is_encrypted_too_has_no_content_encoding(
+    services: EmbeddedServices, bucket: str, tmp_path: Path, identity: pyrage.x25519.Identity
+) -> None:
+    (tmp_path / "page.html").write_bytes(TEXT)
+    told = {"compress": "gzip", "content_encoding": "gzip", "encrypt_to": [str(identity.to_public())]}
+    upload = recorded(configured(services, bucket, **told), tmp_path / "page.html")
+    assert upload.key == "page.html.gz.age"
+    assert upload.storage is not None
+    assert not upload.storage.content_encoding
+
+
 def test_what_is_compressed_already_stays_as_it_is(services: EmbeddedServices, bucket: str, tmp_path: Path) -> None:
     path = tmp_path / "film.mp4"
     path.write_bytes(b"film")

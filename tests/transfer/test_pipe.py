@@ -17,7 +17,7 @@ from console.s3.control import Unattended
 from console.s3.transfer_errors import TransferError
 from console.settings import load
 from console.transfer.sources.pipe import PipeSender, PipeSource
-from tests.faults.proxy import Answer, CutBody, FaultProxy
+from tests.faults.proxy import Answer, CutBody, DropAnswer, FaultProxy
 
 from .doubles import MIB
 
@@ -106,6 +106,23 @@ def test_parts_that_were_lost_are_sent_again_and_no_more_is_held_than_said(
         digest.update(piece)
     assert digest.digest() == hashlib.sha256(PIECE * 150).digest()
     assert most <= 64 * MIB
+
+
+def test_where_the_answer_to_the_completion_is_lost_the_object_shows_that_it_is_there(
+    proxy: FaultProxy, bucket: str, s3: S3Client
+) -> None:
+    proxy.plan("CompleteMultipartUpload", DropAnswer(), times=1)
+    _send(proxy, bucket, 20)
+    assert s3.head_object(Bucket=bucket, Key="dump")["ContentLength"] == 20 * MIB
+    assert proxy.count("CompleteMultipartUpload") == 2
+
+
+def test_an_object_of_somebody_else_is_not_taken_for_it(proxy: FaultProxy, bucket: str, s3: S3Client) -> None:
+    s3.put_object(Bucket=bucket, Key="dump", Body=PIECE * 20)
+    proxy.plan("CompleteMultipartUpload", Answer(404, "NoSuchUpload"), times=1)
+    with pytest.raises(TransferError) as caught:
+        _send(proxy, bucket, 20)
+    assert caught.value.code == "NoSuchUpload"
 
 
 def test_an_error_that_lasts_is_named_and_leaves_no_parts(proxy: FaultProxy, bucket: str, s3: S3Client) -> None:

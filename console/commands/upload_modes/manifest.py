@@ -258,7 +258,7 @@ def write_sha256sums(path: Path, uploads: Uploads, job: ObjectId) -> int:
                 sys.stderr.write(f"{visible(upload.path)}: it is not there as it was sent: no SHA-256\n")
                 left_out += 1
             else:
-                stream.write(sha256sum_line(digest, upload.path))
+                stream.write(sha256sum_line(digest, upload.os_path))
     return left_out
 
 
@@ -293,7 +293,7 @@ def _whole(path: Path) -> Iterator[TextIO]:
     """A text file that appears under its name once all of it is written."""
     folder = path.absolute().parent
     with tempfile.NamedTemporaryFile(
-        "w", dir=folder, prefix=f".{path.name}.", delete=False, encoding="utf-8"
+        "w", dir=folder, prefix=f".{path.name}.", delete=False, encoding="utf-8", errors="surrogateescape"
     ) as stream:
         draft = Path(stream.name)
         try:

@@ -44,6 +44,16 @@ def steps(content_type: str, compress: str | None, encrypt_to: Sequence[str]) ->
     return (*((compress,) if is_wanted and compress else ()), *(("age",) if encrypt_to else ()))
 
 
+def suffixes(todo: Sequence[str], content_encoding: str | None) -> str:
+    """What the object's name gets behind it: nothing for a compression that its Content-Encoding tells of."""
+    return "".join(SUFFIXES[step] for step in todo if not is_encoding(todo, content_encoding))
+
+
+def is_encoding(todo: Sequence[str], content_encoding: str | None) -> bool:
+    """Whether the object stays what it is for whoever reads it, as its Content-Encoding says how it was compressed."""
+    return tuple(todo) == (content_encoding,)
+
+
 class StagedSource(SourceFile):
     """What is sent of a file. To close it closes that file too."""
 

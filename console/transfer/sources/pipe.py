@@ -14,10 +14,12 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
 from console.choices import MEBIBYTE
 from console.error_codes import Recovery
+from console.files.acceptance import Acceptance
 from console.models import FileState, Multipart, Upload
 from console.records.uploads import NewUpload
 from console.s3.confirmation import SentPart
@@ -28,7 +30,7 @@ from console.s3.part_size import MAX_OBJECT_SIZE, MAX_PARTS, Part
 from console.s3.transfer_errors import Stopped, TransferError
 from console.settings import S3Settings, TransferSettings
 from console.transfer.duplicates import resolve_duplicate
-from console.transfer.job import Confirmation, Job
+from console.transfer.job import Confirmation, Job, SendOptions, seconds_text
 from console.transfer.multipart import PartsAsTheyCome, close_multipart
 from console.transfer.send import put
 from console.transfer.sender import S3Sender
@@ -96,9 +98,12 @@ def part_length(number: int, chosen: int | None) -> int:
 class PipeSender(S3Sender):
     """Sends the one upload that stands for a pipe; each byte of `descriptor` is read once."""
 
-    def __init__(self, s3: S3Settings, transfer: TransferSettings, descriptor: int) -> None:
+    def __init__(
+        self, s3: S3Settings, transfer: TransferSettings, descriptor: int, acceptance: Acceptance | None = None
+    ) -> None:
         super().__init__(s3, transfer)
         self._descriptor = descriptor
+        self._acceptance = acceptance
         self._is_taken = threading.Lock()
 
     def takes_new(self, upload: NewUpload) -> bool:
@@ -130,7 +135,7 @@ class PipeSender(S3Sender):
             multipart=None,
             begun_before=False,
             transport=self._transport,
-            options=self._options.wanted_by(upload),
+            options=_with_time(self._options.wanted_by(upload), upload),
             journal=journal,
             control=control,
         )
@@ -153,8 +158,11 @@ class PipeSender(S3Sender):
     def _send(self, job: Job, source: PipeSource, *, if_absent: bool) -> Confirmation:
         piece = self._piece(part_length(1, job.options.part_size), job.control)
         following = self._piece(part_length(2, job.options.part_size), job.control) if piece else b""
+        if self._acceptance is not None:
+            _require_accepted(self._acceptance.refuses_content(job.key.rpartition("/")[2], piece))
         source.hold(0, piece)
         if not following:
+            self._require_size(len(piece))
             job.journal.file_changed(source.state)
             return put(job, if_absent=if_absent)
         parts = PartsAsTheyCome(job)
@@ -170,6 +178,7 @@ class PipeSender(S3Sender):
         while piece:
             if number > MAX_PARTS or offset + len(piece) > MAX_OBJECT_SIZE:
                 raise TransferError("EntityTooLarge", "more came than an object may hold: choose a larger part_size")
+            self._require_size(offset + len(piece) + len(following))
             source.hold(offset, piece)
             if time.monotonic() >= told_at:
                 job.journal.file_changed(source.state)
@@ -183,6 +192,10 @@ class PipeSender(S3Sender):
         while under_way:
             _wait_for_first(under_way, source, parts)
         job.journal.file_changed(source.state)
+
+    def _require_size(self, size: int) -> None:
+        if self._acceptance is not None:
+            _require_accepted(self._acceptance.refuses_size(size))
 
     def _piece(self, length: int, control: Control) -> bytes:
         """The next bytes, fewer only at the end."""
@@ -199,6 +212,19 @@ class PipeSender(S3Sender):
                 break
             pieces += found
         return bytes(pieces)
+
+
+def _require_accepted(reason: str) -> None:
+    if reason:
+        raise TransferError("NotAccepted", f"it is refused: {reason}")
+
+
+def _with_time(options: SendOptions, upload: Upload) -> SendOptions:
+    """With the time of its beginning, where times are preserved: a pipe has no mode and no owner."""
+    if "mtime" not in options.settings.preserve:
+        return options
+    metadata = {**options.settings.metadata, "mtime": seconds_text(upload.mtime_ns)}
+    return replace(options, settings=replace(options.settings, metadata=metadata))
 
 
 def _wait_for_first(
