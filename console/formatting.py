@@ -73,6 +73,19 @@ def duration(seconds: float | None) -> str:
     return f"{total // 86400}d {total % 86400 // 3600:02d}h"
 
 
+def long_duration(seconds: float) -> str:
+    """Seconds as a sentence has them, the two largest units at most: `7 s`, `3 min 20 s`, `12 min`, `2 h 5 min`."""
+    total = max(0, round(seconds))
+    if total >= 600:
+        total -= total % 60  # of so long nobody wants the seconds
+    parts: list[str] = []
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+        number, total = divmod(total, size)
+        if number:
+            parts.append(f"{number} {unit}")
+    return " ".join(parts[:2]) or "0 s"
+
+
 def age(moment: datetime | None, now: datetime) -> str:
     """How long ago, as the largest unit alone: `9s`, `3m`, `5h`, `12d`. Empty for None."""
     if moment is None:

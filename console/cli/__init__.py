@@ -128,7 +128,7 @@ def events(
     as_json: AsJson = False,
     canonical: flags.Canonical = False,
 ) -> int:
-    """Inspect change events of any namespace: full screen, or extended-JSON lines with --json."""
+    """Inspect change events of any namespace: full screen, lines in a pipe, extended-JSON lines with --json."""
     from console.commands.events import EventOptions, run
 
     options = EventOptions(

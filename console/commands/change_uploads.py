@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from enum import StrEnum
-from typing import Final, TextIO
+from typing import Final
 
 from bson import ObjectId
 from pydantic import BaseModel
@@ -15,7 +15,6 @@ from pymongo.errors import PyMongoError
 from console.cli.output import SILENT_S3, json_line, telling_if_long
 from console.cli.selection import Selection, agreed, can_ask
 from console.commands.upload import Carrier, Wanted, make_report
-from console.commands.upload_report import is_in_lines
 from console.errors import ConfigurationError, ServerUnreachable, UsageError
 from console.formatting import count, visible
 from console.models import Requested, Upload, read_upload
@@ -78,11 +77,9 @@ def run(
             return 1
         outcome = _change(settings, records, command, ids, by)
         stays = command in (UploadCommand.RESUME, UploadCommand.RETRY) and not detach
-        # Where lines of JSON follow, or would if there were any, standard output is for them alone.
-        out = sys.stderr if stays and not as_json and is_in_lines(as_json=False) else sys.stdout
         # With --all, those to which it does not apply are no news; but `delete` applies to all that is there.
         refused = {} if selection.all and command is not UploadCommand.DELETE else outcome.refused
-        _report(command, replace(outcome, refused=refused), out, as_json=as_json)
+        _report(command, replace(outcome, refused=refused), as_json=as_json)
         code = ServerUnreachable.exit_code if outcome.is_out_of_reach else 1 if refused else 0
         followers = [upload_id for upload_id in ids if upload_id not in outcome.refused]
         if stays and followers:
@@ -166,7 +163,7 @@ def _agreed(number: int) -> bool:
     return agreed(f"Delete {count(number, 'upload')}, objects in S3 included?")
 
 
-def _report(command: UploadCommand, outcome: Outcome, out: TextIO, *, as_json: bool) -> None:
+def _report(command: UploadCommand, outcome: Outcome, *, as_json: bool) -> None:
     if as_json:
         line = OutcomeLine(
             intent=command,
@@ -174,9 +171,10 @@ def _report(command: UploadCommand, outcome: Outcome, out: TextIO, *, as_json: b
             refused=_named(outcome.refused),
             kept=_named(outcome.kept) if command is UploadCommand.DELETE else None,
         )
-        out.write(json_line(line) + "\n")
+        sys.stdout.write(json_line(line) + "\n")
         return
-    out.write(f"{count(outcome.changed, 'upload')} {_PAST[command]}.\n")
+    sys.stdout.write(f"{count(outcome.changed, 'upload')} {_PAST[command]}.\n")
+    sys.stdout.flush()  # before what is said elsewhere
     sys.stderr.writelines(f"  {upload_id}: {visible(reason)}\n" for upload_id, reason in outcome.refused.items())
     sys.stderr.writelines(
         f"  {upload_id}: only the record: {visible(why)}\n" for upload_id, why in outcome.kept.items()

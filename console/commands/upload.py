@@ -31,7 +31,7 @@ from console.commands.upload_modes.job_limits import limited
 from console.commands.upload_modes.manifest import Proof
 from console.commands.upload_modes.same_as_there import Surplus, delete_surplus, without_identical
 from console.commands.upload_modes.standard_input import from_pipe, require_sense, schedule_of
-from console.commands.upload_report import JsonReport, Report, all_out_of_reach, is_in_lines
+from console.commands.upload_report import JsonReport, Report, TextReport, all_out_of_reach
 from console.errors import ServerUnreachable, UsageError
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedState, Gap
@@ -78,9 +78,11 @@ Batches = Iterable[Sequence[Upload]]
 
 
 def make_report(*, as_json: bool) -> Report:
-    """Bars where a person watches, else JSON lines."""
-    if is_in_lines(as_json=as_json):
+    """JSON lines where somebody asked for them, else lines for people, with bars below them on a terminal."""
+    if as_json:
         return JsonReport()
+    if not sys.stdout.isatty():
+        return TextReport()
     from console.commands.terminal_report import TerminalReport
 
     return TerminalReport()
@@ -467,7 +469,7 @@ def run(settings: Settings, paths: Sequence[Path], options: UploadOptions) -> in
             tell_notes(records.notes)
             intake = _intake(settings, sender, options, batch)
             if options.detach:
-                return _detach(records, intake, named)
+                return _detach(records, intake, named, as_json=options.as_json)
             report = make_report(as_json=options.as_json)
             carrier = Carrier(
                 records,
@@ -499,7 +501,9 @@ def _as_they_are(batches: Iterable[list[NewUpload]]) -> Iterable[list[NewUpload]
 
 def _delete(surplus: Surplus, sender: S3Sender, settings: Settings, options: UploadOptions) -> int:
     most = settings.transfer.delete_at_most_percent
-    return delete_surplus(surplus, sender, most_percent=most, yes=options.yes, dry_run=options.dry_run)
+    return delete_surplus(
+        surplus, sender, most_percent=most, yes=options.yes, dry_run=options.dry_run, as_json=options.as_json
+    )
 
 
 def _run_pipe(settings: Settings, paths: Sequence[Path], options: UploadOptions) -> int:
@@ -603,11 +607,15 @@ def _headers(settings: Settings, given: Collection[str]) -> tuple[HeaderRule, ..
     return beneath(settings.headers, told)
 
 
-def _detach(records: Records, intake: Intake, named: Iterable[str | ListedPath]) -> int:
-    added = sum(map(len, _recorded(records, intake.batches(named), records.uploads.insert)))
-    for refusal in intake.refusals:
-        sys.stderr.write(f"refused {visible(refusal.path)}: {refusal.reason}\n")
-    sys.stdout.write(f"{count(added, 'upload')} recorded.\n")
+def _detach(records: Records, intake: Intake, named: Iterable[str | ListedPath], *, as_json: bool) -> int:
+    report: Report = JsonReport() if as_json else TextReport()
+    added = 0
+    for uploads in _reported(_recorded(records, intake.batches(named), records.uploads.insert), intake, report):
+        added += len(uploads)
+        for upload in uploads:
+            report.changed(None, upload)
+    if not as_json:
+        sys.stdout.write(f"{count(added, 'upload')} recorded.\n")
     return 1 if intake.refusals else 0
 
 

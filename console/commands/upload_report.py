@@ -1,27 +1,32 @@
-"""What `upload`, `resume` and `retry` tell while uploads are carried out, and as JSON lines in a pipe.
+"""What `upload`, `resume` and `retry` tell while uploads are carried out: in lines for people, or in lines of JSON.
 
 It is told of documents as they change; it asks nothing. Not here: bars on a terminal (`terminal_report`, which imports
-rich: a start of a tenth more that nobody needs in a pipe).
+rich: a start of a tenth more that nobody needs in a pipe), and the file of `--report` (`upload_modes.report_file`).
 """
 
 from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Sequence
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
 from bson import ObjectId
 from pydantic import BaseModel
 
 from console.cli.output import json_fields, json_line
-from console.error_codes import OUT_OF_REACH
+from console.error_codes import OUT_OF_REACH, explain
 from console.formatting import count, visible
+from console.job_totals import summary
 from console.models import Failure, Upload, UploadStatus
 from console.records.uploads import NewUpload
 
 _GO_ON: Final = "with the next console, `watch` or `resume` on this host."
+_SILENT_SECONDS: Final = 60.0
+_SAID_OTHERWISE: Final = (UploadStatus.COMPLETED, UploadStatus.FAILED)
 
 
 EventName = Literal[
@@ -47,8 +52,8 @@ class UploadLine(BaseModel):
     at: datetime | None = None
 
 
-class Report(Protocol):
-    """Told what happens."""
+class Report:
+    """Told what happens. What a report has no use for it leaves alone."""
 
     def identical(self, upload: NewUpload) -> None:
         """A file whose object is there already; there is no record of it."""
@@ -78,20 +83,98 @@ class Report(Protocol):
         """Give the terminal back, whatever happened. May be called twice."""
 
 
-def is_in_lines(*, as_json: bool) -> bool:
-    """Whether uploads are told in JSON lines: where they are asked for, or where nobody watches."""
-    return as_json or not sys.stdout.isatty()
+class TextReport(Report):
+    """Lines for people: what was sent on standard output, what went wrong on standard error, a summary at the end."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._refused = self._identical = self._deleted = 0
+        self._silent_until: dict[str, float] = {}
+
+    def identical(self, upload: NewUpload) -> None:
+        """Only counted: there may be very many."""
+        self._identical += 1
+
+    def refused(self, path: str, reason: str) -> None:
+        self._refused += 1
+        self.warn(f"refused    {visible(path)}: {reason}")
+
+    def changed(self, before: Upload | None, upload: Upload) -> None:
+        if upload.status is UploadStatus.UPLOADING:
+            if (problem := new_problem(before, upload)) is not None:
+                self._report_problem(upload, problem)
+        elif before is None or before.status is not upload.status:
+            self._show_end(upload)
+
+    def deleted(self, upload: Upload) -> None:
+        self._deleted += 1
+        self.warn(f"deleted    {visible(upload.path)}: somebody removed its record")
+
+    def connection(self, connected: bool, message: str) -> None:
+        if not connected:
+            self.warn(f"MongoDB    reconnecting: {visible(message)}")
+
+    def interrupted(self, ids: Sequence[ObjectId], number: signal.Signals, *, is_paused: bool) -> None:
+        self.warn(ended_message(ids, number, is_paused=is_paused).rstrip("\n"))
+
+    def tick(self) -> None:
+        sys.stdout.flush()
+
+    def ended(self, uploads: Sequence[Upload]) -> None:
+        self.tick()
+        self.close()
+        skipped = {"identical": self._identical, "refused": self._refused, "deleted": self._deleted}
+        self.say(job_summary(uploads, time.monotonic() - self._began, skipped))
+        sys.stdout.flush()
+
+    def say(self, line: str, style: str = "") -> None:
+        """A line on standard output."""
+        sys.stdout.write(f"{line}\n")
+
+    def warn(self, line: str, style: str = "yellow") -> None:
+        """A line on standard error."""
+        sys.stderr.write(f"{line}\n")
+
+    def _show_end(self, upload: Upload) -> None:
+        if upload.status is UploadStatus.FAILED and upload.error is not None:
+            self.warn(f"failed     {visible(upload.path)}: {visible(upload.error.message)}", "red")
+        elif upload.status is UploadStatus.COMPLETED:
+            self.say(f"completed  {visible(upload.filename)} → {visible(upload.destination)}", "green")
+        elif upload.status in (UploadStatus.PAUSED, UploadStatus.CANCELLED):
+            self.warn(f"{upload.status.value:<10} {visible(upload.path)}")
+
+    def _report_problem(self, upload: Upload, problem: Failure) -> None:
+        """Once for each kind, and again after a while: an outage makes one for each attempt of each upload."""
+        code, now = problem.code, time.monotonic()
+        if now >= self._silent_until.get(code, now):
+            self._silent_until[code] = now + _SILENT_SECONDS
+            words = f"{explain(code).message}, trying again: {problem.message}"
+            self.warn(f"retrying   {visible(upload.path)}: {visible(words)}")
 
 
-class JsonReport:
+def job_summary(uploads: Sequence[Upload], seconds: float, skipped: Mapping[str, int]) -> str:
+    """What it came to: `480 files, 1.50 GiB, 12 min, 2 failed: FileGone`."""
+    if not uploads:
+        words = [f"{number:,} {word}" for word, number in skipped.items() if number]
+        return ", ".join(words) or "Nothing to upload: no file was found."
+    sent = sum(upload.size for upload in uploads if upload.status is UploadStatus.COMPLETED)
+    others = Counter(str(upload.status) for upload in uploads if upload.status not in _SAID_OTHERWISE)
+    failures = Counter(
+        upload.error.code if upload.error is not None else "unknown"
+        for upload in uploads
+        if upload.status is UploadStatus.FAILED
+    )
+    return summary(len(uploads), sent, seconds, {**others, **skipped}, failures)
+
+
+class JsonReport(Report):
     """A line of JSON for each thing that happens, flushed several times a second."""
 
     def __init__(self) -> None:
         self._lines = 0
 
     def identical(self, upload: NewUpload) -> None:
-        destination = f"s3://{upload.bucket}/{upload.key}"
-        self._write(UploadLine(event="identical", path=upload.path, destination=destination, size=upload.size))
+        self._write(identical_line(upload))
 
     def refused(self, path: str, reason: str) -> None:
         self._write(UploadLine(event="refused", path=path, message=reason))
@@ -133,28 +216,39 @@ class JsonReport:
 
     def _line(self, event: EventName, upload: Upload) -> None:
         self._lines += 1
-        failure = upload.error if event in ("failed", "retrying") else None
-        checksum = upload.checksum
-        fields = {  # those of `UploadLine`, in its order
-            "event": event,
-            "path": upload.os_path,
-            "id": str(upload.id),
-            "destination": upload.destination,
-            "size": upload.size,
-            "current": upload.current,
-            "percentage": upload.percentage,
-            "rate": upload.rate,
-            "checksum": f"{checksum.algorithm}:{checksum.value}" if checksum is not None else None,
-            "etag": upload.etag,
-            "code": failure.code if failure is not None else None,
-            "message": failure.message if failure is not None else None,
-            "at": upload.updated_at,
-        }
-        sys.stdout.write(json_fields({name: value for name, value in fields.items() if value is not None}) + "\n")
+        sys.stdout.write(upload_line(event, upload))
 
     def _write(self, line: UploadLine) -> None:
         self._lines += 1
         sys.stdout.write(json_line(line) + "\n")
+
+
+def identical_line(upload: NewUpload) -> UploadLine:
+    """The line of a file whose object is there already."""
+    destination = f"s3://{upload.bucket}/{upload.key}"
+    return UploadLine(event="identical", path=upload.path, destination=destination, size=upload.size)
+
+
+def upload_line(event: EventName, upload: Upload) -> str:
+    """What happened to an upload as a line of JSON: there may be very many."""
+    failure = upload.error if event in ("failed", "retrying") else None
+    checksum = upload.checksum
+    fields = {  # those of `UploadLine`, in its order
+        "event": event,
+        "path": upload.os_path,
+        "id": str(upload.id),
+        "destination": upload.destination,
+        "size": upload.size,
+        "current": upload.current,
+        "percentage": upload.percentage,
+        "rate": upload.rate,
+        "checksum": f"{checksum.algorithm}:{checksum.value}" if checksum is not None else None,
+        "etag": upload.etag,
+        "code": failure.code if failure is not None else None,
+        "message": failure.message if failure is not None else None,
+        "at": upload.updated_at,
+    }
+    return json_fields({name: value for name, value in fields.items() if value is not None}) + "\n"
 
 
 def new_problem(before: Upload | None, upload: Upload) -> Failure | None:

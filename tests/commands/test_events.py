@@ -32,7 +32,7 @@ def since(database: Database[dict[str, Any]]) -> str:
 @pytest.fixture
 def events(command: Command, database: Database[dict[str, Any]], since: str) -> Events:
     """`events` of the test's database from its beginning on."""
-    return partial(command, "events", "--namespace", database.name, "--since", since)
+    return partial(command, "events", "--json", "--namespace", database.name, "--since", since)
 
 
 def test_lines_are_events_of_that_namespace(events: Events, database: Database[dict[str, Any]]) -> None:
@@ -52,7 +52,9 @@ def test_one_collection_and_the_whole_deployment(
     database.one.insert_one({"_id": 1})
     database.two.insert_one({"_id": 2})
     assert ids(events("--namespace", f"{database.name}.two", "--limit", "2")) == [2]
-    everything = command("events", "--namespace", "*", "--since", since, "--match", f"ns:{database.name}", "--limit", 4)
+    everything = command(
+        "events", "--json", "--namespace", "*", "--since", since, "--match", f"ns:{database.name}", "--limit", 4
+    )
     assert ids(everything) == [1, 2]
 
 
@@ -95,14 +97,14 @@ class TestUntil:
         assert ids(events("--until", soon())) == list(range(3000))
 
     def test_on_an_idle_server(self, command: Command, database: Database[dict[str, Any]]) -> None:
-        assert lines(command("events", "--namespace", database.name, "--until", "1s")) == []
+        assert lines(command("events", "--json", "--namespace", database.name, "--until", "1s")) == []
 
     def test_two_streams_that_meet_have_everything_once(
         self, command: Command, events: Events, database: Database[dict[str, Any]]
     ) -> None:
         number, middle = insert_across_a_second(database)
         first = ids(events("--until", middle))
-        later = ids(command("events", "--namespace", database.name, "--since", middle, "--until", soon()))
+        later = ids(command("events", "--json", "--namespace", database.name, "--since", middle, "--until", soon()))
         assert 0 < len(first) < number
         assert first + later == list(range(number))
 
@@ -111,7 +113,7 @@ class TestUntil:
     ) -> None:
         database.things.insert_one({"_id": 1})
         events("--limit", "2", "--record", str(tmp_path / "r"))
-        answer = command("events", "--replay", str(tmp_path / "r"), "--until", "2020-01-01")
+        answer = command("events", "--json", "--replay", str(tmp_path / "r"), "--until", "2020-01-01")
         assert lines(answer) == []
 
 
@@ -154,7 +156,7 @@ class TestRecordings:
         events("--limit", "2", "--record", str(record))
         first, second = record.read_text().splitlines()
         record.write_text(f'{first}\nno \x1b[31mevent\n{{"a": 1}}\n{second}\n{second[:50]}')
-        answer = command("events", "--replay", str(record))
+        answer = command("events", "--json", "--replay", str(record))
         seen = lines(answer)
         assert [line.get("operationType", "gap") for line in seen] == ["create", "gap", "gap", "insert", "gap"]
         assert "line 2: not valid extended JSON" in seen[1]["gap"]["reason"]
@@ -244,7 +246,7 @@ def test_a_token_of_another_stream_stands_for_its_time(command: Command, databas
         database.other.insert_one({})
         token = json.dumps(stream.next()["_id"])
     database.things.insert_one({"_id": 1})
-    answer = command("events", "--namespace", f"{database.name}.things", "--since", token, "--until", "0s")
+    answer = command("events", "--json", "--namespace", f"{database.name}.things", "--since", token, "--until", "0s")
     assert ids(answer) == [1]
 
 
@@ -259,4 +261,4 @@ def test_a_server_that_is_away(command: Command, environment: dict[str, str]) ->
 
 def test_a_day_ago_is_all_there_is_on_a_young_server(command: Command, database: Database[dict[str, Any]]) -> None:
     database.things.insert_one({"_id": 1})
-    assert ids(command("events", "--namespace", database.name, "--since", "1d", "--limit", "2")) == [1]
+    assert ids(command("events", "--json", "--namespace", database.name, "--since", "1d", "--limit", "2")) == [1]

@@ -47,7 +47,7 @@ def life(services: EmbeddedServices) -> Iterator[Life]:
 @pytest.fixture
 def events(command: Command, life: Life) -> Events:
     """`events` of that life from its beginning on."""
-    return partial(command, "events", "--namespace", life.namespace, "--since", life.since)
+    return partial(command, "events", "--json", "--namespace", life.namespace, "--since", life.since)
 
 
 @pytest.mark.parametrize(
@@ -70,14 +70,14 @@ def test_what_passes(events: Events, life: Life, match: str, found: list[int]) -
 def test_a_recording_has_what_passes(events: Events, life: Life, command: Command, tmp_path: Path) -> None:
     record = tmp_path / "r"
     answer = events("--match", "op:update field:label", "--until", life.until, "--record", str(record))
-    assert ids(answer) == ids(command("events", "--replay", str(record))) == [3]
+    assert ids(answer) == ids(command("events", "--json", "--replay", str(record))) == [3]
 
 
 def test_a_replay_is_filtered_too(events: Events, life: Life, command: Command, tmp_path: Path) -> None:
     record = tmp_path / "r"
     events("--until", life.until, "--record", str(record))
-    assert ids(command("events", "--replay", str(record), "--match", "op:update -late")) == [4]
-    assert ids(command("events", "--replay", str(record), "--limit", "2")) == [0]
+    assert ids(command("events", "--json", "--replay", str(record), "--match", "op:update -late")) == [4]
+    assert ids(command("events", "--json", "--replay", str(record), "--limit", "2")) == [0]
 
 
 @pytest.mark.parametrize(
@@ -91,6 +91,6 @@ def test_what_makes_no_sense_is_refused(events: Events, match: str) -> None:
 
 def test_a_replay_has_no_server_to_ask(events: Events, command: Command, tmp_path: Path) -> None:
     events("--limit", "1", "--record", str(tmp_path / "r"))
-    answer = command("events", "--replay", str(tmp_path / "r"), "--match", '{"$expr": {"$eq": [1, 1]}}')
+    answer = command("events", "--json", "--replay", str(tmp_path / "r"), "--match", '{"$expr": {"$eq": [1, 1]}}')
     assert isinstance(answer.error, UsageError)
     assert "$expr cannot be evaluated here" in answer.error.message

@@ -223,7 +223,7 @@ def _threads(running: Running) -> int:
 
 def test_lines_come_as_they_happen(environment: Mapping[str, str], database: Documents, tmp_path: Path) -> None:
     place = tmp_path / "place"
-    arguments = ("events", "--namespace", f"{database.name}.things", "--resume-file", str(place))
+    arguments = ("events", "--json", "--namespace", f"{database.name}.things", "--resume-file", str(place))
     database.create_collection("things")
     with Running(*arguments, environment=environment) as running:
         running.wait_for(lambda: is_filled(place))
@@ -236,7 +236,9 @@ def test_through_a_shell_pipe(environment: Mapping[str, str], database: Document
     with database.watch() as stream:
         token = json.dumps(stream.resume_token)
     database.things.insert_many([{"_id": number} for number in range(1000)])
-    command = shlex.join([sys.executable, "-m", "console", "events", "--namespace", database.name, "--since", token])
+    command = shlex.join(
+        [sys.executable, "-m", "console", "events", "--json", "--namespace", database.name, "--since", token]
+    )
     done = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {command} | head -3"],
         env={**os.environ, **environment},

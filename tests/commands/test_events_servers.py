@@ -74,7 +74,7 @@ class TestForgotten:
         client, token = forgotten[0].client(), forgotten[1]
         for since in ("1h", token):
             before = _begins(client)
-            answer = command("events", "--namespace", "gaps.things", "--since", since)
+            answer = command("events", "--json", "--namespace", "gaps.things", "--since", since)
             assert isinstance(answer.error, UsageError), answer
             assert answer.code == 2
             named = datetime.fromisoformat(answer.error.message.split()[-1])
@@ -83,7 +83,9 @@ class TestForgotten:
             assert before.time + 1 <= named.timestamp() <= _begins(client).time + 1
             while datetime.now(UTC) < named:
                 client.admin.command("ping")
-            answer = command("events", "--namespace", "gaps.nothing", "--since", second(named), "--until", "0s")
+            answer = command(
+                "events", "--json", "--namespace", "gaps.nothing", "--since", second(named), "--until", "0s"
+            )
             assert answer.code == 0 or _begins(client).time >= named.timestamp()
 
     def test_a_resume_file_goes_on_with_the_oldest_event_and_tells_the_gap(
@@ -93,7 +95,7 @@ class TestForgotten:
         mongod.client().gaps.things.insert_one({"_id": 1})
         (tmp_path / "place").write_text(token)
         options = ("--namespace", "gaps.things", "--resume-file", str(tmp_path / "place"), "--limit", "1")
-        answer = command("events", *options)
+        answer = command("events", "--json", *options)
         assert answer.code == 0
         *gaps, event = map(json.loads, answer.out.splitlines())
         # More than one where the server has let go of the next oldest events, too, by the time they are asked for.
@@ -101,7 +103,7 @@ class TestForgotten:
         assert event["documentKey"] == {"_id": 1}
         assert answer.err.startswith("gap: ")
         mongod.client().gaps.things.insert_one({"_id": 2})
-        assert numbers(command("events", *options).out) == [2]
+        assert numbers(command("events", "--json", *options).out) == [2]
 
 
 def _begins(client: MongoClient[dict[str, Any]]) -> Timestamp:
@@ -137,7 +139,7 @@ class TestRights:
         self, guarded: Mongod, command: Command, environment: dict[str, str], namespace: str, role: str
     ) -> None:
         environment[URI] = f"mongodb://reader:s3cr3t-pass@{guarded.address}/?authSource=admin"
-        answer = command("events", "--namespace", namespace)
+        answer = command("events", "--json", "--namespace", namespace)
         assert answer.code == 3
         assert isinstance(answer.error, MongoUnsuitable)
         assert f"The user may not watch {namespace} at {guarded.address}" in answer.error.message
@@ -149,12 +151,12 @@ class TestRights:
     ) -> None:
         environment[URI] = f"mongodb://reader:s3cr3t-pass@{guarded.address}/?authSource=admin"
         guarded.client(username="root", password="root").shop.items.insert_one({"_id": 1})
-        answer = command("events", "--namespace", "shop.items", "--since", "1h", "--until", "0s")
+        answer = command("events", "--json", "--namespace", "shop.items", "--since", "1h", "--until", "0s")
         assert numbers(answer.out) == [1]
 
     def test_no_password(self, guarded: Mongod, command: Command, environment: dict[str, str]) -> None:
         environment[URI] = f"mongodb://{guarded.address}"
-        answer = command("events", "--namespace", "shop.items")
+        answer = command("events", "--json", "--namespace", "shop.items")
         assert answer.code == 3
         assert "requires a user and a password" in str(answer.error)
 

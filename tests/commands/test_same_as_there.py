@@ -48,7 +48,7 @@ def test_what_is_identical_costs_no_request_and_no_record(
     (tree / "3" / "new.txt").write_text("new")
     with FaultProxy(environment["UPLOAD_CONSOLE_S3__ENDPOINT_URL"]) as proxy:
         environment["UPLOAD_CONSOLE_S3__ENDPOINT_URL"] = proxy.url
-        answer = command("upload", str(tree), "--duplicates", "skip_identical")
+        answer = command("upload", str(tree), "--duplicates", "skip_identical", "--json")
         operations = [seen.operation for seen in proxy.requests]
     assert answer.code == 0, answer.err
     events = _events(answer.out)
@@ -72,9 +72,9 @@ def test_objects_that_are_not_here_are_deleted_where_that_is_asked_for_and_agree
         "upload", str(tree), "--delete", "--exclude", "*.log", "--dry-run", "--duplicates", "skip_identical"
     )
     assert shown.code == 0, shown.err
-    assert f"would delete s3://{bucket}/site/gone.txt" in shown.err
-    assert "gone.log" not in shown.err
-    assert "neighbour" not in shown.err
+    assert f"would delete s3://{bucket}/site/gone.txt" in shown.out
+    assert "gone.log" not in shown.out
+    assert "neighbour" not in shown.out
     assert _keys(s3, bucket) == kept
     unasked = command("upload", str(tree), "--delete", "--exclude", "*.log", "--duplicates", "skip_identical")
     assert unasked.code == 1

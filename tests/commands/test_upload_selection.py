@@ -58,7 +58,9 @@ def test_what_is_not_accepted_is_refused_with_its_reason(
     command: Command, tree: Path, s3: S3Client, bucket: str
 ) -> None:
     (tree / "photo.png").write_text("no picture")
-    answer = command("upload", str(tree), "--extensions", "html", "--extensions", "png", "--content-types", "text/html")
+    answer = command(
+        "upload", str(tree), "--extensions", "html", "--extensions", "png", "--content-types", "text/html", "--json"
+    )
     assert answer.code == 1
     refused = {Path(line["path"]).name: line["message"] for line in _lines(answer.out) if line["event"] == "refused"}
     assert refused["style.css"] == "its extension is not allowed (.html, .png)"

@@ -1,4 +1,4 @@
-"""`events`: the inspector on any namespace: full screen on a terminal, extended-JSON lines otherwise.
+"""`events`: the inspector on any namespace: full screen on a terminal, lines otherwise, extended JSON with `--json`.
 
 This module decides which of the two it is and which options go together. The lines are in `lines`, the screen is in
 `ui.inspector`, and what is read, from where to where, is in `sources`.
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from console.cli.process import LAST_RESORT_SECONDS, TERMINATION, handling, start_last_resort
-from console.commands.events.lines import EventLines
+from console.commands.events.lines import EventLines, LineForm
 from console.commands.events.sources import (
     Bounded,
     EventInput,
@@ -48,6 +48,13 @@ class EventOptions:
     speed: float = 0.0
     as_json: bool = False
     canonical: bool = False
+
+    @property
+    def form(self) -> LineForm:
+        """How lines are written."""
+        if self.canonical:
+            return LineForm.CANONICAL
+        return LineForm.RELAXED if self.as_json else LineForm.TEXT
 
 
 def run(settings: Settings, options: EventOptions) -> int:
@@ -104,7 +111,7 @@ def _print(settings: Settings, options: EventOptions) -> int:
         source = Bounded(_open(settings, options, place), until, options.limit)
         return _recorded(source, options.record, own.may_have if token is not None else None)
 
-    return EventLines(file, own.may_have, canonical=options.canonical).run(open_source)
+    return EventLines(file, own.may_have, options.form).run(open_source)
 
 
 def _show(settings: Settings, source: EventInput, images: LiveSource | None) -> int:

@@ -1,4 +1,4 @@
-"""`events --json`: change events as extended-JSON lines on standard output.
+"""`events` without a screen: change events as lines on standard output, for people or (`--json`) as extended JSON.
 
 This module has the loop: what is said on standard error, and the place that is kept for the next start. Where the
 events come from and where they end is in `sources`, standard output itself in `cli.output`.
@@ -10,31 +10,48 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
 from typing import Any, Final
 
 from console.cli.output import LineOutput
 from console.cli.process import INTERRUPTED, TERMINATION, handling
 from console.commands.events.sources import EventInput
+from console.events.changes import summary
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Gap
 from console.events.recording import ResumeFile
-from console.events.text import json_line
+from console.events.text import json_line, value_text
 from console.formatting import visible
 
 _TAKE_SECONDS: Final = 0.25
 _KEEP_PLACE_SECONDS: Final = 5.0
+_MOST_CELLS: Final = 400
 
 OpenSource = Callable[[Mapping[str, Any] | None], EventInput]
+
+
+class LineForm(Enum):
+    """How an event is written."""
+
+    TEXT = "text"
+    RELAXED = "relaxed"
+    CANONICAL = "canonical"
+
+
+def event_text(event: ChangeEvent) -> str:
+    """An event as people read it, in one line: when (UTC), what, where, which document, and what changed."""
+    when = f"{event.time:%Y-%m-%d %H:%M:%SZ}" if event.time is not None else ""
+    document = value_text(event.document_id, _MOST_CELLS) if event.document_key is not None else ""
+    parts = [when, f"{visible(event.operation):<8}", visible(event.namespace), document, summary(event, _MOST_CELLS)]
+    return "  ".join(filter(None, parts)).rstrip()
 
 
 class EventLines:
     """Events as lines, written batch by batch; all else goes to standard error."""
 
-    def __init__(
-        self, resume_file: ResumeFile | None, is_own: Callable[[ChangeEvent], bool], *, canonical: bool
-    ) -> None:
+    def __init__(self, resume_file: ResumeFile | None, is_own: Callable[[ChangeEvent], bool], form: LineForm) -> None:
         """`is_own` tells whether an event may be one of this stream."""
-        self._canonical = canonical
+        self._form = form
         self._signal: signal.Signals | None = None
         self._is_lost = False
         self._output = LineOutput(sys.stdout, lambda: self._signal is not None)
@@ -71,15 +88,16 @@ class EventLines:
 
     def _lines(self, item: FeedItem) -> Iterator[str]:
         if isinstance(item, ChangeEvent):
-            yield self._line(item.raw)
+            yield self._line(item.raw) if self._form is not LineForm.TEXT else f"{event_text(item)}\n"
         elif isinstance(item, Gap):
-            yield self._line({"gap": {"reason": item.reason, "since": item.since, "until": item.until}})
+            if self._form is not LineForm.TEXT:
+                yield self._line({"gap": {"reason": item.reason, "since": item.since, "until": item.until}})
             sys.stderr.write(f"gap: {visible(item.reason)}\n")
         elif isinstance(item, FeedState):
             self._report(item)
 
     def _line(self, document: Mapping[str, Any]) -> str:
-        return f"{json_line(document, relaxed=not self._canonical)}\n"
+        return f"{json_line(document, relaxed=self._form is not LineForm.CANONICAL)}\n"
 
     def _report(self, state: FeedState) -> None:
         if state.ended:

@@ -14,9 +14,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
+from typing import Final, Literal
+
+from pydantic import BaseModel
 
 from console.choices import DuplicatePolicy
+from console.cli.output import json_line
 from console.cli.selection import agreed, can_ask
 from console.errors import UsageError
 from console.files.file_filter import FileFilter
@@ -148,34 +151,75 @@ class Surplus:
         return bool(self.wanted.leaves_out_path(relative, is_folder=False))
 
 
-def delete_surplus(surplus: Surplus, sender: S3Sender, *, most_percent: float, yes: bool, dry_run: bool) -> int:
+SurplusEvent = Literal["would_delete", "object_deleted", "object_kept"]
+
+
+class SurplusLine(BaseModel):
+    """One line of `upload --delete --json` about an object that is there and not here. `size` in bytes."""
+
+    event: SurplusEvent
+    destination: str
+    size: int
+    message: str | None = None
+
+
+def delete_surplus(
+    surplus: Surplus, sender: S3Sender, *, most_percent: float, yes: bool, dry_run: bool, as_json: bool = False
+) -> int:
     """Delete what is there and not here, once it was shown and somebody agreed. Gives the exit code: 1 where something
     is left that would have to go."""
     found, number = surplus.objects(sender)
+    below = f"s3://{surplus.bucket}/{visible(surplus.root)}"
+    say = _nothing if as_json else sys.stdout.write
     if not found:
-        sys.stderr.write(f"Nothing to delete below s3://{surplus.bucket}/{visible(surplus.root)}.\n")
+        say(f"Nothing to delete below {below}.\n")
         return 0
-    for each in found if dry_run else found[:_SHOWN]:
-        sys.stderr.write(f"{'would delete' if dry_run else 'delete'} s3://{surplus.bucket}/{visible(each.key)}\n")
-    if len(found) > _SHOWN and not dry_run:
-        sys.stderr.write(f"… and {len(found) - _SHOWN:,} more\n")
-    size = byte_size(sum(each.size for each in found))
-    what = f"{count(len(found), 'object')} ({size}) of {number:,} below s3://{surplus.bucket}/{visible(surplus.root)}"
+    if dry_run:
+        for each in found:
+            _tell(surplus, "would_delete", each, as_json=as_json)
+    what = f"{count(len(found), 'object')} ({byte_size(sum(each.size for each in found))}) of {number:,} below {below}"
     if 100 * len(found) > most_percent * number:
         sys.stderr.write(
             f"Not deleted: {what} are more than {most_percent:g} %. If that is meant: --delete-at-most-percent.\n"
         )
         return 1
     if dry_run:
-        sys.stderr.write(f"Would delete {what}.\n")
+        say(f"Would delete {what}.\n")
         return 0
     if not yes and not can_ask():
         sys.stderr.write(f"Not deleted: {what}. There is no terminal to ask on: add --yes.\n")
         return 1
-    if not yes and not agreed(f"Delete {what}?"):
+    if not yes and not _agreed(surplus, found, what):
         return 1
-    failed = sender.delete_keys(surplus.bucket, [each.key for each in found])
-    for key, words in failed:
-        sys.stderr.write(f"not deleted s3://{surplus.bucket}/{visible(key)}: {visible(words)}\n")
-    sys.stderr.write(f"Deleted {count(len(found) - len(failed), 'object')}.\n")
+    failed = dict(sender.delete_keys(surplus.bucket, [each.key for each in found]))
+    for each in found:
+        event: SurplusEvent = "object_deleted" if each.key not in failed else "object_kept"
+        _tell(surplus, event, each, as_json=as_json, message=failed.get(each.key))
+    say(f"Deleted {count(len(found) - len(failed), 'object')}.\n")
     return 1 if failed else 0
+
+
+def _nothing(text: str) -> None:
+    pass
+
+
+def _agreed(surplus: Surplus, found: Sequence[ListedObject], what: str) -> bool:
+    """Ask; what it is about stands above the question, wherever standard output goes."""
+    for each in found[:_SHOWN]:
+        sys.stderr.write(f"delete s3://{surplus.bucket}/{visible(each.key)}\n")
+    if len(found) > _SHOWN:
+        sys.stderr.write(f"… and {len(found) - _SHOWN:,} more\n")
+    return agreed(f"Delete {what}?")
+
+
+def _tell(
+    surplus: Surplus, event: SurplusEvent, each: ListedObject, *, as_json: bool, message: str | None = None
+) -> None:
+    destination = f"s3://{surplus.bucket}/{each.key}"
+    if as_json:
+        line = SurplusLine(event=event, destination=destination, size=each.size, message=message)
+        sys.stdout.write(f"{json_line(line)}\n")
+    elif message is not None:
+        sys.stderr.write(f"not deleted {visible(destination)}: {visible(message)}\n")
+    else:
+        sys.stdout.write(f"{'would delete' if event == 'would_delete' else 'deleted'} {visible(destination)}\n")
