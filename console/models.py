@@ -103,7 +103,7 @@ class Multipart(_Part):
 
 
 class Failure(_Part):
-    """The last failure; kept after a retry succeeds. `code` is S3's where S3 gave one."""
+    """The last failure, until the upload completes. `code` is S3's where S3 gave one."""
 
     code: Text
     message: Text

@@ -17,7 +17,7 @@ from console.cli.selection import Selection, agreed, can_ask
 from console.commands.upload import Carrier, Wanted, make_report
 from console.errors import ConfigurationError, ServerUnreachable, UsageError
 from console.formatting import count, visible
-from console.models import Requested, Upload, read_upload
+from console.models import Requested, UnreadableUpload, Upload, read_upload
 from console.records.database import Records
 from console.records.identity import RunnerIdentity
 from console.records.requests import Outcome, change_priority, request_all, retry_all
@@ -108,7 +108,7 @@ def _change(settings: Settings, records: Records, command: UploadCommand, ids: l
 def _carry_out(settings: Settings, records: Records, ids: list[ObjectId], *, as_json: bool) -> int:
     """Wait for these uploads until they end; returns the exit code."""
     with S3Sender(settings.s3, settings.transfer) as sender:
-        here = _without_other_endpoints(records, sender, ids)
+        here = _that_can_be_sent(records, sender, ids)
         code = 0 if len(here) == len(ids) else 1
         if here:
             report = make_report(as_json=as_json)
@@ -118,12 +118,15 @@ def _carry_out(settings: Settings, records: Records, ids: list[ObjectId], *, as_
         return code
 
 
-def _without_other_endpoints(records: Records, sender: S3Sender, ids: list[ObjectId]) -> list[ObjectId]:
-    """Those that can be carried out here; why the others cannot be is told. A runner for their endpoint finds them."""
+def _that_can_be_sent(records: Records, sender: S3Sender, ids: list[ObjectId]) -> list[ObjectId]:
+    """Those that can be read, and whose object belongs to this S3 service (a runner for theirs finds the others); why
+    the others are not carried out is told."""
     here: list[ObjectId] = []
     for document in records.uploads.get(ids):
         upload = read_upload(document)
-        if isinstance(upload, Upload) and (words := sender.refusal(upload)) is not None:
+        if isinstance(upload, UnreadableUpload):
+            sys.stderr.write(f"  {upload.id}: not carried out: its record cannot be read: {visible(upload.problem)}\n")
+        elif (words := sender.refusal(upload)) is not None:
             sys.stderr.write(f"  {upload.id}: not carried out here: {words}\n")
         else:
             here.append(document["_id"])

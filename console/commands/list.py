@@ -83,7 +83,7 @@ def _endpoints(uploads: list[Upload | UnreadableUpload], s3: S3Settings) -> list
 def _cells(upload: Upload | UnreadableUpload, now: datetime) -> tuple[str, ...]:
     if isinstance(upload, UnreadableUpload):
         return (value_text(upload.id, 200)[-SHORT_ID:], "unreadable", "", "", "", "", "", visible(upload.problem))
-    # The last failure is kept after a retry succeeds; here it would read as if it still were one.
+    # Versions before this one kept the last failure of what completed; it would read as if it still were one.
     error = upload.error if upload.status is not UploadStatus.COMPLETED else None
     return (
         str(upload.id)[-SHORT_ID:],

@@ -269,6 +269,7 @@ class Carrier:
             self._start_runner_if_needed()
         else:
             self._look_for_others()
+        self._leave_to_other_hosts()
 
     def _take(self, feed: ChangeFeed, seconds: float) -> None:
         """Take what the feed has, and look at the documents a few times a second, or when that may be the end."""
@@ -346,10 +347,15 @@ class Carrier:
         """Whether not even the runner of this command may carry it out; then nobody here will."""
         if self._runner is None or not upload.is_left or self._runner.gate.name not in upload.refused_by:
             return False
+        self._leave(upload, upload.error.message if upload.error is not None else "not allowed")
+        return True
+
+    def _leave(self, upload: Upload, reason: str) -> None:
+        """Nobody here will carry it out, so it is not waited for."""
+        self._waited_for.discard(upload.id)
         if upload.id not in self._refused:
             self._refused.add(upload.id)
-            self._report.refused(upload.os_path, upload.error.message if upload.error is not None else "not allowed")
-        return True
+            self._report.refused(upload.os_path, reason)
 
     def _start_runner_if_needed(self) -> None:
         self._look_for_runner_at = time.monotonic() + _LOOK_FOR_RUNNER_SECONDS
@@ -376,6 +382,21 @@ class Carrier:
         self._look_for_runner_at = time.monotonic() + _LOOK_FOR_RUNNER_SECONDS
         if self._is_alone and self._runner is not None:
             self._changed.update(islice(self._open.keys() - self._runner.holds(), _MOST_LOOKED_AT))
+
+    def _leave_to_other_hosts(self) -> None:
+        """An upload of another host is carried out there. Where no runner lives nobody would ever end the wait."""
+        elsewhere = [upload_id for upload_id in self._waited_for if self._open[upload_id].host != this_host()]
+        if not elsewhere:
+            return
+        try:
+            live = self._records.runners.live(kinds=["console", "watch", "command"], endpoint=self._sender.endpoint)
+            left = self._records.uploads.nobodys(elsewhere, {this_host(), *(state.host for state in live)})
+        except PyMongoError:
+            return
+        refused = [upload_id for upload_id in elsewhere if self._open[upload_id].is_left]
+        for upload in (self._open[upload_id] for upload_id in {*left, *refused}):
+            told = f": {upload.error.message}" if upload.is_left and upload.error is not None else ""
+            self._leave(upload, f"waits for a runner on {visible(upload.host)}{visible(told)}")
 
     def _start_runner(self) -> None:
         self._runner = Runner(

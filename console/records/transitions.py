@@ -168,9 +168,10 @@ def claim(
 def completed(
     *, key: str, checksum: Checksum | None, etag: str | None, version_id: str | None, result_seal: str | None = None
 ) -> Fields:
-    """S3 confirmed the object."""
+    """S3 confirmed the object. What failed before is in the change events; here it would read as if it still did."""
     return {
         **_ended(UploadStatus.COMPLETED),
+        "error": None,
         "current": "$size",
         "percentage": 100.0,
         "key": literal(key),

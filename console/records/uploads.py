@@ -55,6 +55,7 @@ from console.records.transitions import (
     claimable_elsewhere,
     cleaned_up,
     failed,
+    free,
     held_by,
     key_claim,
     lease_until,
@@ -419,6 +420,10 @@ class Uploads:
         """Uploads of other hosts whose runner has gone, among those that match, in the order of their ids."""
         wanted = _ours({"$and": [{"host": {"$ne": host}, **claimable_elsewhere()}, which]})
         return [read_upload(document) for document in self.read(wanted, order=[("_id", ASCENDING)], limit=limit)]
+
+    def nobodys(self, ids: Sequence[ObjectId], hosts: AnyOf[str]) -> list[ObjectId]:
+        """Those of some uploads that nobody holds, and that are of none of these hosts."""
+        return self.ids({"_id": {"$in": list(ids)}, "host": {"$nin": list(hosts)}, **free()})
 
     def expired(self, host: str, *, limit: int = 1_000) -> list[ObjectId]:
         """Uploads of the host that somebody holds by a lease which was not renewed in time."""

@@ -72,6 +72,7 @@ class Active:
         return self.journal.upload.model_copy(
             update={
                 "status": UploadStatus.COMPLETED,
+                "error": None,
                 "lease": None,
                 "multipart": None,
                 "rate": 0.0,

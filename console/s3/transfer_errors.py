@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import errno
 import http.client
+import re
 import xml.etree.ElementTree as ElementTree
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from console.capacity import shortage
-from console.error_codes import OUT_OF_REACH, Recovery, explain
+from console.error_codes import DENIED, OUT_OF_REACH, Recovery, explain
 from console.errors import ConsoleError, ServerUnreachable
 from console.files.beneath import THROUGH_A_LINK
 from console.formatting import visible
@@ -53,24 +54,25 @@ class Stopped(ConsoleError):
 
 
 class ServiceError(Exception):
-    """An error answer of S3, as an engine that is not boto3 hands it over."""
+    """An error answer of S3 to an `operation`, as an engine that is not boto3 hands it over."""
 
-    def __init__(self, code: str, message: str, status: int) -> None:
+    def __init__(self, code: str, message: str, status: int, operation: str) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
+        self.operation = operation
         self.message = message
         self.status = status
 
 
-def refusal(status: int, body: bytes) -> ServiceError:
-    """An answer that refuses, as it came over HTTP."""
+def refusal(status: int, body: bytes, operation: str) -> ServiceError:
+    """An answer that refuses the operation, as it came over HTTP."""
     try:
         root = ElementTree.fromstring(body)  # noqa: S314 - expat expands no external entities, and bounds others
     except ElementTree.ParseError:
-        return ServiceError(str(status), _answered(status), status)
+        return ServiceError(str(status), _answered(status), status, operation)
     details = {element.tag.rpartition("}")[2]: element.text or "" for element in root}
     code = details.get("Code") or str(status)
-    return ServiceError(code, details.get("Message") or _answered(status, code), status)
+    return ServiceError(code, details.get("Message") or _answered(status, code), status, operation)
 
 
 def _answered(status: int | None, code: str = "") -> str:
@@ -131,7 +133,8 @@ def classify(exception: Exception) -> TransferError:
     if lacking := shortage(exception):
         return TransferError("OutOfResources", lacking)
     if isinstance(exception, ServiceError):
-        return TransferError(exception.code, visible(exception.message), status=exception.status)
+        message = _with_right(exception.code, visible(exception.message), exception.operation)
+        return TransferError(exception.code, message, status=exception.status)
     codes = _aws_codes()
     from botocore.exceptions import ClientError
 
@@ -174,4 +177,27 @@ def _from_answer(error: ClientError) -> TransferError:
     if code == "404" and not error.operation_name.startswith("Head"):
         # Every 404 but one to a HEAD names what is missing (NoSuchUpload, NoSuchBucket): this answer was cut.
         return TransferError("UnreadableAnswer", "404 without an error code")
-    return TransferError(code, visible(message), status=status)
+    return TransferError(code, _with_right(code, visible(message), error.operation_name), status=status)
+
+
+# Operations whose right has another name (Amazon S3 API, "Required permissions for Amazon S3 API operations").
+_RIGHTS: Final = {
+    "HeadObject": "GetObject",
+    "HeadBucket": "ListBucket",
+    "ListObjectsV2": "ListBucket",
+    "ListObjectVersions": "ListBucketVersions",
+    "CreateMultipartUpload": "PutObject",
+    "UploadPart": "PutObject",
+    "CompleteMultipartUpload": "PutObject",
+    "ListParts": "ListMultipartUploadParts",
+    "ListMultipartUploads": "ListBucketMultipartUploads",
+    "DeleteObjects": "DeleteObject",
+}
+_NAMES_A_RIGHT: Final = re.compile(r"\b[a-z0-9]+:[A-Z][A-Za-z]+")
+
+
+def _with_right(code: str, message: str, operation: str) -> str:
+    """Most servers say "Access Denied" and leave open to what; AWS names the right where it knows the user's policy."""
+    if code not in DENIED or not operation or _NAMES_A_RIGHT.search(message):
+        return message
+    return f"{message.rstrip('.')} ({operation} needs s3:{_RIGHTS.get(operation, operation)})"

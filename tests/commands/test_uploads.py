@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,13 +16,16 @@ from console.errors import ConfigurationError, UsageError
 from console.models import Source, UploadStatus
 from console.records import runners
 from console.records.database import Records
+from console.records.identity import this_host
 from console.records.runners import Limits
+from console.records.transitions import failed
 from console.records.uploads import NewUpload
+from tests.watch.waiting import until
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-    from tests.commands.conftest import Command
+    from tests.commands.conftest import Answer, Command
 
 
 def new_upload(path: Path, bucket: str, host: str = "elsewhere") -> NewUpload:
@@ -280,3 +284,55 @@ def test_sweep_leaves_the_young_alone_and_never_asks_without_a_terminal(
     assert "left behind" in answer.out
     assert "Add --yes" in answer.err
     assert len(s3.list_multipart_uploads(Bucket=bucket)["Uploads"]) == 1
+
+
+def test_retry_waits_for_no_host_where_nobody_sends(
+    command: Command, records: Records, tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An upload of a host that is gone, or of no host at all, would be waited for without an end."""
+    (tmp_path / "here").write_text("dear S3")
+    assert command("upload", str(tmp_path / "here"), "--detach").code == 0
+    for host in ("elsewhere", "", "there"):
+        records.uploads.add([new_upload(tmp_path / f"of {host}", bucket, host)])
+    assert command("cancel", "--all").code == 0
+    answer = command("retry", "--all", "--json")
+    refused = {line["path"]: line["message"] for line in lines(answer.out) if line.get("event") == "refused"}
+    assert answer.code == 1
+    assert refused == {
+        str(tmp_path / f"of {host}"): f"waits for a runner on {host}" for host in ("elsewhere", "", "there")
+    }
+    assert [line["path"] for line in lines(answer.out) if line.get("event") == "completed"] == [str(tmp_path / "here")]
+    assert records.uploads.counts()[UploadStatus.PENDING] == 3
+    monkeypatch.setattr(runners, "LIVE_SECONDS", 600)  # nobody is there to beat again
+    records.runners.heartbeat("there:1:x", "there", "console", Limits(0, 4, 8), {})
+    answered = command_ending_others(command, records, "there")
+    assert answered.code == 1
+    assert {line["path"] for line in lines(answered.out) if line.get("event") == "refused"} == {
+        str(tmp_path / f"of {host}") for host in ("elsewhere", "")
+    }
+
+
+def command_ending_others(command: Command, records: Records, host: str) -> Answer:
+    """`resume --all`, while a runner of that host ends its upload as failed once the command waits for no other."""
+
+    def end() -> None:
+        wanted = {"host": host, "status": "pending"}
+        until(lambda: records.runners.live(this_host(), ["command"]))
+        records.uploads.collection.update_one(wanted, [{"$set": failed("Example", "x", multipart_gone=True)}])
+
+    with ThreadPoolExecutor(1) as threads:
+        ended = threads.submit(end)
+        answer = command("resume", "--all", "--json")
+        ended.result()
+    return answer
+
+
+def test_a_record_that_cannot_be_read_is_named_and_not_waited_for(
+    command: Command, records: Records, tmp_path: Path, bucket: str
+) -> None:
+    [upload_id] = records.uploads.add([new_upload(tmp_path / "a", bucket, this_host())])
+    wrong = {"$set": {"checksum": 7, "status": "failed"}}
+    records.uploads.collection.update_one({"_id": upload_id}, wrong, bypass_document_validation=True)
+    answer = command("retry", str(upload_id), "--json")
+    assert answer.code == 1
+    assert "its record cannot be read: checksum" in answer.err

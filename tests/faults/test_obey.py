@@ -220,7 +220,21 @@ def test_an_object_that_cannot_be_deleted_keeps_its_record(world: World) -> None
         outcome = delete_all(world.elsewhere, sender, [upload_id])
     assert outcome.changed == 0
     assert "AccessDenied" in outcome.refused[upload_id]
+    assert "s3:DeleteObject" in outcome.refused[upload_id]
     world.check()
+
+
+def test_parts_that_cannot_be_aborted_keep_their_record_and_the_right_is_named(world: World) -> None:
+    [upload_id] = world.add(world.file(20 * MIB))
+    world.let(1)
+    world.start_runner()
+    world.wait_parts(upload_id, 1)
+    world.pause(upload_id)
+    world.proxy.plan("AbortMultipartUpload", Answer(403, "AccessDenied"), times=1000)
+    with world.open_sender() as sender:
+        outcome = delete_all(world.elsewhere, sender, [upload_id])
+    assert outcome.changed == 0
+    assert "s3:AbortMultipartUpload" in outcome.refused[upload_id]
 
 
 @pytest.mark.parametrize("is_same", [True, False])

@@ -113,6 +113,7 @@ def test_what_a_person_must_mend_waits_for_them_and_keeps_what_arrived(make_worl
         upload = world.upload(upload_id)
         assert upload.error is not None
         assert upload.error.code == code
+        assert ("s3:PutObject" in upload.error.message) is (code == "AccessDenied")
         assert explain(code).recovery is Recovery.NEEDS_ACTION
     assert world.proxy.count("PutObject") == 1  # asking again and again would lock an account, and mend nothing
     held = sum(world.parts(ids[0]).values())

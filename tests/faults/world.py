@@ -336,6 +336,7 @@ class World:
         assert (upload.finished_at is not None) == upload.status.is_terminal, document
         match upload.status:
             case UploadStatus.COMPLETED:
+                assert upload.error is None
                 assert upload.current == upload.size
                 assert upload.percentage == 100
                 assert upload.multipart is None
@@ -410,6 +411,6 @@ class World:
         """The codes of the errors that its document showed one after the other."""
         codes: list[str] = []
         for event in self.events(upload_id):
-            if event.update is not None and "error" in event.update.get("updatedFields", {}) and event.after:
-                codes.append(event.after["error"]["code"])
+            if event.update is not None and (error := event.update.get("updatedFields", {}).get("error")):
+                codes.append(error["code"])
         return codes

@@ -100,7 +100,7 @@ class HttpEngine:
         head = self._put_head(address, request, len(content), digests)
         answer = self._exchange(address, head, content, on_the_way)
         if answer.status != 200:
-            raise classify(refusal(answer.status, answer.body))
+            raise classify(refusal(answer.status, answer.body, "PutObject"))
         return require_etag(_stored(answer.headers))
 
     def head(self, bucket: str, key: str, on_the_way: Callable[[Cancel], None]) -> StoredObject | None:
