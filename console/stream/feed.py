@@ -268,6 +268,11 @@ class ChangeFeed:
         """
         self._listeners.append(listener)
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether it reads its stream, as it last said: whoever attaches now hears of all that comes."""
+        return self._reported is not None and self._reported.connected
+
     def start(self) -> None:
         """Begin to read; a second time nothing happens."""
         if not self._is_started:

@@ -197,6 +197,10 @@ class Backend(Protocol):
     def watches(self) -> list[KnownWatch]:
         """Every watch rule of every host."""
 
+    def watch_folder(self, folder: str) -> None:
+        """Upload what comes into a folder of this host, for as long as this console runs."""
+        ...
+
     def pause_watch(self, host: str, rule: str, paused: bool) -> None:
         """Pause or resume a rule, also one of another host."""
 

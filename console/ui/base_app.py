@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from time import monotonic
 from typing import Any, ClassVar, Final, TypeVar
 
@@ -22,7 +23,7 @@ from textual.timer import Timer
 from textual.widgets import Input
 
 from console.ui import crash, themes
-from console.ui.command_search import CommandSearch, also
+from console.ui.command_search import THEME_SENTENCE, CommandSearch, also
 from console.ui.terminal_diff import TerminalDiff, diffing_driver
 from console.ui.widgets.dialogs import ChoiceDialog
 from console.ui.widgets.filter_line import OrderedInput
@@ -149,6 +150,11 @@ class BaseApp(App[Result]):
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Everything that has a key, by name, and the choice of colours."""
         yield SystemCommand("Theme", "Choose other colours, dark or light; that is remembered.", self.search_themes)
+        for name in self.available_themes:
+            # "light" finds ours before those of others that have the word in the midst of theirs.
+            own = name.removeprefix("console-")
+            title = f"Theme: {own}" + (f" ({name})" if own != name else "")
+            yield SystemCommand(title, THEME_SENTENCE, partial(setattr, self, "theme", name))
         for title, node in self._key_sections(screen):
             for binding, keys in bindings_of(node):
                 if binding.action != "command_palette":

@@ -12,6 +12,9 @@ from textual.app import SystemCommand
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 
+# Of each theme: they are found by name, and not listed among all that can be done.
+THEME_SENTENCE: Final = "Look like this from now on."
+
 # What people call an action that has another name here; of the action's name without its arguments, or with them.
 _ALSO: Final = {
     "keys": "help manual shortcuts",
@@ -43,6 +46,8 @@ class CommandSearch(Provider):
 
     async def discover(self) -> Hits:
         for command in sorted(self._commands(), key=lambda command: command.title):
+            if command.help == THEME_SENTENCE:
+                continue
             yield DiscoveryHit(Content(command.title), command.callback, text=command.title, help=command.help)
 
     async def search(self, query: str) -> Hits:

@@ -141,7 +141,7 @@ class WatchService:
     def _wait_for_feed(self) -> None:
         """Of what ended before the feed stands nobody would hear. Without MongoDB, `follow` says so."""
         until = time.monotonic() + _FEED_SECONDS
-        while time.monotonic() < until and self._feed.error is None:
+        while time.monotonic() < until and self._feed.error is None and not self._feed.is_connected:
             if isinstance(self._hear_next(0.2), FeedState):
                 return
 

@@ -325,6 +325,9 @@ class FakeBackend:
     def watches(self) -> list[KnownWatch]:
         return self.watch_states
 
+    def watch_folder(self, folder: str) -> None:
+        self._ask("watch_folder", folder)
+
     def pause_watch(self, host: str, rule: str, paused: bool) -> None:
         self._ask("pause_watch", host, rule, paused)
 

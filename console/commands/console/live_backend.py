@@ -54,8 +54,16 @@ class ConsoleBackend:
     """The uploads part of the full-screen console."""
 
     def __init__(
-        self, records: Records, sender: S3Sender, runner: Runner, settings: Settings, feed: ChangeFeed
+        self,
+        records: Records,
+        sender: S3Sender,
+        runner: Runner,
+        settings: Settings,
+        feed: ChangeFeed,
+        watch: Callable[[str], None],
     ) -> None:
+        """`watch` begins to watch a folder; it may raise `ConsoleError` and PyMongoError."""
+        self._watch = watch
         self._records = records
         self._sender = sender
         self._runner = runner
@@ -247,6 +255,9 @@ class ConsoleBackend:
 
     def watches(self) -> list[KnownWatch]:
         return self._asked(self._presence.known)
+
+    def watch_folder(self, folder: str) -> None:
+        self._asked(lambda: self._watch(folder))
 
     def pause_watch(self, host: str, rule: str, paused: bool) -> None:
         if not self._asked(lambda: self._presence.pause(host, rule, paused=paused)):

@@ -16,7 +16,9 @@ from typing import Any, Final, cast
 from pymongo.errors import PyMongoError
 
 from console.commands.console.live_backend import ConsoleBackend
+from console.errors import UsageError
 from console.events.feed_items import FeedItem
+from console.formatting import visible
 from console.models import Requested
 from console.records.connection import explain
 from console.records.database import Records
@@ -24,6 +26,7 @@ from console.records.runners import Limits
 from console.runner.policy import Policy
 from console.runner.runner import Runner
 from console.settings import Settings
+from console.settings.watch_rules import WatchRule
 from console.stream.feed import ChangeFeed
 from console.transfer.sender import S3Sender
 from console.ui.backend import Backend
@@ -165,7 +168,9 @@ class Session:
             records, sender, limits, kind="console", policy=policy, feed=feed, schedule=settings.schedule
         )
         self._watches: WatchService | None = None
-        self.backend = ConsoleBackend(records, sender, self._runner, settings, feed)
+        self._rules = settings.watch
+        self._watching = threading.Lock()
+        self.backend = ConsoleBackend(records, sender, self._runner, settings, feed, self._watch_folder)
         self.notes = records.notes
 
     def start(self) -> None:
@@ -174,7 +179,7 @@ class Session:
         Raises:
             ConsoleError: a rule is wrong, or MongoDB has just gone.
         """
-        if self._settings.watch:
+        if self._rules:
             self._watches = self._watch()
         self._runner.start()
         self.backend.start()
@@ -192,10 +197,28 @@ class Session:
             feed=self._feed,
         )
         try:
-            watches.start(settings.watch)
+            watches.start(self._rules)
         except PyMongoError as error:
             raise explain(error, self._records.connection) from error
         return watches
+
+    def _watch_folder(self, folder: str) -> None:
+        """Watch a folder as well, as long as this console runs."""
+        with self._watching:
+            if any(str(rule.folder) == folder for rule in self._rules):
+                raise UsageError(f"{visible(folder)} is watched already", advice="w shows all watches.")
+            before, self._rules = self._rules, (*self._rules, self._rule_of(folder))
+            try:
+                if self._watches is None:
+                    self._watches = self._watch()
+                else:
+                    self._watches.follow(self._rules)
+            except BaseException:
+                self._rules = before
+                raise
+
+    def _rule_of(self, folder: str) -> WatchRule:
+        return WatchRule(folder=Path(folder)).with_headers(self._settings.headers)
 
     def pause(self) -> None:
         """Pause what runs, at once, and claim nothing more; from any thread."""

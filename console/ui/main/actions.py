@@ -5,6 +5,7 @@ it.
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from functools import partial
@@ -159,6 +160,27 @@ class UploadActions:
         else:
             self._say(message, "Added")
 
+    # ---- a folder that uploads itself
+
+    def watch(self, folder: str) -> None:
+        """Ask whether to watch a folder, and begin."""
+        shown = visible(folder)
+
+        def answered(sure: bool | None) -> None:
+            if sure:
+                run_in_background(self._screen.app, partial(self._backend.watch_folder, folder), begun)
+
+        def begun(_: None) -> None:
+            self._say(f"{shown}, as long as this console runs; w shows all watches", "Watching")
+
+        text = (
+            f"All files in {shown} and below it are uploaded, those that are there and those that come, "
+            "as long as this console runs.\nFor good: upload-console watch, or in the configuration\n[[watch]]\n"
+            f"folder = {visible(json.dumps(folder, ensure_ascii=False))}"
+        )
+        choices = (Choice("n", "No", False), Choice("y", "Watch it", True))
+        self._screen.app.push_screen(ChoiceDialog("Watch this folder?", text, choices, answered))
+
     # ---- actions on uploads that are there
 
     def act(self, action: UploadAction, ids: tuple[ObjectId, ...]) -> None:
@@ -273,6 +295,9 @@ class UploadActions:
             self._say(text, f"{str(action).capitalize()}{done}", severity="warning")
         elif gone:
             self._say(gone, "Deleted")
+        elif action is UploadAction.RETRY:
+            # They may have left the view that showed them.
+            self._say(f"{count(outcome.changed, 'upload')} waiting again", "Retry")
 
     # ---- about one upload
 

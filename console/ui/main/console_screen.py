@@ -142,15 +142,16 @@ class ConsoleScreen(FullScreen):
         self.uploads = UploadRows()
         self.status = StatusBar(host, id="status")
         remembered = remembered if remembered is not None else Remembered()
+        self.actions = UploadActions(self, backend, self.uploads)
         self.files = FileBrowser(
             directory,
             upload=self._upload,
+            watch=self.actions.watch,
             remembered=remembered,
             sent=partial(self._sent_from, host),
             show_hidden=show_hidden,
             id="files",
         )
-        self.actions = UploadActions(self, backend, self.uploads)
         self.table = UploadsPane(
             self.uploads,
             self._known_at,

@@ -141,6 +141,7 @@ class FileBrowser(Pane):
         Binding("s", "sort", "Sort", tooltip="Sort by name, size or time of change, in turn."),
         Binding("p", "path", "Path", tooltip="Go to a path that you type, to a bookmark, or to a recent folder."),
         Binding("B", "bookmark", "Bookmark", show=False, tooltip="Bookmark this folder, or forget it; p shows all."),
+        Binding("W", "watch", "Watch", show=False, tooltip="Watch the folder: what comes into it is uploaded."),
         Binding("full_stop", "hidden", "Hidden", tooltip="Show hidden files, or hide them."),
         Binding("ctrl+r,f5", "reread", "Read again", show=False, tooltip="Read the folder again."),
     ]
@@ -150,14 +151,16 @@ class FileBrowser(Pane):
         directory: str,
         *,
         upload: Callable[[tuple[str, ...]], None],
+        watch: Callable[[str], None],
         remembered: Remembered,
         sent: Callable[[], Mapping[str, tuple[int, int]]] = dict,
         show_hidden: bool = False,
         id: str | None = None,
     ) -> None:
-        """`upload` is called with the paths of files and folders, as `open()` takes them."""
+        """`upload` is called with the paths of files and folders, as `open()` takes them, `watch` with a folder's."""
         super().__init__(FileRows(words="reading…"), id=id)
         self._upload = upload
+        self._watch = watch
         self._remembered = remembered
         self._sent = sent
         self._sent_now: Mapping[str, tuple[int, int]] = {}
@@ -381,6 +384,12 @@ class FileBrowser(Pane):
 
     def action_reread(self) -> None:
         self._read()
+
+    def action_watch(self) -> None:
+        """Watch the folder under the cursor, or the one shown."""
+        entry = self._entry(self.rows.cursor_key)
+        is_folder = entry is not None and entry.kind is EntryKind.DIRECTORY
+        self._watch(entry.path if entry is not None and is_folder else self.directory)
 
     def action_upload(self) -> None:
         self._gather_marked()
