@@ -235,6 +235,7 @@ class Upload(BaseModel):
 
     `current` is what S3 has confirmed; `sent` also what is on its way, and None where a runner has claimed the upload
     and not begun to send it.
+    `batch` is the job that it belongs to: what one command, one `u` or one find of a watch added together.
     `key_claim` is the key that is this upload's while it is being sent (`runner.key_claims`).
     `seal` and `result_seal` are what a user's own processes vouch for (`records.seals`); `refused_by` are runners, by
     what they may do, that may not carry it out (`runner.policy`): it waits for another one.
@@ -256,6 +257,7 @@ class Upload(BaseModel):
     bucket: Text
     key: Text
     source: Source
+    batch: InstanceOf[ObjectId] | None = None
     status: UploadStatus
     requested: Requested
     priority: Whole = 0

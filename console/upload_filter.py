@@ -1,4 +1,5 @@
-"""What a word of the uploads table's filter asks beside a text: `is:failed`, `is:active`, `is:today`, `host:alpha`.
+"""What a word of the uploads table's filter asks beside a text: `is:failed`, `is:active`, `is:today`, `host:alpha`,
+`job:6745f0c2…`.
 
 The table and the records read the same word, here for a row and there as a query. Any other word is a text to look for.
 """
@@ -7,6 +8,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Final
+
+from bson import ObjectId
 
 from console.choices import STATUSES
 
@@ -32,9 +35,15 @@ def host_of(word: str) -> str | None:
     return name if prefix.casefold() == "host" and name else None
 
 
+def job_of(word: str) -> ObjectId | None:
+    """The job that `job:` and its id names; None for other words."""
+    prefix, _, name = word.partition(":")
+    return ObjectId(name) if prefix.casefold() == "job" and ObjectId.is_valid(name) else None
+
+
 def asks_state(word: str) -> bool:
     """Whether the word is one of these, and no text."""
-    return states_of(word) is not None or is_today(word) or host_of(word) is not None
+    return states_of(word) is not None or is_today(word) or host_of(word) is not None or job_of(word) is not None
 
 
 def midnight() -> datetime:

@@ -103,6 +103,15 @@ FilesFrom = Annotated[
         metavar="FILE",
     ),
 ]
+ReportFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--report",
+        help="Write what became of each file (sent, skipped, refused, failed) and a summary into this file, as JSON "
+        "lines. A folder gets one for each job.",
+        metavar="FILE",
+    ),
+]
 DeleteSurplus = Annotated[
     bool,
     typer.Option(

@@ -28,7 +28,8 @@ from console.cli.process import exit_code
 from console.commands.interruption import STOP_SECONDS, Interruption
 from console.commands.upload_modes.dry_run import DryRunReport, dry_run
 from console.commands.upload_modes.job_limits import limited
-from console.commands.upload_modes.manifest import Proof
+from console.commands.upload_modes.manifest import Proof, file_of_job
+from console.commands.upload_modes.report_file import FileReport
 from console.commands.upload_modes.same_as_there import Surplus, delete_surplus, without_identical
 from console.commands.upload_modes.standard_input import from_pipe, require_sense, schedule_of
 from console.commands.upload_report import JsonReport, Report, TextReport, all_out_of_reach
@@ -447,6 +448,7 @@ class UploadOptions:
     to: str | None = None
     name: str | None = None
     files_from: str | None = None
+    report: Path | None = None
     dry_run: bool = False
     delete: bool = False
     yes: bool = False
@@ -467,6 +469,8 @@ def run(settings: Settings, paths: Sequence[Path], options: UploadOptions) -> in
         return _run_pipe(settings, paths, options)
     if options.name is not None:
         raise UsageError("--name is for what comes from a pipe: upload - --name NAME")
+    if options.report is not None and (options.dry_run or options.detach):
+        raise UsageError("--report says what became of the files: not with --dry-run, and not with --detach.")
     typed, named = _named(paths, options.files_from)
     # Made before anything is recorded: without credentials nothing could be carried out.
     with S3Sender(settings.s3, settings.transfer) as sender:
@@ -491,7 +495,7 @@ def run(settings: Settings, paths: Sequence[Path], options: UploadOptions) -> in
             intake = _intake(settings, sender, options, batch)
             if options.detach:
                 return _detach(records, intake, named, as_json=options.as_json)
-            report = make_report(as_json=options.as_json)
+            report = report_of(options, batch)
             carrier = Carrier(
                 records,
                 sender,
@@ -507,6 +511,7 @@ def run(settings: Settings, paths: Sequence[Path], options: UploadOptions) -> in
                 batches = without_identical(batches, sender, settings.transfer.part_size, report.identical)
             batches = limited(batches, settings.schedule)
             code = carrier.run(_reported(_recorded(records, batches, carrier.insert), intake, report))
+            code = code or _is_incomplete(report)
             code = proof.write(records.uploads, sender.endpoint.name) or code
         code = code or (1 if intake.refusals else 0)
         if surplus is not None and code:
@@ -514,6 +519,23 @@ def run(settings: Settings, paths: Sequence[Path], options: UploadOptions) -> in
         elif surplus is not None:
             code = _delete(surplus, sender, settings, options)
     return code
+
+
+def report_of(options: UploadOptions, job: ObjectId) -> Report:
+    """What people and programs are told of a job, and the file that is to say it too. Raises UsageError."""
+    told = make_report(as_json=options.as_json)
+    if options.report is None:
+        return told
+    try:
+        return FileReport(file_of_job(options.report, job, "report.jsonl", "--report"), job, told)
+    except BaseException:
+        told.close()
+        raise
+
+
+def _is_incomplete(report: Report) -> int:
+    """The exit code that a report's file calls for."""
+    return 1 if isinstance(report, FileReport) and report.problem is not None else 0
 
 
 def _as_they_are(batches: Iterable[list[NewUpload]]) -> Iterable[list[NewUpload]]:
@@ -568,6 +590,7 @@ def _run_pipe(settings: Settings, paths: Sequence[Path], options: UploadOptions)
             schedule=schedule_of(settings),
         )
         code = carrier.run(_recorded(records, [[upload]], carrier.insert))
+        code = code or _is_incomplete(report)
         code = proof.write(records.uploads, sender.endpoint.name) or code
     if code > _SIGNALS:
         sys.stderr.write("What came from the pipe cannot be resumed: run the command again.\n")

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from bson import ObjectId
 from pydantic import BaseModel
 from pymongo.errors import PyMongoError
 
@@ -212,6 +213,7 @@ def _typed_rule(folder: Path, to: str | None, headers: HeaderRules) -> WatchRule
 
 
 def _surroundings(records: Records, sender: S3Sender, settings: Settings, notify: Listener) -> Surroundings:
+    """For a single run."""
     return Surroundings(
         records.uploads,
         settings.s3,
@@ -220,6 +222,7 @@ def _surroundings(records: Records, sender: S3Sender, settings: Settings, notify
         sender,
         notify,
         lambda host: bool(records.runners.live(host)),
+        batch=ObjectId(),
     )
 
 

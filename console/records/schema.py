@@ -82,6 +82,7 @@ _SCHEMA: Final[Document] = {
             **dict.fromkeys(("etag", "version_id"), _optional(_TEXT)),
             "path_bytes": _optional({"bsonType": "binData"}),
             "endpoint": _optional(_TEXT),
+            "batch": _optional({"bsonType": "objectId"}),
             "source": _words(Source),
             "status": _words(UploadStatus),
             "requested": _words(Requested),
@@ -130,6 +131,9 @@ INDEXES: Final = (
     IndexModel(
         [("multipart.upload_id", ASCENDING), ("status", ASCENDING), ("bucket", ASCENDING)],
         partialFilterExpression={"multipart.upload_id": {"$exists": True}},
+    ),
+    IndexModel(  # jobs: the newest, and what belongs to one
+        [("batch", DESCENDING)], partialFilterExpression={"batch": {"$exists": True}}
     ),
     IndexModel(  # "cancel" and "pause": partial indexes know `$lt`, but neither `$ne` nor (before 6.0) `$in`
         [("requested", ASCENDING), ("status", ASCENDING)],

@@ -25,6 +25,7 @@ from pymongo.read_concern import ReadConcern
 from console.bson_decoding import RAW_CODEC, decoded
 from console.choices import DuplicatePolicy
 from console.events.feed_items import SNAPSHOT_WINDOW
+from console.job_totals import JobTotals, job_rows, newest_jobs, read_totals
 from console.models import (
     NOT_ALLOWED,
     TERMINAL,
@@ -65,7 +66,7 @@ from console.records.transitions import (
     stopped,
     unsettled,
 )
-from console.upload_filter import host_of, is_today, midnight, states_of
+from console.upload_filter import host_of, is_today, job_of, midnight, states_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class NewUpload:
     """A file that is to be uploaded, as it goes into a document. `path_bytes` only where the name is no UTF-8;
     `folder_length` as in `models.chosen_folder`.
 
-    `endpoint` is the name of the S3 service whose bucket is meant. `batch` is common to the uploads of one command.
+    `endpoint` is the name of the S3 service whose bucket is meant. `batch` is as in `Upload`.
     `duplicates` only where it is not as the settings have it.
     """
 
@@ -540,6 +541,13 @@ class Uploads:
         found = {row["_id"]: row["count"] for row in rows if type(row["_id"]) is str}
         return {status: found.get(status.value, 0) for status in UploadStatus}
 
+    def jobs(self, *, newest: int = 0, among: Iterable[ObjectId] = ()) -> list[JobTotals]:
+        """The totals of the `newest` jobs, or of those `among` which are named, newest first."""
+        ids = list(among)
+        if newest:
+            ids += [row["_id"] for row in self._raw.aggregate(newest_jobs(newest)) if type(row["_id"]) is ObjectId]
+        return read_totals(decoded(self._raw.aggregate(job_rows(ids)))) if ids else []
+
     def window(self, session: ClientSession | None = None) -> list[Mapping[str, Any]]:
         """What the uploads table starts with: all that is under way, and the near ends of the rest.
 
@@ -618,6 +626,8 @@ def _asking(word: str) -> Filter:
         return {"updated_at": {"$gte": midnight()}}
     if (host := host_of(word)) is not None:
         return {"host": _pattern(f"^{re.escape(host)}$")}
+    if (job := job_of(word)) is not None:
+        return {"batch": job}
     return {"$or": [*_in_one_field(word), *_in_destination(word)]}
 
 

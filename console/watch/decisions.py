@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -40,6 +41,26 @@ from console.transfer.sender import S3Sender
 from console.watch.completeness import OpenFiles
 
 _DIGEST_BYTES: Final = 16
+_PAUSE_SECONDS: Final = 60.0
+
+
+class CurrentJob:
+    """The job of what a watch finds now: what comes without a minute's pause in between belongs together."""
+
+    def __init__(self, batch: ObjectId | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        """`batch` is that of a single run, which has one alone."""
+        self._is_fixed = batch is not None
+        self._batch = batch or ObjectId()
+        self._clock = clock
+        self._found_at = clock()
+
+    def of_a_find(self) -> ObjectId:
+        """The job that a file belongs to which was found just now."""
+        now = self._clock()
+        if not self._is_fixed and now - self._found_at > _PAUSE_SECONDS:
+            self._batch = ObjectId()
+        self._found_at = now
+        return self._batch
 
 
 class Destination:
@@ -66,11 +87,11 @@ class Destination:
             host=host,
             source=Source.WATCH,
             endpoint=endpoint,
-            batch=batch,
             duplicates=rule.duplicates,
             storage=rule.storage,
             headers=rule.headers or (),
         )
+        self._job = CurrentJob(batch)
         self.endpoint = endpoint
         self.bucket = s3.bucket
         self.scope = rule.shared_as or host
@@ -85,7 +106,7 @@ class Destination:
         taken = self._intake.take(Candidate(file.path, file.relative, file.size, file.mtime_ns, self._below))
         if isinstance(taken, Refusal):
             return taken
-        return self.claimed(replace(taken, priority=self._priority), "", file.ctime_ns)
+        return self.claimed(replace(taken, priority=self._priority, batch=self._job.of_a_find()), "", file.ctime_ns)
 
     def claimed(self, upload: NewUpload, predecessor: str, ctime_ns: int | None = None) -> NewUpload:
         """The upload with the digest of its file in this state, coming after the record `predecessor` (its id).

@@ -37,7 +37,7 @@ from console.watch.reporting import Listener, Note, NoteKind
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What all watches of a process share. `host` as it stands in documents; `batch` marks the uploads of one run."""
+    """What all watches of a process share. `host` as it stands in documents; `batch` is the job of a single run."""
 
     uploads: Uploads
     s3: S3Settings

@@ -48,11 +48,11 @@ def test_an_existing_collection_is_brought_up_to_date_and_its_documents_stay(dat
     database.uploads.create_index([("watch.digest", ASCENDING)], name="theirs", unique=True, sparse=True)
     before = options(database)
     (left,) = prepare(database, "uploads", wire_version=WIRE_VERSION_6_0)
-    assert "left as it is, without validator and pre- and post-images and 10 indexes" in left
+    assert "left as it is, without validator and pre- and post-images and 11 indexes" in left
     assert options(database) == before
     assert prepare(database, "uploads", wire_version=WIRE_VERSION_6_0, adopt=True) == [
         f"set validator and pre- and post-images on {database.name}.uploads (collMod)",
-        f"created 10 indexes on {database.name}.uploads",
+        f"created 11 indexes on {database.name}.uploads",
     ]
     assert list(database.uploads.find()) == others
     database.uploads.update_one({"_id": 1}, {"$set": {"status": "over"}})  # moderate: what was wrong may be changed
@@ -163,7 +163,7 @@ def test_who_may_not_set_options_is_told_so_and_can_work(guarded_mongod, adminis
     assert notes == [
         "no right to set validator and pre- and post-images on guarded.uploads (collMod): "
         "the event log may lack documents",
-        "created 11 indexes on guarded.uploads",
+        "created 12 indexes on guarded.uploads",
     ]
     assert Uploads(database.uploads).add([new_upload()])
 

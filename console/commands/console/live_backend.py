@@ -144,6 +144,7 @@ class ConsoleBackend:
             self._settings.transfer,
             host=self._runner.host,
             source=Source.BROWSER,
+            batch=ObjectId(),
             endpoint=self._sender.endpoint.name,
             headers=self._settings.headers,
             wanted=FileFilter(self._settings.select),

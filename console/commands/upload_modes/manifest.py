@@ -91,8 +91,8 @@ class Proof:
         """Before anything is sent it is seen that they can be written. Raises UsageError."""
         return cls(
             job,
-            _file(manifest, job, "jsonl", "--manifest") if manifest is not None else None,
-            _file(sha256sums, job, "sha256", "--sha256sums") if sha256sums is not None else None,
+            file_of_job(manifest, job, "jsonl", "--manifest") if manifest is not None else None,
+            file_of_job(sha256sums, job, "sha256", "--sha256sums") if sha256sums is not None else None,
         )
 
     def write(self, uploads: Uploads, endpoint: str) -> int:
@@ -116,8 +116,8 @@ class Proof:
         return 0
 
 
-def _file(named: Path, job: ObjectId, suffix: str, flag: str) -> Path:
-    """The file that is meant: a folder has one for each job."""
+def file_of_job(named: Path, job: ObjectId, suffix: str, flag: str) -> Path:
+    """The file that is meant: a folder has one for each job. Raises UsageError where this user may not write there."""
     path = named.expanduser()
     path = path / f"{job}.{suffix}" if path.is_dir() else path
     if not os.access(path.absolute().parent, os.W_OK):

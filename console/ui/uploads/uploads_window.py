@@ -24,7 +24,7 @@ from console.events.event import ChangeEvent
 from console.events.feed_items import SNAPSHOT_WINDOW, FeedItem, Lookup, Snapshot
 from console.models import UnreadableUpload, Upload, UploadStatus, read_upload
 from console.ui.backend import Document, PageGroup, PageQuery
-from console.upload_filter import asks_state, host_of, is_today, midnight, states_of
+from console.upload_filter import asks_state, host_of, is_today, job_of, midnight, states_of
 
 Row: TypeAlias = Upload | UnreadableUpload
 Order: TypeAlias = tuple[float, ...]
@@ -199,6 +199,8 @@ def _is_it(row: Upload, word: str) -> bool:
         return row.status in states
     if is_today(word):
         return _stamp(row.updated_at) >= midnight().timestamp()
+    if (job := job_of(word)) is not None:
+        return row.batch == job
     return row.host.casefold() == host_of(word)
 
 
