@@ -46,7 +46,7 @@ def retry_all(uploads: Uploads, ids: Sequence[ObjectId]) -> Outcome:
 def change_priority(uploads: Uploads, ids: Sequence[ObjectId], change: int) -> Outcome:
     """Add to the priority; what waits with a higher one starts first."""
     fields: Fields = {"priority": {"$add": [number("priority"), change]}, "updated_at": NOW}
-    return _asked(uploads, ids, {"status": {"$ne": UploadStatus.COMPLETED.value}}, fields)
+    return _asked(uploads, ids, {"status": {"$ne": UploadStatus.COMPLETED.value}}, fields, is_once=True)
 
 
 def remove(uploads: Uploads, ids: Sequence[ObjectId]) -> Outcome:
@@ -62,14 +62,13 @@ def remove(uploads: Uploads, ids: Sequence[ObjectId]) -> Outcome:
     return Outcome(changed, refused)
 
 
-def _asked(uploads: Uploads, ids: Sequence[ObjectId], wanted: Filter, fields: Fields) -> Outcome:
-    """The same, and who asked is in the documents."""
+def _asked(
+    uploads: Uploads, ids: Sequence[ObjectId], wanted: Filter, fields: Fields, *, is_once: bool = False
+) -> Outcome:
+    """Few updates for all, and who asked is in the documents; who is refused is seen right before, so that it may be a
+    moment old. `is_once`: the fields must not be written twice."""
     by = this_actor().model_dump(exclude_none=True)
-    return _apply(uploads, ids, wanted, {**fields, "requested_by": literal(by)})
-
-
-def _apply(uploads: Uploads, ids: Sequence[ObjectId], wanted: Filter, fields: Fields) -> Outcome:
-    """One update for all; who is refused is seen right before it, so that it may be a moment old."""
+    fields = {**fields, "requested_by": literal(by)}
     changed = 0
     refused: dict[ObjectId, str] = {}
     for some in _portions(ids):
@@ -78,7 +77,9 @@ def _apply(uploads: Uploads, ids: Sequence[ObjectId], wanted: Filter, fields: Fi
         others = [key for key in some if key not in following]
         states = _states(uploads, others)
         refused |= {key: _reason(states.get(key)) for key in others}
-        changed += uploads.collection.update_many(among, [{"$set": fields}]).matched_count
+        matched, unwritable = (uploads.update_once if is_once else uploads.update_each)(wanted, list(following), fields)
+        changed += len(following) - len(unwritable) if unwritable else matched
+        refused |= unwritable
     return Outcome(changed, refused)
 
 

@@ -374,7 +374,9 @@ class Uploads:
         if not ids:
             return []
         among: Filter = {"_id": {"$in": ids}}
-        self._update_each(wanted, ids, change)
+        for upload_id, words in self.update_each(wanted, ids, change)[1].items():
+            _log.error("upload %s cannot be claimed: %s", upload_id, words)
+            self._end_unclaimable(wanted, upload_id, words)
         mine: dict[ObjectId, Upload] = {}
         for document in self.read({**among, **held_by(runner)}):
             upload = read_upload(document)
@@ -387,23 +389,48 @@ class Uploads:
                 mine[upload.id] = upload
         return [mine[upload_id] for upload_id in ids if upload_id in mine]
 
+    def _end_unclaimable(self, wanted: Filter, upload_id: ObjectId, reason: str) -> None:
+        """Else it would be tried every other second, and waited for, without an end."""
+        ends = failed("InvalidRecord", reason, multipart_gone=False)
+        self.update_each(wanted, [upload_id], ends)
+
     def _give_back(self, runner: str, upload_id: ObjectId, ends: Fields) -> None:
         self.collection.update_one({"_id": upload_id, **held_by(runner)}, [{"$set": ends}])
 
-    def _update_each(self, wanted: Filter, ids: Sequence[ObjectId], change: Fields) -> None:
+    def update_each(self, wanted: Filter, ids: Sequence[ObjectId], change: Fields) -> tuple[int, dict[ObjectId, str]]:
         """One statement for all; where the server refuses it for the sake of one document (the validator does, of a
-        number at the end of its range, and an index, of a key that another upload has), less and less in each, so that
-        the others do not wait for ever."""
+        number at the end of its range, an index, of a key that another upload has, and the limit of 16 MiB), less and
+        less in each, so that no other is kept from it. Gives how many match, and which are refused, with the reason."""
+        if not ids:
+            return 0, {}
         try:
-            self.collection.update_many({"$and": [wanted, {"_id": {"$in": list(ids)}}]}, [{"$set": change}])
+            among = {"$and": [wanted, {"_id": {"$in": list(ids)}}]}
+            return self.collection.update_many(among, [{"$set": change}]).matched_count, {}
         except WriteError as error:
             if len(ids) > 1:
-                self._update_each(wanted, ids[: len(ids) // 2], change)
-                self._update_each(wanted, ids[len(ids) // 2 :], change)
-            elif isinstance(error, DuplicateKeyError) and change.get(KEY_CLAIM) != "$$REMOVE":
-                self._update_each(wanted, ids, {**change, KEY_CLAIM: "$$REMOVE"})
-            else:
-                _log.error("upload %s cannot be claimed: %s", ids[0], describe_error(error))
+                half = len(ids) // 2
+                first, refused_first = self.update_each(wanted, ids[:half], change)
+                second, refused_second = self.update_each(wanted, ids[half:], change)
+                return first + second, refused_first | refused_second
+            if isinstance(error, DuplicateKeyError) and change.get(KEY_CLAIM) != "$$REMOVE":
+                return self.update_each(wanted, ids, {**change, KEY_CLAIM: "$$REMOVE"})
+            return 0, {ids[0]: f"MongoDB refuses the change: {describe_error(error)}"}
+
+    def update_once(self, wanted: Filter, ids: Sequence[ObjectId], change: Fields) -> tuple[int, dict[ObjectId, str]]:
+        """The same for a change that adds to what is there: of a statement for many that is refused nobody knows where
+        it took place."""
+        if not ids:
+            return 0, {}
+        operations = [UpdateOne({"$and": [wanted, {"_id": upload_id}]}, [{"$set": change}]) for upload_id in ids]
+        try:
+            return self.collection.bulk_write(operations, ordered=False).matched_count, {}
+        except BulkWriteError as error:
+            if error.details.get("writeConcernErrors"):
+                raise
+            refused = error.details.get("writeErrors", ())
+            return error.details.get("nMatched", 0), {
+                ids[each["index"]]: f"MongoDB refuses the change: {each['errmsg']}" for each in refused
+            }
 
     def priorities(self, ids: Sequence[ObjectId]) -> dict[ObjectId, int]:
         """What was said of each of them last; 0 where that is no number."""
@@ -436,7 +463,7 @@ class Uploads:
         `dead` are runners that are known to have ended before their leases do.
         """
         ends = stopped(leaving=False)
-        return self.collection.update_many(_ours(unsettled(dead)), [{"$set": ends}]).modified_count
+        return self.update_each(unsettled(dead), self.ids(unsettled(dead)), ends)[0]
 
     def complete_late(self, upload_id: ObjectId, attempt: int, fields: Fields) -> bool:
         """The object is there, though the upload was taken from its runner meanwhile; False if another one has it now.

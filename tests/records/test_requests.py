@@ -33,7 +33,7 @@ SETTLES = {
 @pytest.mark.parametrize("lease", LEASES)
 @pytest.mark.parametrize("requested", Requested)
 def test_requests(uploads, requested, lease):
-    """Every status at once: `_apply` takes many documents in one update."""
+    """Every status at once: a request takes many documents in one update."""
     before = {put(uploads, status, **LEASES[lease]): status for status in UploadStatus}
     outcome = request_all(uploads, list(before), requested)
     for upload_id, status in before.items():
@@ -130,3 +130,28 @@ def test_foreign_states_are_shown_escaped(uploads):
     uploads.collection.database.command("collMod", uploads.collection.name, validator={})
     uploads.collection.insert_one({"_id": 1, "status": "\x1b[31m"})
     assert request_all(uploads, [1], PAUSE).refused == {1: r"\x1b[31m"}
+
+
+@pytest.mark.parametrize(
+    ("intent", "before", "after"),
+    [
+        (lambda uploads, ids: request_all(uploads, ids, PAUSE), PENDING, {"status": PAUSED.value}),
+        (lambda uploads, ids: request_all(uploads, ids, CANCEL), PENDING, {"status": CANCELLED.value}),
+        (retry_all, FAILED, {"status": PENDING.value}),
+        (lambda uploads, ids: change_priority(uploads, ids, 5), PENDING, {"priority": 5}),
+    ],
+)
+def test_a_record_that_the_server_lets_nobody_change_keeps_no_other_from_it(uploads, intent, before, after):
+    added = [put(uploads, before) for _ in range(5)]
+    poison = added[2]
+    # Somebody else's rule; a document of 16 MiB, to which nothing can be added, is refused in the same way.
+    rule = {"$or": [{"filename": {"$ne": "poison"}}, {"requested_by": {"$exists": False}}]}
+    uploads.collection.update_one({"_id": poison}, {"$set": {"filename": "poison"}, "$unset": {"requested_by": 1}})
+    uploads.collection.database.command("collMod", uploads.collection.name, validator=rule, validationLevel="strict")
+    outcome = intent(uploads, added)
+    assert outcome.changed == 4
+    assert list(outcome.refused) == [poison]
+    assert "MongoDB refuses the change" in outcome.refused[poison]
+    others = {"_id": {"$in": [each for each in added if each != poison]}}
+    assert uploads.collection.count_documents({**others, **after}) == 4
+    assert uploads.collection.count_documents({"_id": poison, **after}) == 0

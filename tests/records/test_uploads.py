@@ -180,6 +180,18 @@ def test_a_record_that_cannot_be_read_fails_instead_of_being_claimed_for_ever(up
     assert claim_all(uploads, "b") == []
 
 
+def test_an_upload_that_the_server_lets_nobody_claim_fails_with_that_reason(uploads):
+    """It would be tried again for ever, and waited for."""
+    poison, *good = add(uploads, 4)
+    rule = {"$or": [{"filename": {"$ne": "poison"}}, {"lease": None}]}
+    uploads.collection.update_one({"_id": poison}, {"$set": {"filename": "poison"}})
+    uploads.collection.database.command("collMod", uploads.collection.name, validator=rule, validationLevel="strict")
+    assert sorted(ids(claim_all(uploads, "a"))) == sorted(good)
+    failed = the(uploads, poison)
+    assert (failed.status, failed.lease, failed.error.code) == (FAILED, None, "InvalidRecord")
+    assert "MongoDB refuses the change" in failed.error.message
+
+
 def test_uploads_of_other_hosts_are_stalled_once_their_runner_has_gone(uploads):
     theirs = put(uploads, UPLOADING, runner="b", live=False, host="elsewhere")
     put(uploads, UPLOADING, runner="b", host="elsewhere")
