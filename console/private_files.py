@@ -10,7 +10,10 @@ import errno
 import grp
 import os
 import pwd
+import secrets
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -76,6 +79,48 @@ def open_private(path: Path, flags: int = os.O_WRONLY | os.O_TRUNC) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def write_private(path: Path, content: str | bytes, *, is_new: bool = False) -> None:
+    """Write a file of mode 0600: all of it or nothing, so that a full disk costs nobody what was there before. With
+    `is_new` one that is there stays as it is.
+
+    Raises:
+        OSError: it cannot be written, or is there already; the error names it.
+    """
+    draft = path.with_name(f".{secrets.token_hex(8)}.part")  # short: the name may be as long as names can be
+    try:
+        with naming(path):
+            with os.fdopen(open_private(draft, os.O_WRONLY | os.O_EXCL), "wb") as file:
+                file.write(content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace"))
+            if is_new:
+                put_in_place(draft, path)
+            else:
+                draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def put_in_place(draft: Path, path: Path) -> None:
+    """Give a file its name: never over one that came meanwhile, where the file system knows links. Raises OSError."""
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        if path.exists() or path.is_symlink():
+            raise
+        draft.rename(path)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an error say which file it met: of a write that finds the disk full the system tells nothing else."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(path)
+        raise
 
 
 def why_not_ours(path: Path, status: os.stat_result) -> str:

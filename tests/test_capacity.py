@@ -17,6 +17,13 @@ from pymongo.errors import AutoReconnect
 from console.capacity import bodies_at_once, shortage, start_thread, start_worker
 from console.error_codes import Recovery
 from console.s3.transfer_errors import classify, classify_file_error
+from console.ui.background import title_and_text
+
+
+def test_a_screen_that_gets_no_thread_says_why() -> None:
+    title, text = title_and_text(RuntimeError("can't start new thread"))
+    assert title == "Out of resources"
+    assert "ulimit -u" in text
 
 
 def wrapped(error: Exception) -> Exception:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from console.private_files import make_private_folder, open_private
+from console.commands.configuration import first_steps
+from console.errors import UsageError
+from console.private_files import make_private_folder, open_private, write_private
+from console.ui.events.event_detail import write_new
 from console.ui.remembered import Remembered
 
 
@@ -86,16 +91,60 @@ def test_what_the_screen_remembers_is_private_and_survives_a_full_disk(tmp_path:
     path = tmp_path / "state" / "screen.json"
     Remembered(path).keep("bookmarks", ["/secret"])
     assert [mode(path.parent), mode(path)] == [0o700, 0o600]
+    with full_disk():
+        Remembered(path).keep("bookmarks", ["/another one that does not fit"])
+    assert Remembered(path).get("bookmarks", list) == ["/secret"]
+    assert list(path.parent.iterdir()) == [path]
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """No file gets more than ten bytes."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
-        Remembered(path).keep("bookmarks", ["/another one that does not fit"])
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
-    assert Remembered(path).get("bookmarks", list) == ["/secret"]
-    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("is_new", [False, True])
+def test_a_full_disk_leaves_what_was_there_and_is_named(tmp_path: Path, is_new: bool) -> None:
+    path = tmp_path / "kept.json"
+    if not is_new:
+        path.write_text("before")
+    with full_disk(), pytest.raises(OSError, match=r"kept\.json") as caught:
+        write_private(path, "more than ten bytes", is_new=is_new)
+    assert caught.value.errno == errno.EFBIG
+    assert [file.name for file in tmp_path.iterdir()] == ([] if is_new else ["kept.json"])
+    assert is_new or path.read_text() == "before"
+
+
+def test_a_new_file_takes_no_place_of_another(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.symlink_to("nowhere")
+    with pytest.raises(FileExistsError):
+        write_private(path, "text", is_new=True)
+    assert [file.name for file in tmp_path.iterdir()] == ["config.toml"]
+    path.unlink()
+    write_private(path, "text\udcff", is_new=True)
+    assert path.read_text() == "text\\udcff"
+    assert mode(path) == 0o600
+
+
+def test_init_that_finds_the_disk_full_leaves_no_configuration(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    with full_disk(), pytest.raises(UsageError, match=r"config\.toml: File too large"):
+        first_steps.write(file, {"s3.bucket": "uploads"})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_saved_event_that_finds_the_disk_full_is_not_there(tmp_path: Path) -> None:
+    with full_disk(), pytest.raises(UsageError, match="File too large"):
+        write_new(tmp_path / "event.json", "{'a': 'long enough'}")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_device_is_taken_as_it_is() -> None:

@@ -228,8 +228,12 @@ def _lock(folder: Path, patience_seconds: float = 60.0) -> int:
                 advice="End that process, or give another --dir.",
             ) from None
         break
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    except OSError as error:
+        os.close(descriptor)
+        raise EmbeddedServerFailed(f"{visible(str(folder))} cannot be used: {error.strerror}") from None
     return descriptor
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
-import os
 import secrets
 import shutil
 from collections.abc import Sequence
@@ -31,7 +30,7 @@ from console.embedded.lifetime import (
 )
 from console.embedded.programs import find_program
 from console.errors import EmbeddedServerFailed
-from console.private_files import make_private_folder, open_private
+from console.private_files import make_private_folder, write_private
 
 Document = dict[str, Any]
 
@@ -68,8 +67,7 @@ class KeyFile:
 
     def write(self) -> Path:
         """Where mongod can read it. It refuses one that others can read as well."""
-        with os.fdopen(open_private(self._path), "w") as file:
-            file.write(self.key)
+        write_private(self._path, self.key)
         return self._path
 
 

@@ -14,7 +14,7 @@ from typing import Final
 
 from console.errors import EmbeddedServerFailed
 from console.formatting import visible
-from console.private_files import make_private_folder, open_private
+from console.private_files import make_private_folder, naming, open_private
 
 KIBIBYTE: Final = 1024
 MEBIBYTE: Final = 1024 * KIBIBYTE
@@ -89,7 +89,7 @@ def _make(path: Path, *, content: Content = _nothing, size: int = 0) -> Path:
     make_private_folder(path.parent)
     draft = path.with_name(f".{path.name}.making")  # an interrupted start leaves no half file under the name
     randomness = random.Random(path.name)  # noqa: S311
-    with os.fdopen(open_private(draft), "wb") as stream:
+    with naming(path), os.fdopen(open_private(draft), "wb") as stream:
         stream.writelines(content(randomness))
         for offset in range(0, size, _STRIDE):
             run = randomness.randbytes(min(_RUN, size - offset))

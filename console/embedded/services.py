@@ -11,7 +11,6 @@ Owns the folder's layout and what is remembered between runs (ports, password, a
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
@@ -24,7 +23,7 @@ from console.embedded.mongod import ReplicaSet
 from console.embedded.s3 import AccessKey, S3Server
 from console.errors import EmbeddedServerFailed
 from console.formatting import visible
-from console.private_files import open_private
+from console.private_files import write_private
 
 BUCKET: Final = "uploads"
 
@@ -150,10 +149,7 @@ class EmbeddedServices:
             secret_key=self.secret_key,
         )
         file = self._folder.path / "services.json"
-        draft = file.with_suffix(".new")
-        with os.fdopen(open_private(draft), "w") as stream:
-            stream.write(kept.model_dump_json(indent=2) + "\n")
-        draft.replace(file)
+        write_private(file, kept.model_dump_json(indent=2) + "\n")
 
 
 def _read(folder: ServiceFolder) -> _Kept | None:

@@ -9,6 +9,7 @@ the token.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -225,6 +226,7 @@ def _words(error: OSError) -> str:
 _BLOCK: Final = 64 * 1024
 # So far back a line of this stream is looked for in an output of which nothing is known.
 _LOOKED_THROUGH: Final = 64 * 1024 * 1024
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _UNREADABLE: Final = (ValueError, TypeError, KeyError, ArithmeticError, AttributeError, RecursionError, BSONError)
 
 
@@ -235,6 +237,10 @@ class StreamName:
     deployment: str
     namespace: str
     match: str
+
+
+class NoRoom(UsageError):
+    """The disk of a resume file is full: its former place is still in it, and the next one may be kept again."""
 
 
 class ResumeFile:
@@ -314,7 +320,8 @@ class ResumeFile:
             raise UsageError(message, advice="Remove it to begin again; what happened meanwhile is missed.") from error
 
     def _error(self, error: OSError) -> UsageError:
-        return UsageError(f"resume file {visible(str(self.path))}: {visible(error.strerror or str(error))}")
+        kind = NoRoom if error.errno in _FULL else UsageError
+        return kind(f"resume file {visible(str(self.path))}: {visible(error.strerror or str(error))}")
 
 
 def last_token(

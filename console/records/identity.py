@@ -25,7 +25,7 @@ import platformdirs
 
 from console.formatting import as_text, visible
 from console.models import Actor
-from console.private_files import make_private_folder, open_private
+from console.private_files import make_private_folder, naming, open_private
 
 _SUFFIX: Final = ".lock"
 _FORGOTTEN_SECONDS: Final = 7 * 86_400
@@ -88,11 +88,14 @@ class RunnerIdentity:
         try:
             make_private_folder(self._directory)
             file = os.fdopen(open_private(draft), "w")
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            file.write(self._deployment)
-            file.flush()
-            draft.rename(self._path)
+            with naming(self._path):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                file.write(self._deployment)
+                file.flush()
+                draft.rename(self._path)
         except OSError as error:
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
             reason = f"{visible(str(error.filename))}: {error.strerror}" if error.filename else str(error)
             _log.warning("no lock file, so after a crash its lease has to run out: %s", reason)
             return None

@@ -27,7 +27,7 @@ import platformdirs
 
 from console.formatting import visible
 from console.models import Multipart, Upload
-from console.private_files import make_private_folder, open_private
+from console.private_files import make_private_folder, naming, open_private
 
 _KEY_BYTES: Final = 32
 _OTHERS: Final = 0o077
@@ -160,7 +160,7 @@ def _read_or_make(file: Path) -> bytes:
         draft = file.with_name(f".{file.name}.{secrets.token_hex(6)}")
         descriptor = open_private(draft, os.O_WRONLY | os.O_EXCL)
         try:
-            with os.fdopen(descriptor, "wb") as stream:
+            with naming(file), os.fdopen(descriptor, "wb") as stream:
                 stream.write(secrets.token_bytes(_KEY_BYTES))
             with suppress(FileExistsError):
                 os.link(draft, file)

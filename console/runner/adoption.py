@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 from bson import ObjectId
 from pymongo.errors import PyMongoError
 
+from console.capacity import shortage
 from console.models import Endpoint, Upload, UploadStatus
 from console.records.connection import describe_error
 from console.records.identity import RunnerIdentity
@@ -112,8 +113,13 @@ class Adoption:
         if time.monotonic() >= self._next_look_elsewhere and not is_looking:
             self._next_look_elsewhere = time.monotonic() + min(_LOOK_SECONDS, self._grace_seconds)
             look = threading.Thread(target=self._look_elsewhere, args=(set(at_work),), name="elsewhere", daemon=True)
-            self._looking = look
-            look.start()
+            try:
+                look.start()
+                self._looking = look
+            except (RuntimeError, MemoryError) as error:
+                if not shortage(error):
+                    raise
+                # The machine allows no further thread: what waits here is claimed all the same.
         # A look that began before a claim may end after it, and does not know that the runner is at work on it by now.
         return [upload_id for upload_id in past_grace if upload_id not in at_work]
 

@@ -7,7 +7,6 @@ into a file are here too; nothing of it changes the bucket.
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from console.errors import UsageError
 from console.formatting import visible
 from console.models import BucketEntry, BucketPage, ObjectFacts, ObjectVersion
+from console.private_files import put_in_place
 from console.s3.operations import OWNER
 from console.s3.retry import call, call_with_retries
 from console.s3.transfer_errors import TransferError
@@ -213,19 +213,9 @@ def download(s3: S3Client, bucket: str, key: str, file: Path, progress: Callable
                     return 0
             if written != answer["ContentLength"]:
                 raise TransferError("IncompleteBody", f"S3 sent {written:,} of {answer['ContentLength']:,} bytes")
-        _put_in_place(part, file)
+        put_in_place(part, file)
     except OSError as error:
         raise UsageError(f"{visible(str(file))}: {error.strerror}") from None
     finally:
         part.unlink(missing_ok=True)
     return written
-
-
-def _put_in_place(part: Path, file: Path) -> None:
-    """Give the file its name: never over one that came meanwhile, where the file system knows links."""
-    try:
-        os.link(part, file)
-    except FileExistsError:
-        raise
-    except OSError:
-        part.rename(file)

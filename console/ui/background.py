@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 from textual.app import App
 from textual.worker import Worker
 
+from console.capacity import shortage
 from console.errors import ConsoleError
 from console.formatting import visible
 
@@ -93,6 +94,8 @@ def title_and_text(error: Exception) -> tuple[str, str]:
     if isinstance(error, ConsoleError):
         lines = [error.message, error.advice] if error.advice else [error.message]
         return error.title, "\n".join(visible_lines(line) for line in lines)
+    if lacking := shortage(error):
+        return "Out of resources", lacking
     logger.error("unexpected failure", exc_info=error)
     detail = visible(str(error)) or "no details"
     return "Unexpected error", f"{type(error).__name__}: {detail}"

@@ -7,7 +7,6 @@ application, and so not the uploads. The report has no values of variables: thes
 from __future__ import annotations
 
 import functools
-import os
 import platform
 import sys
 import traceback
@@ -22,7 +21,7 @@ from textual.worker import WorkerFailed
 import console
 from console.capacity import shortage
 from console.formatting import visible
-from console.private_files import make_private_folder, open_private
+from console.private_files import make_private_folder, write_private
 
 
 class Faults:
@@ -89,8 +88,7 @@ def _kept(error: BaseException | None) -> str:
     path = platformdirs.user_state_path("upload-console") / f"fault-{now:%Y%m%d-%H%M%S-%f}.txt"
     try:
         make_private_folder(path.parent)
-        with os.fdopen(open_private(path), "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(_text(error, now))
+        write_private(path, _text(error, now))
     except OSError as failure:
         return f"No report could be written to {path}: {failure.strerror}."
     return f"Please send the report, and say what you did last: {path}"

@@ -7,14 +7,13 @@ written nothing is remembered. Not here: what is remembered, and what it means (
 from __future__ import annotations
 
 import json
-import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
-from console.private_files import make_private_folder, open_private
+from console.private_files import make_private_folder, write_private
 
 
 def usual_path() -> Path:
@@ -50,12 +49,6 @@ class Remembered:
         self._values[name] = value
         if self._path is None:
             return
-        new = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         with suppress(OSError):
-            try:
-                make_private_folder(self._path.parent)
-                with os.fdopen(open_private(new), "w", encoding="utf-8") as file:
-                    file.write(json.dumps(self._values, indent=1))
-                new.replace(self._path)
-            except OSError:  # a full disk: what was kept before stays
-                new.unlink(missing_ok=True)
+            make_private_folder(self._path.parent)
+            write_private(self._path, json.dumps(self._values, indent=1))

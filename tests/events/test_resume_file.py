@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from console.commands.events.lines import EventLines, LineForm
 from console.errors import UsageError
 from console.events.event import ChangeEvent
+from console.events.feed_items import FeedItem
 from console.events.recording import ResumeFile, StreamName, last_token
+from console.events.since import Start
 from console.events.text import json_line
 
 OLD, NEW, LAST = ({"_data": f"8265F0000000{number:02d}"} for number in (1, 2, 3))
@@ -188,3 +192,57 @@ def test_the_place_of_another_stream_is_known_as_such(tmp_path: Path) -> None:
         assert file.load() == OLD
     path.write_text(json_line(OLD))  # as earlier versions wrote it
     assert ResumeFile(path, STREAM).is_of_this_stream
+
+
+class Numbered:
+    """A source of some events, each of which takes a minute."""
+
+    def __init__(self, count: int, clock: list[float]) -> None:
+        self._left = count
+        self._given = 0
+        self._clock = clock
+
+    @property
+    def position(self) -> Start:
+        return Start(token={"_data": f"82{self._given:04d}"})
+
+    @property
+    def is_at_end(self) -> bool:
+        return self._given == self._left
+
+    def feed_take(self, _timeout_seconds: float) -> list[FeedItem]:
+        self._given += 1
+        self._clock[0] += 60.0
+        return [ChangeEvent.from_raw({"_id": self.position.token, "operationType": "insert"})]
+
+    def feed_close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("fails", [2, 99])
+def test_a_full_disk_keeps_no_event_from_being_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fails: int
+) -> None:
+    """The place is kept again once there is room; where there is none to the end, that is an error."""
+    clock, left = [0.0], [fails]
+
+    def fsync(_handle: int) -> None:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr("console.commands.events.lines.time.monotonic", lambda: clock[0])
+    file = ResumeFile(tmp_path / "resume")
+    lines = EventLines(file, lambda _: True, LineForm.RELAXED)
+    source = cast(Any, Numbered(5, clock))
+    if fails == 99:
+        with pytest.raises(UsageError, match="No space left on device"):
+            lines.run(lambda _: source)
+    else:
+        assert lines.run(lambda _: source) == 0
+        assert file.load() == {"_data": "820005"}
+    told = capsys.readouterr()
+    assert told.out.count("insert") == 5
+    assert told.err.count("No space left on device: events go on, and come again after a restart") == 1
+    assert ("is kept again" in told.err) is (fails != 99)

@@ -6,7 +6,6 @@ The file may hold a password: it is made for its user alone, and one that is the
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +17,7 @@ from console.cli.selection import can_ask
 from console.commands.doctor import Grade, examine
 from console.errors import ConfigurationError, ConsoleError, UsageError
 from console.formatting import visible
-from console.private_files import open_private
+from console.private_files import write_private
 from console.settings import Settings, load, user_file
 
 _QUESTIONS: Final = (
@@ -120,7 +119,6 @@ def write(file: Path, answers: Mapping[str, str]) -> None:
     """
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with os.fdopen(open_private(file, os.O_WRONLY | os.O_EXCL), "w", encoding="utf-8") as stream:
-            stream.write(text_of(answers))
+        write_private(file, text_of(answers), is_new=True)
     except OSError as error:
         raise UsageError(f"{visible(str(file))}: {error.strerror}", advice="Name another file with --config.") from None

@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import signal
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from console.capacity import start_thread
 from console.cli.process import TERMINATION, handling, start_last_resort
 from console.commands.console.served import end_with_server
 from console.commands.console.session import Opening, deferred_backend
@@ -77,7 +78,7 @@ def run(settings: Settings, *, hints: Sequence[str] = ()) -> int:
     )
     left: Leave | None = None
     try:
-        with _ended_by_signals(opening, leave):
+        with _ended_by_signals(opening, leave, lambda: app.exit(Leave.NOW)):
             left = app.run()
     finally:
         session = opening.leave()
@@ -92,20 +93,24 @@ def run(settings: Settings, *, hints: Sequence[str] = ()) -> int:
     return app.return_code or 0
 
 
-def _ended_by_signals(opening: Opening, leave: Callable[[], None]) -> AbstractContextManager[None]:
+def _ended_by_signals(
+    opening: Opening, leave: Callable[[], None], leave_at_once: Callable[[], None]
+) -> AbstractContextManager[None]:
     """SIGTERM and SIGHUP pause what runs at once, whatever the screen is doing, and then end the program.
 
-    A closed terminal can leave the screen hanging in a write; the uploads do not wait for it, nor does the end.
+    A closed terminal can leave the screen hanging in a write; the uploads do not wait for it, nor does the end. `leave`
+    is for other threads, `leave_at_once` for the screen's own, where the machine allows no further one.
     """
 
     def see_to_the_end(number: signal.Signals) -> None:
         start_last_resort(number, _LAST_RESORT_SECONDS)
-        threading.Thread(target=leave, name="leave", daemon=True).start()
+        start_thread(leave, "leave")
         session = opening.leave()
         if session is not None:
             session.pause()
 
     def begin(number: signal.Signals) -> None:
-        threading.Thread(target=see_to_the_end, args=(number,), name="signal", daemon=True).start()
+        if not start_thread(partial(see_to_the_end, number), "signal"):
+            leave_at_once()
 
     return handling(TERMINATION, begin)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import signal
 import sys
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from console.capacity import start_thread
 from console.cli.process import LAST_RESORT_SECONDS, TERMINATION, handling, start_last_resort
 from console.commands.events.lines import EventLines, LineForm
 from console.commands.events.sources import (
@@ -124,7 +125,8 @@ def _show(settings: Settings, source: EventInput, images: LiveSource | None) -> 
     def leave(number: signal.Signals) -> None:
         # A terminal that has gone can leave the screen hanging in a write, and there is nothing to be lost by ending.
         start_last_resort(number, LAST_RESORT_SECONDS)
-        threading.Thread(target=app.call_from_thread, args=(app.exit,), name="leave", daemon=True).start()
+        if not start_thread(partial(app.call_from_thread, app.exit), "leave"):
+            app.exit()
 
     try:
         with handling(TERMINATION, leave):

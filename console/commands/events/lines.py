@@ -19,7 +19,7 @@ from console.commands.events.sources import EventInput
 from console.events.changes import summary
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Gap
-from console.events.recording import ResumeFile
+from console.events.recording import NoRoom, ResumeFile
 from console.events.text import json_line, value_text
 from console.formatting import visible
 
@@ -84,7 +84,7 @@ class EventLines:
                 self._place.keep(source.position.token, is_idle=not items)
             self._output.check_reader()
         if self._place:  # also after what was read last and did not pass a filter
-            self._place.keep(source.position.token, is_idle=False)
+            self._place.keep(source.position.token, is_idle=False, is_last=True)
 
     def _lines(self, item: FeedItem) -> Iterator[str]:
         if isinstance(item, ChangeEvent):
@@ -119,17 +119,31 @@ class _Place:
         self._is_own = is_own
         self._kept: Mapping[str, Any] | None = None
         self._keep_at = 0.0
+        self._has_room = True
 
     def settle(self) -> Mapping[str, Any] | None:
         """The place to go on from: the kept one, or that of the last event which the output has already."""
         return self._file.load() if self._output is None else self._file.settle(self._output, self._is_own)
 
-    def keep(self, place: Mapping[str, Any] | None, *, is_idle: bool) -> None:
-        """Keep the place; while nothing comes only now and then, lest the oplog leave us behind."""
+    def keep(self, place: Mapping[str, Any] | None, *, is_idle: bool, is_last: bool = False) -> None:
+        """Keep the place; while nothing comes only now and then, lest the oplog leave us behind. A full disk stops no
+        events: the place is kept again once there is room, and is an error only at the end."""
         if place is None or place == self._kept:
             return
-        if is_idle and self._kept is not None and time.monotonic() < self._keep_at:
+        is_patient = not self._has_room or (is_idle and self._kept is not None)
+        if is_patient and not is_last and time.monotonic() < self._keep_at:
             return
-        self._file.save(place, self._output)
-        self._kept = place
         self._keep_at = time.monotonic() + _KEEP_PLACE_SECONDS
+        try:
+            self._file.save(place, self._output)
+        except NoRoom as error:
+            if is_last:
+                raise
+            if self._has_room:
+                sys.stderr.write(f"{error.message}: events go on, and come again after a restart\n")
+            self._has_room = False
+            return
+        if not self._has_room:
+            sys.stderr.write("the resume file is kept again\n")
+        self._has_room = True
+        self._kept = place

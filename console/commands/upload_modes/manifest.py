@@ -27,6 +27,8 @@ from console.commands.verify import VerifyLine, verify_text
 from console.errors import UsageError
 from console.formatting import count, visible
 from console.models import Checksum, Upload, UploadStatus, read_upload
+from console.private_files import naming
+from console.records.connection import describe_error
 from console.records.seals import Seals
 from console.records.uploads import Uploads
 from console.s3.checksums import Algorithm
@@ -110,8 +112,11 @@ class Proof:
                 return 1
             if self.sha256sums is not None and write_sha256sums(self.sha256sums, uploads, self.job):
                 return 1
-        except (OSError, PyMongoError) as error:
-            sys.stderr.write(f"The manifest could not be written: {visible(str(error))}\n")
+        except OSError as error:
+            sys.stderr.write(f"{visible(str(error.filename))} could not be written: {error.strerror}\n")
+            return 1
+        except PyMongoError as error:
+            sys.stderr.write(f"The manifest could not be written: {describe_error(error)}\n")
             return 1
         return 0
 
@@ -292,9 +297,12 @@ def _sha256_of(upload: Upload) -> str | None:
 def _whole(path: Path) -> Iterator[TextIO]:
     """A text file that appears under its name once all of it is written."""
     folder = path.absolute().parent
-    with tempfile.NamedTemporaryFile(
-        "w", dir=folder, prefix=f".{path.name}.", delete=False, encoding="utf-8", errors="surrogateescape"
-    ) as stream:
+    with (
+        naming(path),
+        tempfile.NamedTemporaryFile(
+            "w", dir=folder, delete=False, encoding="utf-8", errors="surrogateescape"
+        ) as stream,
+    ):
         draft = Path(stream.name)
         try:
             yield cast(TextIO, stream)

@@ -6,7 +6,6 @@ offers to turn them on for the next time, after a question.
 
 from __future__ import annotations
 
-import os
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -26,7 +25,7 @@ from console.events.buffer import EventBuffer
 from console.events.event import ChangeEvent
 from console.events.text import json_line, json_text
 from console.formatting import visible
-from console.private_files import open_private
+from console.private_files import write_private
 from console.ui.backend import ImageSource
 from console.ui.background import run_in_background
 from console.ui.events.compare_rows import CompareRows
@@ -381,8 +380,7 @@ def write_new(path: Path, text: str) -> None:
         UsageError: it is there, or cannot be written.
     """
     try:
-        with os.fdopen(open_private(path.expanduser(), os.O_WRONLY | os.O_EXCL), "w", encoding="utf-8") as file:
-            file.write(text)
+        write_private(path.expanduser(), text, is_new=True)
     except OSError as error:
         raise UsageError(
             f"{visible(str(path))}: {error.strerror}", advice="Nothing was written; choose another name."
