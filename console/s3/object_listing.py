@@ -31,6 +31,8 @@ PAGE: Final = 1_000
 _ABSENT: Final = frozenset({"404", "NoSuchKey", "NotFound"})
 _READ_AT_ONCE: Final = 1024 * 1024
 _MOST_VERSIONS: Final = 200
+_MOST_PAGES: Final = 5
+_ENOUGH_PREFIXES: Final = 100
 # What of the answer to HeadObject is said as it is, and what it is called.
 _HEADERS: Final = {
     "ContentType": "type",
@@ -189,6 +191,27 @@ def bucket_page(s3: S3Client, bucket: str, prefix: str, after: str = "") -> Buck
         if entry["Key"] != prefix
     ]
     return BucketPage(bucket, prefix, (*prefixes, *objects), page.get("NextContinuationToken") or "")
+
+
+def prefixes(s3: S3Client, bucket: str, beginning: str) -> list[str]:
+    """Prefixes, each with its slash, that go on from a beginning: those of a few pages, as objects may lie before them.
+
+    Raises:
+        TransferError: as `transfer_errors.classify` sorts it.
+    """
+    found: list[str] = []
+    more: dict[str, Any] = {}
+    for _ in range(_MOST_PAGES):
+        page = call(
+            lambda more=more: s3.list_objects_v2(  # type: ignore[misc]
+                Bucket=bucket, Prefix=beginning, Delimiter="/", MaxKeys=PAGE, **more
+            )
+        )
+        found.extend(str(entry["Prefix"]) for entry in page.get("CommonPrefixes", []))
+        if len(found) >= _ENOUGH_PREFIXES or not page.get("NextContinuationToken"):
+            break
+        more = {"ContinuationToken": page["NextContinuationToken"]}
+    return found
 
 
 def download(s3: S3Client, bucket: str, key: str, file: Path, progress: Callable[[int], bool]) -> int:

@@ -208,6 +208,7 @@ class UiSettings(_Section):
     directory: Path | None = None
     theme: str = "console-dark"
     show_hidden: bool = False
+    upload_sheet: bool = True
     event_buffer: Count = Field(100_000, ge=100, le=10_000_000)
 
 

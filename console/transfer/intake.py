@@ -36,7 +36,7 @@ from console.settings.key_template import KeyFacts, KeyRefused, KeyTemplate, cle
 from console.settings.object_rules import HeaderRule
 
 _SAME_KEY: Final = (
-    "another file of the same command has its key already ({}): upload it elsewhere (--to), or with its folder"
+    "another file of these has its key already ({}): upload it to another destination, or with its folder"
 )
 BATCH: Final = 500
 _FIRST_BATCH: Final = 50

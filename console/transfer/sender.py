@@ -28,7 +28,7 @@ from console.s3.control import Control, Journal, Unattended
 from console.s3.engines.engine import ObjectSettings
 from console.s3.engines.http_engine import Cancel
 from console.s3.engines.source import SourceFile
-from console.s3.object_listing import ObjectListing, bucket_page, download, object_facts
+from console.s3.object_listing import ObjectListing, bucket_page, download, object_facts, prefixes
 from console.s3.operations import NotOurs, StoredObject, delete_keys, delete_object, head_object, presign_download
 from console.s3.part_size import USUAL_PART_SIZE
 from console.s3.retry import RetryPolicy, call, call_with_retries
@@ -249,6 +249,10 @@ class S3Sender:
     def bucket_page(self, prefix: str, after: str = "") -> BucketPage:
         """What lies directly under a prefix of the bucket. Raises `TransferError`."""
         return bucket_page(self._transport.s3, self._bucket, prefix, after)
+
+    def prefixes(self, bucket: str, beginning: str) -> list[str]:
+        """Prefixes of a bucket that go on from a beginning. Raises `TransferError`."""
+        return prefixes(self._transport.s3, bucket, beginning)
 
     def download(self, key: str, file: Path, progress: Callable[[int], bool]) -> int:
         """Write an object of the bucket into a new file. Raises `TransferError` and `UsageError`."""

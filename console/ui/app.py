@@ -15,7 +15,7 @@ from textual.binding import Binding, BindingType
 from console.events.buffer import CAPACITY
 from console.formatting import visible
 from console.ui import themes
-from console.ui.backend import Backend, Leave
+from console.ui.backend import Backend, Leave, UploadChoices
 from console.ui.base_app import BaseApp
 from console.ui.main.console_screen import ConsoleScreen
 from console.ui.remembered import Remembered
@@ -59,8 +59,11 @@ class UploadConsole(BaseApp[Leave]):
         now: Callable[[], datetime] = utc_now,
         settings: Callable[[], Sequence[tuple[str, str]]] = list,
         has_tour: bool = False,
+        usual: UploadChoices | None = None,
+        has_sheet: bool = True,
     ) -> None:
-        """`settings` gives names and values with their origins; with `has_tour` the first start offers one."""
+        """`settings` gives names and values with their origins; with `has_tour` the first start offers one.
+        `usual` is where uploads go as the settings have it; without `has_sheet` they start without a question."""
         remembered = Remembered(state_file)
         chosen = str(remembered.get("theme", str))
         super().__init__(chosen if chosen in themes.names() else theme, facts)
@@ -77,6 +80,8 @@ class UploadConsole(BaseApp[Leave]):
             show_hidden=show_hidden,
             event_capacity=event_capacity,
             remembered=remembered,
+            usual=usual or UploadChoices(),
+            has_sheet=has_sheet,
         )
 
     def get_default_screen(self) -> ConsoleScreen:

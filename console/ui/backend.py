@@ -9,13 +9,14 @@ opened a feed closes it: the screens do not.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from bson import ObjectId
 
+from console.choices import DuplicatePolicy
 from console.events.feed_items import FeedItem
 from console.files.refusals import Refusal
 from console.models import BucketPage, Comparison, ObjectFacts, OpenMultipart, Requested, UploadStatus
@@ -68,6 +69,48 @@ class RunnerView:
     held_bytes: int
     is_live: bool
     is_ours: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UploadChoices:
+    """Where uploads go, and how their objects are kept. An empty `storage_class` is S3's own."""
+
+    bucket: str = ""
+    prefix: str = ""
+    duplicates: DuplicatePolicy = "overwrite"
+    storage_class: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def destination(self) -> str:
+        """`s3://bucket/prefix`; empty without a bucket."""
+        return f"s3://{'/'.join(filter(None, (self.bucket, self.prefix)))}" if self.bucket else ""
+
+
+@dataclass(frozen=True, slots=True)
+class UploadPlan:
+    """What uploading some paths would come to, as far as it is known.
+
+    `first_key` is that of the first file. `refused` files are not uploaded, for the reasons of `refusals`, of which
+    there are at most a few; `numbered` ones have the key of another one and get a number. Of the `looked_for` keys
+    `existing` are in the bucket already, `existing_keys` being the first of these, and `other_size` of them have
+    another size than their file; `unknown` says why that cannot be seen. `is_whole`: nothing will be added any more.
+    """
+
+    files: int = 0
+    total_bytes: int = 0
+    first_path: str = ""
+    first_key: str = ""
+    refused: int = 0
+    refusals: tuple[Refusal, ...] = ()
+    numbered: int = 0
+    is_counted: bool = False
+    looked_for: int = 0
+    existing: int = 0
+    existing_keys: tuple[str, ...] = ()
+    other_size: int = 0
+    unknown: str = ""
+    is_whole: bool = False
 
 
 class PageGroup(StrEnum):
@@ -125,8 +168,20 @@ class Backend(Protocol):
     def page(self, query: PageQuery) -> list[Document]:
         """Documents further down than the table holds; fewer than `query.limit` means that was all."""
 
-    def add_uploads(self, paths: Sequence[str]) -> Added:
-        """Insert a pending document for each file (folders are walked); paths as `open()` takes them."""
+    def add_uploads(self, paths: Sequence[str], choices: UploadChoices | None = None) -> Added:
+        """Insert a pending document for each file (folders are walked); paths as `open()` takes them. Without choices
+        they go where the settings say."""
+
+    def plan_uploads(
+        self, paths: Sequence[str], choices: UploadChoices, told: Callable[[UploadPlan], bool]
+    ) -> UploadPlan:
+        """What adding them would come to; nothing is written. `told` gets what is known from time to time, and ends it
+        by False."""
+        ...
+
+    def prefixes(self, bucket: str, beginning: str) -> Sequence[str]:
+        """Prefixes of a bucket, each with its slash, that go on from a beginning: the first hundred or so."""
+        ...
 
     def request(self, ids: Sequence[ObjectId], requested: Requested) -> Outcome:
         """Write `requested`, and settle the status where nobody holds a live lease."""

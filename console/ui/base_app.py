@@ -25,7 +25,7 @@ from textual.widgets import Input
 from console.ui import crash, themes
 from console.ui.command_search import THEME_SENTENCE, CommandSearch, also
 from console.ui.terminal_diff import TerminalDiff, diffing_driver
-from console.ui.widgets.dialogs import ChoiceDialog
+from console.ui.widgets.dialogs import ChoiceDialog, Dialog
 from console.ui.widgets.filter_line import OrderedInput
 from console.ui.widgets.keys import HasKeySections, KeysScreen, bindings_of
 from console.ui.widgets.pane import Pane
@@ -102,6 +102,8 @@ class BaseApp(App[Result]):
         a later one may have moved the focus or met the screen below."""
         if isinstance(event, (events.Key, events.Paste)) and not event.is_forwarded:
             await self._screen_is_there()
+            if isinstance(self.screen, Dialog) and not await self.screen.takes(event):
+                return
             if await self._acts_at_once(event):
                 return
         await super().on_event(event)

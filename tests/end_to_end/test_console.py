@@ -84,7 +84,7 @@ def test_mark_two_files_upload_them_and_open_an_event(
     with console(environment, files) as terminal:
         terminal.press("down", "space", "space")  # below "../"; marking moves to the next row
         terminal.wait_for("2 marked")
-        terminal.press("u")
+        terminal.press("u", "enter")
         terminal.wait_for("✓ 2 completed")
         terminal.wait_for(lambda text: len(re.findall(r"✓ (?:alpha|beta).*completed", text)) == 2)
         terminal.press("3")

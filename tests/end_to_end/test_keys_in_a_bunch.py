@@ -72,14 +72,14 @@ def test_the_focus_of_the_terminal_moves_no_key(terminal: Terminal, database: Da
     terminal.press(FOCUS_LOST + "Gkkk  ")
     text = terminal.wait_for("2 marked")
     assert marked(text) == ["beta.txt", "delta.txt"]
-    terminal.press(FOCUS_GAINED + FOCUS_LOST + "kkk u")
+    terminal.press(FOCUS_GAINED + FOCUS_LOST + "kkk u\r")
     terminal.wait_for(lambda text: len(re.findall(r"✓ \w+\.txt", text)) == 3)
     names = {document["filename"] for document in database["uploads"].find()}
     assert names == {"alpha.txt", "beta.txt", "delta.txt"}
 
 
 def test_an_upload_and_its_detail(terminal: Terminal) -> None:
-    terminal.press("jj u")
+    terminal.press("jj u\r")
     terminal.wait_for(re.compile(r"✓ alpha\.txt"))
     terminal.press(FOCUS_LOST + "2/alpha\r\r")
     terminal.wait_for("destination")

@@ -136,7 +136,7 @@ def test_of_two_files_that_come_to_one_key_the_second_is_refused(
     intake = Intake(settings.s3, settings.transfer, host="h", source=Source.COMMAND, endpoint="e")
     assert [new.key for batch in intake.batches([str(top)]) for new in batch] == ["top/a.txt.gz"]
     [refusal] = intake.refusals
-    assert "another file of the same command has its key already" in refusal.reason
+    assert "another file of these has its key already" in refusal.reason
 
 
 def test_an_encrypted_file_can_be_read_by_its_recipients_alone(

@@ -17,6 +17,7 @@ from textual.pilot import Pilot
 from console.events.feed_items import FeedItem, FeedState
 from console.stream.server import Images, ImagesOf
 from console.ui.app import UploadConsole
+from console.ui.backend import UploadChoices
 from console.ui.events.event_log import EventLog
 from console.ui.inspector import Inspector, InspectorScreen
 from console.ui.main.console_screen import ConsoleScreen
@@ -105,7 +106,8 @@ def opened(photos: Path) -> Opener:
         *, size: tuple[int, int] = (120, 36), documents: Sequence[dict[str, Any]] | None = None, **arguments: Any
     ) -> AsyncIterator[Console]:
         backend = FakeBackend(some_uploads() if documents is None else documents)
-        arguments = {"directory": str(photos), "host": HOST, "now": lambda: NOW} | arguments
+        usual = UploadChoices("archive", "photos")
+        arguments = {"directory": str(photos), "host": HOST, "now": lambda: NOW, "usual": usual} | arguments
         app = UploadConsole(backend, **arguments)
         rest = Rest()
         async with app.run_test(size=size, notifications=True, message_hook=rest) as pilot:

@@ -6,6 +6,7 @@ import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from console.ui.backend import (
     Refusal,
     RunnerView,
     ServerHealth,
+    UploadChoices,
+    UploadPlan,
 )
 from console.ui.uploads.uploads_window import matches
 
@@ -97,6 +100,11 @@ class FakeBackend:
         self.watch_states: list[KnownWatch] = []
         self.refusals: tuple[Refusal, ...] = ()
         self.keeps = ""
+        self.keys: set[str] = set()
+        self.known_prefixes: list[str] = []
+        self.plan: dict[str, Any] = {}
+        self.may_look = threading.Event()
+        self.may_look.set()
         self.pasts: dict[Any, list[ChangeEvent]] = {}
         self.past_lacks = ""
         self.pages: dict[tuple[str, str], BucketPage] = {}
@@ -216,8 +224,8 @@ class FakeBackend:
             docs = [doc for doc in docs if place(doc) > last]
         return docs[: query.limit]
 
-    def add_uploads(self, paths: Sequence[str]) -> Added:
-        self._ask("add_uploads", tuple(paths))
+    def add_uploads(self, paths: Sequence[str], choices: UploadChoices | None = None) -> Added:
+        self._ask("add_uploads", tuple(paths), *([choices] if choices is not None else []))
         total = 0
         for path in paths:
             self._number += 1
@@ -228,6 +236,28 @@ class FakeBackend:
                 document(self._number, filename=name, path=path, key=f"photos/{name}", size=size, created_at=NOW)
             )
         return Added(len(paths), total, self.refusals)
+
+    def plan_uploads(
+        self, paths: Sequence[str], choices: UploadChoices, told: Callable[[UploadPlan], bool]
+    ) -> UploadPlan:
+        """Of what lies directly under the paths, but for what `plan` says."""
+        files = [path for path in paths if Path(path).is_file()]
+        key = f"{choices.prefix}/{Path(paths[0]).name}"
+        counted = UploadPlan(len(paths), sum(Path(f).stat().st_size for f in files), paths[0], key, is_counted=True)
+        told(counted)
+        self.may_look.wait(60)
+        found = [each for each in paths if f"{choices.prefix}/{Path(each).name}" in self.keys]
+        return replace(
+            counted,
+            looked_for=len(paths),
+            existing=len(found),
+            existing_keys=tuple(f"{choices.prefix}/{Path(each).name}" for each in found),
+            is_whole=True,
+            **self.plan,
+        )
+
+    def prefixes(self, bucket: str, beginning: str) -> Sequence[str]:
+        return [prefix for prefix in self.known_prefixes if prefix.startswith(beginning)]
 
     def request(self, ids: Sequence[ObjectId], requested: Requested) -> Outcome:
         self._ask("request", tuple(ids), requested)

@@ -10,9 +10,12 @@ import time
 from datetime import UTC, datetime, timedelta
 
 from console.ui.app import UploadConsole
+from console.ui.backend import UploadChoices
 
 from .fake_backend import HOST, FakeBackend, document
 from .samples import some_uploads
+
+USUAL = UploadChoices("archive", "photos/2026")
 
 
 def run_uploads(backend: FakeBackend, stopped: threading.Event) -> None:
@@ -49,7 +52,7 @@ def main() -> None:
     if not arguments.still:
         threading.Thread(target=run_uploads, args=(backend, stopped), daemon=True).start()
     time.sleep(0)
-    print(UploadConsole(backend, directory=arguments.directory, host=HOST, theme=arguments.theme).run())
+    print(UploadConsole(backend, directory=arguments.directory, host=HOST, theme=arguments.theme, usual=USUAL).run())
     stopped.set()
 
 

@@ -88,7 +88,9 @@ class Task:
 
 
 TASKS = [
-    Task("upload two files", "1", 6, "j j space space u", lambda console: are_uploaded(console, "a.jpg", "b.jpg")),
+    Task(
+        "upload two files", "1", 6, "j j space space u enter", lambda console: are_uploaded(console, "a.jpg", "b.jpg")
+    ),
     Task(
         "find an upload by its name", "1", 6, "2 / s e c enter", lambda console: names_shown(console) == ["secret.bin"]
     ),

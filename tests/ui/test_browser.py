@@ -47,7 +47,7 @@ async def test_marks_stay_from_directory_to_directory_and_are_counted(opened: Op
         await console.press("h")
         await settled(console, photos)
         assert console.screen.files.rows.marks == {str(photos / "part-9.bin"), str(photos / "2026" / "inner.txt")}
-        await console.press("u", "a")
+        await console.press("u", "a", "enter")
         await console.until(lambda: console.backend.asked)
         assert console.backend.asked[0][1] == (str(photos / "2026" / "inner.txt"), str(photos / "part-9.bin"))
 
@@ -204,7 +204,7 @@ async def test_names_that_would_harm_the_terminal_are_shown_as_data(opened: Open
     async with opened(size=(200, 50), directory=str(directory)) as console:
         for shown in (r"caf\xe9.txt", r"\x1b[2Jwiped", r"two\nlines", "[bold]x", r"right\u202eto-left"):
             assert shown in console.text, shown
-        await console.press("asterisk", "u")
+        await console.press("asterisk", "u", "enter")
         await console.until(lambda: console.backend.asked)
         assert {os.fsencode(Path(path).name) for path in console.backend.asked[0][1]} == set(odd)
 
@@ -245,13 +245,12 @@ async def test_what_is_marked_elsewhere_is_told_and_uploaded_only_when_meant(ope
         assert console.backend.asked == []
         await console.press("space", "u")
         assert "Upload 2 marked files?" in console.text
-        await console.press("s")
+        await console.press("s", "enter")
         await console.until(lambda: console.backend.asked)
         assert console.backend.asked == [("add_uploads", (str(photos / "2026" / "inner.txt"),))]
-        assert console.screen.files.rows.marks == {str(photos / "part-10.bin")}
-        await console.press("u", "y")
+        await console.press("space", "u", "y", "enter")
         await console.until(lambda: console.backend.asked[1:] == [("add_uploads", (str(photos / "part-10.bin"),))])
-        assert not console.screen.files.rows.marks
+        assert console.screen.files.rows.marks == {str(photos / "part-10.bin")}
 
 
 async def test_a_filter_hides_marks_as_another_folder_does(opened: Opener) -> None:

@@ -23,21 +23,31 @@ from .test_event_detail import an_update
 from .test_event_log import Inspected
 
 MIB = 1024 * 1024
-NAMED = {"\r": "enter", "\x1b": "escape", "\t": "tab", "\b": "backspace", "<": "home", ">": "end", "^": "up"}
+NAMED = {
+    "\r": "enter",
+    "\x1b": "escape",
+    "\t": "tab",
+    "\b": "backspace",
+    "<": "home",
+    ">": "end",
+    "^": "up",
+    "↓": "down",
+    "←": "ctrl+u",
+}
 
 
 def bunch(console: Console | Inspecting, keys: str) -> None:
     """All keys at once, as a terminal delivers what was typed meanwhile."""
     for character in keys:
         name = NAMED.get(character) or _character_to_key(character)
-        event = events.Key(name, None if character in "<>^" else character)
+        event = events.Key(name, None if character in "<>^↓←" else character)
         event.set_sender(console.app)
         console.app.post_message(event)
 
 
 async def test_marking_and_uploading(opened: Opener, photos: Path) -> None:
     async with opened(documents=[]) as console:
-        bunch(console, "j  u")
+        bunch(console, "j  u\r")
         await console.until(lambda: console.backend.asked)
         assert console.backend.asked[0] == ("add_uploads", (str(photos / "2026"), str(photos / "a.jpg")))
 
@@ -49,7 +59,7 @@ async def test_marking_and_going_elsewhere_and_uploading(opened: Opener, photos:
         assert "1 marked, 1 hidden · 5 B" in console.screen.files.title_line.counts
         bunch(console, "u")
         await console.until(lambda: "Upload 1 marked file of another folder?" in console.text)
-        bunch(console, "y")
+        bunch(console, "y\r")
         await console.until(lambda: console.backend.asked)
         assert console.backend.asked[0] == ("add_uploads", (str(photos / "2026" / "inner.txt"),))
 
@@ -58,7 +68,7 @@ async def test_marking_and_narrowing_and_uploading(opened: Opener, photos: Path)
     async with opened(documents=[]) as console:
         bunch(console, "jj /9\ru")
         await console.until(lambda: "Upload 1 marked file?" in console.text)
-        bunch(console, "y")
+        bunch(console, "y\r")
         await console.until(lambda: console.backend.asked)
         assert console.backend.asked[0] == ("add_uploads", (str(photos / "a.jpg"),))
 
@@ -231,7 +241,7 @@ async def test_a_name_for_a_file_counts_once(inspected: Inspected, tmp_path: Pat
 async def test_a_terminal_without_the_focus_loses_none(opened: Opener, photos: Path) -> None:
     async with opened(documents=[]) as console:
         console.app.post_message(events.AppBlur())
-        bunch(console, "jj  u")
+        bunch(console, "jj  u\r")
         await console.until(lambda: console.backend.asked)
         assert console.backend.asked[0] == ("add_uploads", (str(photos / "a.jpg"), str(photos / "b.jpg")))
 

@@ -20,6 +20,7 @@ from console.capacity import start_thread
 from console.cli.process import TERMINATION, handling, start_last_resort
 from console.commands.console.served import end_with_server
 from console.commands.console.session import Opening, deferred_backend
+from console.commands.console.upload_plan import usual_choices
 from console.errors import UsageError
 from console.records.identity import this_host
 from console.settings import Settings
@@ -75,6 +76,8 @@ def run(settings: Settings, *, hints: Sequence[str] = ()) -> int:
         now=now,
         settings=lambda: setting_lines(settings),
         has_tour=True,
+        usual=usual_choices(settings),
+        has_sheet=settings.ui.upload_sheet,
     )
     left: Leave | None = None
     try:

@@ -14,11 +14,10 @@ from typing import TypeVar
 from bson import ObjectId
 from pymongo.errors import PyMongoError
 
+from console.commands.console.upload_plan import intake_for, plan
 from console.errors import UsageError
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, Lookup
-from console.files.acceptance import Acceptance
-from console.files.file_filter import FileFilter
 from console.formatting import count, visible
 from console.models import (
     BucketPage,
@@ -26,7 +25,6 @@ from console.models import (
     ObjectFacts,
     OpenMultipart,
     Requested,
-    Source,
     Upload,
     UploadStatus,
     read_upload,
@@ -138,18 +136,8 @@ class ConsoleBackend:
             return self._asked(lambda: uploads.waiting_after(query.after, query.text, query.limit))  # type: ignore[arg-type]
         return self._asked(lambda: uploads.finished_after(query.after, query.text, query.limit))  # type: ignore[arg-type]
 
-    def add_uploads(self, paths: Sequence[str]) -> port.Added:
-        intake = Intake(
-            self._settings.s3,
-            self._settings.transfer,
-            host=self._runner.host,
-            source=Source.BROWSER,
-            batch=ObjectId(),
-            endpoint=self._sender.endpoint.name,
-            headers=self._settings.headers,
-            wanted=FileFilter(self._settings.select),
-            acceptance=Acceptance(self._settings.accept),
-        )
+    def add_uploads(self, paths: Sequence[str], choices: port.UploadChoices | None = None) -> port.Added:
+        intake = self._intake(choices, batch=ObjectId())
         added, total = 0, 0
         for batch in intake.batches(paths):
             self._asked(lambda batch=batch: self._records.uploads.add(batch))  # type: ignore[misc]
@@ -157,6 +145,19 @@ class ConsoleBackend:
             total += sum(upload.size for upload in batch)
         refusals = tuple(intake.refusals)
         return port.Added(added, total, refusals)
+
+    def plan_uploads(
+        self, paths: Sequence[str], choices: port.UploadChoices, told: Callable[[port.UploadPlan], bool]
+    ) -> port.UploadPlan:
+        return plan(self._intake(choices), paths, lambda: self._sender.listing(choices.bucket), told)
+
+    def prefixes(self, bucket: str, beginning: str) -> Sequence[str]:
+        return self._sender.prefixes(bucket, beginning)
+
+    def _intake(self, choices: port.UploadChoices | None, batch: ObjectId | None = None) -> Intake:
+        return intake_for(
+            self._settings, choices, host=self._runner.host, endpoint=self._sender.endpoint.name, batch=batch
+        )
 
     def request(self, ids: Sequence[ObjectId], requested: Requested) -> Outcome:
         return self._asked(lambda: request_all(self._records.uploads, ids, requested))

@@ -18,8 +18,9 @@ from console.errors import ConsoleError, UsageError
 from console.files.refusals import Refusal
 from console.formatting import byte_size, count, count_at_once, duration, visible
 from console.models import Comparison, OpenMultipart, Requested, Upload, UploadStatus
-from console.ui.backend import Added, Backend
+from console.ui.backend import Added, Backend, UploadChoices
 from console.ui.background import run_in_background, title_and_text
+from console.ui.main.upload_sheet import UploadSheet
 from console.ui.uploads.upload_detail import LinkScreen
 from console.ui.uploads.uploads_window import UploadRows
 from console.ui.widgets.dialogs import (
@@ -142,8 +143,13 @@ _KEEPS_PARTS: Final = (UploadStatus.UPLOADING, UploadStatus.PAUSED, UploadStatus
 class UploadActions:
     """Carries out what the panes ask for, on behalf of one screen."""
 
-    def __init__(self, screen: Screen[Any], backend: Backend, uploads: UploadRows) -> None:
+    def __init__(
+        self, screen: Screen[Any], backend: Backend, uploads: UploadRows, usual: UploadChoices, *, has_sheet: bool
+    ) -> None:
+        """`usual` is where uploads go as the settings have it; with `has_sheet` that is shown before they start."""
         self._screen = screen
+        self._usual = usual
+        self._has_sheet = has_sheet
         self._backend = backend
         self._uploads = uploads
         self._undone_by: tuple[UploadAction, tuple[ObjectId, ...]] | None = None
@@ -151,7 +157,16 @@ class UploadActions:
     # ---- new uploads
 
     def upload(self, paths: Sequence[str]) -> None:
-        run_in_background(self._screen.app, partial(self._backend.add_uploads, tuple(paths)), self._added)
+        """Show what that comes to; once it is accepted, do it."""
+        if self._has_sheet:
+            sheet = UploadSheet(self._backend, paths, self._usual, partial(self._add, tuple(paths)))
+            self._screen.app.push_screen(sheet)
+        else:
+            self._add(tuple(paths), self._usual)
+
+    def _add(self, paths: tuple[str, ...], choices: UploadChoices) -> None:
+        other = None if choices == self._usual else choices
+        run_in_background(self._screen.app, partial(self._backend.add_uploads, paths, other), self._added)
 
     def _added(self, added: Added) -> None:
         message = f"{count(added.uploads, 'upload')} waiting, {byte_size(added.total_bytes)}"

@@ -26,7 +26,7 @@ from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Snapshot
 from console.formatting import count
 from console.models import Upload, UploadStatus
-from console.ui.backend import Backend, ImageSource, Leave, Link
+from console.ui.backend import Backend, ImageSource, Leave, Link, UploadChoices
 from console.ui.background import notify_error, run_in_background
 from console.ui.events.event_detail import show_event
 from console.ui.events.event_log import EventLog
@@ -134,15 +134,17 @@ class ConsoleScreen(FullScreen):
         show_hidden: bool = False,
         event_capacity: int = CAPACITY,
         remembered: Remembered | None = None,
+        usual: UploadChoices,
+        has_sheet: bool = True,
     ) -> None:
         super().__init__()
         self.backend = backend
         self.now = now
         self._heard_at = now()
         self.uploads = UploadRows()
-        self.status = StatusBar(host, id="status")
+        self.status = StatusBar(host, usual.destination, id="status")
         remembered = remembered if remembered is not None else Remembered()
-        self.actions = UploadActions(self, backend, self.uploads)
+        self.actions = UploadActions(self, backend, self.uploads, usual, has_sheet=has_sheet)
         self.files = FileBrowser(
             directory,
             upload=self._upload,

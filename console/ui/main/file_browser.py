@@ -422,8 +422,6 @@ class FileBrowser(Pane):
     def _ask_for(self, paths: tuple[str, ...]) -> None:
         self._note(self.directory)
         self._upload(paths)
-        if isinstance(self.rows, PaneRows):
-            self.rows.unmark(paths)
 
 
 def _home_as_tilde(path: str) -> str:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -15,12 +14,9 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Input, Static
 
-from console.formatting import visible
-from console.ui.background import run_in_background
+from console.ui.widgets.completion import MOST_SHOWN, Completion, listed
 from console.ui.widgets.dialogs import Dialog
 from console.ui.widgets.filter_line import OrderedInput
-
-MOST_SHOWN: Final = 10
 
 
 def expanded(text: str, directory: str) -> str:
@@ -60,11 +56,9 @@ class PathDialog(Dialog[str]):
         self._directory = directory
         self._places = list(places)
         self._shown = self._places
-        self._of = ""  # the text that `_shown` goes on from
         self._chosen = -1
-        self._is_wanted = False  # tab was pressed before the folder was read,
-        self._is_accepted = False  # and enter behind it
         self._input = OrderedInput(placeholder="a path; ~ is your home folder", compact=True, classes="dialog--input")
+        self._completion = Completion(self._input, self._find, self._known)
         self._list = Static(markup=False)
 
     def compose(self) -> ComposeResult:
@@ -82,43 +76,21 @@ class PathDialog(Dialog[str]):
     def _changed(self, event: Input.Changed) -> None:
         event.stop()
         self._chosen = -1
-        text = self._input.value
-        if text:
-            run_in_background(self.app, partial(completions, text, self._directory), partial(self._known, text))
-        else:
-            self._known("", self._places)
+        self._completion.text_changed()
 
-    def _known(self, text: str, found: list[str]) -> None:
-        if text != self._input.value or not self.is_attached:
-            return
-        self._of, self._shown = text, found
+    def _find(self, text: str) -> list[str]:
+        return completions(text, self._directory) if text else self._places
+
+    def _known(self) -> None:
+        self._shown = list(self._completion.texts)
         self._draw()
-        if self._is_wanted:
-            self._is_wanted = False
-            self.action_complete()
-        if self._is_accepted:
-            self.action_accept()
 
     def _draw(self) -> None:
-        lines: list[Content] = []
-        for place, text in enumerate(self._shown[:MOST_SHOWN]):
-            is_chosen = place == self._chosen
-            line = f" {'▌' if is_chosen else ' '} {visible(text)}"
-            lines.append(Content.styled(line, "bold $accent") if is_chosen else Content(line))
-        if len(self._shown) > MOST_SHOWN:
-            lines.append(Content(f"   and {len(self._shown) - MOST_SHOWN:,} more"))
-        self._list.update(Content("\n").join(lines))
+        self._list.update(listed(self._shown, self._chosen))
 
     def action_complete(self) -> None:
         """As far as all that is shown goes on alike; the only one, or the chosen one, whole."""
-        if self._of != self._input.value:
-            self._is_wanted = True
-        elif self._of and self._shown:
-            chosen = [self._shown[self._chosen]] if self._chosen >= 0 else self._shown
-            common = os.path.commonprefix(chosen)  # noqa: RUF071 - letters are meant
-            if len(common) > len(self._of) or self._chosen >= 0:
-                self._input.value = common
-                self._input.cursor_position = len(common)
+        self._completion.complete(self._shown[self._chosen] if self._chosen >= 0 else None)
 
     def action_choose(self, steps: int) -> None:
         if self._shown:
@@ -127,8 +99,7 @@ class PathDialog(Dialog[str]):
             self._draw()
 
     def action_accept(self) -> None:
-        if self._is_wanted:
-            self._is_accepted = True
+        if self._completion.then(self.action_accept):
             return
         text = self._shown[self._chosen] if 0 <= self._chosen < len(self._shown) else self._input.value
         self.answer(expanded(text, self._directory) if text else None)

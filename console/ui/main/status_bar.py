@@ -14,7 +14,7 @@ from console.formatting import byte_rate, byte_size, visible
 from console.models import UploadStatus
 from console.ui.backend import Link, ServerHealth
 from console.ui.uploads.upload_cells import QUEUED_SIGN, SIGNS
-from console.ui.widgets.cells import Span, Tone, fit_spans, shorten, spans_length
+from console.ui.widgets.cells import Cut, Span, Tone, fit_spans, shorten, spans_length
 from console.ui.widgets.list_view import LinesWidget
 
 if TYPE_CHECKING:
@@ -44,9 +44,11 @@ _LEAST_DETAIL: Final = 12
 class StatusBar(LinesWidget):
     """What the header knows; set the attributes and call `redraw`."""
 
-    def __init__(self, host: str, *, id: str | None = None) -> None:
+    def __init__(self, host: str, destination: str, *, id: str | None = None) -> None:
+        """`destination` is where uploads go: `s3://bucket/prefix`; empty where no bucket is set."""
         super().__init__(id=id)
         self.host = host
+        self.destination = destination
         self.mongodb = ServerHealth(Link.CONNECTING, "")
         self.s3 = ServerHealth(Link.CONNECTING, "")
         self.counts: Mapping[UploadStatus, int] = {}
@@ -67,8 +69,10 @@ class StatusBar(LinesWidget):
         return self.strip([Span(" "), *left, Span(" "), *right, Span(" ")])
 
     def _server_forms(self, room: int) -> Iterator[tuple[list[Span], list[Span]]]:
-        """From the longest form to the shortest."""
-        left = [Span("Upload console", Tone.STRONG), Span(f" on {visible(self.host)}", Tone.MUTED)]
+        """From the longest form to the shortest; where uploads go is in every one."""
+        where = Span(visible(self.destination)) if self.destination else Span("no bucket", Tone.WARNING)
+        host = visible(self.host)
+        left = [Span("Upload console", Tone.STRONG), Span(f" on {host} → ", Tone.MUTED), where]
         details = [_detail(self.mongodb), _detail(self.s3)]
         yield left, self._servers(details)
         # Without the addresses there is room for some of what is wrong.
@@ -84,6 +88,9 @@ class StatusBar(LinesWidget):
                 self._servers([shorten(words, each) if bad else "" for words, bad in zip(details, ill, strict=True)]),
             )
         yield left, brief
+        yield [Span(f"{host} → ", Tone.MUTED), where], brief
+        least = max(1, room - spans_length(brief) - 1)
+        yield [Span(shorten(where.text, least, Cut.MIDDLE), where.tone)], brief
 
     def _servers(self, details: Sequence[str]) -> list[Span]:
         return [*_server("MongoDB", self.mongodb, details[0]), Span("   "), *_server("S3", self.s3, details[1])]

@@ -19,8 +19,8 @@ STEPS: Final = (
     ),
     (
         "Upload",
-        "Mark files and folders, then upload them. Each becomes a record that any console sees.",
-        "space marks · u uploads · p in the files goes to a path · / filters any list",
+        "Mark files and folders, then upload them: a sheet says where to, and what would be overwritten.",
+        "space marks · u shows the sheet, enter uploads · p in the files goes to a path · / filters any list",
     ),
     (
         "Act on uploads",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
@@ -54,6 +54,11 @@ class Dialog(ModalScreen[None], Generic[T]):
             self._is_answered = True
             self.dismiss()
             self._answered(value)
+
+    async def takes(self, event: events.Event) -> bool:
+        """Whether a key or a pasted text is meant for this dialog, or for what comes behind it. A dialog that is about
+        to close by itself holds it until that is known."""
+        return True
 
     def action_back(self) -> None:
         self.answer(None)
@@ -211,7 +216,12 @@ class FormDialog(Dialog[Mapping[str, Any]]):
         self._go_to((here + steps) % len(names))
 
     def action_accept(self) -> None:
-        """Read all fields; what cannot be read is said, and nothing is closed."""
+        values = self.read_fields()
+        if values is not None:
+            self.answer(values)
+
+    def read_fields(self) -> dict[str, Any] | None:
+        """The values of all fields; what cannot be read is said, and gives none."""
         values: dict[str, Any] = {}
         for place, field in enumerate(self._fields):
             text = self._input(field.name).value
@@ -220,12 +230,16 @@ class FormDialog(Dialog[Mapping[str, Any]]):
             try:
                 values[field.name] = field.read(text)
             except ConsoleError as error:
-                line = self.query_one("#dialog-hint", Static)
-                line.update(Content(title_and_text(error)[1]))
-                line.add_class("-wrong")
+                self.say(title_and_text(error)[1], is_wrong=True)
                 self._go_to(place)
-                return
-        self.answer(values)
+                return None
+        return values
+
+    def say(self, words: str, *, is_wrong: bool = False) -> None:
+        """Say something in the last line."""
+        line = self.query_one("#dialog-hint", Static)
+        line.update(Content(words))
+        line.set_class(is_wrong, "-wrong")
 
 
 # S3 presigned links of Signature Version 4 live at most a week ("expiration", AWS S3 User Guide).
