@@ -14,9 +14,9 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Input, Static
 
-from console.ui.widgets.completion import MOST_SHOWN, Completion, listed
 from console.ui.widgets.dialogs import Dialog
 from console.ui.widgets.filter_line import OrderedInput
+from console.ui.widgets.text_completion import MOST_SHOWN, Completion, listed
 
 
 def expanded(text: str, directory: str) -> str:

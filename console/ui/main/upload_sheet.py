@@ -28,9 +28,9 @@ from console.formatting import byte_size, count, visible
 from console.settings.key_template import parse_destination
 from console.ui.backend import Backend, UploadChoices, UploadPlan
 from console.ui.background import run_in_background, title_and_text
-from console.ui.widgets.completion import Completion, listed
 from console.ui.widgets.dialogs import Field, FormDialog
 from console.ui.widgets.filter_line import OrderedInput
+from console.ui.widgets.text_completion import Completion, listed
 
 LOOK_SECONDS: Final = 2.0
 _TYPED_SECONDS: Final = 0.2
