@@ -53,7 +53,7 @@ from console.runner.policy import Policy
 from console.runner.runner import Runner
 from console.runner.wakeups import runner_interest
 from console.runner.working_hours import ALWAYS, WorkingHours
-from console.settings import Settings
+from console.settings import Settings, flag_of
 from console.settings.key_template import parse_destination
 from console.settings.messages import repeated
 from console.settings.object_rules import HeaderRule, beneath
@@ -430,8 +430,12 @@ def _who(runners: Sequence[RunnerState], *, is_new: bool) -> str:
     first = runners[0]
     limit = f"at most {byte_size(first.limits.bandwidth)}/s" if first.limits.bandwidth else "no bandwidth limit"
     more = f" or {count(len(runners) - 1, 'other')}" if len(runners) > 1 else ""
+    waits = visible(str(first.details.get("waits") or ""))
+    hours = f" It waits: {waits}." if waits else ""
     own = " `--here` would do it in this process, by this command's own limits." if is_new else ""
-    return f"Carried out by {visible(first.runner)} ({visible(first.kind)}){more}, with its limits: {limit}.{own}"
+    return (
+        f"Carried out by {visible(first.runner)} ({visible(first.kind)}){more}, with its limits: {limit}.{hours}{own}"
+    )
 
 
 def _is_waited_for(upload: Upload) -> bool:
@@ -483,11 +487,22 @@ def run(settings: Settings, paths: Sequence[Path], options: UploadOptions) -> in
             told = DryRunReport(as_json=options.as_json)
             intake = _intake(settings, sender, options, left_out=told.left_out)
             code = dry_run(
-                sender, intake, noted(intake.batches(named)), policy, told, part_size=settings.transfer.part_size
+                sender,
+                intake,
+                noted(intake.batches(named)),
+                policy,
+                told,
+                part_size=settings.transfer.part_size,
+                schedule=settings.schedule,
             )
             return _delete(surplus, sender, settings, options) or code if surplus is not None and not code else code
         if options.detach and {"transfer.manifest", "transfer.sha256sums"} & set(options.given):
             raise UsageError("--detach ends before there is anything to prove: no --manifest and --sha256sums with it.")
+        if options.detach and (hours := sorted(name for name in options.given if name.startswith("schedule."))):
+            raise UsageError(
+                f"--detach leaves uploads to a console or watch, whose own [schedule] counts: no "
+                f"{', '.join(map(flag_of, hours))} with it."
+            )
         batch = ObjectId()
         proof = Proof.wanted(batch, settings.transfer.manifest, settings.transfer.sha256sums)
         with Records.open(settings.mongodb, endpoint=sender.endpoint) as records:

@@ -83,9 +83,11 @@ class Progress:
 
     @property
     def moved(self) -> int | None:
-        """Bytes that are in S3 or on their way there; None while nothing has begun."""
+        """Bytes that are in S3 or on their way there; None while nothing has begun, and once all are: then S3 is at
+        work."""
         with self._lock:
-            return self._under_way() if self._begun_at is not None else None
+            moved = self._under_way()
+            return moved if self._begun_at is not None and moved < self._size else None
 
     def is_under_way(self, seconds: float) -> bool:
         """Whether something happened for the first time so long ago. Many small files are done before anybody could see

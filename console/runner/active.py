@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -224,6 +224,10 @@ class _WorkQueue:
         return max(0, min(self.at_once() - self.workers, len(self.waiting)))
 
 
+def _is_of(upload: Upload, rules: Collection[str]) -> bool:
+    return upload.watch is not None and upload.watch.rule in rules
+
+
 class ActiveUploads:
     """What one runner holds: in two queues until a thread begins it, `_small` for what goes as one quick request and
     `_large` for all else. Thread-safe.
@@ -374,7 +378,7 @@ class ActiveUploads:
         return True
 
     def moved(self) -> dict[ObjectId, int]:
-        """How many bytes each has moved that has begun."""
+        """How many bytes each has moved that has begun and has some left."""
         with self._lock:
             active = list(self._active.items())
         return {upload_id: moved for upload_id, each in active if (moved := each.progress.moved) is not None}
@@ -387,12 +391,18 @@ class ActiveUploads:
             active.gives_up = error
             active.stop(StopReason.REQUESTED)
 
-    def release(self) -> None:
-        """Stop all for now: whoever may carry them out later goes on with them."""
+    def rules(self) -> dict[ObjectId, str]:
+        """The watches that asked for what is held."""
         with self._lock:
-            waiting = self._empty_queues()
-            under_way = list(self._active.values())
-        for active in under_way:
+            active = list(self._active.values())
+        return {each.upload.id: each.upload.watch.rule for each in active if each.upload.watch is not None}
+
+    def release(self, rules: Collection[str] | None = None) -> None:
+        """Stop all for now, or those of these watches: whoever may carry them out later goes on with them."""
+        with self._lock:
+            meant = [each for each in self._active.values() if rules is None or _is_of(each.upload, rules)]
+            waiting = self._empty_queues() if rules is None else [each for each in meant if self._leaves_queue(each)]
+        for active in meant:
             active.stop(StopReason.REQUESTED)
         for active in waiting:
             self._finisher.release(active, leaving=self._leaving.is_set())

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
@@ -23,6 +23,7 @@ from console.records.uploads import Gate
 from console.settings import S3Settings, Settings
 from console.settings.key_template import KeyRefused, KeyTemplate, clean_key, parse_destination
 from console.settings.object_rules import HeaderRule
+from console.settings.schedule import ScheduleSettings
 from console.settings.watch_rules import WatchRule
 from console.transfer.intake import on_the_way
 
@@ -34,7 +35,7 @@ class Policy:
     """What one runner may do. `roots` are folders or files, absolute; `destinations` buckets with what keys begin with;
     `storages` and `duplicates` what a document may ask for beside nothing, and `headers` what it may ask for beside one
     of the `storages`, field by field: patterns decide which files have which. Where files are to be encrypted
-    (`encrypt_to`) none goes out otherwise but by a rule."""
+    (`encrypt_to`) none goes out otherwise but by a rule. `schedules` are those of watches, by their titles."""
 
     roots: tuple[str, ...] = ()
     destinations: tuple[tuple[str, str], ...] = ()
@@ -42,6 +43,7 @@ class Policy:
     headers: tuple[Storage, ...] = ()
     encrypt_to: tuple[str, ...] = ()
     duplicates: tuple[DuplicatePolicy, ...] = ()
+    schedules: Mapping[str, ScheduleSettings] = field(default_factory=dict, compare=False)
     seals: Seals = field(default_factory=Seals.of_this_user, compare=False)
 
     @classmethod
@@ -76,6 +78,7 @@ class Policy:
             duplicates=tuple(sorted(policies)),
             encrypt_to=s3.encrypt_to,
             headers=tuple(Storage(**json.loads(text)) for text in headers),
+            schedules={rule.title: rule.schedule for rule in rules},
         )
 
     @property

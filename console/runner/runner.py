@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from pymongo.errors import PyMongoError
 
 from console import __version__
 from console.capacity import shortage
+from console.formatting import visible
 from console.models import Upload
 from console.records.connection import describe_error
 from console.records.database import Records
@@ -34,7 +35,7 @@ from console.runner.cleanup import Cleanup
 from console.runner.key_claims import KeyClaims
 from console.runner.policy import Policy
 from console.runner.wakeups import Wakeups
-from console.runner.working_hours import ALWAYS, CrawlWatch, WorkingHours
+from console.runner.working_hours import ALWAYS, CrawlWatch, RuleHours, WorkingHours
 from console.s3.transfer_errors import TransferError
 from console.settings.schedule import ScheduleSettings
 from console.stream.feed import ChangeFeed
@@ -81,12 +82,15 @@ class Runner:
         self._limits = limits
         self._hours = WorkingHours(schedule)
         self._crawl = CrawlWatch(schedule)
+        self._closed_rules: dict[str, str] = {}
+        self._rates: dict[str, int] = {}
         self._is_closed = bool(self._hours.why_closed)
         self._bandwidth = self._hours.bandwidth(limits.bandwidth)
         self._kind = kind
         self._identity = identity or RunnerIdentity(deployment=records.deployment)
         self._only = only
         self._policy = policy or Policy(seals=records.uploads.seals)
+        self._rule_hours = RuleHours(self._policy.schedules)
         self._keeps_all = keeps_all
         self._lease_seconds = lease_seconds
         self._writer = RecordWriter(
@@ -136,6 +140,7 @@ class Runner:
     def follow(self, policy: Policy) -> None:
         """Do what this policy allows from now on."""
         self._policy = policy
+        self._rule_hours = RuleHours(policy.schedules)
         self._wakeups.wake()
 
     def start(self) -> None:
@@ -261,6 +266,7 @@ class Runner:
             "version": __version__,
             "roots": list(policy.roots[:_MOST_TOLD]),
             "destinations": [f"s3://{bucket}/{prefix}" for bucket, prefix in policy.destinations[:_MOST_TOLD]],
+            "waits": self.why_closed,
         }
 
     def _heartbeat(self) -> None:
@@ -279,18 +285,41 @@ class Runner:
         """What people set, with the bandwidth of the time of day."""
         return replace(self._limits, bandwidth=self._hours.bandwidth(self._limits.bandwidth))
 
+    @property
+    def why_closed(self) -> str:
+        """Why uploads wait here, in words; empty where none has to: by `[schedule]`, or by that of their watch."""
+        if why := self._hours.why_closed:
+            return why
+        return "; ".join(f"{visible(title)}: {why}" for title, why in self._rule_hours.closed.items())
+
+    @property
+    def waits_until(self) -> str:
+        """The same in few words: `waits until 20:00`."""
+        if moment := self._hours.opens:
+            return f"waits until {moment}"
+        return "; ".join(f"{visible(title)} waits until {moment}" for title, moment in self._rule_hours.opens.items())
+
     def _keep_hours(self) -> None:
         was_closed, self._is_closed = self._is_closed, bool(self._hours.why_closed)
+        closed_before, self._closed_rules = self._closed_rules, self._rule_hours.closed
+        if was_closed != self._is_closed or closed_before != self._closed_rules:
+            self._next_heartbeat = 0.0  # others are told why what they wait for waits
+            self._may_find_more = True
         if self._is_closed and not was_closed:
             _log.info("%s: what is not done waits", self._hours.why_closed)
             self._active_uploads.release()
-        if was_closed and not self._is_closed:
-            self._may_find_more = True
+        elif self._closed_rules:
+            self._active_uploads.release(self._closed_rules)
         bandwidth = self._hours.bandwidth(self._limits.bandwidth)
         if bandwidth != self._bandwidth:
             self._bandwidth = bandwidth
             self._sender.set_limits(self._limits_now())
-        for upload_id, words in self._crawl.crawling(self._active_uploads.moved()).items():
+        if (rates := self._rule_hours.rates) != self._rates:
+            self._rates = rates
+            self._sender.set_rates(rates)
+        moved = self._active_uploads.moved()
+        crawling = self._crawl.crawling(moved) | self._rule_hours.crawling(moved, self._active_uploads.rules())
+        for upload_id, words in crawling.items():
             self._active_uploads.give_up(upload_id, TransferError("TooSlow", words))
 
     def _obey(self) -> None:
@@ -338,13 +367,13 @@ class Runner:
             slots=capacity.slots,
             most_bytes_ahead=capacity.bytes_ahead,
             dead=idle,
-            only=takeable if self._only is None else {"$and": [self._only, takeable]},
+            only={"$and": [takeable, *self._bounds()]},
             at_work=at_work,
             endpoint=self._sender.endpoint,
             small=self._sender.small_up_to,
             gate=gate,
         )
-        if not claimed and capacity.slots and self._only is None:
+        if not claimed and capacity.slots and self._only is None and not self._closed_rules:
             elsewhere = self._adoption.takeable_elsewhere(at_work)[: capacity.slots]
             claimed = self._records.uploads.claim_elsewhere(
                 self.name,
@@ -358,6 +387,13 @@ class Runner:
         self._may_find_more = bool(claimed) or not capacity.slots
         self._claim_may_be_lost = False
         self._active_uploads.take(claimed, claimed=True)
+
+    def _bounds(self) -> Iterator[Filter]:
+        """What else an upload has to be."""
+        if self._only is not None:
+            yield self._only
+        if self._closed_rules:
+            yield {"watch.rule": {"$nin": list(self._closed_rules)}}
 
     def _is_here(self, upload: Upload) -> bool:
         """Whether it may be carried out, and its file is seen: one that may not be read is not even looked at."""

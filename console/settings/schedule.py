@@ -15,6 +15,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from console.quantities import read_rate
 from console.settings.types import LIST, Count, Number, Size
 
+
+def local_now() -> datetime:
+    """What the clock of the host shows. Without a zone: hours are those of the clock, also in a night in which it is
+    put on or back, where to count from an offset would be an hour out."""
+    return datetime.now()  # noqa: DTZ005
+
+
 _HOURS: Final = re.compile(r"(\d{1,2}):(\d{2})\s*(?:-|–|to)\s*(\d{1,2}):(\d{2})")
 _CLOCK: Final = re.compile(r"\d{1,2}:\d{2}")
 _DAY: Final = 24 * 60
@@ -51,7 +58,8 @@ class Hours:
 
 
 def start_moment(text: str, now: datetime) -> datetime:
-    """When `start_at` is: a moment, or the next time that a clock shows it, in the zone of `now`. Raises ValueError."""
+    """When `start_at` is, as the clock of `now` shows it: a moment, or the next time that it shows so. Raises
+    ValueError."""
     try:
         if _CLOCK.fullmatch(text.strip()):
             hour, minute = map(int, text.strip().split(":"))
@@ -60,7 +68,10 @@ def start_moment(text: str, now: datetime) -> datetime:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:
         raise ValueError("expected a time such as 22:00, or a moment such as 2026-12-01T22:00") from None
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=now.tzinfo)
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=now.tzinfo)
+    moment = moment.astimezone(now.tzinfo)
+    return moment if now.tzinfo is not None else moment.replace(tzinfo=None)
 
 
 def rate_of_day(text: str) -> tuple[Hours | None, int]:
@@ -82,7 +93,7 @@ def _hours(text: str) -> str:
 
 
 def _moment(text: str) -> str:
-    start_moment(text, datetime.now().astimezone())
+    start_moment(text, local_now())
     return text
 
 
@@ -92,18 +103,23 @@ def _rate(text: str) -> str:
 
 
 HoursText = Annotated[str, AfterValidator(_hours)]
+StartText = Annotated[str, AfterValidator(_moment)]
+Rates = Annotated[tuple[Annotated[str, AfterValidator(_rate)], ...], *LIST]
+Slowest = Annotated[Size, Field(ge=1)]
+SlowestSeconds = Annotated[Number, Field(gt=0, le=86_400)]
 
 
 class ScheduleSettings(BaseModel):
-    """Of one process: hours by the clock of its host, bytes, bytes a second, seconds. `max_…` are of one `upload`."""
+    """Of one process, or of one watch: hours by the clock of its host, bytes, bytes a second, seconds. `max_…` are of
+    one `upload`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    start_at: Annotated[str, AfterValidator(_moment)] | None = None
+    start_at: StartText | None = None
     between: HoursText | None = None
-    bandwidth: Annotated[tuple[Annotated[str, AfterValidator(_rate)], ...], *LIST] = ()
-    slowest: Annotated[Size, Field(ge=1)] | None = None
-    slowest_seconds: Annotated[Number, Field(gt=0, le=86_400)] = 60.0
+    bandwidth: Rates = ()
+    slowest: Slowest | None = None
+    slowest_seconds: SlowestSeconds = 60.0
     max_files: Annotated[Count, Field(ge=1)] | None = None
     max_bytes: Annotated[Size, Field(ge=1)] | None = None
     max_failures: Annotated[Count, Field(ge=1)] | None = None

@@ -35,7 +35,7 @@ from console.settings.object_rules import (
     beneath,
     lock_is_whole,
 )
-from console.settings.schedule import HoursText
+from console.settings.schedule import HoursText, Rates, ScheduleSettings, Slowest, SlowestSeconds, StartText
 from console.settings.types import MediaTypes, Patterns, Since, Size, Suffixes, absolute
 
 if TYPE_CHECKING:
@@ -134,7 +134,11 @@ class WatchRule(BaseModel):
     content_types: MediaTypes = ()
     max_size: Annotated[Size, Field(ge=0)] | None = None
 
+    start_at: StartText | None = None
     between: HoursText | None = None
+    bandwidth: Rates = ()
+    slowest: Slowest | None = None
+    slowest_seconds: SlowestSeconds = 60.0
     order: Order = "oldest"
     mode: Mode = "auto"
     poll_seconds: float = Field(10.0, ge=0.1, le=_HOUR)
@@ -170,6 +174,17 @@ class WatchRule(BaseModel):
     def title(self) -> str:
         """The rule's name as people see it, and by which other hosts pause it: unique on its host."""
         return self.name or visible(str(self.folder))
+
+    @property
+    def schedule(self) -> ScheduleSettings:
+        """When its uploads run, and how fast: `[schedule]` of whoever carries them out holds beside it."""
+        return ScheduleSettings(
+            start_at=self.start_at,
+            between=self.between,
+            bandwidth=self.bandwidth,
+            slowest=self.slowest,
+            slowest_seconds=self.slowest_seconds,
+        )
 
     @property
     def below(self) -> str | None:

@@ -16,6 +16,7 @@ from console.models import Checksum, Comparison, Multipart, Upload
 from console.records.uploads import NewUpload
 from console.s3.checksums import Algorithm, Digests, to_base64
 from console.s3.control import Control, Journal
+from console.s3.engines.bandwidth import BandwidthLimit
 from console.s3.engines.body import Body
 from console.s3.engines.engine import ObjectSettings, StoredBody
 from console.s3.engines.source import SourceFile
@@ -127,7 +128,13 @@ class Job:
     control: Control
     arrived: Arrived | None = None
     sent_bytes: int = 0
+    limit: BandwidthLimit | None = None
     under_way: list[Future[Any]] = field(default_factory=list)
+
+    @property
+    def bandwidth(self) -> BandwidthLimit:
+        """That of its watch, else that of all uploads of the process."""
+        return self.limit if self.limit is not None else self.transport.bandwidth
 
     def call(self, operation: Callable[[], T]) -> T:
         """One request, with retries."""
@@ -182,7 +189,7 @@ class Job:
             part,
             algorithms=algorithms,
             known={algorithm: known[algorithm] for algorithm in algorithms} if known is not None else None,
-            bandwidth=self.transport.bandwidth,
+            bandwidth=self.bandwidth,
             journal=self.journal,
             control=control,
         )

@@ -394,7 +394,7 @@ class PartsAsTheyCome:
 def _open(job: Job) -> Multipart:
     server = job.transport.server
     preferred = job.options.part_size
-    if preferred is None and job.transport.bandwidth.bytes_per_second:
+    if preferred is None and job.bandwidth.bytes_per_second:
         preferred = USUAL_PART_SIZE  # a larger one would take the limit for long before S3 has any of it
     plan = plan_parts(job.source.state.size, preferred, server.most_parts)
 

@@ -18,6 +18,7 @@ from console.models import Checksum, Upload
 from console.s3.checksums import Algorithm, Digests
 from console.s3.confirmation import EtagMismatch, confirm_body, size_alone
 from console.s3.control import Control, Journal
+from console.s3.engines.bandwidth import BandwidthLimit
 from console.s3.engines.engine import PutRequest, StoredBody
 from console.s3.engines.source import SourceFile
 from console.s3.engines.staged import CONTENT_TYPES, is_encoding, stage, steps
@@ -173,9 +174,10 @@ def send(
     journal: Journal,
     control: Control,
     arrived: Arrived | None = None,
+    limit: BandwidthLimit | None = None,
 ) -> Confirmation:
     """Send the file of `upload`, going on where an earlier run ended, and return once S3 has confirmed the object.
-    `arrived`: it was sent already as one request, whose answer vouched for nothing.
+    `arrived`: it was sent already as one request, whose answer vouched for nothing. `limit`: that of its watch.
 
     When stopped, what arrived stays in the open multipart upload. So it does after errors that pass or that a person
     can fix; after one that is final it is aborted.
@@ -196,6 +198,7 @@ def send(
         journal=journal,
         control=control,
         arrived=arrived,
+        limit=limit,
     )
     try:
         _look_at_file(job, upload)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Self
 
@@ -25,6 +25,7 @@ from console.records.uploads import NewUpload, Uploads
 from console.s3.address import bucket_within, endpoint_of
 from console.s3.client import ClientOptions
 from console.s3.control import Control, Journal, Unattended
+from console.s3.engines.bandwidth import BandwidthLimit
 from console.s3.engines.engine import ObjectSettings
 from console.s3.engines.http_engine import Cancel
 from console.s3.engines.source import SourceFile
@@ -142,6 +143,7 @@ class S3Sender:
         )
         self._uploads = transfer.parallel_uploads
         self._seals = Seals.of_this_user()
+        self._limits_of_watches: dict[str, BandwidthLimit] = {}
         self._small_files = SmallFiles(self._transport, self._options)
 
     @property
@@ -168,7 +170,14 @@ class S3Sender:
     def send(self, upload: Upload, journal: Journal, control: Control) -> Confirmation:
         """Send one upload, start to confirmed end. Raises `TransferError` or `Stopped`."""
         self._require_here(upload)
-        return send(upload, transport=self._transport, options=self._options, journal=journal, control=control)
+        return send(
+            upload,
+            transport=self._transport,
+            options=self._options,
+            journal=journal,
+            control=control,
+            limit=self._limits_of_watches.get(upload.watch.rule) if upload.watch is not None else None,
+        )
 
     @property
     def small_up_to(self) -> int | None:
@@ -177,7 +186,8 @@ class S3Sender:
 
     def takes(self, upload: Upload) -> bool:
         """Whether `send_small` may be tried with it."""
-        return self._small_files.takes(upload)
+        has_limit = upload.watch is not None and upload.watch.rule in self._limits_of_watches
+        return not has_limit and self._small_files.takes(upload)
 
     def takes_new(self, upload: NewUpload) -> bool:
         """The same of one that has no document yet."""
@@ -301,6 +311,13 @@ class S3Sender:
         self._transport.pool.slots.resize(parts)
         self._transport.small.resize(limits.uploads)
         self._uploads = limits.uploads
+
+    def set_rates(self, rates: Mapping[str, int]) -> None:
+        """Bytes a second from now on of the uploads of some watches, by their titles: within what all have together."""
+        for title, limit in self._limits_of_watches.items():
+            limit.change(rates.get(title, 0))
+        for title in rates.keys() - self._limits_of_watches.keys():
+            self._limits_of_watches[title] = BandwidthLimit(rates[title], within=self._transport.bandwidth)
 
     @property
     def uploads_at_once(self) -> int:

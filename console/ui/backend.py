@@ -237,6 +237,9 @@ class Backend(Protocol):
 
     def limits(self) -> Limits: ...
 
+    def waits_until(self) -> str:
+        """That the runner of this process lets uploads wait just now, and until when; empty where none has to."""
+
     def set_limits(self, limits: Limits) -> None:
         """Change them while uploads run."""
 

@@ -30,11 +30,12 @@ from console.formatting import age, as_text, visible
 from console.models import Source, Upload, UploadStatus, Watched, stored_ns
 from console.records.uploads import NewUpload
 from console.records.watched_files import Record, SentFiles, UnreadableRecord
+from console.runner.working_hours import WorkingHours
 from console.s3.control import Control
 from console.s3.transfer_errors import Stopped, TransferError
 from console.settings import S3Settings, TransferSettings
 from console.settings.key_template import KeyRefused, clean_key
-from console.settings.schedule import Hours
+from console.settings.schedule import local_now
 from console.settings.watch_rules import WatchRule
 from console.transfer.intake import Intake
 from console.transfer.sender import S3Sender
@@ -220,7 +221,7 @@ class Decisions:
         control: Control,
         is_host_alive: Callable[[str], bool],
         open_files: OpenFiles | None = None,
-        clock: Callable[[], datetime] = lambda: datetime.now().astimezone(),
+        clock: Callable[[], datetime] = local_now,
     ) -> None:
         self._rule = rule
         self._destination = destination
@@ -230,8 +231,7 @@ class Decisions:
         self._control = control
         self._is_host_alive = is_host_alive
         self._acceptance = Acceptance(rule)
-        self._between = Hours.parse(rule.between) if rule.between is not None else None
-        self._clock = clock
+        self._hours = WorkingHours(rule.schedule, clock)
         self._open_files = open_files or OpenFiles(rule.below)
 
     def decide(self, files: Sequence[Found]) -> list[Decision]:
@@ -272,8 +272,8 @@ class Decisions:
         """What follows for a file that is to be uploaded, once it is seen that it may be."""
         if message := self._acceptance.refuses(file.path, file.size):
             return Decision(file, Action.REFUSE, message)
-        if self._between is not None and not self._between.hold(self._clock()):
-            return Decision(file, Action.WAIT, f"uploads run between {self._between}")
+        if why := self._hours.why_closed:
+            return Decision(file, Action.WAIT, why)
         if self._open_files.is_open_for_writing(file.path):
             return Decision(file, Action.WAIT, "a process has it open for writing")
         upload = self._destination.upload(file)

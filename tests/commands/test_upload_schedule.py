@@ -46,3 +46,17 @@ def test_outside_its_hours_nothing_is_recorded(environment: dict[str, str], fold
         running.signal(signal.SIGINT)
         assert running.end() == 130
     assert records.uploads.collection.count_documents({}) == 0
+
+
+def test_a_dry_run_stops_where_the_upload_would(command: Command, folder: Path, s3: S3Client, bucket: str) -> None:
+    answer = command("upload", str(folder), "--dry-run", "--max-files", "1")
+    assert answer.code == 0
+    assert "1 would be uploaded" in answer.out
+    assert "Stopped by max_files after 1 file: more are left." in answer.err
+
+
+def test_hours_are_not_lost_on_uploads_that_are_left_to_others(command: Command, folder: Path) -> None:
+    answer = command("upload", str(folder), "--detach", "--between", "20:00-06:00")
+    assert answer.code == 2
+    assert answer.error is not None
+    assert "no --between with it" in answer.error.message

@@ -7,9 +7,10 @@ from functools import partial
 
 import pytest
 
-from console.models import UploadStatus
+from console.models import UploadStatus, Watched
 from console.runner import runner as runner_module
-from console.runner.working_hours import WorkingHours
+from console.runner.policy import Policy
+from console.runner.working_hours import RuleHours, WorkingHours
 from console.settings.schedule import ScheduleSettings
 from tests.faults.world import MIB, World, wait_for
 
@@ -54,5 +55,26 @@ def test_what_crawls_is_given_up_and_can_be_retried(world: World) -> None:
     world.wait_status([upload_id], UploadStatus.FAILED)
     document = world.document(upload_id)
     assert document["error"]["code"] == "TooSlow"
-    assert "schedule.slowest is 100 MiB/s" in document["error"]["message"]
+    assert "slowest is 100 MiB/s" in document["error"]["message"]
     assert document["multipart"] is not None
+
+
+def test_a_watch_has_hours_of_its_own(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [datetime(2026, 12, 1, 12, tzinfo=UTC)]
+    monkeypatch.setattr(runner_module, "RuleHours", partial(RuleHours, clock=lambda: now[0]))
+    [theirs] = world.add(world.file(24 * MIB), watch=Watched(rule="night", scope="here", digest="d"))
+    [mine] = world.add(world.file(1000, "small"))
+    schedule = ScheduleSettings(between="20:00-06:00", bandwidth=["4 MiB"])
+    runner = world.start_runner(policy=Policy(schedules={"night": schedule}, seals=world.records.uploads.seals))
+    world.wait_completed([mine])
+    assert world.document(theirs)["status"] == "pending"
+    assert runner.why_closed == "night: uploads run between 20:00-06:00"
+    [state] = world.records.runners.live(runner.host)
+    assert state.details["waits"] == runner.why_closed
+    now[0] = datetime(2026, 12, 1, 20, tzinfo=UTC)
+    world.wait_parts(theirs, 1)
+    now[0] = datetime(2026, 12, 2, 6, tzinfo=UTC)
+    wait_for(lambda: world.document(theirs)["status"] == "pending", "it waits")
+    assert world.document(theirs)["multipart"] is not None
+    now[0] = datetime(2026, 12, 2, 20, tzinfo=UTC)
+    world.wait_completed([theirs])

@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,7 +23,7 @@ from console.choices import DuplicatePolicy
 from console.error_codes import EXPLANATIONS, explain
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Gap
-from console.models import Requested, Source, Upload, UploadStatus, read_upload
+from console.models import Requested, Source, Upload, UploadStatus, Watched, read_upload
 from console.records.database import Records
 from console.records.identity import RunnerIdentity
 from console.records.requests import request_all, retry_all
@@ -201,8 +202,9 @@ class World:
         host: str = HERE,
         bucket: str | None = None,
         duplicates: DuplicatePolicy | None = None,
+        watch: Watched | None = None,
     ) -> list[ObjectId]:
-        """Pending documents for the files, as `upload --detach` makes them."""
+        """Pending documents for the files, as `upload --detach` makes them, or a watch."""
         settings = self.s3_settings.model_copy(update={"bucket": bucket or self.bucket})
         intake = Intake(
             settings,
@@ -213,7 +215,8 @@ class World:
             duplicates=duplicates,
         )
         ids: list[ObjectId] = []
-        for batch in intake.batches([os.fspath(path) for path in paths]):
+        for found in intake.batches([os.fspath(path) for path in paths]):
+            batch = [replace(upload, watch=watch) for upload in found]
             added = self.records.uploads.add(batch)
             ids += added
             for upload_id, upload in zip(added, batch, strict=True):

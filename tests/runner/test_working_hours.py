@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import pytest
 from bson import ObjectId
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 from console.commands.upload_modes.job_limits import limited
 from console.models import Source
 from console.records.uploads import NewUpload
-from console.runner.working_hours import CrawlWatch, WorkingHours
+from console.runner.working_hours import CrawlWatch, RuleHours, WorkingHours
 from console.settings.schedule import Hours, ScheduleSettings, rate_of_day, start_moment
 
 MIB = 1024 * 1024
@@ -74,6 +75,77 @@ def test_before_its_start_and_outside_its_hours_a_runner_is_closed() -> None:
     assert hours.why_closed == "uploads run between 20:00-06:00"
     clock.now = at(20) + timedelta(days=1)
     assert hours.why_closed == ""
+
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+class WallClock:
+    """What a clock in Berlin shows as real time passes."""
+
+    def __init__(self, moment: datetime) -> None:
+        self.moment = moment
+
+    def __call__(self) -> datetime:
+        return self.moment.astimezone(BERLIN).replace(tzinfo=None)
+
+
+@pytest.mark.parametrize(
+    ("evening", "opens"),
+    [
+        (datetime(2026, 3, 28, 22, tzinfo=UTC), datetime(2026, 3, 29, 2, tzinfo=UTC)),  # the night the clock is put on
+        (datetime(2026, 10, 24, 20, tzinfo=UTC), datetime(2026, 10, 25, 3, tzinfo=UTC)),  # and back
+    ],
+)
+def test_hours_are_those_of_the_clock_in_the_nights_in_which_it_is_put_on_or_back(
+    evening: datetime, opens: datetime
+) -> None:
+    clock = WallClock(evening)
+    begins = WorkingHours(ScheduleSettings(start_at="04:00"), clock)
+    between = WorkingHours(ScheduleSettings(between="04:00-05:00"), clock)
+    clock.moment = opens - timedelta(minutes=1)
+    assert begins.why_closed
+    assert between.why_closed
+    clock.moment = opens
+    assert begins.why_closed == between.why_closed == ""
+    clock.moment = opens + timedelta(hours=1)
+    assert begins.why_closed == ""
+    assert between.why_closed
+
+
+def test_what_has_begun_goes_on_where_the_clock_is_put_back() -> None:
+    clock = WallClock(datetime(2026, 10, 24, 20, tzinfo=UTC))
+    hours = WorkingHours(ScheduleSettings(start_at="02:30"), clock)
+    assert hours.opens == "2026-10-25 02:30"
+    clock.moment = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
+    assert hours.why_closed == ""
+    clock.moment = datetime(2026, 10, 25, 1, 5, tzinfo=UTC)  # the clock shows 02:05 again
+    assert f"{clock():%H:%M}" == "02:05"
+    assert hours.why_closed == ""
+
+
+def test_a_start_with_a_zone_is_that_moment_on_any_clock() -> None:
+    now = datetime(2026, 12, 24, 12, tzinfo=UTC).replace(tzinfo=None)
+    there = start_moment("2026-12-24T18:00+00:00", now)
+    assert there.tzinfo is None
+    assert there.astimezone(UTC) == datetime(2026, 12, 24, 18, tzinfo=UTC)
+
+
+def test_each_watch_has_hours_rates_and_a_least_speed_of_its_own() -> None:
+    clock = Clock(at(12))
+    night = ScheduleSettings(between="20:00-06:00")
+    slow = ScheduleSettings(bandwidth=["08:00-18:00 1 MiB"], slowest=1000, slowest_seconds=0.000_001)
+    hours = RuleHours({"night": night, "slow": slow, "plain": ScheduleSettings()}, clock)
+    assert hours.closed == {"night": "uploads run between 20:00-06:00"}
+    assert hours.opens == {"night": "20:00"}
+    assert hours.rates == {"slow": MIB}
+    mine, other = ObjectId(), ObjectId()
+    for _ in range(2):
+        found = hours.crawling({mine: 5, other: 5}, {mine: "slow", other: "plain"})
+    assert list(found) == [mine]
+    clock.now = at(21)
+    assert hours.closed == {}
+    assert hours.rates == {}
 
 
 def test_bandwidth_follows_the_time_of_day() -> None:

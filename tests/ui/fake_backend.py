@@ -95,6 +95,7 @@ class FakeBackend:
         self.fails: Exception | None = None
         self.mongodb = ServerHealth(Link.CONNECTED, "db.example.com:27017")
         self.s3 = ServerHealth(Link.CONNECTED, "s3.example.com")
+        self.waiting_until = ""
         self.held_limits = Limits(20 * 1024 * 1024, 4, 8)
         self.found_orphans: list[OpenMultipart] = []
         self.watch_states: list[KnownWatch] = []
@@ -336,6 +337,9 @@ class FakeBackend:
 
     def limits(self) -> Limits:
         return self.held_limits
+
+    def waits_until(self) -> str:
+        return self.waiting_until
 
     def set_limits(self, limits: Limits) -> None:
         self._ask("set_limits", limits)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -68,3 +69,11 @@ def test_all_that_is_known_of_a_runner() -> None:
     assert lines["holds"] == "2 uploads, 2.00 MiB"
     assert (lines["also from"], lines["also to"]) == ("/srv/outgoing", "s3://a/b/")
     assert lines["bandwidth"] == "20.0 MiB/s"
+
+
+def test_a_runner_tells_why_its_uploads_wait() -> None:
+    waiting = view("beta:12:ab12", "watch")
+    assert waiting.state is not None
+    state = replace(waiting.state, details={**waiting.state.details, "waits": "uploads run between 20:00-06:00"})
+    assert ("waits", "uploads run between 20:00-06:00") in list(runner_lines(replace(waiting, state=state), NOW))
+    assert "waits" not in dict(runner_lines(waiting, NOW))

@@ -237,6 +237,9 @@ class ConsoleBackend:
     def limits(self) -> Limits:
         return self._runner.limits
 
+    def waits_until(self) -> str:
+        return self._runner.waits_until
+
     def set_limits(self, limits: Limits) -> None:
         """Change them, through the runner's document: so it is seen and done from any host alike."""
         if not self._asked(lambda: self._records.runners.set_limits(self._runner.name, limits)):

@@ -14,12 +14,15 @@ from pydantic import BaseModel
 
 from console.choices import DuplicatePolicy
 from console.cli.output import json_line
+from console.commands.upload_modes.job_limits import JobLimit
 from console.commands.upload_modes.same_as_there import is_identical
 from console.files.refusals import Refusal
 from console.formatting import byte_size, visible
 from console.records.uploads import NewUpload
+from console.runner.working_hours import ALWAYS
 from console.s3.object_listing import ListedObject, ObjectListing
 from console.s3.transfer_errors import TransferError
+from console.settings.schedule import ScheduleSettings
 from console.transfer.intake import Intake
 from console.transfer.sender import S3Sender
 
@@ -105,11 +108,13 @@ def dry_run(
     report: DryRunReport,
     *,
     part_size: int | None = None,
+    schedule: ScheduleSettings = ALWAYS,
 ) -> int:
     """Say what would become of what the intake finds. Gives the exit code: 1 where something would be refused."""
     listing: ObjectListing | None = None
     unknown = ""
     told = 0
+    limit, stopped = JobLimit(schedule), ""
     for batch in batches:
         for upload in batch:
             listing = listing or sender.listing(upload.bucket)
@@ -121,11 +126,16 @@ def dry_run(
                     unknown = visible(error.message)
             if policy == "skip_identical" and is_identical(part_size, upload, there):
                 report.left_out(upload.path, "identical to what is there")
+            elif stopped := limit.reached_by(upload):
+                break
             else:
                 report.upload(upload, there, upload.duplicates or policy, unknown)
         for refusal in intake.refusals[told:]:
             report.refused(refusal)
         told = len(intake.refusals)
+        if stopped:
+            sys.stderr.write(f"{stopped}\n")
+            break
     for refusal in intake.refusals[told:]:
         report.refused(refusal)
     report.end()

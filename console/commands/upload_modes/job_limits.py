@@ -10,19 +10,36 @@ from console.records.uploads import NewUpload
 from console.settings.schedule import ScheduleSettings
 
 
+class JobLimit:
+    """How much a job has taken, and whether there is more that it may take."""
+
+    def __init__(self, schedule: ScheduleSettings) -> None:
+        self._most_files, self._most_bytes = schedule.max_files, schedule.max_bytes
+        self._files = self._bytes = 0
+
+    def reached_by(self, upload: NewUpload) -> str:
+        """What says that this file is too much, in words; empty where it is taken."""
+        limit = ""
+        if self._most_files is not None and self._files >= self._most_files:
+            limit = "max_files"
+        elif self._most_bytes is not None and self._bytes + upload.size > self._most_bytes:
+            limit = "max_bytes"
+        if limit:
+            return f"Stopped by {limit} after {count(self._files, 'file')}: more are left."
+        self._files, self._bytes = self._files + 1, self._bytes + upload.size
+        return ""
+
+
 def limited(batches: Iterable[list[NewUpload]], schedule: ScheduleSettings) -> Iterator[list[NewUpload]]:
     """The first of them, as `max_files` and `max_bytes` have it: the file that would exceed the latter is the end."""
-    files = size = 0
+    limit = JobLimit(schedule)
     for batch in batches:
         taken: list[NewUpload] = []
         for upload in batch:
-            too_many = schedule.max_files is not None and files >= schedule.max_files
-            if too_many or (schedule.max_bytes is not None and size + upload.size > schedule.max_bytes):
+            if words := limit.reached_by(upload):
                 if taken:
                     yield taken
-                limit = "max_files" if too_many else "max_bytes"
-                sys.stderr.write(f"Stopped by {limit} after {count(files, 'file')}: more are left.\n")
+                sys.stderr.write(f"{words}\n")
                 return
             taken.append(upload)
-            files, size = files + 1, size + upload.size
         yield taken

@@ -25,9 +25,17 @@ _SMALLEST_CHUNK: Final = 4 * 1024
 
 
 class BandwidthLimit:
-    """At most `bytes_per_second` in all; 0 for no limit. May be changed at any time, from any thread."""
+    """At most `bytes_per_second` in all; 0 for no limit. May be changed at any time, from any thread. What goes through
+    one that is `within` another takes its place in that one too."""
 
-    def __init__(self, bytes_per_second: int = 0, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        bytes_per_second: int = 0,
+        *,
+        within: BandwidthLimit | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._within = within
         self._clock = clock
         self._lock = threading.Lock()
         self._rate = max(0, bytes_per_second)
@@ -37,7 +45,9 @@ class BandwidthLimit:
 
     @property
     def bytes_per_second(self) -> int:
-        return self._rate
+        """The lowest that holds."""
+        around = self._within.bytes_per_second if self._within is not None else 0
+        return min(self._rate, around) if self._rate and around else self._rate or around
 
     def change(self, bytes_per_second: int) -> None:
         """Set another limit, 0 for none. Those who wait now go by it within a quarter of a second."""
@@ -47,11 +57,14 @@ class BandwidthLimit:
 
     def chunk_size(self, wanted: int) -> int:
         """The wanted chunk in bytes, or a smaller one so that a low limit still flows evenly."""
-        return min(wanted, max(_SMALLEST_CHUNK, self._rate // _CHUNKS_PER_SECOND)) if self._rate else wanted
+        rate = self.bytes_per_second
+        return min(wanted, max(_SMALLEST_CHUNK, rate // _CHUNKS_PER_SECOND)) if rate else wanted
 
     def take(self, byte_count: int, control: Control) -> None:
         """Wait until `byte_count` bytes may go. Raises what `control.check()` raises."""
         control.check()
+        if self._within is not None:
+            self._within.take(byte_count, control)
         if not self._rate:
             return
         with self._lock:

@@ -94,12 +94,15 @@ class Polling:
         self._ask_limits()
 
     def _ask_limits(self) -> None:
-        run_in_background(self._screen.app, self._backend.limits, self._limits_known, lambda _: None)
+        run_in_background(self._screen.app, self._limits_now, self._limits_known, lambda _: None)
 
-    def _limits_known(self, limits: Limits) -> None:
+    def _limits_now(self) -> tuple[Limits, str]:
+        return self._backend.limits(), self._backend.waits_until()
+
+    def _limits_known(self, known: tuple[Limits, str]) -> None:
         self._screen.set_timer(HEALTH_SECONDS, self._ask_limits)
-        if limits != self._status.limits:
-            self._status.limits = limits
+        if known != (self._status.limits, self._status.waits_until):
+            self._status.limits, self._status.waits_until = known
             self._status.redraw()
 
     def feed_changed(self, state: FeedState) -> None:

@@ -55,6 +55,7 @@ class StatusBar(LinesWidget):
         self.rate = 0.0
         self.queued = 0  # of those that are uploading, how many a runner has only claimed
         self.limits: Limits | None = None
+        self.waits_until = ""  # as "waits until 20:00"
         self.notice = ""
 
     def make_line(self, y: int) -> Strip:
@@ -101,6 +102,8 @@ class StatusBar(LinesWidget):
             for (sign, tone), number, word in self._numbers():
                 left += [Span(gap if left else ""), Span(f"{sign} ", tone), Span(f"{number:,}", Tone.STRONG)]
                 left.append(Span(f" {word}" if words else "", Tone.MUTED))
+            if self.waits_until:  # else a person looks for what is broken
+                left.append(Span(f"{gap}{visible(self.waits_until)}", Tone.WARNING))
             yield left, self._speed(short_rate)
 
     def _numbers(self) -> Iterator[tuple[tuple[str, Tone], int, str]]:

@@ -72,7 +72,7 @@ class RunnerRows(RowSource):
             case "kind":
                 return [Span(word, sign.tone)]
             case "holds":
-                words = f"{view.held:,}  {byte_size(view.held_bytes)}" if view.held else ""
+                words = f"{view.held:,}  {byte_size(view.held_bytes)}" if view.held else _waits(view)
                 return [Span(words, Tone.PLAIN if view.is_live else Tone.WARNING)]
             case "name":
                 return [Span(visible(view.name), Tone.MUTED)]
@@ -101,6 +101,11 @@ def sign_and_word(view: RunnerView) -> tuple[Span, str]:
     return Span("●", Tone.GOOD), f"this {kind}" if view.is_ours else kind
 
 
+def _waits(view: RunnerView) -> str:
+    """Why its uploads wait: a reason of the clock."""
+    return visible(str(view.state.details.get("waits") or "")) if view.state is not None else ""
+
+
 def _told(details: Mapping[str, Any], name: str) -> list[str]:
     """A list of texts of a heartbeat: anybody may have written it."""
     values = details.get(name)
@@ -116,6 +121,8 @@ def runner_lines(view: RunnerView, now: datetime) -> Iterator[tuple[str, str]]:
     yield "holds", f"{count(view.held, 'upload')}, {byte_size(view.held_bytes)}" if view.held else "nothing"
     if not view.is_live and view.held:
         yield "", "its uploads go on when their leases have run out and a runner sees their files; t hastens that"
+    if waits := _waits(view):
+        yield "waits", waits
     if state is None:
         yield "heartbeat", "none is known any more"
         return
