@@ -5,7 +5,7 @@ from __future__ import annotations
 import mimetypes
 import os
 import re
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final
 
 from console.files.beneath import open_file
@@ -223,6 +223,7 @@ def _table() -> mimetypes.MimeTypes:
     return table
 
 
+@lru_cache(maxsize=1024)
 def _of_suffix(suffix: str) -> str | None:
     # Of the name only its suffix: `guess_type` takes a URL, and would read `data:,x.png` as one.
     kind, encoding = _table().guess_type(f"name{suffix}")

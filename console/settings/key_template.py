@@ -13,7 +13,7 @@ from __future__ import annotations
 import posixpath
 import re
 import string
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Self
@@ -110,10 +110,16 @@ class KeyTemplate:
         Raises:
             KeyRefused: it would be empty, too long, or lead upwards; or the date of the file cannot be written.
         """
-        values = _values(facts, now or datetime.now(UTC))
-        if any(field == "mtime" for _, field, _ in self._pieces):
-            values["mtime"] = _moment(facts.mtime_ns)
-        return clean_key("".join(_rendered(self._pieces, values)))
+        text = ""
+        for literal, field, form in self._pieces:
+            text += literal
+            if field == "date":
+                text += (now or datetime.now(UTC)).astimezone(UTC).strftime(form or _PLAIN_TIME)
+            elif field == "mtime":
+                text += _moment(facts.mtime_ns).strftime(form or _PLAIN_TIME)
+            elif field is not None:
+                text += _VALUES[field](facts)
+        return clean_key(text)
 
     @property
     def keeps_paths_apart(self) -> bool:
@@ -140,7 +146,8 @@ def clean_key(text: str) -> str:
     Raises:
         KeyRefused: it would be empty, too long, or holds `.` or `..`.
     """
-    segments = [segment for segment in _NOT_IN_XML.sub(_percent, text).split("/") if segment]
+    plain = text if _is_plain(text) else _NOT_IN_XML.sub(_percent, text)
+    segments = [segment for segment in plain.split("/") if segment]
     if not segments:
         raise KeyRefused(f"{visible(repr(text))} gives an empty key")
     if any(segment in (".", "..") for segment in segments):
@@ -154,7 +161,12 @@ def clean_key(text: str) -> str:
 
 def _escaped(name: str) -> str:
     """A name so that no other one becomes the same key."""
-    return _NOT_IN_XML.sub(_percent, _LOOKS_ESCAPED.sub("%25", name))
+    return name if _is_plain(name) and "%" not in name else _NOT_IN_XML.sub(_percent, _LOOKS_ESCAPED.sub("%25", name))
+
+
+def _is_plain(text: str) -> bool:
+    """Of most names two quick looks tell that nothing has to be escaped."""
+    return text.isascii() and text.isprintable()
 
 
 def _percent(match: re.Match[str]) -> str:
@@ -180,20 +192,21 @@ def _check_field(field: str | None, form: str, conversion: str | None, where: st
         raise ConfigurationError(f"{where}: {{{field}:{visible(form)}}}: expected a format such as %Y/%m/%d")
 
 
-def _values(facts: KeyFacts, now: datetime) -> dict[str, str | datetime]:
-    parent, filename = posixpath.split(facts.relative_path)
-    stem, suffix = posixpath.splitext(filename)
-    return {
-        "prefix": facts.prefix,
-        "relative_path": _escaped(facts.relative_path),
-        "parent": _escaped(parent),
-        "filename": _escaped(filename),
-        "stem": _escaped(stem),
-        "suffix": _escaped(suffix),
-        "host": facts.host,
-        "size": str(facts.size),
-        "date": now.astimezone(UTC),
-    }
+def _filename(facts: KeyFacts) -> str:
+    return facts.relative_path.rpartition("/")[2]
+
+
+_VALUES: Final[Mapping[str, Callable[[KeyFacts], str]]] = {
+    "prefix": lambda facts: facts.prefix,
+    "relative_path": lambda facts: _escaped(facts.relative_path),
+    "parent": lambda facts: _escaped(posixpath.dirname(facts.relative_path)),
+    "filename": lambda facts: _escaped(_filename(facts)),
+    "stem": lambda facts: _escaped(posixpath.splitext(_filename(facts))[0]),
+    "suffix": lambda facts: _escaped(posixpath.splitext(_filename(facts))[1]),
+    "host": lambda facts: facts.host,
+    "size": lambda facts: str(facts.size),
+}
+"""What stands for a field, computed only where a template has it: there may be a million files."""
 
 
 def _moment(mtime_ns: int) -> datetime:
@@ -201,11 +214,3 @@ def _moment(mtime_ns: int) -> datetime:
         return datetime.fromtimestamp(mtime_ns // 1_000_000_000, UTC)
     except (ValueError, OverflowError, OSError):
         raise KeyRefused("the file's date lies outside the years 1 to 9999, and its key is made from it") from None
-
-
-def _rendered(pieces: tuple[tuple[str, str | None, str], ...], values: dict[str, str | datetime]) -> Iterator[str]:
-    for literal, field, form in pieces:
-        yield literal
-        if field is not None:
-            value = values[field]
-            yield value.strftime(form or _PLAIN_TIME) if isinstance(value, datetime) else value

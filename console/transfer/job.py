@@ -44,18 +44,19 @@ class SendOptions:
     settings: ObjectSettings = field(default_factory=ObjectSettings)
     retry: RetryPolicy = field(default_factory=RetryPolicy)
 
-    def wanted_by(self, upload: Upload | NewUpload) -> SendOptions:
+    def wanted_by(self, upload: Upload) -> SendOptions:
         """These, with what the upload itself says: about a key that is taken, and how its object is kept."""
-        options = self
-        if upload.duplicates is not None:
-            options = replace(options, duplicates=upload.duplicates)
-        if upload.storage is not None:
-            told = upload.storage.model_dump(exclude_none=True)
-            options = replace(options, settings=replace(options.settings, **told))
-        if isinstance(upload, Upload):
-            marked = {**options.settings.metadata, OWNER: str(upload.id)}
-            options = replace(options, settings=replace(options.settings, metadata=marked))
-        return options
+        return replace(self, duplicates=self.duplicates_of(upload), settings=self.settings_of(upload))
+
+    def duplicates_of(self, upload: Upload | NewUpload) -> DuplicatePolicy:
+        """What is done where its key is taken."""
+        return upload.duplicates if upload.duplicates is not None else self.duplicates
+
+    def settings_of(self, upload: Upload) -> ObjectSettings:
+        """How its object is kept, with the mark of who made it."""
+        told = upload.storage.model_dump(exclude_none=True) if upload.storage is not None else {}
+        metadata = told.pop("metadata", self.settings.metadata)
+        return replace(self.settings, metadata={**metadata, OWNER: str(upload.id)}, **told)
 
 
 def with_preserved(settings: ObjectSettings, source: SourceFile, control: Control, *, in_parts: bool) -> ObjectSettings:

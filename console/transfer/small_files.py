@@ -80,10 +80,10 @@ class SmallFiles:
             self._transport.http is not None
             and upload.size <= LARGEST
             and upload.size < self._options.multipart_threshold
-            and self._options.wanted_by(upload).duplicates == "overwrite"
+            and self._options.duplicates_of(upload) == "overwrite"
             and not (upload.storage is not None and upload.storage.transforms)
             and not self._transport.bandwidth.bytes_per_second
-            and time.monotonic() >= self._elsewhere.get(upload.bucket, 0.0)
+            and (not self._elsewhere or time.monotonic() >= self._elsewhere.get(upload.bucket, 0.0))
         )
 
     def send(
@@ -120,7 +120,7 @@ class SmallFiles:
         checksum = None
         try:
             control.check()
-            settings = self._options.wanted_by(upload).settings
+            settings = self._options.settings_of(upload)
             found = _read(upload, settings, control)
             if found is None or http is None:
                 return None

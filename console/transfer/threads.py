@@ -10,12 +10,13 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
 from typing import Any, Final, TypeVar
 
-from console.capacity import shortage
+from console.capacity import shortage, start_thread
 from console.choices import MOST_PARALLEL
 from console.error_codes import asks_for_less
 from console.s3.control import Control
@@ -46,8 +47,9 @@ class Slots:
         self._most_bytes = most_bytes
         self._used = 0
         self._used_bytes = 0
-        self._under_way = 0
-        self._changed = threading.Condition()
+        self._under_way: deque[None] = deque()
+        """As many as are being sent. Counted without the lock: hundreds of threads would queue for it."""
+        self._changed = threading.Condition(threading.Lock())
 
     @property
     def limit(self) -> int:
@@ -80,9 +82,8 @@ class Slots:
 
     def send(self, operation: Callable[[], T], amount: int) -> T:
         """Run one request with a body of `amount` bytes, and learn from how it went. Raises what it raises."""
-        with self._changed:
-            self._under_way += 1
-            in_flight, began_at = self._under_way, self._clock()
+        self._under_way.append(None)
+        in_flight, began_at = len(self._under_way), self._clock()
         try:
             result = operation()
         except TransferError as error:
@@ -95,15 +96,13 @@ class Slots:
             self.finished(began_at, amount, in_flight)
             return result
         finally:
-            with self._changed:
-                self._under_way -= 1
+            self._under_way.pop()
 
     def finished(self, began_at: float, amount: int, in_flight: int) -> None:
+        now = self._clock()
         with self._changed:
             before = self._controller.limit
-            self._controller.finished(
-                began_at=began_at, now=self._clock(), amount=amount, in_flight=in_flight, in_use=self._used
-            )
+            self._controller.finished(began_at=began_at, now=now, amount=amount, in_flight=in_flight, in_use=self._used)
             if self._controller.limit > before:
                 self._changed.notify_all()
 
@@ -115,7 +114,7 @@ class Slots:
     def ran_short(self) -> None:
         """This machine has no descriptor, thread or memory for one more."""
         with self._changed:
-            in_flight = max(self._used, self._under_way)
+            in_flight = max(self._used, len(self._under_way))
             self._controller.ran_short(in_flight=in_flight, now=self._clock())
 
 
@@ -217,3 +216,31 @@ def _settle(future: Future[Any], work: Callable[[], Any]) -> None:
         future.set_exception(error)
     else:
         future.set_result(result)
+
+
+def ahead(items: Iterable[T], most: int = 2) -> Generator[T, None, None]:
+    """The same items, made by a thread of their own while the caller is at work on those before: at most so many that
+    the caller is not through with. Where the machine allows no thread they are made as they are asked for."""
+    made: queue.SimpleQueue[Future[T] | None] = queue.SimpleQueue()
+    room = threading.Semaphore(most)
+    coming = iter(items)
+    is_over = threading.Event()
+
+    def make() -> None:
+        is_more = True
+        while is_more and room.acquire() and not is_over.is_set():
+            item: Future[T] = Future()
+            _settle(item, lambda: next(coming))
+            is_more = item.exception() is None
+            made.put(item if is_more or not isinstance(item.exception(), StopIteration) else None)
+
+    if not start_thread(make, "ahead"):
+        yield from coming
+        return
+    try:
+        while (item := made.get()) is not None:
+            yield item.result()
+            room.release()
+    finally:
+        is_over.set()
+        room.release()
