@@ -57,11 +57,18 @@ class Rest:
         self._left.discard(pump)
 
 
+class Typed(str):
+    """A text that is typed in one go, without a look at the screen between its characters."""
+
+    __slots__ = ()
+
+
 async def press(app: App[Any], rest: Rest, *keys: str) -> None:
-    """Press keys one by one, each when the one before has done what it does."""
+    """Press keys one by one, each when the one before has done what it does; a `Typed` text counts as one."""
     for key in keys:
-        name = _character_to_key(key) if len(key) == 1 and not key.isalnum() else key
-        event = Key(name, key if len(key) == 1 else key_to_character(name))
-        event.set_sender(app)
-        app.post_message(event)
+        for pressed in key if isinstance(key, Typed) else [key]:
+            name = _character_to_key(pressed) if len(pressed) == 1 and not pressed.isalnum() else pressed
+            event = Key(name, pressed if len(pressed) == 1 else key_to_character(name))
+            event.set_sender(app)
+            app.post_message(event)
         await rest.reached(app)

@@ -12,6 +12,7 @@ import pytest
 from console.files.listing import Entry, EntryKind, Listing, Sort
 from console.ui.main import file_browser
 from console.ui.widgets.keys import declared
+from tests.ui.rest import Typed
 
 from .conftest import Console, Opener
 
@@ -255,7 +256,7 @@ async def test_what_is_marked_elsewhere_is_told_and_uploaded_only_when_meant(ope
 
 async def test_a_filter_hides_marks_as_another_folder_does(opened: Opener) -> None:
     async with opened() as console:
-        await console.press("end", "space", "slash", *"a.jpg", "enter", "u")
+        await console.press("end", "space", "slash", Typed("a.jpg"), "enter", "u")
         assert "Upload 1 marked file?" in console.text
 
 
@@ -289,7 +290,7 @@ async def test_fifty_thousand_entries_are_listed_filtered_and_walked(
         await console.press("end")
         await console.until(lambda: "file-49999" in console.text)
         assert drawn < 10_000, "only what is visible may be drawn"
-        await console.press("slash", *"4999")
+        await console.press("slash", Typed("4999"))
         await console.until(lambda: len(names(console)) == 15)
 
 

@@ -10,6 +10,7 @@ from console.models import Upload
 from console.ui.remembered import Remembered
 from console.ui.uploads.upload_cells import COLUMNS
 from console.ui.widgets.cells import Cut, Span, Tone, differences, fit_columns, highlighted, shorten
+from tests.ui.rest import Typed
 
 from .conftest import Opener
 from .fake_backend import document
@@ -43,7 +44,7 @@ def test_found_words_are_marked() -> None:
 async def test_what_a_filter_finds_is_seen_in_a_long_name(opened: Opener) -> None:
     name = "a" * 90 + "-needle-" + "b" * 90
     async with opened(documents=[document(1, filename=name)], size=(100, 30)) as console:
-        await console.press("2", "slash", *"needle", "enter")
+        await console.press("2", "slash", Typed("needle"), "enter")
         await console.until(lambda: "needle" in "\n".join(line for line in console.lines if "…" in line))
 
 
@@ -97,5 +98,5 @@ def test_a_broken_state_file_is_as_good_as_none(tmp_path: Path, text: str) -> No
 
 async def test_keys_are_searched(opened: Opener) -> None:
     async with opened() as console:
-        await console.press("question_mark", *"priority")
+        await console.press("question_mark", Typed("priority"))
         await console.until(lambda: "Raise the priority" in console.text and "Show hidden files" not in console.text)

@@ -18,6 +18,7 @@ from console.ui.uploads.upload_screen import UploadScreen
 from console.ui.widgets.dialogs import ChoiceDialog, FormDialog
 from console.ui.widgets.keys import KeysScreen
 from console.ui.widgets.pane import TitleLine
+from tests.ui.rest import Typed
 
 from .conftest import SIZES, Opener
 from .fake_backend import NOW, document, unreachable
@@ -164,9 +165,9 @@ async def test_a_link_is_made_for_the_time_asked_and_copied(opened: Opener) -> N
     async with opened(documents=[document(1, status="completed")]) as console:
         await console.press("2", "l")
         assert isinstance(console.app.screen, FormDialog)
-        await console.press(*["backspace"] * 10, *"9d", "enter")
+        await console.press(*["backspace"] * 10, Typed("9d"), "enter")
         await console.until(lambda: "S3 takes from 1s to 7d 00h" in console.text)
-        await console.press(*["backspace"] * 10, *"2h", "enter")
+        await console.press(*["backspace"] * 10, Typed("2h"), "enter")
         await console.until(lambda: isinstance(console.app.screen, LinkScreen))
         assert ("link", key(1), 7200) in console.backend.asked
         assert "X-Amz-Expires=7200" in console.app.clipboard
@@ -179,9 +180,9 @@ async def test_limits_are_shown_changed_and_refused_with_a_reason(opened: Opener
         await console.press("b")
         await console.until(lambda: isinstance(console.app.screen, FormDialog))
         assert "20.0 MiB/s" in console.text
-        await console.press(*["backspace"] * 12, *"fast", "enter")
+        await console.press(*["backspace"] * 12, Typed("fast"), "enter")
         await console.until(lambda: "expected a rate such as 20 MiB/s" in console.text)
-        await console.press(*["backspace"] * 12, *"500k", "enter")
+        await console.press(*["backspace"] * 12, Typed("500k"), "enter")
         await console.until(lambda: ("set_limits", Limits(500_000, 4, 8)) in console.backend.asked)
 
 

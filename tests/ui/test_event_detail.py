@@ -14,6 +14,7 @@ from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem
 from console.events.recording import replay
 from console.ui.events.event_detail import EventDetail, Tab
+from tests.ui.rest import Typed
 
 from .conftest import Inspecting
 from .fake_backend import FakeBackend
@@ -167,7 +168,7 @@ async def test_what_the_tab_is_about_is_saved(
     async with inspected(*events(30)) as inspecting:
         await inspecting.press("enter", tab, "s")
         await inspecting.until(lambda: f"Save the {name.partition('.')[0]}" in inspecting.text)
-        await inspecting.press("ctrl+u", *name, "enter")
+        await inspecting.press("ctrl+u", Typed(name), "enter")
         await inspecting.until(lambda: "Saved" in inspecting.text)
     if tab == "4":
         saved = [event for event in replay(tmp_path / name) if isinstance(event, ChangeEvent)]
@@ -189,7 +190,7 @@ async def test_saving_writes_a_new_file_and_never_over_one(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there.json").write_text("mine")
     async with inspected(an_update()) as inspecting:
-        await inspecting.press("enter", "s", "ctrl+u", *name, "enter")
+        await inspecting.press("enter", "s", "ctrl+u", Typed(name), "enter")
         await inspecting.until(lambda: "Saved" in inspecting.text or "Nothing was written" in inspecting.text)
     if name == "there.json":
         assert (tmp_path / name).read_text() == "mine"

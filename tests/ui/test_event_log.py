@@ -15,6 +15,7 @@ from console.events.feed_items import FeedItem, FeedState, Gap
 from console.ui.events import log_rows
 from console.ui.inspector import Inspector
 from console.ui.widgets.list_view import RowsView
+from tests.ui.rest import Typed
 
 from .conftest import Events, Inspecting
 from .fake_backend import NOW, FakeBackend, unreachable
@@ -74,7 +75,7 @@ async def test_the_filter_hides_the_rest_and_x_clears_it(inspected: Inspected) -
     backend = FakeBackend()
     other = backend.event("insert", 7, None, {"_id": 7, "state": "fresh"}, None, ("shop", "orders"))
     async with inspected(*events(2_000), other, capacity=5_000) as inspecting:
-        await inspecting.press("slash", *"op:insert", "enter")
+        await inspecting.press("slash", Typed("op:insert"), "enter")
         await inspecting.until(lambda: "fresh" in inspecting.text and "n 1,989" not in inspecting.text)
         await inspecting.until(lambda: inspecting.log_pane.log_rows.scan() == 0)
         await inspecting.until(lambda: "2 of 2,002" in inspecting.text)
@@ -84,7 +85,7 @@ async def test_the_filter_hides_the_rest_and_x_clears_it(inspected: Inspected) -
 
 async def test_a_filter_that_is_none_yet_says_what_is_wrong_and_keeps_the_last(inspected: Inspected) -> None:
     async with inspected(*events(20)) as inspecting:
-        await inspecting.press("slash", *"n", "space", *'"open')
+        await inspecting.press("slash", Typed("n"), "space", Typed('"open'))
         await inspecting.until(lambda: "a quote that nothing closes" in inspecting.text)
         assert "n 9→19" in inspecting.text
 
@@ -106,7 +107,7 @@ async def test_finding_goes_up_first_then_on_and_back_and_says_when_there_is_no_
             entry = inspecting.log_pane.log_rows.entry(key) if isinstance(key, int) else None
             return isinstance(entry, ChangeEvent) and entry.after is not None and entry.after["n"] == number
 
-        await inspecting.press("f", *'{"fullDocument.n": {"$in": [50, 500]}}', "enter")
+        await inspecting.press("f", Typed('{"fullDocument.n": {"$in": [50, 500]}}'), "enter")
         await inspecting.until(lambda: found(500))
         await inspecting.press("N")
         await inspecting.until(lambda: found(50))
@@ -205,7 +206,7 @@ async def test_typing_a_filter_scans_the_past_in_one_chain_of_slices(
 
         monkeypatch.setattr(log_rows, "SLICE_SECONDS", 0.0)
         monkeypatch.setattr(pane, "set_timer", hold_scans)
-        await inspecting.press("slash", *"field:n")
+        await inspecting.press("slash", Typed("field:n"))
         await inspecting.until(lambda: "20 of 1,001" in inspecting.text and "981 to scan" in inspecting.text)
         assert len(waiting) == 1
         monkeypatch.undo()
@@ -253,7 +254,7 @@ async def test_a_filter_whose_matches_are_far_up_keeps_the_place_and_follows_not
     async with inspected(*events(1_000), capacity=5_000) as inspecting:
         pane = inspecting.log_pane
         await inspecting.press("home", *["down"] * 30)
-        await inspecting.press("slash", *'{"fullDocument.n": {"$lt": 40}}', "enter")
+        await inspecting.press("slash", Typed('{"fullDocument.n": {"$lt": 40}}'), "enter")
         await inspecting.until(lambda: "41 of 1,001" in inspecting.text and not pane.log_rows.unseen)
         assert (rows(inspecting).cursor_key, rows(inspecting).following) == (30, False)
         inspecting.source.backend.bring(*events(3, start=1_000))
@@ -265,7 +266,7 @@ async def test_a_filter_that_nothing_passes_loses_no_place(inspected: Inspected)
     async with inspected(*events(500)) as inspecting:
         pane = inspecting.log_pane
         await inspecting.press("home", *["down"] * 30)
-        await inspecting.press("slash", *"op:drop", "enter")
+        await inspecting.press("slash", Typed("op:drop"), "enter")
         await inspecting.until(lambda: " 1 of 501" in inspecting.text and not pane.log_rows.unseen)
         await inspecting.press("x")
         await inspecting.until(lambda: "n 19→29" in inspecting.text)
@@ -285,7 +286,7 @@ async def test_whoever_moves_while_the_past_is_looked_at_stays_there(
         await inspecting.press("home", *["down"] * 30)
         monkeypatch.setattr(log_rows, "SLICE_SECONDS", 0.0)
         monkeypatch.setattr(pane, "set_timer", hold_scans)
-        await inspecting.press("slash", *"op:update", "enter")
+        await inspecting.press("slash", Typed("op:update"), "enter")
         await inspecting.until(lambda: "to scan" in inspecting.text)
         await inspecting.press("down")
         key = rows(inspecting).cursor_key

@@ -10,6 +10,7 @@ import pytest
 
 from console.ui.command_search import CommandSearch
 from console.ui.widgets.dialogs import FormDialog
+from tests.ui.rest import Typed
 
 from .conftest import Console, Opener
 from .fake_backend import document
@@ -35,7 +36,7 @@ async def test_commands_are_found_by_their_sentences(opened: Opener, words: str,
 
 async def test_a_command_that_was_found_is_run(opened: Opener) -> None:
     async with opened() as console:
-        await console.press("colon", *"bandwidth")
+        await console.press("colon", Typed("bandwidth"))
         await console.until(lambda: "(b)" in console.text)
         await console.press("enter")
         await console.until(lambda: isinstance(console.app.screen, FormDialog))
@@ -77,7 +78,7 @@ def keys_shown(console: Console) -> list[object]:
 async def test_a_filter_becomes_a_view_with_a_name_that_is_remembered(opened: Opener, tmp_path: Path) -> None:
     state = tmp_path / "screen.json"
     async with opened(state_file=state) as console:
-        await console.press("2", "slash", *"backup", "enter", "V", "s", *"nightly", "enter")
+        await console.press("2", "slash", Typed("backup"), "enter", "V", "s", Typed("nightly"), "enter")
         await console.press("V", "0")
         await console.until(lambda: not console.screen.table.filter_line.text)
     async with opened(state_file=state) as console:

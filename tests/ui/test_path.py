@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from console.ui.main.path_dialog import PathDialog, completions, expanded
+from tests.ui.rest import Typed
 
 from .conftest import Opener
 from .fake_backend import document
@@ -24,16 +25,16 @@ def test_what_a_path_goes_on_to(photos: Path, monkeypatch: pytest.MonkeyPatch) -
 
 async def test_a_path_is_typed_and_completed(opened: Opener, photos: Path) -> None:
     async with opened() as console:
-        await console.press("p", *"~/photos/2", "tab", "enter")
+        await console.press("p", Typed("~/photos/2"), "tab", "enter")
         await console.until(lambda: console.screen.files.directory == str(photos / "2026"))
         await console.until(lambda: "inner.txt" in console.text)
 
 
 async def test_a_file_is_gone_to_and_one_that_is_not_there_is_said(opened: Opener, photos: Path) -> None:
     async with opened(directory="/") as console:
-        await console.press("p", *str(photos / "b.jpg"), "enter")
+        await console.press("p", Typed(str(photos / "b.jpg")), "enter")
         await console.until(lambda: console.screen.files.rows.cursor_key == str(photos / "b.jpg"))
-        await console.press("p", *"nowhere", "enter")
+        await console.press("p", Typed("nowhere"), "enter")
         await console.until(lambda: "No such file or directory" in console.text)
 
 
@@ -44,7 +45,7 @@ async def test_bookmarks_and_recent_folders_are_offered_and_remembered(
     async with opened(state_file=state) as console:
         await console.press("B")
         await console.until(lambda: "bookmarked" in console.text)
-        await console.press("p", *"2026", "enter")
+        await console.press("p", Typed("2026"), "enter")
         await console.until(lambda: console.screen.files.directory == str(photos / "2026"))
     async with opened(state_file=state, directory="/") as console:
         await console.press("p")

@@ -15,6 +15,7 @@ from syrupy.assertion import SnapshotAssertion
 from console.events.feed_items import Gap
 from console.ui.events.event_detail import EventDetail
 from console.ui.uploads.upload_screen import UploadScreen
+from tests.ui.rest import Typed
 
 from .conftest import SIZES, Console, Inspecting, Opener
 from .fake_backend import NOW, RUNNER, document, unreachable
@@ -69,7 +70,7 @@ async def test_console_without_uploads(opened: Opener, size: Size, snapshot: Sna
 async def test_zoomed_event_log_with_a_filter(opened: Opener, size: Size, snapshot: SnapshotAssertion) -> None:
     async with opened(size=size) as console:
         await live(console)
-        await console.press("3", "z", "slash", *"op:insert,delete", "enter")
+        await console.press("3", "z", "slash", Typed("op:insert,delete"), "enter")
         await console.until(lambda: "5 of 8" in console.text)
         assert picture(console) == snapshot
 

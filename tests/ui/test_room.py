@@ -6,6 +6,7 @@ import pytest
 from textual.geometry import Size
 
 from console.ui.main.console_screen import LEAST_ROWS, LEAST_WIDTH, has_room
+from tests.ui.rest import Typed
 
 from .conftest import Console, Opener
 
@@ -62,7 +63,7 @@ async def test_what_was_zoomed_stays_so_when_there_is_room_again(opened: Opener)
 
 async def test_a_command_for_another_pane_shows_that_pane(opened: Opener) -> None:
     async with opened(size=(80, 24)) as console:
-        await console.press("z", "ctrl+p", *"uploads: verify")
+        await console.press("z", "ctrl+p", Typed("uploads: verify"))
         await console.until(lambda: "Uploads: Verify" in console.text)
         await console.press("down", "enter")
         await console.until(lambda: any(call[0] == "verify" for call in console.backend.asked))

@@ -11,6 +11,7 @@ from syrupy.assertion import SnapshotAssertion
 from console.records.runners import Limits, RunnerState
 from console.ui.backend import RunnerView
 from console.ui.screens.runners_screen import RunnersScreen, runner_lines
+from tests.ui.rest import Typed
 
 from .conftest import SIZES, Opener
 from .fake_backend import NOW, RUNNER
@@ -59,7 +60,7 @@ async def test_limits_of_a_runner_of_another_host(opened: Opener) -> None:
         console.backend.runner_views = VIEWS
         await console.press("2", "h")
         await console.until(lambda: "2 silent" in console.text)
-        await console.press("G", "b", *"5 MiB/s", "enter")
+        await console.press("G", "b", Typed("5 MiB/s"), "enter")
         await console.until(lambda: any(asked[0] == "set_runner_limits" for asked in console.backend.asked))
         assert ("set_runner_limits", "beta:12:ab12", Limits(5 * 1024 * 1024, 4, None)) in console.backend.asked
 

@@ -20,6 +20,7 @@ from console.ui.background import run_in_background
 from console.ui.main.console_screen import ConsoleScreen
 from console.ui.uploads.upload_screen import UploadScreen
 from console.ui.widgets.text_screen import copy
+from tests.ui.rest import Typed
 
 from .conftest import Console, Opener
 from .fake_backend import HOST, FakeBackend, document
@@ -31,7 +32,7 @@ async def test_every_action_can_be_found_by_name(opened: Opener) -> None:
     async with opened() as console:
         await console.press("ctrl+p")
         assert isinstance(console.app.screen, CommandPalette)
-        await console.press(*"verify")
+        await console.press(Typed("verify"))
         await console.until(lambda: "Uploads: Verify" in console.text)
         await console.press("down", "enter")
         await console.until(lambda: any(call[0] == "verify" for call in console.backend.asked))
@@ -275,11 +276,11 @@ async def test_a_theme_chosen_by_name_looks_as_if_the_console_had_begun_with_it(
     async with opened() as console:
         await console.until(lambda: drawn(console))
         before = painted(console)
-        await console.press("ctrl+p", *"theme")
+        await console.press("ctrl+p", Typed("theme"))
         await console.until(lambda: "Choose other colours" in console.text)
         await console.press("down", "enter")
         await console.until(lambda: "gruvbox" in console.text)
-        await console.press(*theme)
+        await console.press(Typed(theme))
         await console.until(lambda: theme in [line.strip() for line in console.lines])
         await console.press("down", "enter")
         await console.until(lambda: console.app.theme == theme and console.app.screen is console.screen)

@@ -9,6 +9,7 @@ import pytest
 from console.models import Requested
 from console.ui.backend import ServerHealth
 from console.ui.main import polling
+from tests.ui.rest import Typed
 
 from .conftest import Opener
 from .fake_backend import document
@@ -59,7 +60,7 @@ async def test_many_deletions_ask_for_their_number(opened: Opener) -> None:
         await console.press("2", "asterisk", "d", "y", "enter")
         await console.until(lambda: "expected 25" in console.text)
         assert not console.backend.asked
-        await console.press("backspace", *"25", "enter")
+        await console.press("backspace", Typed("25"), "enter")
         await console.until(lambda: [asked[0] for asked in console.backend.asked] == ["delete"])
 
 

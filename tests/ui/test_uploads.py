@@ -12,6 +12,7 @@ from bson import ObjectId
 from console.events.feed_items import SNAPSHOT_WINDOW, FeedState, Snapshot
 from console.ui.backend import PageQuery
 from console.ui.main import polling
+from tests.ui.rest import Typed
 
 from .conftest import Console, Opener
 from .fake_backend import NOW, document, unreachable
@@ -100,7 +101,7 @@ async def test_where_the_upload_under_the_cursor_is_gone_the_next_key_only_says_
 
 async def test_a_key_that_takes_the_upload_out_of_the_filter_does_not_mean_the_next_one(opened: Opener) -> None:
     async with opened(documents=waiting(4)) as console:
-        await console.press("2", "slash", *"pending", "enter", "c")
+        await console.press("2", "slash", Typed("pending"), "enter", "c")
         await console.until(lambda: len(console.screen.uploads) == 3)
         await console.until(lambda: console.screen.table.rows.cursor_key == key(2))
         await console.press("c")
@@ -148,7 +149,7 @@ async def test_what_the_filter_asks_for_is_asked_again_where_it_failed(
             return page(query)
 
         monkeypatch.setattr(console.backend, "page", fails_at_first)
-        await console.press("2", "slash", *"beta", "enter")
+        await console.press("2", "slash", Typed("beta"), "enter")
         await console.until(lambda: len(console.screen.uploads) == 500)
         assert failures == []
         await console.press("end")
@@ -188,7 +189,7 @@ async def test_counts_are_asked_again_when_the_feed_is_connected_again(opened: O
 
 async def test_keys_that_would_act_on_marks_that_are_hidden_ask_first(opened: Opener) -> None:
     async with opened(documents=waiting(4)) as console:
-        await console.press("2", "space", "slash", *"0003", "enter")
+        await console.press("2", "space", "slash", Typed("0003"), "enter")
         await console.until(lambda: "1 of 4 · 1 marked, 1 hidden" in console.text)
         for name, title in (("p", "Pause"), ("d", "Delete"), ("plus", "Raise the priority of"), ("v", "Verify")):
             await console.press(name)
@@ -207,7 +208,7 @@ async def test_keys_that_would_act_on_marks_that_are_hidden_ask_first(opened: Op
 
 async def test_hidden_marks_are_counted_also_where_there_is_little_room(opened: Opener) -> None:
     async with opened(documents=waiting(4), size=(60, 15)) as console:
-        await console.press("2", "space", "slash", *"0003", "enter")
+        await console.press("2", "space", "slash", Typed("0003"), "enter")
         await console.until(lambda: "●1, 1 hidden ━┓" in console.text)
 
 
@@ -218,7 +219,7 @@ async def test_the_title_counts_all_uploads_and_not_only_those_loaded(opened: Op
         await console.until(lambda: f"{SNAPSHOT_WINDOW:,} of 940 ─╮" in console.text)
         await console.press("2", "asterisk", "d")
         await console.until(lambda: f"Delete {SNAPSHOT_WINDOW:,} of 940 uploads?" in console.text)
-        await console.press("escape", "asterisk", "slash", *"0003", "enter")
+        await console.press("escape", "asterisk", "slash", Typed("0003"), "enter")
         await console.until(lambda: " 1 of 940 ━┓" in console.text)
         await console.press("escape", "end")
         await console.until(lambda: console.screen.uploads.held == 940)
