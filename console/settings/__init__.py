@@ -212,6 +212,16 @@ class UiSettings(_Section):
     event_buffer: Count = Field(100_000, ge=100, le=10_000_000)
 
 
+class KeySettings(_Section):
+    """Other keys of the console, by what they are called there. Which names there are, the screen knows."""
+
+    files: dict[str, str] = Field(default_factory=dict)
+    uploads: dict[str, str] = Field(default_factory=dict)
+    events: dict[str, str] = Field(default_factory=dict)
+    lists: dict[str, str] = Field(default_factory=dict)
+    everywhere: dict[str, str] = Field(default_factory=dict)
+
+
 class Settings(_Section):
     """All settings. Unknown keys are errors."""
 
@@ -222,6 +232,7 @@ class Settings(_Section):
     accept: AcceptSettings = AcceptSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     ui: UiSettings = UiSettings()
+    keys: KeySettings = KeySettings()
     headers: HeaderRules = ()
     watch: WatchRules = ()
 
@@ -268,6 +279,7 @@ _SECTIONS: Final[Mapping[str, type[BaseModel]]] = {
     "accept": AcceptSettings,
     "schedule": ScheduleSettings,
     "ui": UiSettings,
+    "keys": KeySettings,
     "watch": WatchRule,
     "headers": HeaderRule,
 }

@@ -5,7 +5,7 @@ Owns what it takes as arguments: it reads no settings. Not here: panes and scree
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar, Final
@@ -17,9 +17,15 @@ from console.formatting import visible
 from console.ui import themes
 from console.ui.backend import Backend, Leave, UploadChoices
 from console.ui.base_app import BaseApp
+from console.ui.events.event_log import EventLog
 from console.ui.main.console_screen import ConsoleScreen
+from console.ui.main.file_browser import FileBrowser
 from console.ui.remembered import Remembered
 from console.ui.screens.tour import TourScreen
+from console.ui.uploads.uploads_pane import UploadsPane
+from console.ui.widgets.key_map import key_map, named
+from console.ui.widgets.list_view import RowsView
+from console.ui.widgets.pane import Pane, PaneRows
 from console.ui.widgets.text_screen import TextScreen
 
 TOUR_SECONDS: Final = 6.0
@@ -38,10 +44,13 @@ class UploadConsole(BaseApp[Leave]):
     """
 
     TITLE = "Upload console"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("comma", "settings", "Settings", show=False, tooltip="Show which settings hold, and where from."),
-        Binding("f1", "tour", "Tour", show=False, tooltip="The tour of the first start: five steps."),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = named(
+        "everywhere",
+        [
+            Binding("comma", "settings", "Settings", show=False, tooltip="Show which settings hold, and where from."),
+            Binding("f1", "tour", "Tour", show=False, tooltip="The tour of the first start: five steps."),
+        ],
+    )
 
     def __init__(
         self,
@@ -61,12 +70,14 @@ class UploadConsole(BaseApp[Leave]):
         has_tour: bool = False,
         usual: UploadChoices | None = None,
         has_sheet: bool = True,
+        keys: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         """`settings` gives names and values with their origins; with `has_tour` the first start offers one.
-        `usual` is where uploads go as the settings have it; without `has_sheet` they start without a question."""
+        `usual` is where uploads go as the settings have it; without `has_sheet` they start without a question.
+        `keys` are other keys than the usual ones: by area and name."""
         remembered = Remembered(state_file)
         chosen = str(remembered.get("theme", str))
-        super().__init__(chosen if chosen in themes.names() else theme, facts)
+        super().__init__(chosen if chosen in themes.names() else theme, facts, key_map(keys or {}, KEY_OWNERS))
         self._remembered = remembered
         self._notes = notes
         self._settings = settings
@@ -118,3 +129,13 @@ class UploadConsole(BaseApp[Leave]):
         while len(self.screen_stack) > 1:
             self.pop_screen()
         self._console_screen.action_leave()
+
+
+KEY_OWNERS: Final[Mapping[str, Sequence[type]]] = {
+    "files": (FileBrowser,),
+    "uploads": (UploadsPane,),
+    "events": (EventLog,),
+    "lists": (RowsView, PaneRows, Pane),
+    "everywhere": (ConsoleScreen, UploadConsole, BaseApp),
+}
+"""Who declares the keys of an area, as `[keys]` in the configuration names it."""

@@ -27,6 +27,7 @@ from console.ui.command_search import THEME_SENTENCE, CommandSearch, also
 from console.ui.terminal_diff import TerminalDiff, diffing_driver
 from console.ui.widgets.dialogs import ChoiceDialog, Dialog
 from console.ui.widgets.filter_line import OrderedInput
+from console.ui.widgets.key_map import KeyMap, named
 from console.ui.widgets.keys import HasKeySections, KeysScreen, bindings_of
 from console.ui.widgets.pane import Pane
 
@@ -47,15 +48,25 @@ def is_served() -> bool:
 class BaseApp(App[Result]):
     CSS_PATH = "app.tcss"
     COMMANDS = {CommandSearch}  # noqa: RUF012 - Textual declares it so
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+c,ctrl+q", "leave", "Leave", show=False, priority=True, tooltip="Leave."),
-        Binding("ctrl+p,colon", "command_palette", "Commands", show=False, tooltip="Search all commands by words."),
-        Binding("ctrl+z", "suspend_process", "Suspend", show=False, tooltip="Back to the shell; `fg` comes back here."),
-        Binding("ctrl+l", "redraw", "Redraw", show=False, tooltip="Draw everything again."),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = named(
+        "everywhere",
+        [
+            Binding(
+                "ctrl+c,ctrl+q", "leave", "Leave", show=False, priority=True, tooltip="Leave.", id="everywhere.quit"
+            ),
+            Binding("ctrl+p,colon", "command_palette", "Commands", show=False, tooltip="Search all commands by words."),
+            Binding(
+                "ctrl+z", "suspend_process", "Suspend", show=False, tooltip="Back to the shell; `fg` comes back here."
+            ),
+            Binding("ctrl+l", "redraw", "Redraw", show=False, tooltip="Draw everything again."),
+        ],
+    )
 
-    def __init__(self, theme: str, facts: Sequence[tuple[str, str]] = ()) -> None:
-        """`facts` are said below the keys: titles and texts. Raises ConfigurationError where there is no such theme."""
+    def __init__(self, theme: str, facts: Sequence[tuple[str, str]] = (), keys: KeyMap | None = None) -> None:
+        """`facts` are said below the keys: titles and texts. `keys` are those that the person set.
+
+        Raises ConfigurationError where there is no such theme.
+        """
         terminal_diff = TerminalDiff()
         # With NO_COLOR Textual would turn the theme's colours into greys, and the terminal's own into black on black.
         super().__init__(
@@ -64,10 +75,12 @@ class BaseApp(App[Result]):
         )
         self._terminal_diff = terminal_diff
         self._facts = facts
+        self._keys = keys or {}
         self._has_size = self._is_drawn = False
         self.faults = crash.Faults(self._tell_fault)
         crash.keep_dispatching()
         self._resized: Timer | None = None
+        self.set_keymap(dict(self._keys))
         self.animation_level = "none"
         for known in themes.THEMES:
             self.register_theme(known)
@@ -135,7 +148,7 @@ class BaseApp(App[Result]):
         event.prevent_default()
 
     def action_keys(self) -> None:
-        self.push_screen(KeysScreen(self._key_sections(self.screen), self._facts))
+        self.push_screen(KeysScreen(self._key_sections(self.screen), self._facts, self._keys))
 
     def _key_sections(self, screen: Screen[Any]) -> list[tuple[str, DOMNode]]:
         sections = screen.key_sections() if isinstance(screen, HasKeySections) else [("Here", screen)]
@@ -158,7 +171,7 @@ class BaseApp(App[Result]):
             title = f"Theme: {own}" + (f" ({name})" if own != name else "")
             yield SystemCommand(title, THEME_SENTENCE, partial(setattr, self, "theme", name))
         for title, node in self._key_sections(screen):
-            for binding, keys in bindings_of(node):
+            for binding, keys in bindings_of(node, self._keys):
                 if binding.action != "command_palette":
                     shown = " ".join(self.get_key_display(key) for key in keys)
                     words = f"{binding.tooltip} {also(binding.action)}".rstrip()

@@ -119,7 +119,7 @@ def test_environment_texts_become_what_the_setting_is():
         ('[[watch]]\nfolder = "x"\nfoldr = 1', "watch[0].foldr: unknown key; did you mean folder?"),
         (
             "qqqqqqqqqqqqqqqqqqqq = 1",
-            "unknown key; known here: accept, headers, mongodb, s3, schedule, select, transfer, ui,",
+            "unknown key; known here: accept, headers, keys, mongodb, s3, schedule, select, transfer, ui,",
         ),
     ],
 )

@@ -78,6 +78,7 @@ def run(settings: Settings, *, hints: Sequence[str] = ()) -> int:
         has_tour=True,
         usual=usual_choices(settings),
         has_sheet=settings.ui.upload_sheet,
+        keys=settings.keys.model_dump(),
     )
     left: Leave | None = None
     try:

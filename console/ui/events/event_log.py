@@ -22,6 +22,7 @@ from console.formatting import visible
 from console.ui.events.log_rows import DROPPED, LogRows
 from console.ui.feed_pump import Throttle
 from console.ui.widgets.filter_line import FilterLine
+from console.ui.widgets.key_map import named
 from console.ui.widgets.list_view import Key, RowSource, RowsView
 from console.ui.widgets.pane import Pane
 
@@ -37,27 +38,35 @@ class EventLog(Pane):
     NAME = "Events"
     FIRST_KEYS = ("activate", "upload", "filter", "find", "only_document", "hold")
     FILTER_HINT = "op:update key:… field:status text, -not, or a match expression {…}"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "hold", "Hold", tooltip="Hold the view still, or release it; events are still read."),
-        Binding(
-            "slash",
-            "filter",
-            "Filter",
-            priority=True,
-            tooltip="Show only events that match: words, op:update and more.",
-        ),
-        Binding("escape", "back", "Clear", show=False, tooltip="Clear the filter."),
-        Binding("f", "find", "Find", priority=True, tooltip="Find an event without hiding the others."),
-        Binding("n", "search(1)", "Next", show=False, tooltip="Next match, further down."),
-        Binding("N", "search(-1)", "Previous", show=False, tooltip="Previous match, further up."),
-        Binding(
-            "i", "only_document", "This document", tooltip="Show only the events of the document under the cursor."
-        ),
-        Binding("u", "upload", "Upload", tooltip="Go to the upload of the event under the cursor; escape comes back."),
-        Binding("p", "progress", "Progress", tooltip="Show also updates that only tell how far an upload is, or not."),
-        Binding("t", "clock", "Time", show=False, tooltip="Switch between time of day and cluster time."),
-        Binding("x", "clear_filter", "Clear filter", show=False, tooltip="Clear the filter."),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = named(
+        "events",
+        [
+            Binding("space", "hold", "Hold", tooltip="Hold the view still, or release it; events are still read."),
+            Binding(
+                "slash",
+                "filter",
+                "Filter",
+                priority=True,
+                tooltip="Show only events that match: words, op:update and more.",
+                id="lists.filter",
+            ),
+            Binding("escape", "back", "Clear", show=False, tooltip="Clear the filter.", id="lists.clear"),
+            Binding("f", "find", "Find", priority=True, tooltip="Find an event without hiding the others."),
+            Binding("n", "search(1)", "Next", show=False, tooltip="Next match, further down."),
+            Binding("N", "search(-1)", "Previous", show=False, tooltip="Previous match, further up."),
+            Binding(
+                "i", "only_document", "This document", tooltip="Show only the events of the document under the cursor."
+            ),
+            Binding(
+                "u", "upload", "Upload", tooltip="Go to the upload of the event under the cursor; escape comes back."
+            ),
+            Binding(
+                "p", "progress", "Progress", tooltip="Show also updates that only tell how far an upload is, or not."
+            ),
+            Binding("t", "clock", "Time", show=False, tooltip="Switch between time of day and cluster time."),
+            Binding("x", "clear_filter", "Clear filter", show=False, tooltip="Clear the filter."),
+        ],
+    )
 
     def __init__(
         self,

@@ -46,6 +46,7 @@ from console.ui.uploads.uploads_pane import UploadsPane
 from console.ui.uploads.uploads_window import UploadRows
 from console.ui.widgets.dialogs import Choice, ChoiceDialog
 from console.ui.widgets.full_screen import FullScreen
+from console.ui.widgets.key_map import named
 from console.ui.widgets.keys import KeyBar
 from console.ui.widgets.list_view import Key, RowsView
 from console.ui.widgets.pane import Pane
@@ -101,28 +102,46 @@ class ConsoleScreen(FullScreen):
 
     VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012 - Textual declares it so
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("tab", "next_pane(1)", "Next pane", show=False, priority=True, tooltip="Go to the next pane."),
-        Binding(
-            "shift+tab", "next_pane(-1)", "Previous pane", show=False, priority=True, tooltip="Go to the previous pane."
-        ),
-        Binding("1", "pane('files')", "Files", show=False, priority=True, tooltip="Go to the files."),
-        Binding("2", "pane('uploads')", "Uploads", show=False, priority=True, tooltip="Go to the uploads."),
-        Binding("3", "pane('events')", "Events", show=False, priority=True, tooltip="Go to the events."),
-        Binding("F", "view('failed')", "Failed", show=False, tooltip="Show only failed uploads, or all again."),
-        Binding("A", "view('active')", "Active", show=False, tooltip="Show only uploads that are not over, or all."),
-        Binding("T", "view('today')", "Today", show=False, tooltip="Show only what changed today, or all again."),
-        Binding("M", "view('host')", "This host", show=False, tooltip="Show only this host's uploads, or all again."),
-        Binding("z", "zoom", "Zoom", tooltip="Give the pane the whole screen, or restore the layout."),
-        Binding("b", "limits", "Limits", show=False, tooltip="Limit bandwidth, parallel uploads and parallel parts."),
-        Binding("U", "undo", "Undo", show=False, tooltip="Undo the last pause, resume, cancellation or priority."),
-        Binding("o", "sweep", "Sweep", show=False, tooltip="Find multipart uploads in the bucket that no record owns."),
-        Binding("w", "watches", "Watches", show=False, tooltip="Show the watched folders of every host."),
-        Binding("4", "bucket", "Bucket", show=False, tooltip="Show what is in the bucket; download objects."),
-        Binding("H,h", "runners", "Runners", show=False, tooltip="Show hosts and processes, what each holds and may."),
-        Binding("question_mark", "app.keys", "Keys", key_display="?", tooltip="Show all keys."),
-        Binding("q", "leave", "Leave", tooltip="Leave the console; asks first while uploads run here."),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = named(
+        "everywhere",
+        [
+            Binding("tab", "next_pane(1)", "Next pane", show=False, priority=True, tooltip="Go to the next pane."),
+            Binding(
+                "shift+tab",
+                "next_pane(-1)",
+                "Previous pane",
+                show=False,
+                priority=True,
+                tooltip="Go to the previous pane.",
+            ),
+            Binding("1", "pane('files')", "Files", show=False, priority=True, tooltip="Go to the files."),
+            Binding("2", "pane('uploads')", "Uploads", show=False, priority=True, tooltip="Go to the uploads."),
+            Binding("3", "pane('events')", "Events", show=False, priority=True, tooltip="Go to the events."),
+            Binding("F", "view('failed')", "Failed", show=False, tooltip="Show only failed uploads, or all again."),
+            Binding(
+                "A", "view('active')", "Active", show=False, tooltip="Show only uploads that are not over, or all."
+            ),
+            Binding("T", "view('today')", "Today", show=False, tooltip="Show only what changed today, or all again."),
+            Binding(
+                "M", "view('host')", "This host", show=False, tooltip="Show only this host's uploads, or all again."
+            ),
+            Binding("z", "zoom", "Zoom", tooltip="Give the pane the whole screen, or restore the layout."),
+            Binding(
+                "b", "limits", "Limits", show=False, tooltip="Limit bandwidth, parallel uploads and parallel parts."
+            ),
+            Binding("U", "undo", "Undo", show=False, tooltip="Undo the last pause, resume, cancellation or priority."),
+            Binding(
+                "o", "sweep", "Sweep", show=False, tooltip="Find multipart uploads in the bucket that no record owns."
+            ),
+            Binding("w", "watches", "Watches", show=False, tooltip="Show the watched folders of every host."),
+            Binding("4", "bucket", "Bucket", show=False, tooltip="Show what is in the bucket; download objects."),
+            Binding(
+                "H,h", "runners", "Runners", show=False, tooltip="Show hosts and processes, what each holds and may."
+            ),
+            Binding("question_mark", "app.keys", "Keys", key_display="?", tooltip="Show all keys."),
+            Binding("q", "leave", "Leave", tooltip="Leave the console; asks first while uploads run here."),
+        ],
+    )
 
     def __init__(
         self,

@@ -19,6 +19,7 @@ from console.ui.background import notify_error, run_in_background
 from console.ui.main.path_dialog import PathDialog, kind_of
 from console.ui.remembered import Remembered
 from console.ui.widgets.cells import Column, Cut, Span, Tone
+from console.ui.widgets.key_map import named
 from console.ui.widgets.list_view import Key, RowSource, RowsView
 from console.ui.widgets.pane import Pane, PaneRows, ask_which, count_forms, marks_sign, marks_text
 
@@ -134,17 +135,22 @@ class FileBrowser(Pane):
     NAME = "Files"
     FILTER_HINT = "part of a name"
     FIRST_KEYS = ("mark", "upload", "activate", "up", "filter", "sort")
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("u", "upload", "Upload", tooltip="Upload the marked rows, or the one under the cursor."),
-        Binding("backspace,h,left", "up", "Up", key_display="⌫", tooltip="Go to the parent folder."),
-        Binding("l,right", "enter", "Enter", show=False, tooltip="Open the folder under the cursor."),
-        Binding("s", "sort", "Sort", tooltip="Sort by name, size or time of change, in turn."),
-        Binding("p", "path", "Path", tooltip="Go to a path that you type, to a bookmark, or to a recent folder."),
-        Binding("B", "bookmark", "Bookmark", show=False, tooltip="Bookmark this folder, or forget it; p shows all."),
-        Binding("W", "watch", "Watch", show=False, tooltip="Watch the folder: what comes into it is uploaded."),
-        Binding("full_stop", "hidden", "Hidden", tooltip="Show hidden files, or hide them."),
-        Binding("ctrl+r,f5", "reread", "Read again", show=False, tooltip="Read the folder again."),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = named(
+        "files",
+        [
+            Binding("u", "upload", "Upload", tooltip="Upload the marked rows, or the one under the cursor."),
+            Binding("backspace,h,left", "up", "Up", key_display="⌫", tooltip="Go to the parent folder."),
+            Binding("l,right", "enter", "Enter", show=False, tooltip="Open the folder under the cursor."),
+            Binding("s", "sort", "Sort", tooltip="Sort by name, size or time of change, in turn."),
+            Binding("p", "path", "Path", tooltip="Go to a path that you type, to a bookmark, or to a recent folder."),
+            Binding(
+                "B", "bookmark", "Bookmark", show=False, tooltip="Bookmark this folder, or forget it; p shows all."
+            ),
+            Binding("W", "watch", "Watch", show=False, tooltip="Watch the folder: what comes into it is uploaded."),
+            Binding("full_stop", "hidden", "Hidden", tooltip="Show hidden files, or hide them."),
+            Binding("ctrl+r,f5", "reread", "Read again", show=False, tooltip="Read the folder again."),
+        ],
+    )
 
     def __init__(
         self,

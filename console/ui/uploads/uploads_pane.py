@@ -27,6 +27,7 @@ from console.ui.uploads.upload_detail import UploadTab, ask_what_to_copy
 from console.ui.uploads.uploads_window import UploadRows
 from console.ui.widgets.cells import Column, Span
 from console.ui.widgets.dialogs import Choice, ChoiceDialog, Field, FormDialog
+from console.ui.widgets.key_map import named
 from console.ui.widgets.list_view import Key, RowSource, RowsView
 from console.ui.widgets.pane import Pane, PaneRows, ask_which, count_forms, marks_sign, marks_text
 
@@ -121,29 +122,34 @@ class UploadsPane(Pane):
         *("activate", "act('pause')", "act('resume')", "act('cancel')", "act('retry')", "filter"),
         *("act('delete')", "mark", "act('link')", "sort"),
     )
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("p", "act('pause')", "Pause", tooltip="Pause an upload; parts in S3 are kept."),
-        Binding("r", "act('resume')", "Resume", tooltip="Resume a paused upload; parts in S3 are not sent again."),
-        Binding("c", "act('cancel')", "Cancel", tooltip="Cancel an upload; parts in S3 are removed."),
-        Binding("R", "act('retry')", "Retry", tooltip="Retry a failed or cancelled upload."),
-        Binding("d", "act('delete')", "Delete", tooltip="Delete the object and its record, after asking."),
-        Binding("l", "act('link')", "Link", tooltip="Make a download link that expires after a time you choose."),
-        Binding(
-            "v",
-            "act('verify')",
-            "Verify",
-            tooltip="Compare checksums of object and file; nothing is downloaded.",
-        ),
-        Binding("plus,equals_sign", "act('sooner')", "Sooner", key_display="+", tooltip="Raise the priority by one."),
-        Binding("minus", "act('later')", "Later", tooltip="Lower the priority by one."),
-        Binding("e", "events", "Events", tooltip="All that happened to the upload, from the server's memory."),
-        Binding("y", "copy", "Copy", tooltip="Copy its key, URL, path or JSON: y, then k, u, p or j."),
-        Binding(
-            "s", "sort", "Sort", tooltip="Sort by a column; a click on its title does so too, again the other way."
-        ),
-        Binding("V", "views", "Views", show=False, tooltip="Choose a view, save the filter as one, or forget it."),
-        Binding("C", "columns", "Columns", show=False, tooltip="Hide or show a column; that is remembered."),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = named(
+        "uploads",
+        [
+            Binding("p", "act('pause')", "Pause", tooltip="Pause an upload; parts in S3 are kept."),
+            Binding("r", "act('resume')", "Resume", tooltip="Resume a paused upload; parts in S3 are not sent again."),
+            Binding("c", "act('cancel')", "Cancel", tooltip="Cancel an upload; parts in S3 are removed."),
+            Binding("R", "act('retry')", "Retry", tooltip="Retry a failed or cancelled upload."),
+            Binding("d", "act('delete')", "Delete", tooltip="Delete the object and its record, after asking."),
+            Binding("l", "act('link')", "Link", tooltip="Make a download link that expires after a time you choose."),
+            Binding(
+                "v",
+                "act('verify')",
+                "Verify",
+                tooltip="Compare checksums of object and file; nothing is downloaded.",
+            ),
+            Binding(
+                "plus,equals_sign", "act('sooner')", "Sooner", key_display="+", tooltip="Raise the priority by one."
+            ),
+            Binding("minus", "act('later')", "Later", tooltip="Lower the priority by one."),
+            Binding("e", "events", "Events", tooltip="All that happened to the upload, from the server's memory."),
+            Binding("y", "copy", "Copy", tooltip="Copy its key, URL, path or JSON: y, then k, u, p or j."),
+            Binding(
+                "s", "sort", "Sort", tooltip="Sort by a column; a click on its title does so too, again the other way."
+            ),
+            Binding("V", "views", "Views", show=False, tooltip="Choose a view, save the filter as one, or forget it."),
+            Binding("C", "columns", "Columns", show=False, tooltip="Hide or show a column; that is remembered."),
+        ],
+    )
 
     @dataclass
     class FilterChanged(Message):

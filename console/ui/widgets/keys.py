@@ -21,6 +21,7 @@ from textual.strip import Strip
 from textual.widgets import Input, Static
 
 from console.ui.widgets.filter_line import OrderedInput
+from console.ui.widgets.key_map import KeyMap, mapped
 from console.ui.widgets.list_view import LinesWidget, RowsView
 from console.ui.widgets.pane import Pane
 
@@ -44,9 +45,12 @@ class KeysScreen(ModalScreen[None]):
         Binding("pageup", "scroll(-10)", priority=True, show=False),
     ]
 
-    def __init__(self, sections: Iterable[tuple[str, DOMNode]], facts: Sequence[tuple[str, str]] = ()) -> None:
-        """`facts` are further sections: titles and texts."""
+    def __init__(
+        self, sections: Iterable[tuple[str, DOMNode]], facts: Sequence[tuple[str, str]] = (), keys: KeyMap | None = None
+    ) -> None:
+        """`facts` are further sections: titles and texts. `keys` are those that the person set."""
         super().__init__()
+        self._keys = keys or {}
         self._sections = list(sections)
         self._facts = facts
         self._input = OrderedInput(placeholder="type what to look for", compact=True, classes="dialog--input")
@@ -89,7 +93,7 @@ class KeysScreen(ModalScreen[None]):
 
     def _lines(self, node: DOMNode, shown: set[tuple[str, str]]) -> Iterator[Content]:
         """A line for each key that was not shown already: what several panes share is said once."""
-        for binding, keys in bindings_of(node):
+        for binding, keys in bindings_of(node, self._keys):
             if (binding.key, binding.tooltip) in shown:
                 continue
             shown.add((binding.key, binding.tooltip))
@@ -100,16 +104,15 @@ class KeysScreen(ModalScreen[None]):
         self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
 
 
-def bindings_of(node: DOMNode) -> Iterator[tuple[Binding, list[Binding]]]:
+def bindings_of(node: DOMNode, keys: KeyMap) -> Iterator[tuple[Binding, list[Binding]]]:
     """The bindings declared by a widget's classes of this program, with a sentence, one for each action."""
     actions: dict[str, list[Binding]] = {}
-    for binding in declared(node):
+    for binding in mapped(declared(node), keys):
         if binding.tooltip and node.check_action(binding.action.partition("(")[0], ()) is not False:
             actions.setdefault(binding.action, []).append(binding)
-    for keys in actions.values():
+    for found in actions.values():
         # The keys of one declaration are alternatives; those with a display of their own show it once.
-        shown = keys[:1] if keys[0].key_display else keys
-        yield keys[0], shown
+        yield found[0], found[:1] if found[0].key_display else found
 
 
 def declared(node: DOMNode) -> Iterator[Binding]:

@@ -34,6 +34,7 @@ from console.ui.widgets.cells import (
     padded,
     spans_length,
 )
+from console.ui.widgets.key_map import named
 
 WHEEL_ROWS: Final = 3
 MARK_SIGN: Final = "●"
@@ -163,15 +164,18 @@ class RowsView(LinesWidget, can_focus=True):
     """A list of rows with a cursor."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"rows--head", "rows--cursor", "rows--blurred", "rows--marked"}
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("down,j", "move(1)", "Down", show=False, tooltip="Move down one row."),
-        Binding("up,k", "move(-1)", "Up", show=False, tooltip="Move up one row."),
-        Binding("pagedown,ctrl+f", "page(1)", "Page down", show=False, tooltip="Move down one page."),
-        Binding("pageup,ctrl+b", "page(-1)", "Page up", show=False, tooltip="Move up one page."),
-        Binding("enter", "activate", "Open", tooltip="Open the row under the cursor."),
-        Binding("home,g", "first", "First", show=False, tooltip="Go to the first row."),
-        Binding("end,G", "last", "Last", show=False, tooltip="Go to the last row; a log follows its end again."),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = named(
+        "lists",
+        [
+            Binding("down,j", "move(1)", "Down", show=False, tooltip="Move down one row."),
+            Binding("up,k", "move(-1)", "Up", show=False, tooltip="Move up one row."),
+            Binding("pagedown,ctrl+f", "page(1)", "Page down", show=False, tooltip="Move down one page."),
+            Binding("pageup,ctrl+b", "page(-1)", "Page up", show=False, tooltip="Move up one page."),
+            Binding("enter", "activate", "Open", tooltip="Open the row under the cursor."),
+            Binding("home,g", "first", "First", show=False, tooltip="Go to the first row."),
+            Binding("end,G", "last", "Last", show=False, tooltip="Go to the last row; a log follows its end again."),
+        ],
+    )
 
     @dataclass
     class CursorMoved(Message):

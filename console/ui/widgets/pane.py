@@ -25,6 +25,7 @@ from console.formatting import visible
 from console.ui.widgets.cells import Cut, shorten
 from console.ui.widgets.dialogs import Choice, ChoiceDialog
 from console.ui.widgets.filter_line import FilterLine
+from console.ui.widgets.key_map import named
 from console.ui.widgets.list_view import Key, LinesWidget, RowSource, RowsView
 
 LEAST_WHERE: Final = 8
@@ -104,10 +105,13 @@ def count_forms(parts: Sequence[tuple[int, str]]) -> list[str]:
 class PaneRows(RowsView):
     """The list of a pane, with marks and the keys that work on them."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "mark", "Mark", tooltip="Mark the row and move on; keys then act on all marked rows."),
-        Binding("asterisk", "mark_all", "Mark all", show=False, tooltip="Mark all rows shown, or none if all are."),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = named(
+        "lists",
+        [
+            Binding("space", "mark", "Mark", tooltip="Mark the row and move on; keys then act on all marked rows."),
+            Binding("asterisk", "mark_all", "Mark all", show=False, tooltip="Mark all rows shown, or none if all are."),
+        ],
+    )
 
     @dataclass
     class MarksChanged(Message):
@@ -149,10 +153,15 @@ class Pane(Vertical):
     FILTER_HINT: ClassVar[str] = "words to look for"
     # Actions that the line of keys names before all others.
     FIRST_KEYS: ClassVar[Sequence[str]] = ()
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "filter", "Filter", priority=True, tooltip="Show only rows with all the words, as you type."),
-        Binding("escape", "back", "Clear", show=False, tooltip="Clear the filter; then the marks."),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = named(
+        "lists",
+        [
+            Binding(
+                "slash", "filter", "Filter", priority=True, tooltip="Show only rows with all the words, as you type."
+            ),
+            Binding("escape", "back", "Clear", show=False, tooltip="Clear the filter; then the marks."),
+        ],
+    )
 
     def __init__(self, source: RowSource, *, follow: bool = False, id: str | None = None) -> None:
         super().__init__(id=id)
