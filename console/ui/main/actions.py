@@ -7,9 +7,10 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from bson import ObjectId
 from textual.screen import Screen
@@ -21,6 +22,7 @@ from console.models import Comparison, OpenMultipart, Requested, Upload, UploadS
 from console.ui.backend import Added, Backend, UploadChoices
 from console.ui.background import run_in_background, title_and_text
 from console.ui.main.upload_sheet import UploadSheet
+from console.ui.uploads.upload_cells import is_stalled
 from console.ui.uploads.upload_detail import LinkScreen
 from console.ui.uploads.uploads_window import UploadRows
 from console.ui.widgets.dialogs import (
@@ -140,19 +142,34 @@ _OVER: Final = (UploadStatus.COMPLETED, UploadStatus.CANCELLED)
 _KEEPS_PARTS: Final = (UploadStatus.UPLOADING, UploadStatus.PAUSED, UploadStatus.FAILED)
 
 
+Steps: TypeAlias = tuple[tuple[UploadAction, tuple[ObjectId, ...]], ...]
+
+
 class UploadActions:
     """Carries out what the panes ask for, on behalf of one screen."""
 
     def __init__(
-        self, screen: Screen[Any], backend: Backend, uploads: UploadRows, usual: UploadChoices, *, has_sheet: bool
+        self,
+        screen: Screen[Any],
+        backend: Backend,
+        uploads: UploadRows,
+        usual: UploadChoices,
+        *,
+        has_sheet: bool,
+        now: Callable[[], datetime],
     ) -> None:
-        """`usual` is where uploads go as the settings have it; with `has_sheet` that is shown before they start."""
+        """`now` is of when the uploads tell; `usual` is where uploads go as the settings have it, and with `has_sheet`
+        that is shown before they start."""
         self._screen = screen
         self._usual = usual
         self._has_sheet = has_sheet
         self._backend = backend
         self._uploads = uploads
-        self._undone_by: tuple[UploadAction, tuple[ObjectId, ...]] | None = None
+        self._now = now
+        self._asked = 0  # undoable actions so far; the one that was asked for last is undone, not the last answered
+        self._unanswered: set[int] = set()
+        self._undone: tuple[int, Steps] = (0, ())
+        self._must_undo = False  # as soon as what was asked is answered
 
     # ---- new uploads
 
@@ -205,7 +222,7 @@ class UploadActions:
         elif action is UploadAction.CANCEL and (len(ids) > 1 or self._arrived(ids[0])):
             self._ask_cancel(ids)
         elif action is UploadAction.LINK:
-            self._ask_link(ids[0])
+            self._ask_link(ids)
         elif action is UploadAction.VERIFY:
             self._verify(ids)
         else:
@@ -220,6 +237,9 @@ class UploadActions:
         if len(ids) > 1:
             rows = [self._uploads.row(upload_id) for upload_id in ids]
             over = sum(isinstance(row, Upload) and row.status in _OVER for row in rows)
+            if over == len(ids):
+                self._say(f"all {over:,} are completed or cancelled already", "Nothing to cancel", "warning")
+                return
             others = f" {over:,} more are over and stay as they are." if over else ""
             text = f"What arrived is removed from S3.{others}"
             yes = "Cancel it" if len(ids) - over == 1 else "Cancel them"
@@ -234,13 +254,19 @@ class UploadActions:
 
     def _ask_delete(self, ids: tuple[ObjectId, ...]) -> None:
         row = self._uploads.row(ids[0])
-        if len(ids) == 1 and isinstance(row, Upload):
+        running = sum(self._runs(upload_id) for upload_id in ids)
+        if running == len(ids):
+            which = f"{self._name(ids[0])} is" if len(ids) == 1 else f"all {running:,} are"
+            self._say(f"{which} being uploaded: cancel first", "Not deleted", "warning")
+        elif len(ids) == 1 and isinstance(row, Upload):
             is_there = row.status is UploadStatus.COMPLETED
             what = f"{visible(row.destination)}\nand the record" if is_there else "What arrived of it, and the record"
             text = f"{what} of the upload. The file on {visible(row.host)} stays."
             self._sure(f"Delete {visible(row.filename)}?", text, "Delete it", UploadAction.DELETE, ids)
         else:
             text = "Their objects in S3 and their records. The files stay."
+            if running:
+                text += f" {running:,} of them {'is' if running == 1 else 'are'} being uploaded and will be refused."
             held, total = self._uploads.held, self._uploads.total
             # Whoever marked all rows marked those that are loaded.
             many = f"{len(ids):,} of {total:,} uploads" if held < total else count(len(ids), "upload")
@@ -264,13 +290,46 @@ class UploadActions:
         field = Field("number", f"{question}\nType their number, {len(ids):,}:", "", read)
         self._screen.app.push_screen(FormDialog(f"{str(action).capitalize()}?", [field], answered))
 
+    def _runs(self, upload_id: ObjectId) -> bool:
+        """Whether a runner is at work on it: then nobody may delete it."""
+        row = self._uploads.row(upload_id)
+        return isinstance(row, Upload) and row.status is UploadStatus.UPLOADING and not is_stalled(row, self._now())
+
     def undo(self) -> None:
-        """Take back the last pause, cancellation or priority, as far as that goes."""
-        if self._undone_by is None:
-            self._say("nothing to undo: pausing, cancelling and priorities can be undone", "Undo")
+        """Take back the last pause, cancellation or priority, as far as that goes; behind it, if it is under way."""
+        if self._unanswered:
+            self._must_undo = True
             return
-        (action, ids), self._undone_by = self._undone_by, None
-        self._carry_out(action, ids)
+        (_, steps), self._undone = self._undone, (self._asked, ())
+        if not steps:
+            self._say("nothing to undo: pausing, cancelling and priorities can be undone", "Undo")
+        self._carry_out_one_by_one(steps)
+
+    def _carry_out_one_by_one(self, steps: Steps) -> None:
+        if steps:
+            action, ids = steps[0]
+            again = ((_INVERSE[action], ids),) if action in _INVERSE else ()
+            self._carry_out(action, ids, again, lambda: self._carry_out_one_by_one(steps[1:]))
+
+    def _steps_back(self, action: UploadAction, ids: Sequence[ObjectId]) -> Steps:
+        """What undoes an action that is about to begin: only what it changes, as far as the table knows."""
+        if action not in _INVERSE:
+            return ()
+        rows = [row for upload_id in ids if isinstance(row := self._uploads.row(upload_id), Upload)]
+        changes = tuple(row.id for row in rows if not _is_so(row, action))
+        steps = [(_INVERSE[action], changes)]
+        if action is UploadAction.CANCEL:
+            steps.append((UploadAction.PAUSE, tuple(row.id for row in rows if row.status is UploadStatus.PAUSED)))
+        return tuple((inverse, each) for inverse, each in steps if each)
+
+    def _answered(self, number: int, steps: Steps) -> None:
+        """An undoable action ended."""
+        self._unanswered.discard(number)
+        if steps and number > self._undone[0]:
+            self._undone = number, steps
+        if self._must_undo and not self._unanswered:
+            self._must_undo = False
+            self.undo()
 
     def _sure(self, title: str, text: str, yes: str, action: UploadAction, ids: tuple[ObjectId, ...]) -> None:
         def answered(sure: bool | None) -> None:
@@ -280,21 +339,34 @@ class UploadActions:
         choices = (Choice("n", "No", False), Choice("y", yes, True))
         self._screen.app.push_screen(ChoiceDialog(title, text, choices, answered))
 
-    def _carry_out(self, action: UploadAction, ids: tuple[ObjectId, ...]) -> None:
+    def _carry_out(
+        self,
+        action: UploadAction,
+        ids: tuple[ObjectId, ...],
+        steps_back: Steps | None = None,
+        then: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`steps_back` are what undoes it, where that is known better than from the table; `then` comes behind it."""
         which = self._name(ids[0]) if len(ids) == 1 else count(len(ids), "upload")
         waiting = self._screen.set_timer(
             _SLOW_SECONDS, lambda: self._say(f"{which}: waiting for MongoDB", str(action).capitalize())
         )
 
+        steps = steps_back if steps_back is not None else self._steps_back(action, ids)
+        self._asked += 1
+        number = self._asked
+        if steps:
+            self._unanswered.add(number)
+
         def done(outcome: Outcome) -> None:
-            changed = tuple(upload_id for upload_id in ids if upload_id not in outcome.refused)
-            if (inverse := _INVERSE.get(action)) is not None and changed:
-                self._undone_by = inverse, changed
             waiting.stop()
             self._carried_out(action, outcome)
+            self._answered(number, _without(steps, outcome.refused))
+            then()
 
         def failed(error: Exception) -> None:
             waiting.stop()
+            self._answered(number, ())
             title, text = title_and_text(error)
             self._say(f"{which}\n{title}: {text}", f"{str(action).capitalize()}: not done", severity="error")
 
@@ -316,7 +388,11 @@ class UploadActions:
 
     # ---- about one upload
 
-    def _ask_link(self, upload_id: ObjectId) -> None:
+    def _ask_link(self, ids: Sequence[ObjectId]) -> None:
+        if len(ids) > 1:
+            self._say(f"a link leads to one object, and {len(ids):,} uploads are marked", "No link", "warning")
+            return
+        [upload_id] = ids
         row = self._uploads.row(upload_id)
         if not isinstance(row, Upload):
             return
@@ -399,6 +475,24 @@ class UploadActions:
 
     def _say(self, message: str, title: str, severity: Any = "information") -> None:
         self._screen.app.notify(message, title=title, severity=severity, timeout=NOTICE_SECONDS, markup=False)
+
+
+def _is_so(row: Upload, action: UploadAction) -> bool:
+    """Whether the upload is already what the action would make it."""
+    match action:
+        case UploadAction.PAUSE:
+            return row.requested is Requested.PAUSE or row.status.is_terminal
+        case UploadAction.RESUME:
+            return row.requested is Requested.RUN
+        case UploadAction.CANCEL:
+            return row.status in _OVER
+    return False
+
+
+def _without(steps: Steps, refused: Mapping[ObjectId, str]) -> Steps:
+    """The steps without uploads that refused what they would undo."""
+    left = [(action, tuple(each for each in ids if each not in refused)) for action, ids in steps]
+    return tuple((action, ids) for action, ids in left if ids)
 
 
 def _sweep_question(orphans: Sequence[OpenMultipart]) -> tuple[str, tuple[Choice[bool], ...]]:

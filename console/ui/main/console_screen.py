@@ -163,7 +163,7 @@ class ConsoleScreen(FullScreen):
         self.uploads = UploadRows()
         self.status = StatusBar(host, usual.destination, id="status")
         remembered = remembered if remembered is not None else Remembered()
-        self.actions = UploadActions(self, backend, self.uploads, usual, has_sheet=has_sheet)
+        self.actions = UploadActions(self, backend, self.uploads, usual, has_sheet=has_sheet, now=self._known_at)
         self.files = FileBrowser(
             directory,
             upload=self._upload,

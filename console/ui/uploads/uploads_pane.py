@@ -381,7 +381,8 @@ class UploadsPane(Pane):
         if not self.rows.marks and place is not None:
             self.rows.move_to(place)  # from now on the cursor goes where this upload goes
         hidden = self._hidden(ids)
-        if hidden and self.rows.marks:
+        asks = action != UploadAction.LINK or len(ids) == 1  # for many there is no link, shown or not
+        if hidden and self.rows.marks and asks:
             self._ask_which(UploadAction(action), ids, hidden)
         elif ids:
             self._act(UploadAction(action), ids)
