@@ -52,6 +52,7 @@ class Progress:
     def __init__(self, size: int, current: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
         """`current` is what the document says already: the first sample is taken once something changes."""
         self._size = size
+        self._file_size = size
         self._current = current
         self._sent = 0
         self._before = current  # acknowledged, and not among what was sent since
@@ -71,9 +72,17 @@ class Progress:
     def resized(self, size: int) -> None:
         """The file is another one than before: `size` bytes, none of them acknowledged."""
         with self._lock:
-            self._size = size
+            self._size = self._file_size = size
             self._current = 0
             self._before = -self._sent
+
+    def staged(self, size: int) -> None:
+        """What is sent of the file has `size` bytes, as it was compressed or encrypted: these are counted from now on,
+        and told as their share of the file, so that half is half. Only the rate is that of the line."""
+        with self._lock:
+            self._current = self._current * size // max(1, self._size)
+            self._before = self._current - self._sent
+            self._size = size
 
     def sent(self, count: int) -> None:
         """So many bytes went to the socket; negative where a retry takes them back."""
@@ -97,7 +106,8 @@ class Progress:
     def sample(self) -> Sample | None:
         """How far it is, or None where that is what the last sample said."""
         with self._lock:
-            sample = Sample(self._current, self._percentage(), self._rate(), self._under_way())
+            under_way = self._of_file(self._under_way())
+            sample = Sample(self._of_file(self._current), self._percentage(), self._rate(), under_way)
             if sample == self._last:
                 return None
             self._last = sample
@@ -106,12 +116,16 @@ class Progress:
     def now(self) -> Sample:
         """How far it is, whatever the last sample said."""
         with self._lock:
-            return Sample(self._current, self._percentage(), 0.0, self._current)
+            current = self._of_file(self._current)
+            return Sample(current, self._percentage(), 0.0, current)
 
     def unwritten(self) -> None:
         """The last sample was not written: the next one is taken also if nothing changes."""
         with self._lock:
             self._last = None
+
+    def _of_file(self, count: int) -> int:
+        return count if self._size == self._file_size else count * self._file_size // max(1, self._size)
 
     def _under_way(self) -> int:
         return max(self._current, min(self._size, self._before + self._sent))

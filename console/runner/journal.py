@@ -163,6 +163,9 @@ class RecordJournal(Journal):
     def sent(self, byte_count: int) -> None:
         self._progress.sent(byte_count)
 
+    def staged(self, size: int) -> None:
+        self._progress.staged(size)
+
     def noted(self, code: str, message: str) -> None:
         """Seen in the document, and in its events, as the last thing that went wrong."""
         self._writer.write(self.upload.id, failure(code, message))

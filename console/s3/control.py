@@ -39,10 +39,13 @@ class Journal:
         """The next request drops all parts. Raises a `Stopped` where somebody else has the upload by now."""
 
     def confirmed(self, total_bytes: int) -> None:
-        """Bytes of the file that S3 has acknowledged so far."""
+        """Bytes of the file, or of what is sent of it, that S3 has acknowledged so far."""
 
     def sent(self, byte_count: int) -> None:
         """Bytes handed to the network since the last call; negative where they have to be sent again."""
+
+    def staged(self, size: int) -> None:
+        """What is sent of the file has so many bytes, which are those that are acknowledged from now on."""
 
     def noted(self, code: str, message: str) -> None:
         """Something a person should know that is no end: a retry, a fresh start."""

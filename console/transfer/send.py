@@ -250,6 +250,8 @@ def _transform(job: Job) -> None:
         job.journal.noted("EncryptedAnew", "each encryption has another key: the upload starts again")
         close_multipart(job)
     job.source = stage(job.source, todo, settings.encrypt_to, job.control)
+    if todo:
+        job.journal.staged(job.source.state.size)
     if todo and not is_encoding(todo, settings.content_encoding):
         job.content_type = CONTENT_TYPES[todo[-1]]
 

@@ -128,3 +128,31 @@ def test_samples_are_always_within_bounds(steps):
             assert 0 <= sample.percentage <= 99.9
             assert sample.percentage == pytest.approx(100 * total / SIZE, abs=0.11)
             assert sample.rate >= 0
+
+
+def test_what_is_compressed_counts_as_its_share_of_the_file():
+    progress = Progress(1_000, 500)
+    progress.staged(100)
+    assert progress.sample() is None  # what the document says of an earlier try
+    progress.confirmed(60)
+    progress.sent(20)
+    sample = progress.sample()
+    assert sample is not None
+    assert (sample.current, sample.percentage, sample.sent) == (600, 60.0, 800)
+    assert progress.moved == 80
+    progress.sent(20)
+    assert progress.moved is None  # all is on its way
+    progress.confirmed(100)
+    assert progress.now().current == 1_000
+    progress.resized(10)
+    assert progress.now().current == 0
+
+
+def test_what_is_encrypted_is_larger_and_never_more_than_the_file():
+    progress = Progress(10)
+    progress.staged(210)
+    progress.sent(210)
+    progress.confirmed(210)
+    sample = progress.sample()
+    assert sample is not None
+    assert (sample.current, sample.sent) == (10, 10)
