@@ -284,6 +284,15 @@ def verify(shared: Shared, chosen: Chosen, manifest: flags.Manifest = None, as_j
 
 @app.command()
 @with_flags
+def manifest(shared: Shared, file: flags.NewManifest, chosen: Chosen) -> int:
+    """Write a sealed manifest of completed uploads: of a watch, a day, a job; `verify --manifest` checks it."""
+    from console.commands.upload_modes.manifest import export_manifest
+
+    return export_manifest(shared.settings(), file, chosen.selection)
+
+
+@app.command()
+@with_flags
 def sweep(
     shared: Shared,
     older_than: flags.OlderThan = 300.0,

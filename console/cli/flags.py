@@ -91,6 +91,9 @@ Manifest = Annotated[
     Path | None,
     typer.Option("--manifest", help="Compare the objects of this manifest, without MongoDB.", metavar="FILE"),
 ]
+NewManifest = Annotated[
+    Path, typer.Argument(help="The manifest to be written, or a folder for it.", metavar="FILE", show_default=False)
+]
 PipeName = Annotated[
     str | None, typer.Option("--name", help="Name of what comes from standard input (upload -).", metavar="NAME")
 ]

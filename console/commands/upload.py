@@ -53,6 +53,7 @@ from console.runner.policy import Policy
 from console.runner.runner import Runner
 from console.runner.wakeups import runner_interest
 from console.runner.working_hours import ALWAYS, WorkingHours
+from console.s3.object_listing import ListedObject
 from console.settings import Settings, flag_of
 from console.settings.key_template import parse_destination
 from console.settings.messages import repeated
@@ -528,7 +529,12 @@ def run(settings: Settings, paths: Sequence[Path], options: UploadOptions) -> in
             )
             batches: Iterable[list[NewUpload]] = noted(ahead(intake.batches(named)))
             if policy == "skip_identical":
-                batches = without_identical(batches, sender, settings.transfer.part_size, report.identical)
+
+                def found(upload: NewUpload, there: ListedObject) -> None:
+                    report.identical(upload)
+                    proof.found(upload, there)
+
+                batches = without_identical(batches, sender, settings.transfer.part_size, found)
             batches = limited(batches, settings.schedule)
             code = carrier.run(_reported(_recorded(records, batches, carrier.insert), intake, report))
             code = code or _is_incomplete(report)

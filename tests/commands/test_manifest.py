@@ -103,7 +103,7 @@ def test_what_others_wrote_into_the_records_of_the_job_is_not_vouched_for(
     assert Proof(job, again, sums).write(records.uploads, head["endpoint"]) == 1
     assert "2 records of the job say completed without the seal" in capsys.readouterr().err
     head, *entries, _ = [json.loads(line) for line in again.read_text().splitlines()]
-    assert (head["objects"], head["not_completed"]) == (3, 2)
+    assert (head["objects"], head["not_completed"]) == (4, 2)
     assert entries == [entry for entry in before if entry["id"] != str(some["_id"])]
     assert read_manifest(again, records.uploads.seals)
     assert Proof(job, None, sums).write(records.uploads, head["endpoint"]) == 0
@@ -127,3 +127,37 @@ def test_a_place_where_nothing_can_be_written_is_said_before_anything_is_sent(
     answer = command("upload", str(folder), "--manifest", "/proc/none/here")
     assert answer.code == 2
     assert not s3.list_objects_v2(Bucket=bucket).get("Contents")
+
+
+def test_what_was_there_already_is_proven_too(
+    manifest: Path, folder: Path, command: Command, tmp_path: Path, bucket: str, s3: S3Client
+) -> None:
+    (folder / "new").write_text("new")
+    flags = ("--manifest", str(manifest), "--sha256sums", str(tmp_path / "sums"), "--duplicates", "skip_identical")
+    answer = command("upload", str(folder), *flags)
+    assert answer.code == 0, answer.err
+    head, *entries, _ = [json.loads(line) for line in manifest.read_text().splitlines()]
+    assert head["objects"] == 6
+    assert sorted(entry["is_identical"] for entry in entries) == [False, True, True, True, True, True]
+    assert command("verify", "--manifest", str(manifest)).code == 0
+    checked = subprocess.run(["sha256sum", "--check", tmp_path / "sums"], capture_output=True, check=False)
+    assert (checked.returncode, checked.stdout.count(b"OK")) == (0, 6)
+    s3.put_object(Bucket=bucket, Key="outgoing/inner/letter.txt", Body=b"dear S2")
+    assert command("verify", "--manifest", str(manifest)).code == 1
+
+
+def test_a_manifest_can_be_written_later_of_what_a_watch_or_anybody_sent(
+    environment: dict[str, str], command: Command, folder: Path, tmp_path: Path
+) -> None:
+    assert command("watch", str(folder), "--once").code in (0, 1)  # its hostile name is refused on some systems
+    path = tmp_path / "night.jsonl"
+    answer = command("manifest", str(path), "--match", '{"source": "watch"}')
+    assert answer.code == 0, answer.err
+    number = len(path.read_text().splitlines()) - 2
+    assert number >= 2
+    assert answer.out == f"{path}: {number} objects, sealed by this user.\n"
+    checked = command("verify", "--manifest", str(path))
+    assert checked.code == 0, checked.out
+    assert f"{number} objects, sealed by this user." in checked.out
+    assert command("manifest", str(path)).code == 2  # which, it does not say
+    assert command("manifest", "/proc/none/here", "--all").code == 2

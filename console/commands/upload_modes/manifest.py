@@ -14,32 +14,43 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Self, TextIO, cast
+from typing import IO, Any, Final, Self, TextIO, cast
 
 from bson import ObjectId
 from pydantic import BaseModel, ValidationError
 from pymongo.errors import PyMongoError
 
+from console.choices import MEBIBYTE
+from console.cli.selection import Selection
 from console.commands.verify import VerifyLine, verify_text
 from console.errors import UsageError
 from console.formatting import count, visible
-from console.models import Checksum, Upload, UploadStatus, read_upload
+from console.models import Checksum, Upload, UploadStatus, chosen_folder, path_to_open, read_upload
 from console.private_files import naming
 from console.records.connection import describe_error
+from console.records.database import Records
+from console.records.schema import OURS
 from console.records.seals import Seals
-from console.records.uploads import Uploads
+from console.records.transitions import Filter, at_endpoint
+from console.records.uploads import NewUpload, Uploads
 from console.s3.checksums import Algorithm
 from console.s3.control import Unattended
 from console.s3.engines.source import SourceFile
+from console.s3.object_listing import ListedObject
 from console.s3.operations import StoredObject
 from console.s3.transfer_errors import TransferError
 from console.settings import Settings
 from console.transfer.sender import S3Sender
 
 _VERSION: Final = 1
+_SPOOLED_BYTES: Final = 4 * MEBIBYTE
+_COMPLETED: Final[Filter] = {"status": UploadStatus.COMPLETED.value}
+_UNPROVEN: Final = (
+    "{} of the job {} completed without the seal of this user's processes (docs/security.md): not in the manifest\n"
+)
 _ESCAPED: Final = {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}
 
 
@@ -56,7 +67,8 @@ class ManifestHead(BaseModel):
 
 class ManifestEntry(BaseModel):
     """One object. `size` in bytes is the file's, which is not the object's where it was transformed (compressed or
-    encrypted); `checksum` is the object's."""
+    encrypted); `checksum` is the object's. `is_identical`: it was there already, as far as a listing told, and no
+    upload of the job made it; it has no `id` then."""
 
     id: str
     path: str
@@ -64,7 +76,8 @@ class ManifestEntry(BaseModel):
     key: str
     size: int
     is_transformed: bool = False
-    checksum: Checksum | None
+    is_identical: bool = False
+    checksum: Checksum | None = None
     etag: str | None
     version_id: str | None
 
@@ -80,6 +93,51 @@ class ManifestFoot(BaseModel):
     seal: str
 
 
+class FoundThere:
+    """Files whose objects were there already, and so got no record. They lie in a file: there may be very many."""
+
+    def __init__(self) -> None:
+        self._file: IO[str] | None = None
+        self.number = 0
+
+    def add(self, upload: NewUpload, there: ListedObject) -> None:
+        entry = ManifestEntry(
+            id="",
+            path=upload.path,
+            bucket=upload.bucket,
+            key=upload.key,
+            size=upload.size,
+            is_identical=True,
+            etag=there.etag,
+            version_id=None,
+        )
+        opened = path_to_open(upload.path, upload.path_bytes)
+        below = chosen_folder(upload.path, upload.path_bytes, upload.folder_length)
+        if self._file is None:
+            spooled = tempfile.SpooledTemporaryFile(_SPOOLED_BYTES, "w+", encoding="utf-8")  # noqa: SIM115
+            self._file = cast(IO[str], spooled)
+        self._file.write(json.dumps([entry.model_dump(mode="json"), opened, below, upload.fingerprint]) + "\n")
+        self.number += 1
+
+    def entries(self) -> Iterator[ManifestEntry]:
+        for entry, *_ in self._read():
+            yield ManifestEntry.model_validate(entry)
+
+    def files(self) -> Iterator[tuple[str, str | None, str]]:
+        """Path, the folder below which no link is followed, and fingerprint of each."""
+        for _, path, below, fingerprint in self._read():
+            yield path, below, fingerprint
+
+    def _read(self) -> Iterator[list[Any]]:
+        if self._file is not None:
+            self._file.seek(0)
+            yield from map(json.loads, self._file)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
 @dataclass(frozen=True, slots=True)
 class Proof:
     """What a job leaves behind when it is at its end: files, or None for those that nobody wants."""
@@ -87,6 +145,7 @@ class Proof:
     job: ObjectId
     manifest: Path | None
     sha256sums: Path | None
+    there: FoundThere = field(default_factory=FoundThere)
 
     @classmethod
     def wanted(cls, job: ObjectId, manifest: Path | None, sha256sums: Path | None) -> Self:
@@ -97,20 +156,23 @@ class Proof:
             file_of_job(sha256sums, job, "sha256", "--sha256sums") if sha256sums is not None else None,
         )
 
+    def found(self, upload: NewUpload, there: ListedObject) -> None:
+        """A file whose object is there already: it is proven with what the job sent."""
+        if self.manifest is not None or self.sha256sums is not None:
+            self.there.add(upload, there)
+
     def write(self, uploads: Uploads, endpoint: str) -> int:
         """Write them; gives the exit code."""
         try:
             unproven = 0
             if self.manifest is not None:
-                unproven = write_manifest(self.manifest, uploads, self.job, endpoint)
-            if unproven:
-                says = "says" if unproven == 1 else "say"
-                sys.stderr.write(
-                    f"{count(unproven, 'record')} of the job {says} completed without the seal of this user's "
-                    "processes (docs/security.md): not in the manifest\n"
+                unproven = write_manifest(
+                    self.manifest, uploads, {"batch": self.job}, str(self.job), endpoint, self.there
                 )
+            if unproven:
+                sys.stderr.write(_UNPROVEN.format(count(unproven, "record"), "says" if unproven == 1 else "say"))
                 return 1
-            if self.sha256sums is not None and write_sha256sums(self.sha256sums, uploads, self.job):
+            if self.sha256sums is not None and write_sha256sums(self.sha256sums, uploads, self.job, self.there):
                 return 1
         except OSError as error:
             sys.stderr.write(f"{visible(str(error.filename))} could not be written: {error.strerror}\n")
@@ -118,6 +180,8 @@ class Proof:
         except PyMongoError as error:
             sys.stderr.write(f"The manifest could not be written: {describe_error(error)}\n")
             return 1
+        finally:
+            self.there.close()
         return 0
 
 
@@ -130,24 +194,26 @@ def file_of_job(named: Path, job: ObjectId, suffix: str, flag: str) -> Path:
     return path
 
 
-def write_manifest(path: Path, uploads: Uploads, job: ObjectId, endpoint: str) -> int:
-    """Write what the job completed. All of it, or nothing: it gets its name when it is whole. Gives how many records
-    say that they completed, and nothing shows it: anybody may write one, and a manifest is this user's word."""
-    wanted = {"batch": job}
-    done = sum(1 for _ in _completed(uploads, job))
-    told = uploads.collection.count_documents({**wanted, "status": UploadStatus.COMPLETED.value})
+def write_manifest(
+    path: Path, uploads: Uploads, wanted: Filter, job: str, endpoint: str, there: FoundThere | None = None
+) -> int:
+    """Write what is completed of the uploads that are `wanted`, and what was there. All of it, or nothing: it gets its
+    name when it is whole. Gives how many records say that they completed, and nothing shows it: anybody may write one,
+    and a manifest is this user's word."""
+    done = sum(1 for _ in _completed(uploads, wanted))
+    told = uploads.collection.count_documents({"$and": [wanted, _COMPLETED]})
     others = uploads.collection.count_documents(wanted) - done
     head = ManifestHead(
         manifest=_VERSION,
-        job=str(job),
+        job=job,
         created_at=datetime.now(UTC),
         endpoint=endpoint,
-        objects=done,
+        objects=done + (there.number if there is not None else 0),
         not_completed=others,
     )
     digest = hashlib.sha256()
     with _whole(path) as stream:
-        for line in _lines(head, uploads, job):
+        for line in _lines(head, uploads, wanted, there):
             text = json.dumps(line.model_dump(mode="json"))
             digest.update(f"{text}\n".encode())
             stream.write(f"{text}\n")
@@ -156,9 +222,9 @@ def write_manifest(path: Path, uploads: Uploads, job: ObjectId, endpoint: str) -
     return told - done
 
 
-def _lines(head: ManifestHead, uploads: Uploads, job: ObjectId) -> Iterator[BaseModel]:
+def _lines(head: ManifestHead, uploads: Uploads, wanted: Filter, there: FoundThere | None) -> Iterator[BaseModel]:
     yield head
-    for upload in _completed(uploads, job):
+    for upload in _completed(uploads, wanted):
         yield ManifestEntry(
             id=str(upload.id),
             path=upload.path,
@@ -170,15 +236,36 @@ def _lines(head: ManifestHead, uploads: Uploads, job: ObjectId) -> Iterator[Base
             etag=upload.etag,
             version_id=upload.version_id,
         )
+    if there is not None:
+        yield from there.entries()
 
 
-def _completed(uploads: Uploads, job: ObjectId) -> Iterator[Upload]:
+def _completed(uploads: Uploads, wanted: Filter) -> Iterator[Upload]:
     """Those of which this user's processes asked for the upload, and saw S3 confirm it."""
-    wanted = {"batch": job, "status": UploadStatus.COMPLETED.value}
-    for document in uploads.read(wanted, order=[("_id", 1)]):
+    for document in uploads.read({"$and": [wanted, _COMPLETED]}, order=[("_id", 1)]):
         upload = read_upload(document)
         if isinstance(upload, Upload) and uploads.seals.is_own_request(upload) and uploads.seals.is_own_result(upload):
             yield upload
+
+
+def export_manifest(settings: Settings, file: Path, selection: Selection) -> int:
+    """Write a manifest of the completed uploads that are selected, whoever asked for them: watches, consoles, jobs.
+    Gives the exit code. Raises UsageError."""
+    with Records.open(settings.mongodb, sets_up=False) as records, S3Sender(settings.s3, settings.transfer) as sender:
+        path = file_of_job(file, ObjectId(), "jsonl", "manifest")
+        if missing := selection.missing(records.uploads):
+            sys.stderr.writelines(f"  {upload_id}: no such upload\n" for upload_id in missing)
+            return 1
+        wanted = {"$and": [OURS, at_endpoint(sender.endpoint), selection.filter(records.uploads), _COMPLETED]}
+        try:
+            unproven = write_manifest(path, records.uploads, wanted, "", sender.endpoint.name)
+        except OSError as error:
+            raise UsageError(f"{visible(str(error.filename))} could not be written: {error.strerror}") from None
+        number = records.uploads.collection.count_documents(wanted) - unproven
+    sys.stdout.write(f"{visible(str(path))}: {count(number, 'object')}, sealed by this user.\n")
+    if unproven:
+        sys.stderr.write(_UNPROVEN.format(count(unproven, "record"), "says" if unproven == 1 else "say"))
+    return 1 if unproven else 0
 
 
 def read_manifest(path: Path, seals: Seals) -> tuple[ManifestHead, list[ManifestEntry]]:
@@ -231,7 +318,9 @@ def verify_manifest(settings: Settings, path: Path, *, as_json: bool) -> int:
             line = VerifyLine(id=entry.id, path=entry.path, destination=entry.destination, same=same, words=words)
             sys.stdout.write(verify_text(line, as_json=as_json))
     if not as_json:
-        sys.stdout.write(f"{count(len(entries), 'object')} of job {head.job}, sealed by this user.\n")
+        sys.stdout.write(
+            f"{count(len(entries), 'object')}{f' of job {head.job}' if head.job else ''}, sealed by this user.\n"
+        )
     return 0 if all_same else 1
 
 
@@ -250,20 +339,27 @@ def _compared(entry: ManifestEntry, stored: StoredObject | None) -> tuple[bool |
     return None, "only the size can be compared: S3 tells no checksum of it"
 
 
-def write_sha256sums(path: Path, uploads: Uploads, job: ObjectId) -> int:
-    """Write a line for each file that was sent, as `sha256sum` does; gives how many could not be read as they were.
+def write_sha256sums(path: Path, uploads: Uploads, job: ObjectId, there: FoundThere) -> int:
+    """Write a line for each file that was sent, or is there, as `sha256sum` does; gives how many could not be read as
+    they were.
 
     S3's own checksum is taken where it is the SHA-256 of the whole; else the file is read once more.
     """
     left_out = 0
+
+    def line(path: str, digest: str | None) -> str:
+        nonlocal left_out
+        if digest is not None:
+            return sha256sum_line(digest, path)
+        left_out += 1
+        sys.stderr.write(f"{visible(path)}: it is not there as it was sent: no SHA-256\n")
+        return ""
+
     with _whole(path) as stream:
-        for upload in _completed(uploads, job):
-            digest = _sha256_of(upload)
-            if digest is None:
-                sys.stderr.write(f"{visible(upload.path)}: it is not there as it was sent: no SHA-256\n")
-                left_out += 1
-            else:
-                stream.write(sha256sum_line(digest, upload.os_path))
+        for upload in _completed(uploads, {"batch": job}):
+            stream.write(line(upload.os_path, _sha256_of(upload)))
+        for name, below, fingerprint in there.files():
+            stream.write(line(name, _sha256_of_file(name, below, fingerprint)))
     return left_out
 
 
@@ -282,9 +378,14 @@ def _sha256_of(upload: Upload) -> str | None:
         and checksum.kind == "FULL_OBJECT"
     ):
         return base64.b64decode(checksum.value).hex()
+    return _sha256_of_file(upload.os_path, upload.below, upload.fingerprint)
+
+
+def _sha256_of_file(path: str, below: str | None, fingerprint: str) -> str | None:
+    """None where the file is another one by now, or cannot be read."""
     try:
-        with SourceFile.open(upload.os_path, upload.below) as source:
-            if source.state.fingerprint != upload.fingerprint:
+        with SourceFile.open(path, below) as source:
+            if source.state.fingerprint != fingerprint:
                 return None
             digests = source.digests(0, source.state.size, (Algorithm.SHA256,), Unattended())
             source.check_unchanged()

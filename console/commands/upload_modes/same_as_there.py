@@ -47,7 +47,7 @@ def without_identical(
     batches: Iterable[list[NewUpload]],
     sender: S3Sender,
     part_size: int | None,
-    identical: Callable[[NewUpload], None],
+    identical: Callable[[NewUpload, ListedObject], None],
 ) -> Iterator[list[NewUpload]]:
     """The uploads but for those whose object is there with the file's content; `identical` is told those."""
     listing: ObjectListing | None = None
@@ -63,9 +63,9 @@ def without_identical(
                     may_list = False  # who may not list asks for each object
             same = threads.map(partial(is_identical, part_size), batch, there)
             left: list[NewUpload] = []
-            for upload, is_same in zip(batch, same, strict=True):
-                if is_same:
-                    identical(upload)
+            for upload, found, is_same in zip(batch, there, same, strict=True):
+                if is_same and found is not None:
+                    identical(upload, found)
                 else:
                     left.append(upload)
             if left:
