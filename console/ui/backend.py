@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from bson import ObjectId
 
@@ -23,6 +23,7 @@ from console.models import BucketPage, Comparison, ObjectFacts, OpenMultipart, R
 
 if TYPE_CHECKING:
     # For its types alone: at run time it would bring PyMongo before the first picture.
+    from console.job_totals import JobTotals
     from console.records.requests import Outcome
     from console.records.runners import Limits, RunnerState
     from console.records.watches import KnownWatch
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from console.stream.server import ImagesOf
 
 Document: TypeAlias = Mapping[str, Any]
+
+
+MOST_JOBS: Final = 100  # that are listed
 
 
 class Link(StrEnum):
@@ -167,6 +171,14 @@ class Backend(Protocol):
 
     def page(self, query: PageQuery) -> list[Document]:
         """Documents further down than the table holds; fewer than `query.limit` means that was all."""
+
+    def jobs(self, among: Sequence[ObjectId]) -> list[JobTotals]:
+        """The totals of the jobs with these ids, newest first; of the newest MOST_JOBS where none is named."""
+        ...
+
+    def uploads_of_job(self, job: ObjectId, statuses: Sequence[UploadStatus]) -> list[ObjectId]:
+        """The ids of its uploads that have one of these statuses."""
+        ...
 
     def add_uploads(self, paths: Sequence[str], choices: UploadChoices | None = None) -> Added:
         """Insert a pending document for each file (folders are walked); paths as `open()` takes them. Without choices

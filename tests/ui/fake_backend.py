@@ -16,6 +16,7 @@ from bson import ObjectId, Timestamp
 from console.errors import ServerUnreachable
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Snapshot
+from console.job_totals import JobTotals
 from console.models import BucketPage, Comparison, ObjectFacts, OpenMultipart, Requested, UploadStatus, read_upload
 from console.records.requests import Outcome
 from console.records.runners import Limits
@@ -109,6 +110,7 @@ class FakeBackend:
         self.pasts: dict[Any, list[ChangeEvent]] = {}
         self.past_lacks = ""
         self.pages: dict[tuple[str, str], BucketPage] = {}
+        self.held_jobs: list[JobTotals] = []
         self.runner_views: list[RunnerView] = []
         self.facts = ObjectFacts(exists=False)
         self.verification = Comparison(True, "SHA-256 of 17.4 MiB is the same")
@@ -224,6 +226,15 @@ class FakeBackend:
                 last = (-finished_at.timestamp(), -int(str(upload_id), 16))
             docs = [doc for doc in docs if place(doc) > last]
         return docs[: query.limit]
+
+    def jobs(self, among: Sequence[ObjectId]) -> list[JobTotals]:
+        self._ask("jobs", tuple(among))
+        return [job for job in self.held_jobs if not among or job.id in among]
+
+    def uploads_of_job(self, job: ObjectId, statuses: Sequence[UploadStatus]) -> list[ObjectId]:
+        self._ask("uploads_of_job", job, tuple(statuses))
+        with self._lock:
+            return [key for key, doc in self.documents.items() if doc.get("batch") == job and doc["status"] in statuses]
 
     def add_uploads(self, paths: Sequence[str], choices: UploadChoices | None = None) -> Added:
         self._ask("add_uploads", tuple(paths), *([choices] if choices is not None else []))

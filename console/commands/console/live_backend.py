@@ -19,6 +19,7 @@ from console.errors import UsageError
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, Lookup
 from console.formatting import count, visible
+from console.job_totals import JobTotals
 from console.models import (
     BucketPage,
     Comparison,
@@ -135,6 +136,16 @@ class ConsoleBackend:
         if query.group is port.PageGroup.WAITING:
             return self._asked(lambda: uploads.waiting_after(query.after, query.text, query.limit))  # type: ignore[arg-type]
         return self._asked(lambda: uploads.finished_after(query.after, query.text, query.limit))  # type: ignore[arg-type]
+
+    def jobs(self, among: Sequence[ObjectId]) -> list[JobTotals]:
+        """The totals of these jobs, or of the newest."""
+        uploads = self._records.uploads
+        return self._asked(lambda: uploads.jobs(among=among) if among else uploads.jobs(newest=port.MOST_JOBS))
+
+    def uploads_of_job(self, job: ObjectId, statuses: Sequence[UploadStatus]) -> list[ObjectId]:
+        """The ids of its uploads that have one of these statuses."""
+        wanted = {"batch": job, "status": {"$in": [status.value for status in statuses]}}
+        return self._asked(lambda: self._records.uploads.ids(wanted))
 
     def add_uploads(self, paths: Sequence[str], choices: port.UploadChoices | None = None) -> port.Added:
         intake = self._intake(choices, batch=ObjectId())

@@ -36,6 +36,7 @@ from console.ui.widgets.dialogs import (
 )
 
 if TYPE_CHECKING:
+    from console.job_totals import JobTotals
     from console.records.requests import Outcome
     from console.records.runners import Limits
 
@@ -52,6 +53,20 @@ class UploadAction(StrEnum):
     LATER = "later"
     VERIFY = "verify"
     LINK = "link"
+
+
+_OPEN: Final = (UploadStatus.PENDING, UploadStatus.UPLOADING, UploadStatus.PAUSED)
+APPLIES_TO: Final[Mapping[UploadAction, Sequence[UploadStatus]]] = {
+    UploadAction.PAUSE: (UploadStatus.PENDING, UploadStatus.UPLOADING),
+    UploadAction.RESUME: (UploadStatus.PAUSED,),
+    UploadAction.CANCEL: _OPEN,
+    UploadAction.RETRY: (UploadStatus.FAILED, UploadStatus.CANCELLED),
+    UploadAction.DELETE: tuple(UploadStatus),
+    UploadAction.SOONER: (UploadStatus.PENDING, UploadStatus.PAUSED),
+    UploadAction.LATER: (UploadStatus.PENDING, UploadStatus.PAUSED),
+    UploadAction.VERIFY: (UploadStatus.COMPLETED,),
+}
+"""What an action on a whole job is about: the others of its uploads are no news."""
 
 
 def carry_out(backend: Backend, action: UploadAction, ids: Sequence[ObjectId]) -> Outcome:
@@ -227,6 +242,19 @@ class UploadActions:
             self._verify(ids)
         else:
             self._carry_out(action, ids)
+
+    def act_on_job(self, action: UploadAction, job: JobTotals) -> None:
+        """Carry it out on all uploads of a job that it applies to."""
+
+        def found(ids: list[ObjectId]) -> None:
+            if ids:
+                self.act(action, tuple(ids))
+            else:
+                words = " or ".join(APPLIES_TO[action]) if action is not UploadAction.DELETE else "there"
+                self._say(f"{visible(job.name)}: no upload of it is {words}", f"No {action}", "warning")
+
+        asked = partial(self._backend.uploads_of_job, job.id, APPLIES_TO[action])
+        run_in_background(self._screen.app, asked, found)
 
     def _arrived(self, upload_id: ObjectId) -> int:
         """How many bytes cancelling that upload would throw away."""

@@ -25,6 +25,7 @@ from console.events.buffer import CAPACITY
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Snapshot
 from console.formatting import count
+from console.job_totals import JobTotals
 from console.models import Upload, UploadStatus
 from console.ui.backend import Backend, ImageSource, Leave, Link, UploadChoices
 from console.ui.background import notify_error, run_in_background
@@ -33,10 +34,12 @@ from console.ui.events.event_log import EventLog
 from console.ui.feed_pump import FeedArrived, FeedPump, Throttle
 from console.ui.main.actions import UploadActions
 from console.ui.main.file_browser import FileBrowser
+from console.ui.main.finished_jobs import FinishedJobs
 from console.ui.main.polling import Polling, changes_status
 from console.ui.main.status_bar import StatusBar
 from console.ui.remembered import Remembered
 from console.ui.screens.bucket_screen import BucketScreen
+from console.ui.screens.jobs_screen import JobsScreen
 from console.ui.screens.runners_screen import RunnersScreen
 from console.ui.screens.watches_screen import WatchesScreen
 from console.ui.uploads.upload_cells import is_stalled
@@ -136,6 +139,9 @@ class ConsoleScreen(FullScreen):
             Binding("w", "watches", "Watches", show=False, tooltip="Show the watched folders of every host."),
             Binding("4", "bucket", "Bucket", show=False, tooltip="Show what is in the bucket; download objects."),
             Binding(
+                "J", "jobs", "Jobs", show=False, tooltip="Show jobs: what was added together, how much of it is done."
+            ),
+            Binding(
                 "H,h", "runners", "Runners", show=False, tooltip="Show hosts and processes, what each holds and may."
             ),
             Binding("question_mark", "app.keys", "Keys", key_display="?", tooltip="Show all keys."),
@@ -194,6 +200,7 @@ class ConsoleScreen(FullScreen):
         self._pump = FeedPump(backend, self, self._feed_failed)
         self._throttle = Throttle(self, self._draw, DRAW_SECONDS)
         self._polling = Polling(self, backend, self.status, self.uploads, self._throttle.mark)
+        self._finished_jobs = FinishedJobs(self, backend, self.uploads, now)
         self._is_zoomed = False
         self._alone: Pane | None = None
         self._finishing = False
@@ -238,6 +245,7 @@ class ConsoleScreen(FullScreen):
             elif isinstance(item, Snapshot) or changes_status(item):
                 self.table.source.arrived = True
                 self._polling.count_soon()
+                self._finished_jobs.see(item)
 
     def _known_at(self) -> datetime:
         """Of when the table tells: while MongoDB is away leases run out whose runners are at work."""
@@ -388,6 +396,19 @@ class ConsoleScreen(FullScreen):
         self.app.push_screen(
             BucketScreen(self.backend, self.uploads, self.now, folder=self.files.directory, opened=self._open_upload)
         )
+
+    def action_jobs(self) -> None:
+        """Show jobs, first that of the upload under the cursor."""
+        row = self.uploads.row(self.table.rows.cursor_key)
+        start = row.batch if isinstance(row, Upload) and self.focused_pane is self.table else None
+        act = self.actions.act_on_job
+        self.app.push_screen(JobsScreen(self.backend, self.now, start=start, opened=self._open_job, act=act))
+
+    def _open_job(self, job: JobTotals) -> None:
+        """Show the uploads of a job in the table, and nothing else; escape shows all again."""
+        self.app.pop_screen()
+        self.action_pane("uploads")
+        self.table.filter_line.show(f"job:{job.id}")
 
     def action_runners(self) -> None:
         self.app.push_screen(RunnersScreen(self.backend, self.now))
