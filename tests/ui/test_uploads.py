@@ -231,7 +231,7 @@ async def test_what_is_new_or_runs_above_the_view_is_told(opened: Opener) -> Non
     async with opened(documents=documents) as console:
         await console.press("2")
         console.backend.insert(document(500))
-        await console.until(lambda: "photo-0500.jpg" in console.text)
+        await console.until(lambda: "· photo-0500.jpg" in console.text)
         await console.press("end")
         await console.until(lambda: "━ 200 ━┓" in console.text)  # what was seen at the top is not new
         console.backend.insert(document(501))
