@@ -174,7 +174,11 @@ class RenewedCredentials:
                 self._next_look = time.monotonic() + LOOK_SECONDS
             finally:
                 self._lock.release()
-        frozen: ReadOnlyCredentials = self._found.get_frozen_credentials()
+        try:
+            frozen: ReadOnlyCredentials = self._found.get_frozen_credentials()
+        except (OSError, ValueError, KeyError, TypeError) as error:  # a token file that is gone, an answer of no sense
+            reason = f"{type(error).__name__}: {error}" if isinstance(error, KeyError | TypeError) else str(error)
+            raise aws.CredentialRetrievalError(provider=self._found.method, error_msg=reason) from error
         return frozen
 
     def _renew_if_changed(self) -> None:

@@ -200,4 +200,5 @@ def _with_right(code: str, message: str, operation: str) -> str:
     """Most servers say "Access Denied" and leave open to what; AWS names the right where it knows the user's policy."""
     if code not in DENIED or not operation or _NAMES_A_RIGHT.search(message):
         return message
-    return f"{message.rstrip('.')} ({operation} needs s3:{_RIGHTS.get(operation, operation)})"
+    service = "sts" if operation.startswith("AssumeRole") else "s3"  # S3 is asked once a role's credentials are there
+    return f"{message.rstrip('.')} ({operation} needs {service}:{_RIGHTS.get(operation, operation)})"
