@@ -123,6 +123,11 @@ class Queue:
         self._again = again
         self._sent_already = sent_already
         self._left: dict[str, str] = {}
+        self._waits: dict[str, str] = {}
+
+    def why_waits(self, path: str) -> str:
+        """Why a file was put off when it was decided about last, in words."""
+        return self._waits.get(path, "it is not complete yet")
 
     def put(self, files: Sequence[Found]) -> int:
         """Decide about each and carry that out; gives how many uploads were recorded.
@@ -176,6 +181,9 @@ class Queue:
     def _take_note(self, decision: Decision) -> None:
         path = decision.file.path
         if decision.action is Action.WAIT:
+            if len(self._waits) >= _MOST_LEFT:
+                self._waits.clear()  # of those the usual reason is told
+            self._waits[path] = decision.message
             self._again(decision.file)
         elif decision.action is Action.REFUSE:
             self.refuse(Refusal(path, decision.message))

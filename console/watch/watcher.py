@@ -405,7 +405,8 @@ class Watcher:
         while len(self._pending_files) and time.monotonic() < until:
             self._turn(self._pending_files.next_due() or 0.0)
         for file in self._pending_files.waiting():
-            self._notify(Note(NoteKind.LEFT, self.rule.title, file.path, "it is not complete yet", size=file.size))
+            why = self._parts.queue.why_waits(file.path)
+            self._notify(Note(NoteKind.LEFT, self.rule.title, file.path, why, size=file.size))
         if self._pending_files.has_overflowed:
             self._say(NoteKind.LEFT, message="more files are not complete yet")
         self.has_seen_all = True

@@ -161,3 +161,15 @@ def test_what_is_marked_in_the_console_is_selected_and_accepted_alike(
     assert refused == dict.fromkeys(("style.css", ".hidden"), "its extension is not allowed (.html, .js)")
     assert set(found) == {"index.html", "app.js"}
     assert found["app.js"]["storage"] == {"cache_control": "no-cache"}
+
+
+def test_a_dry_run_says_which_of_two_files_would_get_a_number(command: Command, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x").write_text(name)
+    paths = [str(tmp_path / name / "x") for name in ("one", "two")]
+    answer = command("upload", *paths, "--duplicates", "new_name", "--dry-run")
+    assert answer.code == 0
+    first, second, _ = answer.out.splitlines()
+    assert "number" not in first
+    assert second.endswith("would get a number, as another of these files has the key")

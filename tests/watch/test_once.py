@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -54,3 +55,13 @@ def test_uploads_to_another_s3_service_are_not_waited_for(world: World) -> None:
     single = WatchOnce(world.records, surroundings(world), [world.rule()])
     single.run(threading.Event())
     assert [each["status"] for each in world.documents()] == ["pending", "completed"]
+
+
+def test_what_is_left_for_other_hours_is_said_with_them(world: World) -> None:
+    now = datetime.now().astimezone()
+    hours = f"{now + timedelta(hours=2):%H:%M}-{now + timedelta(hours=4):%H:%M}"
+    world.write("a.txt", age_seconds=60)
+    WatchOnce(world.records, surroundings(world), [world.rule(between=hours, quiet_seconds=0.1)]).run(threading.Event())
+    assert world.documents() == []
+    [left] = world.notes.of(NoteKind.LEFT)
+    assert left.message == f"uploads run between {hours}"

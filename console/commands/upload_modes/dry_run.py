@@ -66,8 +66,17 @@ class DryRunReport:
         line = DryRunLine(event="refused", path=refusal.path, message=refusal.reason)
         self._say(line, f"refused    {visible(refusal.path)}: {refusal.reason}")
 
-    def upload(self, upload: NewUpload, there: ListedObject | None, policy: DuplicatePolicy, unknown: str) -> None:
-        """What would be sent. `there` is what has its key; `unknown`: why nobody can say whether there is anything."""
+    def upload(
+        self,
+        upload: NewUpload,
+        there: ListedObject | None,
+        policy: DuplicatePolicy,
+        unknown: str,
+        *,
+        is_second: bool = False,
+    ) -> None:
+        """What would be sent. `there` is what has its key, `is_second`: another file of the job; `unknown`: why nobody
+        can say whether there is anything."""
         self._numbers["would be uploaded"] += 1
         self._size += upload.size
         destination = f"s3://{upload.bucket}/{upload.key}"
@@ -75,6 +84,8 @@ class DryRunReport:
         if there is not None:
             changed = f" of {there.modified:%Y-%m-%d %H:%M}" if there.modified is not None else ""
             words = f"{_MEANS[policy]} {byte_size(there.size)}{changed}"
+        elif is_second:
+            words = "would get a number, as another of these files has the key"
         elif unknown:
             words = f"what is there cannot be seen: {unknown}"
         line = DryRunLine(
@@ -115,6 +126,7 @@ def dry_run(
     unknown = ""
     told = 0
     limit, stopped = JobLimit(schedule), ""
+    keys: set[int] = set()
     for batch in batches:
         for upload in batch:
             listing = listing or sender.listing(upload.bucket)
@@ -129,7 +141,11 @@ def dry_run(
             elif stopped := limit.reached_by(upload):
                 break
             else:
-                report.upload(upload, there, upload.duplicates or policy, unknown)
+                named = upload.duplicates or policy
+                is_second = named == "new_name" and hash(upload.key) in keys
+                report.upload(upload, there, named, unknown, is_second=is_second)
+                if policy == "new_name":
+                    keys.add(hash(upload.key))
         for refusal in intake.refusals[told:]:
             report.refused(refusal)
         told = len(intake.refusals)
