@@ -7,6 +7,7 @@ them, and asks before it is left while uploads run.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from functools import partial
@@ -86,12 +87,35 @@ _OTHER_LINES: Final = 3
 _FRAME_LINES: Final = 3
 
 
-def has_room(name: str, terminal: Size) -> bool:
+FILES_PERCENT: Final = 32  # as in app.tcss
+LOG_PERCENT: Final = 30
+_STEP_PERCENT: Final = 4
+_LEAST_PERCENT: Final = 12
+_MOST_PERCENT: Final = 72
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How much of the width the files have, and of the height the log."""
+
+    files: int = FILES_PERCENT
+    log: int = LOG_PERCENT
+
+    @classmethod
+    def of(cls, remembered: Remembered) -> Layout:
+        def read(name: str, usual: int) -> int:
+            percent = remembered.get(name, int)
+            return clamp(percent, _LEAST_PERCENT, _MOST_PERCENT) if percent else usual
+
+        return cls(read("layout.files", FILES_PERCENT), read("layout.log", LOG_PERCENT))
+
+
+def has_room(name: str, terminal: Size, layout: Layout = Layout()) -> bool:
     """Whether the pane of that name, with the focus, shows enough to act on while the others are shown too."""
-    files = clamp(terminal.width * 32 // 100, 29, 70)
+    files = clamp(terminal.width * layout.files // 100, 29, 70 if layout.files == FILES_PERCENT else terminal.width)
     width = {"files": files, "uploads": terminal.width - files}.get(name, terminal.width)
     lines = terminal.height - _OTHER_LINES
-    log = max(6, terminal.height * 30 // 100)
+    log = max(6, terminal.height * layout.log // 100)
     rows = (min(log, lines) if name == "events" else lines - log) - _FRAME_LINES
     return width >= LEAST_WIDTH and rows >= LEAST_ROWS
 
@@ -129,6 +153,14 @@ class ConsoleScreen(FullScreen):
                 "M", "view('host')", "This host", show=False, tooltip="Show only this host's uploads, or all again."
             ),
             Binding("z", "zoom", "Zoom", tooltip="Give the pane the whole screen, or restore the layout."),
+            Binding(
+                "less_than_sign", "size(-1, 0)", "Narrower", show=False, key_display="<", tooltip="Narrow the files."
+            ),
+            Binding(
+                "greater_than_sign", "size(1, 0)", "Wider", show=False, key_display=">", tooltip="Widen the files."
+            ),
+            Binding("ctrl+up", "size(0, 1)", "Higher", show=False, tooltip="Give the log more lines."),
+            Binding("ctrl+down", "size(0, -1)", "Lower", show=False, tooltip="Give the log fewer lines."),
             Binding(
                 "b", "limits", "Limits", show=False, tooltip="Limit bandwidth, parallel uploads and parallel parts."
             ),
@@ -168,7 +200,8 @@ class ConsoleScreen(FullScreen):
         self._heard_at = now()
         self.uploads = UploadRows()
         self.status = StatusBar(host, usual.destination, id="status")
-        remembered = remembered if remembered is not None else Remembered()
+        self._remembered = remembered = remembered if remembered is not None else Remembered()
+        self._layout = Layout.of(remembered)
         self.actions = UploadActions(self, backend, self.uploads, usual, has_sheet=has_sheet, now=self._known_at)
         self.files = FileBrowser(
             directory,
@@ -214,7 +247,10 @@ class ConsoleScreen(FullScreen):
         yield self._keys
 
     def on_mount(self) -> None:
-        self.files.focus_list()
+        self._lay_out()
+        self._is_zoomed = bool(self._remembered.get("layout.zoomed", bool))
+        pane = next((pane for pane in self.query(Pane) if pane.id == self._remembered.get("layout.pane", str)), None)
+        (pane if pane is not None and self._is_zoomed else self.files).focus_list()
         self._pump.start()
         self.set_interval(TICK_SECONDS, self._throttle.mark)
         self._polling.ask_health()
@@ -360,7 +396,30 @@ class ConsoleScreen(FullScreen):
 
     def action_zoom(self) -> None:
         self._is_zoomed = not self._is_zoomed
+        self._remembered.keep("layout.zoomed", self._is_zoomed)
+        if self._is_zoomed and self.focused_pane is not None:
+            self._remembered.keep("layout.pane", self.focused_pane.id)
         self._arrange(self.focused_pane)
+
+    def action_size(self, files: int, log: int) -> None:
+        """Give the files so many steps more of the width, and the log of the height; that is remembered."""
+        before = self._layout
+        self._layout = Layout(
+            clamp(before.files + files * _STEP_PERCENT, _LEAST_PERCENT, _MOST_PERCENT),
+            clamp(before.log + log * _STEP_PERCENT, _LEAST_PERCENT, _MOST_PERCENT),
+        )
+        self._remembered.keep("layout.files", self._layout.files)
+        self._remembered.keep("layout.log", self._layout.log)
+        self._lay_out()
+        self._arrange(self.focused_pane)
+
+    def _lay_out(self) -> None:
+        """Sizes that the person chose are stronger than the style sheet, but for a pane that has the whole screen."""
+        chosen, files, log = self._layout, self.files.styles, self.log_pane.styles
+        is_alone = self._alone is not None
+        files.width = None if is_alone or chosen.files == FILES_PERCENT else f"{chosen.files}%"
+        files.max_width = None if is_alone or chosen.files == FILES_PERCENT else "100%"
+        log.height = None if is_alone or chosen.log == LOG_PERCENT else f"{chosen.log}%"
 
     def on_resize(self, event: events.Resize) -> None:
         """There may be room for one pane only, or for all again."""
@@ -374,7 +433,7 @@ class ConsoleScreen(FullScreen):
         """Show all panes, or the one with the focus alone: keys act on its rows, and so these have to be seen."""
         if focused is None:
             return
-        alone = focused if self._is_zoomed or not has_room(str(focused.id), self.app.size) else None
+        alone = focused if self._is_zoomed or not has_room(str(focused.id), self.app.size, self._layout) else None
         if alone is self._alone:
             return
         self._alone = alone
@@ -382,6 +441,7 @@ class ConsoleScreen(FullScreen):
             pane.display = alone is None or pane is alone
             pane.set_class(pane is alone, "-zoomed")
         self.query_one("#upper").display = alone is not self.log_pane
+        self._lay_out()
 
     def action_limits(self) -> None:
         self.actions.change_limits()

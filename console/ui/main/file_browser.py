@@ -171,8 +171,8 @@ class FileBrowser(Pane):
         self._sent = sent
         self._sent_now: Mapping[str, tuple[int, int]] = {}
         self.directory = directory
-        self.show_hidden = show_hidden
-        self.sort = Sort.NAME
+        self.show_hidden = bool(remembered.get("files.hidden", bool)) or show_hidden
+        self.sort = next((sort for sort in Sort if str(sort) == remembered.get("files.sort", str)), Sort.NAME)
         self._listing = Listing(directory, ())
         self._entries: list[Entry] = []
         self._marked: dict[str, Entry] = {}
@@ -381,11 +381,13 @@ class FileBrowser(Pane):
 
     def action_sort(self) -> None:
         self.sort = self.sort.next
+        self._remembered.keep("files.sort", str(self.sort))
         self._entries = in_order(self._entries, self.sort)
         self._show()
 
     def action_hidden(self) -> None:
         self.show_hidden = not self.show_hidden
+        self._remembered.keep("files.hidden", self.show_hidden)
         self._show()
 
     def action_reread(self) -> None:
