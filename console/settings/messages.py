@@ -81,7 +81,7 @@ class Layer:
         """How a person finds the key here."""
         steps = tuple(str(step) for step in location)
         at_or_above = (self.names.get(steps[:length]) for length in range(len(steps), 0, -1))
-        below = (name for key, name in self.names.items() if key[: len(steps)] == steps)
+        below = (name for key, name in self.names.items() if key[: len(steps)] == steps and self.holds(key))
         return next(filter(None, (*at_or_above, *below)), self.origin)
 
 

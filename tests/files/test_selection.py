@@ -200,6 +200,8 @@ def test_the_type_of_what_is_gone_is_unknown(tmp_path: Path) -> None:
         ("song.m4a", "audio/mp4"),
         ("main.rs", "text/x-rust"),
         ("app.mjs", "text/javascript"),
+        ("app.js.map", "application/json"),
+        ("film.mpd", "application/dash+xml"),
         ("Main.java", "text/x-java"),
         ("app.ts", "text/x-typescript"),
         ("APP.TS", "text/x-typescript"),

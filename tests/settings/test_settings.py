@@ -348,3 +348,8 @@ def test_lists_are_read_from_the_environment_as_the_file_has_them():
     assert found.exclude == ("*.tmp", "drafts/")
     with pytest.raises(ConfigurationError, match=r"SELECT__EXCLUDE: select\.exclude: expected a list"):
         load(None, {"UPLOAD_CONSOLE_SELECT__EXCLUDE": "*.tmp"}, {})
+
+
+def test_what_is_wrong_with_a_section_names_a_flag_that_was_given() -> None:
+    with pytest.raises(ConfigurationError, match=r"^--object-lock-mode: s3: object_lock_mode and object_lock_days go"):
+        load(None, {}, {"s3.object_lock_mode": "GOVERNANCE"})
