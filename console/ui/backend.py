@@ -98,7 +98,8 @@ class UploadPlan:
     `first_key` is that of the first file. `refused` files are not uploaded, for the reasons of `refusals`, of which
     there are at most a few; `numbered` ones have the key of another one and get a number. Of the `looked_for` keys
     `existing` are in the bucket already, `existing_keys` being the first of these, and `other_size` of them have
-    another size than their file; `unknown` says why that cannot be seen. `is_whole`: nothing will be added any more.
+    another size than their file; `awaited` ones are those of uploads that wait or run. `unknown` says why that cannot
+    be seen. `is_whole`: nothing will be added any more.
     """
 
     files: int = 0
@@ -113,6 +114,7 @@ class UploadPlan:
     existing: int = 0
     existing_keys: tuple[str, ...] = ()
     other_size: int = 0
+    awaited: int = 0
     unknown: str = ""
     is_whole: bool = False
 

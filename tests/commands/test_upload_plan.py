@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,7 +47,11 @@ def folder(tmp_path: Path) -> Path:
 def planned(settings: Settings, sender: S3Sender, *paths: Path, **changed: Any) -> UploadPlan:
     choices = replace(usual_choices(settings), **changed)
     intake = intake_for(settings, choices, host="here", endpoint="there")
-    return plan(intake, [str(path) for path in paths], lambda: sender.listing(choices.bucket), lambda _: True)
+
+    def awaited(keys: Sequence[str]) -> int:
+        return sum(key.endswith("/a.txt") for key in keys)
+
+    return plan(intake, [str(path) for path in paths], lambda: sender.listing(choices.bucket), awaited, lambda _: True)
 
 
 def test_what_is_there_is_known_before(
@@ -60,6 +64,7 @@ def test_what_is_there_is_known_before(
     assert (known.files, known.total_bytes, known.first_key) == (3, 6, "in/scans/a.txt")
     assert known.existing_keys == ("in/scans/b.txt", "in/scans/deep/c.txt")
     assert (known.existing, known.other_size, known.looked_for) == (2, 1, 3)
+    assert known.awaited == 1
     assert known.is_counted
     assert known.is_whole
     assert planned(settings, sender, folder, prefix="elsewhere").existing == 0
@@ -85,7 +90,7 @@ def test_a_bucket_that_cannot_be_seen_is_said(settings: Settings, sender: S3Send
 
 def test_whoever_has_seen_enough_ends_it(settings: Settings, sender: S3Sender, folder: Path) -> None:
     intake = intake_for(settings, usual_choices(settings), host="here", endpoint="there")
-    known = plan(intake, [str(folder)], lambda: sender.listing(settings.s3.bucket), lambda _: False)
+    known = plan(intake, [str(folder)], lambda: sender.listing(settings.s3.bucket), len, lambda _: False)
     assert not known.is_whole
 
 

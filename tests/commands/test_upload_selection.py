@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from console.commands.console.session import Session
+from console.commands.console.upload_plan import usual_choices
 from console.models import Upload
 from console.records.database import Records
 from console.settings import load
@@ -153,7 +154,11 @@ def test_what_is_marked_in_the_console_is_selected_and_accepted_alike(
     }
     settings = load(None, environment, told)
     session = Session(settings, records, S3Sender(settings.s3, settings.transfer))
+    choices = usual_choices(settings)
+    assert session.backend.plan_uploads([str(tree)], choices, lambda _: True).awaited == 0
     added = session.backend.add_uploads([str(tree)])
+    planned = session.backend.plan_uploads([str(tree)], choices, lambda _: True)
+    assert (planned.awaited, planned.files, planned.refused, planned.unknown) == (2, 2, 2, "")
     found = {document["filename"]: document for document in records.uploads.collection.find({})}
     session.close()
     assert added.uploads == 2

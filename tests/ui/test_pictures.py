@@ -51,6 +51,16 @@ async def live(console: Console) -> None:
 
 
 @sizes
+async def test_upload_sheet(opened: Opener, size: Size, snapshot: SnapshotAssertion) -> None:
+    async with opened(size=size) as console:
+        console.backend.keys = {"photos/b.jpg"}
+        console.backend.known_prefixes = ["photos/2025/", "photos/2026/"]
+        await console.press("j", "j", "space", "space", "u", "down", "down", "up", "up", "2", "backspace")
+        await console.until(lambda: "would be overwritten" in console.text and "photos/2026/" in console.text)
+        assert picture(console) == snapshot
+
+
+@sizes
 async def test_console(opened: Opener, size: Size, snapshot: SnapshotAssertion) -> None:
     async with opened(size=size) as console:
         await live(console)

@@ -34,6 +34,7 @@ from console.records.connection import explain
 from console.records.database import Records
 from console.records.requests import Outcome, change_priority, request_all, retry_all
 from console.records.runners import Limits
+from console.records.transitions import OPEN
 from console.records.watches import KnownWatch, Presence
 from console.runner.deletion import delete_all
 from console.runner.policy import Policy
@@ -160,7 +161,12 @@ class ConsoleBackend:
     def plan_uploads(
         self, paths: Sequence[str], choices: port.UploadChoices, told: Callable[[port.UploadPlan], bool]
     ) -> port.UploadPlan:
-        return plan(self._intake(choices), paths, lambda: self._sender.listing(choices.bucket), told)
+        def awaited(keys: Sequence[str]) -> int:
+            read = self._records.uploads.read
+            wanted = {"bucket": choices.bucket, "key": {"$in": list(keys)}, "status": {"$in": list(OPEN)}}
+            return len(self._asked(lambda: {str(found["key"]) for found in read(wanted, ("key",))}))
+
+        return plan(self._intake(choices), paths, lambda: self._sender.listing(choices.bucket), awaited, told)
 
     def prefixes(self, bucket: str, beginning: str) -> Sequence[str]:
         return self._sender.prefixes(bucket, beginning)

@@ -14,13 +14,14 @@ from typing import Any, Final
 from bson import ObjectId
 
 from console.choices import DuplicatePolicy
+from console.errors import ConsoleError
 from console.files.acceptance import Acceptance
 from console.files.file_filter import FileFilter
 from console.models import Source, Storage
 from console.s3.object_listing import ObjectListing
 from console.s3.transfer_errors import TransferError
 from console.settings import Settings
-from console.transfer.intake import Intake
+from console.transfer.intake import BATCH, Intake
 from console.ui.backend import UploadChoices, UploadPlan
 
 MOST_LOOKED_FOR: Final = 100_000
@@ -83,10 +84,12 @@ def plan(
     intake: Intake,
     paths: Sequence[str],
     listing: Callable[[], ObjectListing],
+    awaited: Callable[[Sequence[str]], int],
     told: Callable[[UploadPlan], bool],
 ) -> UploadPlan:
-    """Count what the paths mean, and look which keys are there."""
-    return _Planning(intake, told).run(paths, listing)
+    """Count what the paths mean, and look which keys are there; `awaited` tells of how many keys uploads are on their
+    way."""
+    return _Planning(intake, told).run(paths, listing, awaited)
 
 
 class _Planning:
@@ -96,12 +99,16 @@ class _Planning:
         self._told_at = time.monotonic()
         self.plan = UploadPlan()
 
-    def run(self, paths: Sequence[str], listing: Callable[[], ObjectListing]) -> UploadPlan:
+    def run(
+        self, paths: Sequence[str], listing: Callable[[], ObjectListing], awaited: Callable[[Sequence[str]], int]
+    ) -> UploadPlan:
         try:
             keys = self._count(paths)
             self._know(is_counted=True)
             self._tell()
-            self._look(keys, listing)
+            in_order = sorted(keys, key=str.encode)
+            self._look_for_uploads(in_order, awaited)
+            self._look(in_order, keys, listing)
             self._know(is_whole=True)
         except _Ended:
             pass
@@ -133,10 +140,18 @@ class _Planning:
         refusals = self._intake.refusals
         self._know(refused=len(refusals), refusals=tuple(refusals[:_SHOWN]))
 
-    def _look(self, keys: Mapping[str, int], listing: Callable[[], ObjectListing]) -> None:
+    def _look_for_uploads(self, keys: Sequence[str], awaited: Callable[[Sequence[str]], int]) -> None:
+        try:
+            for start in range(0, len(keys), BATCH):
+                self._know(awaited=self.plan.awaited + awaited(keys[start : start + BATCH]))
+                self._tell_if_due()
+        except ConsoleError as error:
+            self._know(unknown=error.message)
+
+    def _look(self, in_order: Sequence[str], keys: Mapping[str, int], listing: Callable[[], ObjectListing]) -> None:
         try:
             objects = listing()
-            for key in sorted(keys, key=str.encode):
+            for key in in_order:
                 if (there := objects.find(key)) is not None:
                     self._know(
                         existing=self.plan.existing + 1,

@@ -125,6 +125,8 @@ def plan_lines(plan: UploadPlan, choices: UploadChoices) -> list[Content]:
         ]
         if plan.refused > _SHOWN_REFUSALS:
             lines.append(Content(f"  and {plan.refused - _SHOWN_REFUSALS:,} more"))
+    if plan.awaited:
+        lines.append(_warning(f"Of {count(plan.awaited, 'key')} another upload waits or runs already."))
     if plan.files:
         lines.append(_there(plan, choices))
     return lines
@@ -391,8 +393,9 @@ class UploadSheet(FormDialog):
 
 
 def _overwritten(plan: UploadPlan, choices: UploadChoices) -> int:
-    """How many objects would be overwritten for sure."""
-    return plan.other_size if choices.duplicates == "skip_identical" else plan.existing
+    """How many objects would be overwritten for sure, or as soon as they are there."""
+    there = plan.other_size if choices.duplicates == "skip_identical" else plan.existing
+    return there + (plan.awaited if choices.duplicates == "overwrite" else 0)
 
 
 def _made(values: Mapping[str, Any]) -> UploadChoices:

@@ -7,7 +7,7 @@ often.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, TypeVar
 
@@ -137,11 +137,9 @@ class PaneRows(RowsView):
         self.redraw()
 
     def clear_marks(self) -> None:
-        self.unmark(set(self.marks))
-
-    def unmark(self, keys: Iterable[Key]) -> None:
-        if gone := self.marks.intersection(keys):
-            self.marks -= gone
+        """The only way in which marks go while their rows stay: a key pressed again means the same rows."""
+        if self.marks:
+            self.marks = set()
             self.post_message(self.MarksChanged(self))
             self.redraw()
 

@@ -98,6 +98,18 @@ async def test_what_would_be_overwritten_is_said_before(opened: Opener, photos: 
         await console.until(lambda: added(console) == [((str(photos / A),),)])
 
 
+async def test_uploads_that_wait_under_the_same_keys_are_said_before(opened: Opener) -> None:
+    async with opened(documents=[]) as console:
+        console.backend.plan = {"awaited": 1}
+        console.backend.may_look.clear()
+        bunch(console, "jju\r")
+        await shown(console, "looking what is there already")
+        console.backend.may_look.set()
+        await console.until(lambda: "enter once more uploads" in console.text)
+        assert "Of 1 key another upload waits or runs already." in console.text
+        assert not added(console)
+
+
 @pytest.mark.parametrize("behind", ["", "\r", "\r\r", "2p"])
 async def test_what_is_typed_ahead_overwrites_nothing(opened: Opener, behind: str) -> None:
     """Enter, and what comes behind it, before it was seen that something would be overwritten."""
@@ -195,7 +207,7 @@ async def test_prefixes_of_the_bucket_are_shown_and_completed(opened: Opener) ->
 def test_the_plan_in_words() -> None:
     refusals = tuple(Refusal(f"/srv/{name}", "another file of these has its key already (a)") for name in "abcd")
     choices = UploadChoices("archive", "photos", "skip_identical")
-    plan = UploadPlan(480, 1_610_612_736, "/srv/x", "photos/x", 4, refusals, 2, True, 480, 12, ("p/a", "p/b"), 3)
+    plan = UploadPlan(480, 1_610_612_736, "/srv/x", "photos/x", 4, refusals, 2, True, 480, 12, ("p/a", "p/b"), 3, 5)
     text = [line.plain for line in plan_lines(plan, choices)]
     assert text == [
         "480 files, 1.50 GiB",
@@ -204,6 +216,7 @@ def test_the_plan_in_words() -> None:
         "4 files will not be uploaded:",
         *(f"  {name}: another file of these has its key already (a)" for name in "abc"),
         "  and 1 more",
+        "Of 5 keys another upload waits or runs already.",
         "12 of the first 480 (3 of another size) would be skipped if identical, and else overwritten: a, b, …",
     ]
 
