@@ -28,7 +28,7 @@ from console.events.event import ChangeEvent
 from console.events.filter import Filter
 
 CAPACITY: Final = 100_000
-MAX_BYTES: Final = 512 * 1024 * 1024
+MAX_BYTES: Final = 96 * 1024 * 1024
 _ENTRY_BYTES: Final = 300  # what an entry costs besides its BSON: objects, indexes
 _NOT_BSON: Final = b"\xff"
 # Each event is compressed with some that came before it as the dictionary, which is chosen anew after so many.
