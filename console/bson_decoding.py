@@ -37,6 +37,10 @@ _EXTRA: Final = {0x02: 0, 0x05: 1, 0x0C: 12, 0x0D: 0, 0x0E: 0}  # behind a lengt
 _WHOLE_LENGTH: Final = frozenset({_DOCUMENT, _ARRAY, 0x0F})  # the length counts itself
 _REGEX: Final = 0x0B
 _MOST_LEVELS: Final = 200
+# A path has at most 4 KiB, a key 1 KiB.
+_MOST_OF_A_VALUE: Final = 8 * 1024
+_MOST_OF_A_DOCUMENT: Final = 32 * 1024
+_TOO_LARGE: Final = f"(over {_MOST_OF_A_VALUE // 1024} KiB: not shown here)"
 
 
 class Malformed(Binary):
@@ -58,6 +62,47 @@ def decoded(documents: Iterable[RawBSONDocument | Mapping[str, Any]]) -> Iterato
     """The documents of a cursor of a collection with `RAW_CODEC`, one by one."""
     for document in documents:
         yield decode(document.raw) if isinstance(document, RawBSONDocument) else dict(document)
+
+
+def lean(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The document without what is too large for a list of thousands of them: a text in the place of each such value
+    says so, and what comes behind so much is left out. One that is of the size of ours is given as it is."""
+    left = _MOST_OF_A_DOCUMENT
+    for name, value in document.items():
+        left -= len(name) + _weight(value, left)
+        if left < 0:
+            break
+    else:
+        return document
+    kept: dict[str, Any] = {}
+    left = _MOST_OF_A_DOCUMENT
+    for name, value in document.items():
+        weight = _weight(value, _MOST_OF_A_VALUE) if name != "_id" else 0
+        kept[name] = value if weight <= min(left, _MOST_OF_A_VALUE) else _TOO_LARGE
+        left -= len(name) + min(weight, _MOST_OF_A_VALUE)
+        if left < 0:
+            break
+    return kept
+
+
+def _weight(value: Any, most: int) -> int:
+    """About how many bytes a value takes; once it is more than `most`, nothing is counted any more."""
+    if isinstance(value, str | bytes):
+        return len(value)
+    if not isinstance(value, Mapping | list):
+        return 8
+    weight = 0
+    waiting: list[Any] = [value]
+    while waiting and weight <= most:
+        each = waiting.pop()
+        if isinstance(each, Mapping):
+            weight += sum(map(len, each))
+            waiting.extend(each.values())
+        elif isinstance(each, list):
+            waiting.extend(each)
+        else:
+            weight += len(each) if isinstance(each, str | bytes) else 8
+    return weight
 
 
 def malformed_path(value: Any) -> str | None:

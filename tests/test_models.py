@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import bson
 import pytest
@@ -10,7 +11,7 @@ from bson import DatetimeMS, Decimal128, Int64, MaxKey, ObjectId, Regex, Timesta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.bson_decoding import EVENT_CODEC
+from console.bson_decoding import EVENT_CODEC, lean
 from console.models import Requested, Source, UnreadableUpload, Upload, UploadStatus, changed_upload, read_upload
 from console.records.uploads import NewUpload
 
@@ -140,3 +141,21 @@ class TestChangedUpload:
     )
     def test_what_takes_a_look_at_the_document(self, updated):
         assert changed_upload(read_upload(document()), updated) is None
+
+
+@pytest.mark.parametrize(
+    "large",
+    [
+        {"note": "x" * 2**20},
+        {"note": {"inner": [b"x" * 2**20]}},
+        {"note": list(range(10**6))},
+        {f"field{number}": "x" * 1000 for number in range(1000)},
+    ],
+)
+def test_what_others_keep_in_a_document_is_no_burden_for_a_list_of_them(large: dict[str, Any]) -> None:
+    document = {"_id": ObjectId(), "filename": "letter.txt", **large}
+    kept = lean(document)
+    assert (kept["_id"], kept["filename"]) == (document["_id"], "letter.txt")
+    assert len(bson.encode(kept)) < 80_000
+    ours = {"_id": ObjectId(), "path": "x" * 4096, "key": "x" * 1024, "lease": {"runner": "x" * 100}, "size": 1}
+    assert lean(ours) is ours

@@ -22,7 +22,7 @@ from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError, DuplicateKeyError, WriteError
 from pymongo.read_concern import ReadConcern
 
-from console.bson_decoding import RAW_CODEC, decoded
+from console.bson_decoding import RAW_CODEC, decoded, lean
 from console.choices import DuplicatePolicy
 from console.events.feed_items import SNAPSHOT_WINDOW
 from console.job_totals import JobTotals, job_rows, newest_jobs, read_totals
@@ -586,7 +586,7 @@ class Uploads:
             ({"status": {"$in": _FINISHED}}, _FINISHED_ORDER),
         )
         return [
-            document
+            lean(document)
             for wanted, order in parts
             for document in self.read(wanted, order=order, limit=SNAPSHOT_WINDOW, majority=True, session=session)
         ]
@@ -603,7 +603,7 @@ class Uploads:
                 {"priority": priority, "created_at": {"$gt": created_at}},
                 {"priority": priority, "created_at": created_at, "_id": {"$gt": last}},
             ]
-        return list(self.read(wanted, order=_WAITING_ORDER, limit=limit))
+        return list(map(lean, self.read(wanted, order=_WAITING_ORDER, limit=limit)))
 
     def finished_after(
         self, after: tuple[datetime | None, ObjectId] | None, text: str, limit: int
@@ -616,7 +616,7 @@ class Uploads:
             if finished_at is not None:
                 earlier += [{"finished_at": {"$lt": finished_at}}, {"finished_at": None}]
             wanted["$or"] = earlier
-        return list(self.read(wanted, order=_FINISHED_ORDER, limit=limit))
+        return list(map(lean, self.read(wanted, order=_FINISHED_ORDER, limit=limit)))
 
 
 def _ours(wanted: Filter) -> Filter:

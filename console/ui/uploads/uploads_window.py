@@ -19,6 +19,7 @@ from typing import Any, Final, TypeAlias
 
 from bson import ObjectId
 
+from console.bson_decoding import lean
 from console.events.bson_values import fingerprint
 from console.events.event import ChangeEvent
 from console.events.feed_items import SNAPSHOT_WINDOW, FeedItem, Lookup, Snapshot
@@ -472,6 +473,7 @@ class UploadRows(HeldUploads):
                 self._put(patched(document, event.update))
 
     def _put(self, document: Document) -> None:
+        document = lean(document)
         key = row_key(document.get("_id"))
         row = read_upload(document)
         # A row that is held stays, wherever it goes: keys act on rows that somebody sees or has marked.
