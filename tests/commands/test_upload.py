@@ -53,7 +53,7 @@ def feed(monkeypatch: pytest.MonkeyPatch) -> type[Feed]:
 
 
 def carrier(report: Any, documents: Sequence[dict[str, Any]] = ()) -> Carrier:
-    live = SimpleNamespace(runner="somebody", kind="console", limits=Limits(0, None, None))
+    live = SimpleNamespace(runner="somebody", kind="console", limits=Limits(0, None, None), details={})
     records: Any = SimpleNamespace(
         uploads=SimpleNamespace(collection=None, get=lambda ids: [found for found in documents if found["_id"] in ids]),
         runners=SimpleNamespace(live=lambda host, kinds, endpoint: [live]),

@@ -150,18 +150,19 @@ def test_pause_resume_cancel_retry(command: Command, records: Records, tmp_path:
 @pytest.mark.parametrize(
     ("before", "name", "said"), [("pause", "resume", "resumed"), ("cancel", "retry", "to be tried again")]
 )
-def test_what_stays_writes_only_json_into_a_pipe(
+def test_what_stays_says_what_is_wanted_and_what_became_of_it(
     command: Command, folder: Path, before: str, name: str, said: str
 ) -> None:
     assert command("upload", str(folder), "--detach").code == 0
     assert command(before, "--all").code == 0
-    answer = command(name, "--all")
-    assert (answer.code, answer.err) == (0, f"3 uploads {said}.\n")
-    completed = [line for line in lines(answer.out) if line["event"] == "completed"]
+    answer = command(name, "--all", "--json")
+    assert (answer.code, answer.err) == (0, "")
+    changed, *told = lines(answer.out)
+    assert changed["changed"] == 3
+    completed = [line for line in told if line["event"] == "completed"]
     assert len(completed) == 3
     again = command(name, str(completed[0]["id"]))
-    assert (again.code, again.out) == (1, "")
-    assert again.err.startswith(f"0 uploads {said}.\n")
+    assert (again.code, again.out) == (1, f"0 uploads {said}.\n")
     assert "wait until they finish" in " ".join(command(name, "--help").out.split())
 
 
