@@ -53,10 +53,14 @@ def feed(monkeypatch: pytest.MonkeyPatch) -> type[Feed]:
 
 
 def carrier(report: Any, documents: Sequence[dict[str, Any]] = ()) -> Carrier:
-    live = SimpleNamespace(runner="somebody", kind="console", limits=Limits(0, None, None), details={})
+    live = SimpleNamespace(runner="somebody", host="alpha", kind="console", limits=Limits(0, None, None), details={})
     records: Any = SimpleNamespace(
-        uploads=SimpleNamespace(collection=None, get=lambda ids: [found for found in documents if found["_id"] in ids]),
-        runners=SimpleNamespace(live=lambda host, kinds, endpoint: [live]),
+        uploads=SimpleNamespace(
+            collection=None,
+            nobodys=lambda ids, hosts: [],
+            get=lambda ids: [found for found in documents if found["_id"] in ids],
+        ),
+        runners=SimpleNamespace(live=lambda host="", kinds=(), endpoint=None: [live]),
     )
     sender: Any = SimpleNamespace(endpoint=Endpoint(("http://s3",)))
     nothing: Any = None
