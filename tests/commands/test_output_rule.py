@@ -39,7 +39,11 @@ COMMANDS: dict[str, Sequence[str]] = {
     "events": ("events", "--since", "1h", "--until", "0s"),
     "config": ("config",),
 }
-WITHOUT_JSON = {"setup": ("setup", "--adopt"), "config --example": ("config", "--example")}
+WITHOUT_JSON: dict[str, Sequence[str]] = {
+    "setup": ("setup", "--adopt"),
+    "config --example": ("config", "--example"),
+    "manifest": ("manifest", "{folder}.manifest", "{done}"),
+}
 QUIET_IN_JSON = {"sweep"}  # nothing to abort is no line
 OTHERS = {
     "demo": "needs a terminal",
