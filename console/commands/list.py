@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Final
+from typing import Final, Literal
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -20,7 +22,12 @@ from console.s3.address import endpoint_of
 from console.settings import S3Settings, Settings
 
 _NARROW: Final = 100
-_DESTINATION: Final = 6  # its column
+_HEADINGS: Final = ("ID", "STATUS", "%", "SIZE", "AGE", "NAME", "DESTINATION", "ERROR")
+_NUMBERS: Final = frozenset({"%", "SIZE", "AGE"})
+_CUT: Final = frozenset({"NAME", "DESTINATION", "ERROR", "ENDPOINT"})
+_OPTIONAL: Final = frozenset({"ERROR", "ENDPOINT"})  # where no upload has one
+_LEFT_OUT: Final = ("ENDPOINT", "SIZE", "AGE", "ERROR")  # in this order, where names have too little room
+_LEAST_NAME: Final = 12
 _UNBOUND: Final = 10_000  # columns; in a pipe nothing is wrapped
 
 
@@ -47,27 +54,38 @@ def run(settings: Settings, selection: Selection, *, limit: int, as_json: bool) 
 
 
 def _table(documents: list[Document], s3: S3Settings, now: datetime, width: int) -> Table:
-    """One line for each upload, however narrow the terminal is: names are cut, and where they go is left out."""
+    """One line for each upload, however narrow the terminal: long texts are cut, what matters least is left out."""
     uploads = [read_upload(document) for document in documents]
-    rows = [_cells(upload, now) for upload in uploads]
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for place, heading in enumerate(("ID", "STATUS", "%", "SIZE", "AGE")):
-        least = max(len(heading), *(len(row[place]) for row in rows))
-        table.add_column(heading, justify="left" if place < 2 else "right", no_wrap=True, min_width=least)
-    for heading in ("NAME", "DESTINATION", "ERROR"):
-        table.add_column(heading, no_wrap=True, overflow="ellipsis", min_width=len(heading))
-    if not any(row[-1] for row in rows):
-        table.columns.pop()
-    elsewhere = _endpoints(uploads, s3)
-    if any(elsewhere):
-        table.add_column("ENDPOINT", overflow="fold")
-        rows = [(*row[: len(table.columns) - 1], name) for row, name in zip(rows, elsewhere, strict=True)]
+    cells = dict(zip(_HEADINGS, zip(*(_cells(upload, now) for upload in uploads), strict=True), strict=True))
+    cells["ENDPOINT"] = tuple(_endpoints(uploads, s3))
+    shown = [heading for heading, column in cells.items() if heading not in _OPTIONAL or any(column)]
     if width < _NARROW:
-        del table.columns[_DESTINATION]
-        rows = [(*row[:_DESTINATION], *row[_DESTINATION + 1 :]) for row in rows]
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row[: len(table.columns)]))
+        shown = [heading for heading in shown if heading != "DESTINATION"]
+    widths = {heading: max(cell_len(heading), *map(cell_len, cells[heading])) for heading in shown}
+    for heading in _LEFT_OUT:
+        if _room(widths, width) < _LEAST_NAME * sum(heading in _CUT for heading in widths):
+            widths.pop(heading, None)
+    _cut(widths, _room(widths, width))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading, cell_width in widths.items():
+        justify: Literal["left", "right"] = "right" if heading in _NUMBERS else "left"
+        table.add_column(heading, justify=justify, no_wrap=True, overflow="ellipsis", width=cell_width)
+    for row in zip(*(cells[heading] for heading in widths), strict=True):
+        table.add_row(*map(Text, row))
     return table
+
+
+def _room(widths: Mapping[str, int], width: int) -> int:
+    """What the texts that can be cut have; two spaces lie between columns."""
+    return width - sum(least for heading, least in widths.items() if heading not in _CUT) - 2 * (len(widths) - 1)
+
+
+def _cut(widths: dict[str, int], room: int) -> None:
+    """The longest texts lose most."""
+    texts = sorted((heading for heading in widths if heading in _CUT), key=widths.__getitem__)
+    for place, heading in enumerate(texts):
+        widths[heading] = max(1, min(widths[heading], room // (len(texts) - place)))
+        room -= widths[heading]
 
 
 def _endpoints(uploads: list[Upload | UnreadableUpload], s3: S3Settings) -> list[str]:

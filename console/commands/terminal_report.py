@@ -9,8 +9,10 @@ import sys
 from typing import Final
 
 from bson import ObjectId
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.table import Column
 from rich.text import Text
 
 from console.cli.output import hide_control_keys, show_control_keys
@@ -19,10 +21,19 @@ from console.formatting import byte_rate, byte_size, count, duration, visible
 from console.models import Upload, UploadStatus
 
 _MOST_BARS: Final = 12
+_LONGEST_NAME: Final = 40
+_SHORTEST_NAME: Final = 10
+# A narrower terminal has no room for sizes beside bar, percentage, rate and time left.
+_ROOM_FOR_SIZES: Final = 80
+_BESIDE_NAME: Final = 38  # a short bar, percentage, rate and time left, with the gaps between them
+_SIZES: Final = 22
 
 
 class _Moving(ProgressColumn):
     """Rate and time left, from the document."""
+
+    def __init__(self) -> None:
+        super().__init__(table_column=Column(no_wrap=True))
 
     def render(self, task: Task) -> Text:
         rate = float(task.fields.get("rate", 0.0))
@@ -37,10 +48,10 @@ class TerminalReport(TextReport):
         super().__init__()
         self._console = console or Console(stderr=False, highlight=False)
         self._progress = Progress(
-            TextColumn("{task.fields[name]}", markup=False),
+            TextColumn("{task.fields[name]}", markup=False, table_column=Column(no_wrap=True)),
             BarColumn(bar_width=None),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[amount]}", markup=False, justify="right"),
+            TextColumn("{task.percentage:>3.0f}%", table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[amount]}", markup=False, justify="right", table_column=Column(no_wrap=True)),
             _Moving(),
             console=self._console,
             refresh_per_second=5,
@@ -83,7 +94,7 @@ class TerminalReport(TextReport):
             name=count(self._count, "upload"),
             total=self._all_bytes or 1,
             completed=self._done_bytes,
-            amount=amount,
+            amount=amount if self._shows_sizes else "",
             rate=rate,
         )
 
@@ -101,6 +112,17 @@ class TerminalReport(TextReport):
         else:
             super().warn(line, style)
 
+    @property
+    def _shows_sizes(self) -> bool:
+        return self._console.width >= _ROOM_FOR_SIZES
+
+    def _cut(self, name: str) -> str:
+        """In the middle: names begin alike, and end with what they are."""
+        room = self._console.width - _BESIDE_NAME - (_SIZES if self._shows_sizes else 0)
+        room = max(_SHORTEST_NAME, min(_LONGEST_NAME, room))
+        end = room * 3 // 8
+        return name if cell_len(name) <= room else f"{set_cell_size(name, room - end - 1).rstrip()}…{name[-end:]}"
+
     def _end_bar(self, upload: Upload) -> None:
         self._running.pop(upload.id, None)
         if (bar := self._bars.pop(upload.id, None)) is not None:
@@ -115,9 +137,9 @@ class TerminalReport(TextReport):
         name = visible(upload.filename)
         self._progress.update(
             bar,
-            name=name if len(name) <= 40 else f"{name[:24]}…{name[-15:]}",
+            name=self._cut(name),
             total=upload.size or 1,
             completed=upload.current,
-            amount=byte_size(upload.size),
+            amount=byte_size(upload.size) if self._shows_sizes else "",
             rate=upload.rate,
         )

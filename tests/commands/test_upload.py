@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 from pymongo.errors import OperationFailure, PyMongoError
+from rich.console import Console
 
 from console.commands import upload as carry
 from console.commands.terminal_report import TerminalReport
@@ -109,3 +111,28 @@ def test_an_error_gives_the_terminal_back(feed: type[Feed], monkeypatch: pytest.
     with pytest.raises(OperationFailure, match="not allowed"):
         carrier(report).run(iter([[upload()]]))
     assert stopped == ["stop"]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_narrow_terminal_has_bar_percentage_rate_and_time_in_one_line(width: int) -> None:
+    console = Console(width=width, height=20, force_terminal=True, color_system=None, file=io.StringIO())
+    report = TerminalReport(console)
+    try:
+        name = "a-file-with-a-name-that-is-longer-than-any-terminal-has-room-for.tar.zst"
+        running = {"size": 4_000_000_000, "current": 1_000_000_000, "rate": 123_456_789.0}
+        report.changed(None, upload(status="uploading", filename=name, **running))
+        report.tick()
+    finally:
+        report.close()
+    drawn = io.StringIO()
+    Console(width=width, file=drawn, color_system=None).print(report._progress.get_renderable())
+    lines = [line for line in drawn.getvalue().splitlines() if line.strip()]
+    assert len(lines) == 2
+    for line in lines:
+        assert len(line) <= width
+        assert "118 MiB/s" in line
+        assert "24s" in line
+        assert "25%" in line
+        assert "━" in line
+        assert ("3.73 GiB" in line) == (width >= 80)
+    assert ".zst" in lines[1]
