@@ -30,6 +30,9 @@ from console.events.filter import Filter
 CAPACITY: Final = 100_000
 MAX_BYTES: Final = 96 * 1024 * 1024
 _ENTRY_BYTES: Final = 300  # what an entry costs besides its BSON: objects, indexes
+# A large one is in memory several times while it comes, and what it took then is not all given back.
+_LARGE_BYTES: Final = 8 * 1024
+_LARGE_COSTS: Final = 4
 _NOT_BSON: Final = b"\xff"
 # Each event is compressed with some that came before it as the dictionary, which is chosen anew after so many.
 _SAMPLE_EVENTS: Final = 8
@@ -238,7 +241,8 @@ class _Kept:
 
     @property
     def size(self) -> int:
-        return _ENTRY_BYTES + (len(self.packed) if isinstance(self.packed, bytes) else len(repr(self.packed.raw)))
+        held = len(self.packed) if isinstance(self.packed, bytes) else len(repr(self.packed.raw))
+        return _ENTRY_BYTES + (held if held <= _LARGE_BYTES else held * _LARGE_COSTS)
 
     @property
     def document_id(self) -> Any:

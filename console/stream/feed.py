@@ -171,7 +171,7 @@ _FAREWELL_SECONDS: Final = 1.0
 # In a burst events wait to be taken, and decoded they are eight times as large as their bytes. Of what waits, so many
 # are kept decoded, at most so many bytes wait at all, and so many are handed over at once.
 _KEPT_DECODED: Final = 200
-_MOST_WAITING_BYTES: Final = 16 * 1024 * 1024
+_MOST_WAITING_BYTES: Final = 4 * 1024 * 1024
 _MOST_TAKEN_BYTES: Final = 2 * 1024 * 1024
 
 SnapshotReader = Callable[[ClientSession], Sequence[Mapping[str, Any]]]

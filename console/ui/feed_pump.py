@@ -80,6 +80,7 @@ class FeedPump:
         if self._stopped.is_set() or not self._widget.post_message(FeedArrived(items, self._applied.set)):
             return
         self._applied.wait()
+        items.clear()  # messages are in cycles, which Python looks for seldom: large documents would pile up
 
 
 class Throttle:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tracemalloc
 from collections.abc import Iterator
 from typing import Any
@@ -215,3 +216,16 @@ def test_an_event_like_those_before_it_takes_little_room():
     assert [buffer[number].raw for number in (0, 1, 2, 999, 4_999)] == [
         each.raw for number, each in enumerate(updates(5_000)) if number in (0, 1, 2, 999, 4_999)
     ]
+
+
+def test_large_events_leave_room_for_what_they_take_while_they_come() -> None:
+    """Of 20 MiB at most a fourth is of large events; small ones may have nearly all of it."""
+    large, small = (EventBuffer[object](max_bytes=20 * 2**20) for _ in range(2))
+    for number in range(150):
+        raw = {"operationType": "insert", "fullDocument": {"_id": number, "body": os.urandom(100_000)}}
+        large.append([ChangeEvent.from_raw(raw)])
+    for number in range(5_000):
+        raw = {"operationType": "insert", "fullDocument": {"_id": number, "body": os.urandom(1_000)}}
+        small.append([ChangeEvent.from_raw(raw)])
+    assert 45 <= len(large) <= 55
+    assert len(small) == 5_000
