@@ -84,8 +84,18 @@ Duplicates = Annotated[
     typer.Option(help="What to do if the key exists. Default: transfer.duplicates."),
 ]
 Directory = Annotated[Path | None, typer.Option("--dir", help="Keep the servers' data in this folder.", metavar="DIR")]
+
+
+def _named_path(text: str) -> Path:
+    """To `Path` no name at all is the current folder: an unset variable of a script would send everything in it."""
+    if not text:
+        raise typer.BadParameter("a path is empty: an unset variable? For the current folder name `.`")
+    return Path(text)
+
+
 Paths = Annotated[
-    list[Path] | None, typer.Argument(help="Files and folders to upload; - is standard input.", metavar="PATH")
+    list[Path] | None,
+    typer.Argument(help="Files and folders to upload; - is standard input.", metavar="PATH", parser=_named_path),
 ]
 Manifest = Annotated[
     Path | None,
@@ -167,7 +177,11 @@ Adopt = Annotated[
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 Folders = Annotated[
     list[Path] | None,
-    typer.Argument(help="Folders to watch. Default: the \\[\\[watch]] tables of the configuration.", metavar="DIR"),
+    typer.Argument(
+        help="Folders to watch. Default: the \\[\\[watch]] tables of the configuration.",
+        metavar="DIR",
+        parser=_named_path,
+    ),
 ]
 WatchDestination = Annotated[
     str | None, typer.Option("--to", help="Destination of these folders, s3://bucket/prefix.", metavar="URL")

@@ -72,7 +72,8 @@ def refusal(status: int, body: bytes, operation: str) -> ServiceError:
         return ServiceError(str(status), _answered(status), status, operation)
     details = {element.tag.rpartition("}")[2]: element.text or "" for element in root}
     code = details.get("Code") or str(status)
-    return ServiceError(code, details.get("Message") or _answered(status, code), status, operation)
+    message = details.get("Message") or ""
+    return ServiceError(code, message if message not in ("", code) else _answered(status, code), status, operation)
 
 
 def _answered(status: int | None, code: str = "") -> str:
@@ -172,7 +173,7 @@ def _from_answer(error: ClientError) -> TransferError:
     details = answer.get("Error", {})
     code = str(details.get("Code") or status or "Unknown")
     message = details.get("Message") or ""
-    if not message or (status is not None and message == http.client.responses.get(status)):
+    if message in ("", code) or (status is not None and message == http.client.responses.get(status)):
         message = f"{error.operation_name}: {_answered(status, code)}"
     if code == "404" and not error.operation_name.startswith("Head"):
         # Every 404 but one to a HEAD names what is missing (NoSuchUpload, NoSuchBucket): this answer was cut.

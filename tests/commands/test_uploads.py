@@ -337,3 +337,14 @@ def test_a_record_that_cannot_be_read_is_named_and_not_waited_for(
     answer = command("retry", str(upload_id), "--json")
     assert answer.code == 1
     assert "its record cannot be read: checksum" in answer.err
+
+
+@pytest.mark.parametrize("arguments", [("upload", ""), ("upload", "", "--dry-run"), ("watch", "--once", "")])
+def test_a_path_that_is_empty_is_not_the_current_folder(
+    command: Command, records: Records, folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(folder)
+    answer = command(*arguments)
+    assert answer.code == 2
+    assert "a path is empty" in answer.err + str(answer.error)
+    assert records.uploads.find({}) == []

@@ -237,6 +237,11 @@ def test_without_abort_an_upload_that_is_given_up_ends_all_the_same(connect: Con
         ),
         (403, b"<Error><Code>AccessDenied</Code></Error>", "403 Forbidden AccessDenied.*access denied"),
         (403, b"", "403 Forbidden.*access denied"),
+        (
+            400,
+            b"<Error><Code>QuotaFull</Code><Message>QuotaFull</Message></Error>",
+            "400 Bad Request QuotaFull.*failed",
+        ),
         (418, b"", "418.*the upload failed"),
     ],
 )
