@@ -72,7 +72,7 @@ def test_a_watch_has_hours_of_its_own(world: World, monkeypatch: pytest.MonkeyPa
     [state] = world.records.runners.live(runner.host)
     assert state.details["waits"] == runner.why_closed
     now[0] = datetime(2026, 12, 1, 20, tzinfo=UTC)
-    world.wait_parts(theirs, 1)
+    wait_for(lambda: world.document(theirs)["multipart"], "it begins")
     now[0] = datetime(2026, 12, 2, 6, tzinfo=UTC)
     wait_for(lambda: world.document(theirs)["status"] == "pending", "it waits")
     assert world.document(theirs)["multipart"] is not None

@@ -12,7 +12,7 @@ from pymongo.database import Database
 
 from console.bson_decoding import EVENT_CODEC
 from console.records.connection import WIRE_VERSION_6_0
-from console.records.schema import prepare
+from console.records.schema import VALIDATOR, prepare
 from console.records.uploads import Uploads
 from tests.records.servers import Mongod, running_mongod
 
@@ -30,8 +30,10 @@ def _records_database(mongodb_uri: str) -> Iterator[Database[Document]]:
 @pytest.fixture
 def uploads(_records_database: Database[Document]) -> Uploads:
     """Empty and prepared, whatever the test before did to it."""
-    prepare(_records_database, "uploads", wire_version=WIRE_VERSION_6_0)
+    if _records_database.uploads.options().get("validator") != VALIDATOR:  # set-up leaves one that is not ours
+        _records_database.drop_collection("uploads")
     _records_database.uploads.delete_many({})
+    prepare(_records_database, "uploads", wire_version=WIRE_VERSION_6_0)
     return Uploads(_records_database.uploads)
 
 

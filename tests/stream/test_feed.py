@@ -557,12 +557,12 @@ def test_large_events_that_wait_take_a_bounded_room(things, feeds):
     take_until(feed, opened)
     for number in range(40):
         things.insert_one({"_id": number, "bytes": bytes(1_000_000)})
-    wait_for(lambda: len(heard) >= 16, "as many as there is room for")
+    wait_for(lambda: len(heard) >= 4, "as many as there is room for")
     seen: list[Any] = []
     while len(seen) < 40:
         batch = feed.take(30)
         assert len(batch) <= 3  # so many are decoded at a time
         seen += ids(batch)
         # What nobody has taken yet waits in the server, not in this process.
-        assert len(heard) <= len(seen) + 21
+        assert len(heard) <= len(seen) + 8
     assert seen == list(range(40))

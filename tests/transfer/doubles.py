@@ -84,6 +84,9 @@ class Notes:
     def noted(self, code: str, message: str) -> None:
         self.codes.append(code)
 
+    def staged(self, size: int) -> None:
+        pass
+
     def file_changed(self, state: FileState) -> None:
         self.states.append(state)
 

@@ -207,7 +207,7 @@ async def test_typing_a_filter_scans_the_past_in_one_chain_of_slices(
         monkeypatch.setattr(log_rows, "SLICE_SECONDS", 0.0)
         monkeypatch.setattr(pane, "set_timer", hold_scans)
         await inspecting.press("slash", Typed("field:n"))
-        await inspecting.until(lambda: "20 of 1,001" in inspecting.text and "981 to scan" in inspecting.text)
+        await inspecting.until(lambda: "0 of 1,001" in inspecting.text and "1 to scan" in inspecting.text)
         assert len(waiting) == 1
         monkeypatch.undo()
         waiting[0]()

@@ -139,7 +139,7 @@ def test_the_console_sees_the_watches_of_another_host_and_pauses_them(world: Wor
     identity = RunnerIdentity(HOST, world.state)
     runner = Runner(world.records, world.sender, Limits.of(world.settings.transfer), kind="console", identity=identity)
     feed = ChangeFeed(world.records.uploads.collection, snapshot=world.records.uploads.window)
-    backend = ConsoleBackend(world.records, world.sender, runner, world.settings, feed)
+    backend = ConsoleBackend(world.records, world.sender, runner, world.settings, feed, lambda _: None)
     (state,) = until(lambda: found if (found := backend.watches()) and found[0].pending and found[0].refused else None)
     assert (state.host, state.rule, state.folder, state.pending) == ("elsewhere", "scans", str(world.folder), 1)
     assert state.refused_by_reason == {"a named pipe": 1}
