@@ -213,6 +213,10 @@ class Endpoint:
         return upload.endpoint is None or upload.endpoint in self.names
 
 
+FROM_PIPE: Final = "/dev/stdin"
+"""Below it stand the names of what came from pipes: no file has such a path, so nobody opens one for it."""
+
+
 def path_to_open(path: str, path_bytes: bytes | None) -> str:
     """The path as `open()` takes it: `path_bytes` where its name is no UTF-8."""
     return os.fsdecode(path_bytes) if path_bytes is not None else path
@@ -304,6 +308,11 @@ class Upload(BaseModel):
     def below(self) -> str | None:
         """As `chosen_folder`."""
         return chosen_folder(self.path, self.path_bytes, self.folder_length)
+
+    @property
+    def is_from_pipe(self) -> bool:
+        """Whether it came from a pipe: there is no file of it."""
+        return self.path.startswith(f"{FROM_PIPE}/")
 
     @property
     def is_transformed(self) -> bool:

@@ -84,6 +84,7 @@ def upload(
     paths: flags.Paths = None,
     to: flags.Destination = None,
     name: flags.PipeName = None,
+    size: flags.PipeSize = None,
     files_from: flags.FilesFrom = None,
     report: flags.ReportFile = None,
     dry_run: flags.UploadDryRun = False,
@@ -100,6 +101,7 @@ def upload(
     options = UploadOptions(
         to=to,
         name=name,
+        size=size,
         files_from=files_from,
         report=report,
         dry_run=dry_run,

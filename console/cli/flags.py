@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 from console.choices import MOST_PARALLEL, DuplicatePolicy
 from console.cli.completion import complete_id, complete_status
 from console.cli.upload_flags import SETTING_FLAGS, SettingFlags
+from console.quantities import read_bytes
 
 if TYPE_CHECKING:
     from console.cli.selection import Selection
@@ -93,6 +94,14 @@ def _named_path(text: str) -> Path:
     return Path(text)
 
 
+def _byte_count(text: str) -> int:
+    """As sizes are written everywhere: 1000, or 5 GiB."""
+    try:
+        return read_bytes(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r}: expected a size such as 1048576 or 5 GiB") from None
+
+
 Paths = Annotated[
     list[Path] | None,
     typer.Argument(help="Files and folders to upload; - is standard input.", metavar="PATH", parser=_named_path),
@@ -106,6 +115,16 @@ NewManifest = Annotated[
 ]
 PipeName = Annotated[
     str | None, typer.Option("--name", help="Name of what comes from standard input (upload -).", metavar="NAME")
+]
+PipeSize = Annotated[
+    int | None,
+    typer.Option(
+        "--size",
+        help="Of upload -: so many bytes have to come, else it fails and nothing is stored. A program that dies ends "
+        "its pipe like one that is done.",
+        metavar="SIZE",
+        parser=_byte_count,
+    ),
 ]
 FilesFrom = Annotated[
     str | None,

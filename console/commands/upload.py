@@ -456,6 +456,7 @@ class UploadOptions:
 
     to: str | None = None
     name: str | None = None
+    size: int | None = None
     files_from: str | None = None
     report: Path | None = None
     dry_run: bool = False
@@ -477,8 +478,9 @@ def run(settings: Settings, paths: Sequence[Path], options: UploadOptions) -> in
         raise UsageError("--here and --detach exclude each other: one carries the uploads out, the other does not.")
     if any(os.fspath(path) == "-" for path in paths):
         return _run_pipe(settings, paths, options)
-    if options.name is not None:
-        raise UsageError("--name is for what comes from a pipe: upload - --name NAME")
+    if options.name is not None or options.size is not None:
+        flag = "--name" if options.name is not None else "--size"
+        raise UsageError(f"{flag} is for what comes from a pipe: upload - --name NAME")
     if options.report is not None and (options.dry_run or options.detach):
         raise UsageError("--report says what became of the files: not with --dry-run, and not with --detach.")
     typed, named = _named(paths, options.files_from)
@@ -588,7 +590,7 @@ def _run_pipe(settings: Settings, paths: Sequence[Path], options: UploadOptions)
     batch = ObjectId()
     proof = Proof.wanted(batch, settings.transfer.manifest, None)
     with (
-        PipeSender(settings.s3, settings.transfer, sys.stdin.fileno(), acceptance) as sender,
+        PipeSender(settings.s3, settings.transfer, sys.stdin.fileno(), acceptance, options.size) as sender,
         Records.open(settings.mongodb, endpoint=sender.endpoint) as records,
     ):
         tell_notes(records.notes)

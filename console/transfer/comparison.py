@@ -68,11 +68,13 @@ def verify_upload(
     Raises:
         TransferError: file or object cannot be looked at. Stopped: `control` said so.
     """
+    if upload.is_from_pipe:
+        stored = _stored(s3, upload)
+        return _compare_with_record(upload, stored) if stored is not None else _gone(upload)
     with SourceFile.open(upload.os_path, upload.below) as source:
-        stored = call_with_retries(lambda: head_object(s3, upload.bucket, upload.key, upload.version_id))
+        stored = _stored(s3, upload)
         if stored is None:
-            require_bucket(s3, upload.bucket)
-            return Comparison(False, f"{visible(upload.destination)} no longer exists")
+            return _gone(upload)
         if upload.checksum is not None and upload.checksum.confirmed != "etag" and stored.answer.etag == upload.etag:
             # The same object still, whose ETag was not seen to be an MD5: it may only look like one.
             stored = replace(stored, answer=replace(stored.answer, etag_is_md5=False))
@@ -90,6 +92,37 @@ def verify_upload(
         if told is None and _part_count(_strongest(stored.answer)) is not None and stored.size == source.state.size:
             return Comparison(None, "only the size can be compared: the object's part size is not known")
         return result
+
+
+def _stored(s3: S3Client, upload: Upload) -> StoredObject | None:
+    stored = call_with_retries(lambda: head_object(s3, upload.bucket, upload.key, upload.version_id))
+    if stored is None:
+        require_bucket(s3, upload.bucket)
+    return stored
+
+
+def _gone(upload: Upload) -> Comparison:
+    return Comparison(False, f"{visible(upload.destination)} no longer exists")
+
+
+def _compare_with_record(upload: Upload, stored: StoredObject) -> Comparison:
+    """There is no file any more: whether it is still the object whose checksum S3 confirmed."""
+    if stored.size != upload.size and not upload.is_transformed:
+        return Comparison(False, f"the object has {stored.size} bytes, {upload.size} came from the pipe")
+    known, told = upload.checksum, {each.value: value for each, value in stored.answer.checksums.items()}
+    if known is not None and known.algorithm in told:
+        is_same = told[known.algorithm] == known.value
+        return Comparison(is_same, _OF_PIPE[is_same].format(known.algorithm), known if is_same else None)
+    if upload.etag and stored.answer.etag and ("-" in upload.etag) == ("-" in stored.answer.etag):
+        is_same = upload.etag == stored.answer.etag
+        return Comparison(is_same, _OF_PIPE[is_same].format("ETag"), known if is_same else None)
+    return Comparison(None, "it came from a pipe, and S3 tells no checksum of it: only the size can be compared")
+
+
+_OF_PIPE: Final = {
+    True: "it came from a pipe; {} is that of the object that S3 confirmed",
+    False: "the object is another one than S3 confirmed ({})",
+}
 
 
 def _compare_transformed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
@@ -67,6 +68,8 @@ def test_what_comes_from_a_pipe_is_an_object_with_a_record(
 def test_without_a_name_the_destination_is_the_whole_key(
     environment: dict[str, str], s3: S3Client, bucket: str
 ) -> None:
+    assert _upload(environment, b"zip", "--to", f"s3://{bucket}/a/b.txt", "--compress", "gzip")[0] == 0
+    assert gzip.decompress(s3.get_object(Bucket=bucket, Key="a/b.txt.gz")["Body"].read()) == b"zip"
     assert _upload(environment, b"one", "--to", f"s3://{bucket}/a/b.txt")[0] == 0
     assert s3.get_object(Bucket=bucket, Key="a/b.txt")["Body"].read() == b"one"
     code, lines, _ = _upload(environment, b"two", "--to", f"s3://{bucket}/a/b.txt", "--duplicates", "fail")

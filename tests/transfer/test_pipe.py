@@ -5,15 +5,20 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import pyrage
 import pytest
+import zstandard
 from bson import ObjectId
 
 from console.error_codes import Recovery
-from console.models import Upload
+from console.models import Storage, Upload
 from console.s3.control import Unattended
+from console.s3.engines.source import SourceFile
+from console.s3.engines.staged import transformed
 from console.s3.transfer_errors import TransferError
 from console.settings import load
 from console.transfer.sources.pipe import PipeSender, PipeSource
@@ -43,7 +48,7 @@ def _fed(pieces: int) -> int:
     return reader
 
 
-def _upload(bucket: str) -> Upload:
+def _upload(bucket: str, **fields: Any) -> Upload:
     now = datetime.now(UTC)
     return Upload.model_validate(
         {
@@ -63,17 +68,23 @@ def _upload(bucket: str) -> Upload:
             "attempts": 1,
             "created_at": now,
             "updated_at": now,
+            **fields,
         }
     )
 
 
-def _send(proxy: FaultProxy, bucket: str, pieces: int, retries: int = 8) -> None:
+def _send(
+    proxy: FaultProxy, bucket: str, pieces: int, retries: int = 8, *, size: int | None = None, **fields: Any
+) -> Upload:
+    """The record of what was sent, as it is then."""
     settings = load(None, {}, {"s3.endpoint_url": proxy.url, "s3.bucket": bucket, "transfer.retries": retries})
     reader = _fed(pieces)
     try:
-        with PipeSender(settings.s3, settings.transfer, reader) as sender:
-            done = sender.send(_upload(bucket), Unattended(), Unattended())
+        upload = _upload(bucket, **fields)
+        with PipeSender(settings.s3, settings.transfer, reader, size=size) as sender:
+            done = sender.send(upload, Unattended(), Unattended())
         assert done.checksum.is_confirmed
+        return upload.model_copy(update={"size": pieces * MIB, "checksum": done.checksum, "etag": done.etag})
     finally:
         os.close(reader)
 
@@ -133,3 +144,49 @@ def test_an_error_that_lasts_is_named_and_leaves_no_parts(proxy: FaultProxy, buc
     assert caught.value.recovery is Recovery.PERMANENT
     assert not s3.list_objects_v2(Bucket=bucket).get("Contents")
     assert proxy.count("AbortMultipartUpload") >= 1
+
+
+def test_what_is_compressed_and_encrypted_as_it_comes_is_read_back_and_verified(
+    proxy: FaultProxy, bucket: str, s3: S3Client
+) -> None:
+    identity = pyrage.x25519.Identity.generate()
+    storage = Storage(compress="zstd", encrypt_to=(str(identity.to_public()),))
+    sent = _send(proxy, bucket, 40, storage=storage)
+    found = s3.get_object(Bucket=bucket, Key="dump")
+    body = pyrage.decrypt(found["Body"].read(), [identity])
+    assert zstandard.ZstdDecompressor().decompressobj().decompress(body) == PIECE * 40
+    assert found["ContentType"] == "application/octet-stream"
+    settings = load(None, {}, {"s3.endpoint_url": proxy.url, "s3.bucket": bucket})
+    with PipeSender(settings.s3, settings.transfer, -1) as sender:
+        assert sender.verify(sent).same is True
+        s3.put_object(Bucket=bucket, Key="dump", Body=b"another")
+        assert sender.verify(sent).same is False
+
+
+@pytest.mark.parametrize("told", [19 * MIB, 21 * MIB])
+def test_a_pipe_of_another_length_than_was_told_stores_nothing(
+    proxy: FaultProxy, bucket: str, s3: S3Client, told: int
+) -> None:
+    with pytest.raises(TransferError, match="--size says") as caught:
+        _send(proxy, bucket, 20, size=told)
+    assert caught.value.code == "PipeEnded"
+    assert not s3.list_objects_v2(Bucket=bucket).get("Contents")
+    assert not s3.list_multipart_uploads(Bucket=bucket).get("Uploads")
+
+
+def test_what_fails_while_it_is_encrypted_is_no_end() -> None:
+    recipient = str(pyrage.x25519.Identity.generate().to_public())
+
+    def pieces() -> Iterator[bytes]:
+        yield PIECE
+        raise TransferError("ReadFailed", "the disk is gone")
+
+    with pytest.raises(TransferError, match="the disk is gone"):
+        for _ in transformed(pieces(), ("gzip", "age"), (recipient,)):
+            pass
+
+
+def test_whoever_retries_it_reads_that_a_pipe_cannot_be_read_again() -> None:
+    with pytest.raises(TransferError, match="cannot be read again") as caught:
+        SourceFile.open("/dev/stdin/dump")
+    assert (caught.value.code, caught.value.recovery) == ("PipeEnded", Recovery.PERMANENT)

@@ -19,15 +19,14 @@ from console.choices import DuplicatePolicy
 from console.errors import ConfigurationError, UsageError
 from console.files.content_type import UNKNOWN, by_name
 from console.formatting import as_text
-from console.models import Source
+from console.models import FROM_PIPE, Source
 from console.records.identity import this_host
 from console.records.uploads import NewUpload
 from console.settings import Settings, flag_of
-from console.settings.key_template import KeyFacts, KeyTemplate
+from console.settings.key_template import KeyFacts, KeyTemplate, clean_key
 from console.settings.schedule import ScheduleSettings
 from console.settings.upload_rules import SelectSettings
 from console.transfer.intake import KeptAs
-from console.transfer.sources.pipe import FOLDER
 
 _FOR_FILES: Final = frozenset(
     {
@@ -85,11 +84,6 @@ def from_pipe(
             "upload -: skip_identical compares before it sends, and a pipe can be read only once.",
             advice="Choose --duplicates overwrite, new_name or fail.",
         )
-    if settings.s3.compress != "none" or settings.s3.encrypt_to:
-        raise UsageError(
-            "upload -: a pipe is neither compressed nor encrypted here.",
-            advice="Do it in the pipe (… | zstd | age -r …), and give --compress none, or no encrypt_to.",
-        )
     if not settings.s3.bucket:
         raise ConfigurationError("s3.bucket: no bucket is set", advice="Set it in the configuration, --bucket or --to.")
     text = as_text(name.strip("/"))
@@ -99,9 +93,10 @@ def from_pipe(
     facts = KeyFacts(text, 0, now, this_host(), settings.s3.prefix)
     filename = text.rpartition("/")[2]
     kind = kept.content_type(text) or by_name(os.fspath(filename)) or UNKNOWN
+    storage, suffix = kept.storage(text, kind)
     return NewUpload(
         filename=filename,
-        path=f"{FOLDER}/{text}",
+        path=f"{FROM_PIPE}/{text}",
         path_bytes=None,
         host=this_host(),
         size=0,
@@ -109,10 +104,10 @@ def from_pipe(
         fingerprint=f"1-0-{now:x}",
         content_type=kind,
         bucket=settings.s3.bucket,
-        key=KeyTemplate.parse(settings.transfer.key_template).key(facts),
+        key=clean_key(KeyTemplate.parse(settings.transfer.key_template).key(facts) + suffix),
         source=Source.COMMAND,
         batch=batch,
-        storage=kept.storage(text, kind)[0],
+        storage=storage,
         duplicates=duplicates,
         endpoint=endpoint,
     )

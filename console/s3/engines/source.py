@@ -14,7 +14,7 @@ from typing import Final, Self
 
 from console.files.beneath import open_file
 from console.formatting import visible
-from console.models import FileState
+from console.models import FROM_PIPE, FileState
 from console.s3.checksums import Algorithm, Digests, new_digest
 from console.s3.control import Control
 from console.s3.transfer_errors import TransferError, classify_file_error
@@ -65,8 +65,10 @@ class SourceFile:
         """Open a path as `open()` takes it. Below the folder `below` no link is followed: see `files.beneath`.
 
         Raises:
-            TransferError: FileNotFound, PermissionDenied, NotARegularFile, ReadFailed.
+            TransferError: FileNotFound, PermissionDenied, NotARegularFile, ReadFailed, PipeEnded.
         """
+        if path.startswith(f"{FROM_PIPE}/"):
+            raise TransferError("PipeEnded", f"{visible(path)} came from a pipe, which cannot be read again")
         try:
             descriptor = open_file(path, below)
         except OSError as error:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import io
 import os
 import tempfile
+import threading
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any, Final, Protocol, cast
 
 from console.choices import MEBIBYTE
@@ -90,10 +91,7 @@ def stage(original: SourceFile, todo: Sequence[str], encrypt_to: Sequence[str], 
     except OSError as error:
         raise classify_file_error(error, folder) from None
     try:
-        pieces = _pieces(original, control)
-        for step in todo:
-            if step != "age":
-                pieces = _compressed(pieces, step)
+        pieces = _all_compressed(_pieces(original, control), todo)
         if "age" in todo:
             _encrypt(pieces, staged, encrypt_to)
         else:
@@ -123,6 +121,44 @@ def _pieces(source: SourceFile, control: Control) -> Iterator[bytes]:
         length = min(_PIECE, size - offset)
         yield source.read(offset, length)
         offset += length
+
+
+def transformed(
+    pieces: Iterator[bytes], todo: Sequence[str], encrypt_to: Sequence[str]
+) -> Generator[bytes, None, None]:
+    """What is made of pieces whose end nobody knows, as they come. To close it ends it. Raises as `stage`, and what the
+    pieces raise: what came before is not whole then."""
+    pieces = _all_compressed(pieces, todo)
+    yield from _encrypted(pieces, encrypt_to) if "age" in todo else pieces
+
+
+def _all_compressed(pieces: Iterator[bytes], todo: Sequence[str]) -> Iterator[bytes]:
+    for step in todo:
+        if step != "age":
+            pieces = _compressed(pieces, step)
+    return pieces
+
+
+def _encrypted(pieces: Iterator[bytes], recipients: Sequence[str]) -> Iterator[bytes]:
+    """age writes into a file as it reads: a thread lets it write into a pipe."""
+    read_end, write_end = os.pipe()
+    failures: list[Exception] = []
+
+    def encrypt() -> None:
+        try:
+            with os.fdopen(write_end, "wb") as into:
+                _encrypt(pieces, into, recipients)
+        except Exception as error:  # noqa: BLE001 - raised where the pieces are taken
+            failures.append(error)
+
+    thread = threading.Thread(target=encrypt, name="age", daemon=True)
+    with os.fdopen(read_end, "rb") as stream:
+        thread.start()
+        while piece := stream.read(_PIECE):
+            yield piece
+    thread.join()
+    if failures:
+        raise failures[0]
 
 
 class _Compressor(Protocol):

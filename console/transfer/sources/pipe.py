@@ -1,7 +1,8 @@
 """From a pipe: a length that nobody knows, read once, in bounded memory, with the checksums that a file would get.
 
 What has been read cannot be read again: parts are retried while they are held, but an upload that ends before its time
-is failed, and its parts are dropped. So it cannot be resumed.
+is failed, and its parts are dropped. So it cannot be resumed. What is compressed or encrypted on the way is so as it
+comes, without a temporary file.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import select
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from typing import Final
 
@@ -26,6 +27,7 @@ from console.s3.confirmation import SentPart
 from console.s3.control import Control, Journal
 from console.s3.engines.http_engine import Cancel
 from console.s3.engines.source import SourceFile
+from console.s3.engines.staged import CONTENT_TYPES, is_encoding, steps, transformed
 from console.s3.part_size import MAX_OBJECT_SIZE, MAX_PARTS, Part
 from console.s3.transfer_errors import Stopped, TransferError
 from console.settings import S3Settings, TransferSettings
@@ -35,9 +37,8 @@ from console.transfer.multipart import PartsAsTheyCome, close_multipart
 from console.transfer.send import put
 from console.transfer.sender import S3Sender
 
-FOLDER: Final = "/dev/stdin"
-"""Below it stand the names of what came from pipes in records: no file has such a path, so nobody opens one for it."""
 _ONCE: Final = "what comes from a pipe cannot be resumed, or sent again"
+_READ_BYTES: Final = MEBIBYTE
 _HELD_BYTES: Final = 64 * MEBIBYTE
 _FIRST_PART: Final = 8 * MEBIBYTE
 _PARTS_OF_A_SIZE: Final = 1_000
@@ -99,11 +100,18 @@ class PipeSender(S3Sender):
     """Sends the one upload that stands for a pipe; each byte of `descriptor` is read once."""
 
     def __init__(
-        self, s3: S3Settings, transfer: TransferSettings, descriptor: int, acceptance: Acceptance | None = None
+        self,
+        s3: S3Settings,
+        transfer: TransferSettings,
+        descriptor: int,
+        acceptance: Acceptance | None = None,
+        size: int | None = None,
     ) -> None:
+        """`size`: so many bytes have to come. A pipe ends in the same way whether its writer is done or died."""
         super().__init__(s3, transfer)
         self._descriptor = descriptor
         self._acceptance = acceptance
+        self._size = size
         self._is_taken = threading.Lock()
 
     def takes_new(self, upload: NewUpload) -> bool:
@@ -156,62 +164,116 @@ class PipeSender(S3Sender):
             self._transport.keys.release(job)
 
     def _send(self, job: Job, source: PipeSource, *, if_absent: bool) -> Confirmation:
-        piece = self._piece(part_length(1, job.options.part_size), job.control)
-        following = self._piece(part_length(2, job.options.part_size), job.control) if piece else b""
-        if self._acceptance is not None:
-            _require_accepted(self._acceptance.refuses_content(job.key.rpartition("/")[2], piece))
-        source.hold(0, piece)
-        if not following:
-            self._require_size(len(piece))
-            job.journal.file_changed(source.state)
-            return put(job, if_absent=if_absent)
-        parts = PartsAsTheyCome(job)
-        try:
-            self._send_parts(job, source, parts, piece, following)
-            return parts.complete(if_absent=if_absent)
-        finally:
-            parts.stop()
+        settings = job.options.settings
+        todo = steps(job.content_type, settings.compress, settings.encrypt_to)
+        if todo and not is_encoding(todo, settings.content_encoding):
+            job.content_type = CONTENT_TYPES[todo[-1]]
+        came = _Coming(self._descriptor, self._acceptance, source.path.rpartition("/")[2], self._size)
+        with closing(transformed(came.pieces(job.control), todo, settings.encrypt_to)) as pieces:
+            sent = _Stretches(pieces)
+            piece = sent.next(part_length(1, job.options.part_size))
+            following = sent.next(part_length(2, job.options.part_size)) if piece else b""
+            source.hold(0, piece)
+            if not following:
+                _tell_size(job, source, came)
+                return put(job, if_absent=if_absent)
+            parts = PartsAsTheyCome(job)
+            try:
+                self._send_parts(job, source, parts, came, sent, piece, following)
+                return parts.complete(if_absent=if_absent)
+            finally:
+                parts.stop()
 
-    def _send_parts(self, job: Job, source: PipeSource, parts: PartsAsTheyCome, piece: bytes, following: bytes) -> None:
+    def _send_parts(
+        self,
+        job: Job,
+        source: PipeSource,
+        parts: PartsAsTheyCome,
+        came: _Coming,
+        sent: _Stretches,
+        piece: bytes,
+        following: bytes,
+    ) -> None:
         under_way: deque[tuple[int, int, Future[SentPart]]] = deque()
         number, offset, told_at = 1, 0, time.monotonic()
         while piece:
             if number > MAX_PARTS or offset + len(piece) > MAX_OBJECT_SIZE:
                 raise TransferError("EntityTooLarge", "more came than an object may hold: choose a larger part_size")
-            self._require_size(offset + len(piece) + len(following))
             source.hold(offset, piece)
             if time.monotonic() >= told_at:
-                job.journal.file_changed(source.state)
+                _tell_size(job, source, came)
                 told_at = time.monotonic() + _TELL_SECONDS
             under_way.append((offset, len(piece), parts.send(Part(number, offset, len(piece)))))
             number, offset = number + 1, offset + len(piece)
             length = part_length(number + 1, job.options.part_size)
             while under_way and sum(size for _, size, _ in under_way) + len(following) + length > _HELD_BYTES:
                 _wait_for_first(under_way, source, parts)
-            piece, following = following, self._piece(length, job.control) if following else b""
+            piece, following = following, sent.next(length) if following else b""
         while under_way:
             _wait_for_first(under_way, source, parts)
-        job.journal.file_changed(source.state)
+        _tell_size(job, source, came)
 
-    def _require_size(self, size: int) -> None:
+
+class _Coming:
+    """What comes, as long as it is accepted; `size` bytes so far, `expected` in all."""
+
+    def __init__(self, descriptor: int, acceptance: Acceptance | None, name: str, expected: int | None) -> None:
+        self._descriptor = descriptor
+        self._acceptance = acceptance
+        self._name = name
+        self._expected = expected
+        self.size = 0
+
+    def pieces(self, control: Control) -> Iterator[bytes]:
+        """Until its end. Raises `TransferError`, or as `control` does."""
+        head = bytearray()
+        while len(head) < _READ_BYTES and (found := self._read(control)):
+            head += found
         if self._acceptance is not None:
-            _require_accepted(self._acceptance.refuses_size(size))
+            _require_accepted(self._acceptance.refuses_content(self._name, bytes(head)))
+        if head:
+            yield bytes(head)
+        while found := self._read(control):
+            yield found
+        if self._expected is not None and self.size != self._expected:
+            raise PipeEnded(f"it ended after {self.size:,} bytes, and --size says {self._expected:,}")
 
-    def _piece(self, length: int, control: Control) -> bytes:
-        """The next bytes, fewer only at the end."""
-        pieces = bytearray()
-        while len(pieces) < length:
+    def _read(self, control: Control) -> bytes:
+        control.check()
+        while not select.select([self._descriptor], [], [], _LOOK_SECONDS)[0]:
             control.check()
-            if not select.select([self._descriptor], [], [], _LOOK_SECONDS)[0]:
-                continue
-            try:
-                found = os.read(self._descriptor, min(length - len(pieces), MEBIBYTE))
-            except OSError as error:
-                raise TransferError("ReadFailed", f"standard input: {error.strerror}") from None
-            if not found:
-                break
-            pieces += found
-        return bytes(pieces)
+        try:
+            found = os.read(self._descriptor, _READ_BYTES)
+        except OSError as error:
+            raise TransferError("ReadFailed", f"standard input: {error.strerror}") from None
+        self.size += len(found)
+        if self._acceptance is not None:
+            _require_accepted(self._acceptance.refuses_size(self.size))
+        return found
+
+
+class _Stretches:
+    """Pieces of any length, in lengths that are asked for."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._held = bytearray()
+
+    def next(self, length: int) -> bytes:
+        """The next bytes, fewer only at the end."""
+        while len(self._held) < length and (piece := next(self._pieces, None)) is not None:
+            self._held += piece
+        found = bytes(memoryview(self._held)[:length])
+        del self._held[:length]
+        return found
+
+
+def _tell_size(job: Job, source: PipeSource, came: _Coming) -> None:
+    """The record has the size of what came, as of a file."""
+    state = source.state
+    job.journal.file_changed(FileState(came.size, state.mtime_ns, f"1-{came.size:x}-{state.mtime_ns:x}"))
+    if job.options.settings.compress or job.options.settings.encrypt_to:
+        job.journal.staged(state.size)
 
 
 def _require_accepted(reason: str) -> None:
