@@ -15,7 +15,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from console.formatting import visible
 
@@ -51,34 +51,54 @@ def _make_folder(folder: Path) -> None:
         folder.chmod(_FOLDER)  # a umask may have taken our own rights
 
 
-def open_private(path: Path, flags: int = os.O_WRONLY | os.O_TRUNC) -> int:
+def open_private(path: Path, flags: int = os.O_WRONLY | os.O_TRUNC, *, folder: int | None = None) -> int:
     """A descriptor of the file, made with mode 0600 where it is missing. Unless `flags` say O_EXCL, one that is there
-    is taken with the mode that its owner gave it.
+    is taken with the mode that its owner gave it. `folder`: an open one, which a relative path starts from.
 
     Raises:
-        OSError: it cannot be opened, or another user, who could read it, made it before us.
+        OSError: it cannot be opened, or another user put there what is, who could read it or lead it elsewhere.
     """
     try:
-        descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE)
+        descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE, dir_fd=folder)
     except FileExistsError:
         if flags & os.O_EXCL:
             raise
     else:
         os.fchmod(descriptor, _FILE)
         return descriptor
-    # Truncated only when it is known whose it is.
-    descriptor = os.open(path, flags & ~os.O_TRUNC | os.O_CREAT | os.O_CLOEXEC, _FILE)
+    keeps_out_others = _keeps_out_others(path.parent.stat())
+    _refuse_foreign(path.lstat(), path)
+    follow = 0 if keeps_out_others else os.O_NOFOLLOW
+    descriptor = os.open(path, flags & ~os.O_TRUNC | os.O_CREAT | os.O_CLOEXEC | follow, _FILE)
     try:
         status = os.fstat(descriptor)
+        _refuse_foreign(status, path)
         if stat.S_ISREG(status.st_mode):
-            if status.st_uid != os.geteuid():
-                raise PermissionError(errno.EPERM, "the file belongs to another user", str(path))
+            if status.st_uid != os.geteuid() or (status.st_nlink > 1 and not keeps_out_others):
+                raise PermissionError(
+                    errno.EPERM, "the file belongs to another user, or has another name too", str(path)
+                )
+            # Truncated only when it is known whose it is.
             if flags & os.O_TRUNC:
                 os.ftruncate(descriptor, 0)
     except OSError:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _keeps_out_others(folder: os.stat_result) -> bool:
+    """Whether nobody else can exchange our files and links in that folder for his own."""
+    if folder.st_uid not in (os.geteuid(), 0):
+        return False
+    return bool(folder.st_mode & stat.S_ISVTX) or not _others_may_write(folder)
+
+
+def _refuse_foreign(status: os.stat_result, path: Path) -> None:
+    """A link would lead our lines into a file of his choice, or a FIFO to him."""
+    if status.st_uid not in (os.geteuid(), 0):
+        what = "link" if stat.S_ISLNK(status.st_mode) else "file"
+        raise PermissionError(errno.EPERM, f"the {what} belongs to another user", str(path))
 
 
 def write_private(path: Path, content: str | bytes, *, is_new: bool = False) -> None:
@@ -101,16 +121,26 @@ def write_private(path: Path, content: str | bytes, *, is_new: bool = False) -> 
         draft.unlink(missing_ok=True)
 
 
-def put_in_place(draft: Path, path: Path) -> None:
-    """Give a file its name: never over one that came meanwhile, where the file system knows links. Raises OSError."""
+def put_in_place(draft: Path, path: Path, *, folder: int | None = None) -> None:
+    """Give a file its name: never over one that came meanwhile, where the file system knows links. `folder`: an open
+    one, which relative paths start from. Raises OSError."""
     try:
-        os.link(draft, path)
+        os.link(draft, path, src_dir_fd=folder, dst_dir_fd=folder)
     except FileExistsError:
         raise
     except OSError:
-        if path.exists() or path.is_symlink():
+        if is_there(path, folder=folder):
             raise
-        draft.rename(path)
+        os.rename(draft, path, src_dir_fd=folder, dst_dir_fd=folder)
+
+
+def is_there(path: Path, *, folder: int | None = None) -> bool:
+    """Whether something has that name, be it a link that leads nowhere. Raises OSError."""
+    try:
+        os.stat(path, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 @contextmanager
@@ -123,6 +153,38 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
+class WrittenByOthers(PermissionError):
+    """Somebody else can have written a file that decides what we do; `strerror` says why, after the file's name."""
+
+
+@contextmanager
+def opened_ours(path: Path) -> Iterator[BinaryIO]:
+    """A file to be read that decides what is done with our rights: only we or root can have written it, and have put it
+    in its place.
+
+    Raises:
+        WrittenByOthers: somebody else can. OSError: it cannot be opened.
+    """
+    # A FIFO of somebody else would keep whoever opens it waiting.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as stream:
+        status = os.fstat(descriptor)
+        if reason := why_not_ours(path, status):
+            raise WrittenByOthers(errno.EPERM, reason, str(path))
+        os.set_blocking(descriptor, True)
+        if stat.S_ISFIFO(status.st_mode) and path.is_fifo():
+            with path.open("rb") as waiting:  # for whoever writes into it
+                yield waiting
+        else:
+            yield stream
+
+
+def require_ours(path: Path) -> None:
+    """As `opened_ours`, for a file or folder that a library reads by its name."""
+    if reason := why_not_ours(path, path.lstat()) or why_not_ours(path, path.stat()):
+        raise WrittenByOthers(errno.EPERM, reason, str(path))
+
+
 def why_not_ours(path: Path, status: os.stat_result) -> str:
     """Why somebody else may have written this file, whose `status` is that of its open descriptor, or have put a link
     to it in this place; empty where that can only have been we or root."""
@@ -131,11 +193,13 @@ def why_not_ours(path: Path, status: os.stat_result) -> str:
         if found.st_uid not in (os.geteuid(), 0):
             what = "is a link that belongs" if found is link and stat.S_ISLNK(link.st_mode) else "belongs"
             return f"{what} to {_user(found.st_uid)}, neither to you nor to root"
-    if stat.S_ISREG(status.st_mode) and (
-        status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and not _is_group_of_one(status))
-    ):
+    if not (stat.S_ISCHR(status.st_mode) or stat.S_ISLNK(status.st_mode)) and _others_may_write(status):
         return f"can be written by other users (mode {stat.S_IMODE(status.st_mode):04o})"
     return ""
+
+
+def _others_may_write(status: os.stat_result) -> bool:
+    return bool(status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and not _is_group_of_one(status)))
 
 
 def others_may_read(status: os.stat_result) -> bool:

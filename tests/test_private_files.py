@@ -6,6 +6,7 @@ import errno
 import os
 import resource
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +14,19 @@ from pathlib import Path
 import pytest
 
 from console.commands.configuration import first_steps
-from console.errors import UsageError
-from console.private_files import make_private_folder, open_private, write_private
+from console.errors import ConsoleError, UsageError
+from console.events.recording import ResumeFile
+from console.files.file_list import listed_paths
+from console.private_files import (
+    WrittenByOthers,
+    make_private_folder,
+    open_private,
+    opened_ours,
+    require_ours,
+    write_private,
+)
+from console.settings import S3Settings, TransferSettings, load
+from console.transfer.sender import client_options
 from console.ui.events.event_detail import write_new
 from console.ui.remembered import Remembered
 
@@ -149,3 +161,137 @@ def test_a_saved_event_that_finds_the_disk_full_is_not_there(tmp_path: Path) -> 
 
 def test_a_device_is_taken_as_it_is() -> None:
     os.close(open_private(Path(os.devnull)))
+
+
+def _given_away(path: Path) -> Path:
+    os.chown(path, 65534, 65534, follow_symlinks=False)
+    return path
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("folder_mode", [0o700, 0o777, 0o1777])
+def test_a_link_of_another_user_leads_nothing_into_our_files(tmp_path: Path, folder_mode: int) -> None:
+    (mine := tmp_path / "mine").write_text("before")
+    (shared := tmp_path / "shared").mkdir()
+    shared.chmod(folder_mode)
+    (shared / "link").symlink_to(mine)
+    (shared / "nowhere").symlink_to(tmp_path / "new")
+    for name in ("link", "nowhere"):
+        with pytest.raises(PermissionError, match="the link belongs to another user"):
+            open_private(_given_away(shared / name))
+    assert mine.read_text() == "before"
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(("folder_mode", "is_followed"), [(0o700, True), (0o1777, True), (0o777, False)])
+def test_our_own_link_is_followed_where_nobody_can_exchange_it(
+    tmp_path: Path, folder_mode: int, is_followed: bool
+) -> None:
+    (mine := tmp_path / "mine").write_text("before")
+    (shared := tmp_path / "shared").mkdir()
+    shared.chmod(folder_mode)
+    (shared / "link").symlink_to(mine)
+    if is_followed:
+        os.close(open_private(shared / "link"))
+        assert mine.read_text() == ""
+    else:
+        with pytest.raises(OSError, match="symbolic links"):
+            open_private(shared / "link")
+        assert mine.read_text() == "before"
+
+
+def test_a_hard_link_that_somebody_may_have_made_is_not_emptied(tmp_path: Path) -> None:
+    (mine := tmp_path / "mine").write_text("before")
+    (shared := tmp_path / "shared").mkdir()
+    shared.chmod(0o777)
+    os.link(mine, shared / "report")
+    with pytest.raises(PermissionError, match="another name"):
+        open_private(shared / "report")
+    assert mine.read_text() == "before"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_fifo_of_another_user_is_neither_waited_for_nor_written_to(tmp_path: Path) -> None:
+    os.mkfifo(fifo := tmp_path / "fifo")
+    _given_away(fifo)
+    with pytest.raises(PermissionError, match="belongs to another user"):
+        open_private(fifo)
+    with pytest.raises(WrittenByOthers), opened_ours(fifo):
+        pass
+
+
+def test_what_decides_is_read_only_where_nobody_else_can_have_written_it(tmp_path: Path) -> None:
+    (file := tmp_path / "file").write_text("ours")
+    (link := tmp_path / "link").symlink_to(file)
+    file.chmod(0o644)
+    for path in (file, link):
+        with opened_ours(path) as stream:
+            assert stream.read() == b"ours"
+        require_ours(path)
+    file.chmod(0o666)
+    for path in (file, link):
+        with pytest.raises(WrittenByOthers, match="can be written by other users"), opened_ours(path):
+            pass
+        with pytest.raises(WrittenByOthers, match="can be written by other users"):
+            require_ours(path)
+    (folder := tmp_path / "certificates").mkdir()
+    folder.chmod(0o777)
+    with pytest.raises(WrittenByOthers):
+        require_ours(folder)
+
+
+def test_what_a_pipe_of_ours_says_is_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(fifo := tmp_path / "fifo", 0o600)
+    writer = threading.Thread(target=fifo.write_text, args=("from a password manager",))
+    writer.start()
+    with opened_ours(fifo) as stream:
+        assert stream.read() == b"from a password manager"
+    writer.join()
+
+
+_OF_OTHERS = "can be written by other users (mode 0666)"
+
+
+def _use(what: str, file: Path) -> None:
+    match what:
+        case "s3.sse_customer_key_file":
+            client_options(S3Settings(sse_customer_key_file=file), TransferSettings())
+        case "s3.ca_bundle":
+            client_options(S3Settings(ca_bundle=file), TransferSettings())
+        case "mongodb.uri_file":
+            load(None, {}, {"mongodb.uri_file": str(file)})
+        case "--files-from":
+            list(listed_paths(str(file), "/"))
+        case "resume file":
+            ResumeFile(file)
+
+
+@pytest.mark.parametrize(
+    "what", ["s3.sse_customer_key_file", "s3.ca_bundle", "mongodb.uri_file", "--files-from", "resume file"]
+)
+def test_each_file_that_decides_something_is_refused_by_name(tmp_path: Path, what: str) -> None:
+    (file := tmp_path / "file").write_bytes(b"x" * 32)
+    file.chmod(0o666)
+    with pytest.raises(ConsoleError) as caught:
+        _use(what, file)
+    assert what in caught.value.message
+    assert f"{file} {_OF_OTHERS}" in caught.value.message
+    assert caught.value.advice
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_resume_file_goes_through_no_link_of_another_user(tmp_path: Path) -> None:
+    (link := tmp_path / "resume.json").symlink_to(tmp_path / "elsewhere")
+    _given_away(link)
+    with pytest.raises(UsageError, match=r"resume\.json is a link that belongs to"):
+        ResumeFile(link)
+
+
+def test_a_key_that_others_can_read_is_remarked_on(tmp_path: Path) -> None:
+    (file := tmp_path / "key").write_bytes(b"x" * 32)
+    file.chmod(0o644)
+    assert (
+        "holds a key, and other users can read it" in load(None, {}, {"s3.sse_customer_key_file": str(file)}).remarks[0]
+    )
+    file.chmod(0o600)
+    assert not load(None, {}, {"s3.sse_customer_key_file": str(file)}).remarks

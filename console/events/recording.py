@@ -32,7 +32,7 @@ from console.events.feed_items import Gap
 from console.events.since import parse_token
 from console.events.text import CANONICAL, json_line, unwrapped, wrapped
 from console.formatting import visible
-from console.private_files import open_private
+from console.private_files import WrittenByOthers, open_private, require_ours
 
 MAX_BYTES: Final = 256 * 1024 * 1024
 _DIGITS: Final = 6
@@ -248,6 +248,18 @@ class ResumeFile:
     place or the new one. A file with nothing but a token is read as well."""
 
     def __init__(self, path: Path, stream: StreamName | None = None) -> None:
+        """Raises `UsageError` where somebody else can have put the file, or a link to another one, there."""
+        try:
+            require_ours(path)
+        except FileNotFoundError:
+            pass
+        except WrittenByOthers as error:
+            raise UsageError(
+                f"resume file {visible(str(path))} {error.strerror}",
+                advice="Name one in a folder of your own, or make this one yours (chown, chmod go-w).",
+            ) from None
+        except OSError as error:
+            raise UsageError(f"resume file {visible(str(path))}: {_words(error)}") from None
         # A symbolic link stays one: its target is replaced.
         self.path = path.resolve()
         self._stream = stream

@@ -14,6 +14,7 @@ from typing import BinaryIO, Final
 from console.errors import UsageError
 from console.files.walk import ListedPath
 from console.formatting import visible
+from console.private_files import WrittenByOthers, opened_ours
 from console.settings.types import absolute
 
 _PIECE: Final = 64 * 1024
@@ -31,8 +32,14 @@ def listed_paths(source: str, base: str) -> Iterator[ListedPath]:
         if source == "-":
             yield from (_listed(name, top) for name in names_in(sys.stdin.buffer))
         else:
-            with Path(source).open("rb") as stream:
+            with opened_ours(Path(source)) as stream:
                 yield from (_listed(name, top) for name in names_in(stream))
+    except WrittenByOthers as error:
+        raise UsageError(
+            f"--files-from: {visible(source)} {error.strerror}, so it is not read.",
+            advice="Whoever can change it has any file sent that you can read. If it is meant, read it yourself: "
+            "--files-from - < FILE",
+        ) from None
     except OSError as error:
         raise UsageError(f"--files-from: {visible(source)}: {error.strerror}") from None
 

@@ -7,18 +7,20 @@ into a file are here too; nothing of it changes the bucket.
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from console.errors import UsageError
+from console.files.beneath import opened
 from console.formatting import visible
 from console.models import BucketEntry, BucketPage, ObjectFacts, ObjectVersion
-from console.private_files import put_in_place
+from console.private_files import is_there, open_private, put_in_place
 from console.s3.operations import OWNER
 from console.s3.retry import call, call_with_retries
 from console.s3.transfer_errors import TransferError
@@ -215,30 +217,40 @@ def prefixes(s3: S3Client, bucket: str, beginning: str) -> list[str]:
 
 
 def download(s3: S3Client, bucket: str, key: str, file: Path, progress: Callable[[int], bool]) -> int:
-    """Write an object into a new file, beside it until it is whole; gives its size in bytes. `progress` is told how
-    many have come, and ends the download by False; then 0 is given and nothing is left.
+    """Write an object into a new file of mode 0600, beside it until it is whole; gives its size in bytes. `progress` is
+    told how many have come, and ends the download by False; then 0 is given and nothing is left.
 
     Raises:
         TransferError: as `transfer_errors.classify` sorts it.
         UsageError: there is such a file, or it cannot be written.
     """
-    part = file.with_name(f".{secrets.token_hex(8)}.part")  # short: the file's own name may be as long as names can be
+    part = Path(f".{secrets.token_hex(8)}.part")  # short: the file's own name may be as long as names can be
+    name = Path(file.name)
     written = 0
     try:
-        if file.exists():
-            raise UsageError(f"{visible(str(file))} is there already", advice="Choose another folder, or rename it.")
-        answer = call_with_retries(lambda: s3.get_object(Bucket=bucket, Key=key))
-        with closing(answer["Body"]) as body, part.open("xb") as target:
-            while piece := call(lambda: body.read(_READ_AT_ONCE)):
-                target.write(piece)
-                written += len(piece)
-                if not progress(written):
-                    return 0
-            if written != answer["ContentLength"]:
-                raise TransferError("IncompleteBody", f"S3 sent {written:,} of {answer['ContentLength']:,} bytes")
-        put_in_place(part, file)
+        # Whoever can put a link in the folder's place meanwhile sends nothing elsewhere by it.
+        with opened(str(file.parent)) as folder:
+            if is_there(name, folder=folder):
+                raise UsageError(
+                    f"{visible(str(file))} is there already", advice="Choose another folder, or rename it."
+                )
+            answer = call_with_retries(lambda: s3.get_object(Bucket=bucket, Key=key))
+            try:
+                descriptor = open_private(part, os.O_WRONLY | os.O_EXCL, folder=folder)
+                with closing(answer["Body"]) as body, os.fdopen(descriptor, "wb") as target:
+                    while piece := call(lambda: body.read(_READ_AT_ONCE)):
+                        target.write(piece)
+                        written += len(piece)
+                        if not progress(written):
+                            return 0
+                    if written != answer["ContentLength"]:
+                        raise TransferError(
+                            "IncompleteBody", f"S3 sent {written:,} of {answer['ContentLength']:,} bytes"
+                        )
+                put_in_place(part, name, folder=folder)
+            finally:
+                with suppress(FileNotFoundError):
+                    os.unlink(part, dir_fd=folder)
     except OSError as error:
         raise UsageError(f"{visible(str(file))}: {error.strerror}") from None
-    finally:
-        part.unlink(missing_ok=True)
     return written

@@ -48,7 +48,7 @@ from console.choices import (
 )
 from console.errors import ConfigurationError
 from console.formatting import visible
-from console.private_files import others_may_read, why_not_ours
+from console.private_files import WrittenByOthers, opened_ours, others_may_read
 from console.settings.messages import Layer, complaint
 from console.settings.object_rules import (
     LOCK_IS_HALF,
@@ -344,6 +344,10 @@ def load(file: Path | str | None, environment: Mapping[str, str], flags: Mapping
             "\n".join(complaint(detail, layers, _SECTIONS) for detail in error.errors(include_url=False)),
             advice="config.example.toml explains every setting.",
         ) from None
+    if (key_file := settings.s3.sse_customer_key_file) is not None:
+        with suppress(OSError):  # whoever uses it says that it cannot be read
+            if others_may_read(key_file.expanduser().stat()):
+                remarks.append(_readable(key_file.expanduser().absolute(), "a key"))
     settings._file = path
     settings._layers = tuple(layers)
     settings._remarks = tuple(remarks)
@@ -361,19 +365,16 @@ def _read(file: Path) -> tuple[dict[str, Any], os.stat_result]:
 def _read_ours(file: Path) -> tuple[bytes, os.stat_result]:
     """What a file holds that nobody else can have written: it says which files go where, and which are deleted."""
     try:
-        with file.open("rb") as stream:
-            status = os.fstat(stream.fileno())
-            reason = why_not_ours(file, status)
-            content = b"" if reason else stream.read()
-    except OSError as error:
-        raise ConfigurationError(f"{visible(str(file))}: {error.strerror}") from None
-    if reason:
+        with opened_ours(file) as stream:
+            return stream.read(), os.fstat(stream.fileno())
+    except WrittenByOthers as error:
         raise ConfigurationError(
-            f"{visible(str(file))} {reason}, so it is not read.",
+            f"{visible(str(file))} {error.strerror}, so it is not read.",
             advice="Whoever can change it decides which files are sent and deleted. If it is meant, make it your own "
             "(chown) and take from others the right to write (chmod go-w); or name another file with --config.",
-        )
-    return content, status
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(f"{visible(str(file))}: {error.strerror}") from None
 
 
 def _put_uri_of_file(merged: dict[str, Any], layers: Sequence[Layer]) -> Iterator[str]:
@@ -410,8 +411,8 @@ def _has_password(uri: object) -> bool:
     return isinstance(uri, str) and _PASSWORD.search(uri) is not None
 
 
-def _readable(path: Path) -> str:
-    return f"{visible(str(path))} holds a password, and other users can read it: chmod 600 takes that right from them."
+def _readable(path: Path, what: str = "a password") -> str:
+    return f"{visible(str(path))} holds {what}, and other users can read it: chmod 600 takes that right from them."
 
 
 def _environment_layer(environment: Mapping[str, str]) -> Layer:

@@ -19,6 +19,7 @@ from console.choices import MOST_PARALLEL
 from console.errors import ConfigurationError
 from console.formatting import visible
 from console.models import BucketPage, Comparison, Multipart, ObjectFacts, OpenMultipart, Storage, Upload
+from console.private_files import WrittenByOthers, opened_ours, require_ours
 from console.records.runners import Limits
 from console.records.seals import Seals
 from console.records.uploads import NewUpload, Uploads
@@ -45,6 +46,7 @@ from console.transfer.transport import open_transport
 
 _PART_SECONDS: Final = 2.0
 _KEY_BYTES: Final = 32
+_MOST_OF_A_KEY_FILE: Final = 4096
 
 
 def client_options(s3: S3Settings, transfer: TransferSettings) -> ClientOptions:
@@ -54,13 +56,28 @@ def client_options(s3: S3Settings, transfer: TransferSettings) -> ClientOptions:
         region=s3.region,
         profile=s3.profile,
         addressing_style=s3.addressing_style,
-        ca_bundle=s3.ca_bundle,
+        ca_bundle=_ca_bundle(s3.ca_bundle) if s3.ca_bundle is not None else None,
         connect_timeout_seconds=transfer.connect_timeout_seconds,
         read_timeout_seconds=transfer.read_timeout_seconds,
         sse_customer_key=_customer_key(s3.sse_customer_key_file) if s3.sse_customer_key_file is not None else None,
         requester_pays=s3.requester_pays,
         expected_bucket_owner=s3.expected_bucket_owner,
     )
+
+
+def _ca_bundle(named: Path) -> Path:
+    """Raises ConfigurationError: somebody else can say which servers are S3."""
+    path = named.expanduser()
+    try:
+        require_ours(path)
+    except WrittenByOthers as error:
+        raise ConfigurationError(
+            f"s3.ca_bundle: {visible(str(path))} {error.strerror}, so it is not used.",
+            advice="Whoever can change it can pass a server of his own for S3: make it your own (chown, chmod 644).",
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(f"s3.ca_bundle: {visible(str(path))}: {error.strerror}") from None
+    return path
 
 
 def _customer_key(file: Path) -> bytes:
@@ -71,7 +88,13 @@ def _customer_key(file: Path) -> bytes:
     """
     path = file.expanduser()
     try:
-        content = path.read_bytes()
+        with opened_ours(path) as stream:
+            content = stream.read(_MOST_OF_A_KEY_FILE)
+    except WrittenByOthers as error:
+        raise ConfigurationError(
+            f"s3.sse_customer_key_file: {visible(str(path))} {error.strerror}, so it is not used.",
+            advice="Whoever can change it knows the key, or takes it away. Make the file your own (chown, chmod 600).",
+        ) from None
     except OSError as error:
         raise ConfigurationError(f"s3.sse_customer_key_file: {visible(str(path))}: {error.strerror}") from None
     text = content.strip()

@@ -13,7 +13,7 @@ from typing import Any
 
 import platformdirs
 
-from console.private_files import make_private_folder, write_private
+from console.private_files import make_private_folder, opened_ours, write_private
 
 
 def usual_path() -> Path:
@@ -28,8 +28,8 @@ class Remembered:
         self._path = path
         self._values: dict[str, Any] = {}
         if path is not None:
-            with suppress(OSError, ValueError):
-                values = json.loads(path.read_text(encoding="utf-8"))
+            with suppress(OSError, ValueError, RecursionError), opened_ours(path) as stream:
+                values = json.load(stream)
                 self._values = values if isinstance(values, dict) else {}
 
     @property

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,3 +73,37 @@ def test_a_name_is_as_long_as_the_file_system_allows(store: Store, bucket: str, 
     with pytest.raises(UsageError, match="File name too long"):
         download(store.s3, bucket, "k", tmp_path / ("n" * 256), lambda _: True)
     assert list(tmp_path.iterdir()) == [longest]
+
+
+class _OneObject:
+    """What `download` asks of S3."""
+
+    def get_object(self, **_: str) -> dict[str, Any]:
+        return {"Body": io.BytesIO(b"secret"), "ContentLength": 6}
+
+
+def test_a_folder_that_is_swapped_for_a_link_leads_a_download_nowhere(tmp_path: Path) -> None:
+    (chosen := tmp_path / "chosen").mkdir()
+    (home := tmp_path / "home").mkdir()
+
+    def swap(_: int) -> bool:
+        chosen.rename(tmp_path / "aside")
+        chosen.symlink_to(home)
+        return True
+
+    before = os.umask(0)
+    try:
+        assert download(_OneObject(), "bucket", "authorized_keys", chosen / "authorized_keys", swap) == 6  # type: ignore[arg-type]
+    finally:
+        os.umask(before)
+    assert not list(home.iterdir())
+    (file,) = (tmp_path / "aside").iterdir()
+    assert (file.name, file.stat().st_mode & 0o777) == ("authorized_keys", 0o600)
+
+
+def test_a_download_takes_the_place_of_nothing_and_follows_no_link(tmp_path: Path) -> None:
+    (tmp_path / "report").symlink_to(tmp_path / "elsewhere")
+    for name in ("report", "..", "."):
+        with pytest.raises(UsageError, match=r"is there already"):
+            download(_OneObject(), "bucket", "k", tmp_path / name, lambda _: True)  # type: ignore[arg-type]
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]
