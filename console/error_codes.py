@@ -161,7 +161,7 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
     ),
     "CompressionFailed": _needs_action("it could not be compressed", "Install what is missing, then retry."),
     "EncryptionFailed": _needs_action(
-        "it could not be encrypted, so it was not sent", "Correct encrypt_to or install what is missing, then retry."
+        "it could not be encrypted, so it was not sent", "The message says what is wrong or missing; then retry."
     ),
     # Final
     "FileNotFound": _permanent("the file is gone", "Put it back and retry, or delete the upload."),

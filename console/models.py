@@ -165,10 +165,13 @@ class Actor(_Part):
         return f"{self.user}{by} on {self.host}, process {self.process}"
 
 
+ACCESS: Final = ("sse_customer_key_file", "requester_pays", "expected_bucket_owner")
+
+
 class Storage(_Part):
     """How the object is kept, where that is not as the settings have it. Names and values as S3 has them; `preserve`
     names what of the file itself goes into its metadata; `compress` and `encrypt_to` (recipients of age) say what is
-    done to it on the way."""
+    done to it on the way; the names of `ACCESS` what every request for it says."""
 
     storage_class: Text | None = None
     server_side_encryption: Text | None = None
@@ -187,6 +190,9 @@ class Storage(_Part):
     preserve: tuple[Text, ...] | None = None
     compress: Text | None = None
     encrypt_to: tuple[Text, ...] | None = None
+    sse_customer_key_file: Text | None = None
+    requester_pays: Annotated[bool, Strict()] | None = None
+    expected_bucket_owner: Text | None = None
 
     @property
     def transforms(self) -> bool:

@@ -34,7 +34,7 @@ from console.errors import ConsoleError, UsageError
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedState
 from console.formatting import visible
-from console.models import Storage
+from console.models import ACCESS, Storage
 from console.private_files import make_private_folder
 from console.records.connection import (
     WIRE_VERSION_6_0,
@@ -293,25 +293,32 @@ def check_s3(settings: Settings) -> Iterator[Finding]:
         return
     try:
         require_endpoint_without_bucket(settings.s3)
-        options = client_options(settings.s3, settings.transfer)
-        # Somebody sits there and waits: a server that takes longer to answer such small requests is not well.
-        client = make_client(replace(options, read_timeout_seconds=min(options.read_timeout_seconds, _ANSWER_SECONDS)))
+        clients = {access: _client(settings, access) for *_, access in _destinations(settings)}
     except ConsoleError as error:
         yield _bad("S3", error)
         return
     policies = {settings.transfer.duplicates, *(rule.duplicates for rule in settings.watch if rule.duplicates)}
     needs_condition = policies != {"overwrite"}
     needs_reading = bool(settings.watch) or needs_condition
-    for bucket, prefix, parameters in _destinations(settings):
+    for bucket, prefix, parameters, access in _destinations(settings):
         key = "/".join(filter(None, (prefix.strip("/"), f".upload-console-doctor-{secrets.token_hex(4)}")))
         yield from _check_bucket(
-            client, bucket, key, parameters, needs_reading=needs_reading, needs_condition=needs_condition
+            clients[access], bucket, key, parameters, needs_reading=needs_reading, needs_condition=needs_condition
         )
 
 
-def _destinations(settings: Settings) -> list[tuple[str, str, dict[str, Any]]]:
-    """Buckets and prefixes, with what is asked for of the objects there; each once."""
-    found: list[tuple[str, str, dict[str, Any]]] = []
+_Access = tuple[tuple[str, Any], ...]
+
+
+def _client(settings: Settings, access: _Access) -> S3Client:
+    options = client_options(settings.s3.model_copy(update=dict(access)), settings.transfer)
+    # Somebody sits there and waits: a server that takes longer to answer such small requests is not well.
+    return make_client(replace(options, read_timeout_seconds=min(options.read_timeout_seconds, _ANSWER_SECONDS)))
+
+
+def _destinations(settings: Settings) -> list[tuple[str, str, dict[str, Any], _Access]]:
+    """Buckets and prefixes, with what is asked for of the objects there, and what every request says; each once."""
+    found: list[tuple[str, str, dict[str, Any], _Access]] = []
     rules: list[WatchRule | None] = [None] if settings.s3.bucket else []
     for rule in [*rules, *settings.watch]:
         s3 = settings.s3
@@ -321,7 +328,8 @@ def _destinations(settings: Settings) -> list[tuple[str, str, dict[str, Any]]]:
             for name in Storage.model_fields
             if not name.startswith(("object_lock", "legal_hold", "preserve"))  # nobody could remove what it tries
         }
-        destination = (bucket, prefix, object_parameters("text/plain", ObjectSettings(**chosen)))
+        access = tuple((name, chosen.pop(name)) for name in ACCESS)
+        destination = (bucket, prefix, object_parameters("text/plain", ObjectSettings(**chosen)), access)
         if destination not in found:
             found.append(destination)
     return found

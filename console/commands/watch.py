@@ -38,7 +38,7 @@ from console.settings.messages import repeated
 from console.settings.object_rules import HeaderRules
 from console.settings.watch_rules import WatchRule
 from console.stream.feed import ChangeFeed, pipeline_for
-from console.transfer.sender import S3Sender
+from console.transfer.sender import S3Sender, customer_key
 from console.watch.once import DryRun, WatchOnce
 from console.watch.reporting import Listener, MetricsServer, Note, NoteKind, Notifier, WatchReading
 from console.watch.service import WatchService, watch_interest
@@ -163,6 +163,7 @@ def run(read_settings: Callable[[], Settings], options: WatchOptions) -> int:
         S3Sender(settings.s3, settings.transfer) as sender,
         Records.open(settings.mongodb, sets_up=not options.dry_run, endpoint=sender.endpoint) as records,
     ):
+        _require_keys(rules)
         if not options.dry_run:
             tell_notes(records.notes)
         try:
@@ -178,6 +179,13 @@ def run(read_settings: Callable[[], Settings], options: WatchOptions) -> int:
         why = "nobody reads any more" if isinstance(report.problem, BrokenPipeError) else report.problem.strerror
         raise OutputFailed(f"cannot be written: {why or report.problem}")
     return code
+
+
+def _require_keys(rules: Sequence[WatchRule]) -> None:
+    """Raises ConfigurationError where a rule names a key of SSE-C that cannot be read."""
+    for rule in rules:
+        if rule.sse_customer_key_file is not None:
+            customer_key(rule.sse_customer_key_file, f"{rule.title}: sse_customer_key_file")
 
 
 def rules_of(settings: Settings, options: WatchOptions) -> list[WatchRule]:
@@ -390,6 +398,7 @@ class _Service:
         self._notifier.reloading()
         try:
             rules = rules_of(self._read_settings(), self._options)
+            _require_keys(rules)
             self._watches.follow(rules)
             self._runner.follow(Policy.of(self._settings, rules=rules))
         except (ConsoleError, PyMongoError) as error:

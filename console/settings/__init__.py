@@ -52,9 +52,11 @@ from console.private_files import WrittenByOthers, opened_ours, others_may_read
 from console.settings.messages import Layer, complaint
 from console.settings.object_rules import (
     LOCK_IS_HALF,
+    Account,
     HeaderRule,
     HeaderRules,
     HeaderValue,
+    KeyFile,
     LockDays,
     Preserve,
     Recipients,
@@ -104,12 +106,6 @@ def _collection_name(name: str) -> str:
     return name
 
 
-def _account(number: str) -> str:
-    if not re.fullmatch(r"\d{12}", number):
-        raise ValueError("expected the number of an AWS account: 12 digits")
-    return number
-
-
 def _none_if_auto(value: object) -> object:
     return None if value == "auto" else value
 
@@ -154,7 +150,7 @@ class S3Settings(_Section):
     server_side_encryption: Encryption | None = None
     kms_key_id: str | None = None
     kms_context: dict[str, str] = Field(default_factory=dict)
-    sse_customer_key_file: Path | None = None
+    sse_customer_key_file: KeyFile | None = None
     metadata: dict[str, str] = Field(default_factory=dict)
     tags: dict[str, str] = Field(default_factory=dict)
     cache_control: HeaderValue | None = None
@@ -169,7 +165,7 @@ class S3Settings(_Section):
     compress: Compression = "none"
     encrypt_to: Recipients = ()
     requester_pays: bool = False
-    expected_bucket_owner: Annotated[str, AfterValidator(_account)] | None = None
+    expected_bucket_owner: Account | None = None
     endpoint_names: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -344,10 +340,11 @@ def load(file: Path | str | None, environment: Mapping[str, str], flags: Mapping
             "\n".join(complaint(detail, layers, _SECTIONS) for detail in error.errors(include_url=False)),
             advice="config.example.toml explains every setting.",
         ) from None
-    if (key_file := settings.s3.sse_customer_key_file) is not None:
+    of_rules = (rule.sse_customer_key_file for rule in settings.watch)
+    for key_file in dict.fromkeys(filter(None, (settings.s3.sse_customer_key_file, *of_rules))):
         with suppress(OSError):  # whoever uses it says that it cannot be read
-            if others_may_read(key_file.expanduser().stat()):
-                remarks.append(_readable(key_file.expanduser().absolute(), "a key"))
+            if others_may_read(Path(key_file).stat()):
+                remarks.append(_readable(Path(key_file), "a key"))
     settings._file = path
     settings._layers = tuple(layers)
     settings._remarks = tuple(remarks)

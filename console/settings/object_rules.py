@@ -5,6 +5,7 @@ This module has the keys and what is wrong with wrong values; the headers that t
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from console.choices import Acl, Preserved
-from console.settings.types import LIST, Patterns
+from console.settings.types import LIST, Patterns, absolute
 
 if TYPE_CHECKING:
     from console.models import Storage
@@ -44,6 +45,20 @@ def _recipient(text: str) -> str:
     return text.strip()
 
 
+def _text_of_path(value: Any) -> Any:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def _key_file(path: str) -> str:
+    return absolute(os.path.expanduser(path))  # noqa: PTH111 - names stay as they were typed
+
+
+def _account(number: str) -> str:
+    if not re.fullmatch(r"\d{12}", number):
+        raise ValueError("expected the number of an AWS account: 12 digits")
+    return number
+
+
 def _in_a_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
@@ -52,6 +67,8 @@ HeaderValue = Annotated[str, AfterValidator(_header)]
 ContentType = Annotated[str, AfterValidator(_content_type)]
 Preserve = Annotated[tuple[Preserved, ...], *LIST, AfterValidator(_distinct)]
 Recipients = Annotated[tuple[Annotated[str, AfterValidator(_recipient)], ...], *LIST]
+KeyFile = Annotated[str, BeforeValidator(_text_of_path), AfterValidator(_key_file)]
+Account = Annotated[str, AfterValidator(_account)]
 LockDays = Annotated[int, Field(ge=1, le=36_500)]
 
 

@@ -26,9 +26,11 @@ from console.formatting import visible
 from console.settings.key_template import KeyTemplate, parse_destination
 from console.settings.object_rules import (
     LOCK_IS_HALF,
+    Account,
     HeaderRule,
     HeaderRules,
     HeaderValue,
+    KeyFile,
     LockDays,
     Preserve,
     Recipients,
@@ -116,6 +118,9 @@ class WatchRule(BaseModel):
     preserve: Preserve | None = None
     compress: Compression | None = None
     encrypt_to: Recipients | None = None
+    sse_customer_key_file: KeyFile | None = None
+    requester_pays: bool | None = None
+    expected_bucket_owner: Account | None = None
     headers: HeaderRules | None = None
     duplicates: DuplicatePolicy | None = None
     priority: int = Field(0, ge=-1000, le=1000)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple, TypeVar
 
 from console.choices import MEBIBYTE, DuplicatePolicy
-from console.models import Checksum, Comparison, Multipart, Upload
+from console.models import ACCESS, Checksum, Comparison, Multipart, Upload
 from console.records.uploads import NewUpload
 from console.s3.checksums import Algorithm, Digests, to_base64
 from console.s3.control import Control, Journal
@@ -54,7 +54,7 @@ class SendOptions:
 
     def settings_of(self, upload: Upload) -> ObjectSettings:
         """How its object is kept, with the mark of who made it."""
-        told = upload.storage.model_dump(exclude_none=True) if upload.storage is not None else {}
+        told = upload.storage.model_dump(exclude_none=True, exclude={*ACCESS}) if upload.storage is not None else {}
         metadata = told.pop("metadata", self.settings.metadata)
         return replace(self.settings, metadata={**metadata, OWNER: str(upload.id)}, **told)
 

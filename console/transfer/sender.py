@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import base64
 import math
+import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from console.choices import MOST_PARALLEL
 from console.errors import ConfigurationError
 from console.formatting import visible
-from console.models import BucketPage, Comparison, Multipart, ObjectFacts, OpenMultipart, Storage, Upload
+from console.models import ACCESS, BucketPage, Comparison, Multipart, ObjectFacts, OpenMultipart, Storage, Upload
 from console.private_files import WrittenByOthers, opened_ours, require_ours
 from console.records.runners import Limits
 from console.records.seals import Seals
@@ -42,11 +44,13 @@ from console.transfer.multipart import abort
 from console.transfer.orphans import YOUNGEST_SECONDS, abort_orphans, find_orphans
 from console.transfer.send import send
 from console.transfer.small_files import SmallFiles
-from console.transfer.transport import open_transport
+from console.transfer.transport import Transport, open_transport, with_access
 
 _PART_SECONDS: Final = 2.0
 _KEY_BYTES: Final = 32
 _MOST_OF_A_KEY_FILE: Final = 4096
+_OF_RECORDS: Final = {*ACCESS, "compress", "encrypt_to"}
+"""Whether a file is compressed or encrypted its record says, whose key says it too; access is the client's."""
 
 
 def client_options(s3: S3Settings, transfer: TransferSettings) -> ClientOptions:
@@ -59,7 +63,7 @@ def client_options(s3: S3Settings, transfer: TransferSettings) -> ClientOptions:
         ca_bundle=_ca_bundle(s3.ca_bundle) if s3.ca_bundle is not None else None,
         connect_timeout_seconds=transfer.connect_timeout_seconds,
         read_timeout_seconds=transfer.read_timeout_seconds,
-        sse_customer_key=_customer_key(s3.sse_customer_key_file) if s3.sse_customer_key_file is not None else None,
+        sse_customer_key=customer_key(s3.sse_customer_key_file) if s3.sse_customer_key_file is not None else None,
         requester_pays=s3.requester_pays,
         expected_bucket_owner=s3.expected_bucket_owner,
     )
@@ -80,29 +84,29 @@ def _ca_bundle(named: Path) -> Path:
     return path
 
 
-def _customer_key(file: Path) -> bytes:
-    """The key of a file: 32 bytes, or these in Base64 or hexadecimal.
+def customer_key(file: str, named: str = "s3.sse_customer_key_file") -> bytes:
+    """The key of a file: 32 bytes, or these in Base64 or hexadecimal. `named` is what says so.
 
     Raises:
         ConfigurationError: it cannot be read, or is no such key.
     """
-    path = file.expanduser()
     try:
-        with opened_ours(path) as stream:
+        with opened_ours(Path(file)) as stream:
             content = stream.read(_MOST_OF_A_KEY_FILE)
     except WrittenByOthers as error:
         raise ConfigurationError(
-            f"s3.sse_customer_key_file: {visible(str(path))} {error.strerror}, so it is not used.",
+            f"{named}: {visible(file)} {error.strerror}, so it is not used.",
             advice="Whoever can change it knows the key, or takes it away. Make the file your own (chown, chmod 600).",
         ) from None
-    except OSError as error:
-        raise ConfigurationError(f"s3.sse_customer_key_file: {visible(str(path))}: {error.strerror}") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigurationError(f"{named}: {visible(file)}: {reason}") from None
     text = content.strip()
     for key in (content, _decoded(bytes.fromhex, text), _decoded(_from_base64, text)):
         if len(key) == _KEY_BYTES:
             return key
     raise ConfigurationError(
-        f"s3.sse_customer_key_file: {visible(str(path))} holds no key of {_KEY_BYTES} bytes",
+        f"{named}: {visible(file)} holds no key of {_KEY_BYTES} bytes",
         advice=f"Make one: head -c {_KEY_BYTES} /dev/urandom > FILE, and keep it: without it nobody reads the objects.",
     )
 
@@ -146,8 +150,9 @@ class S3Sender:
         require_endpoint_without_bucket(s3)
         self._bucket = s3.bucket
         self._prefix = _listed_prefix(s3.prefix, transfer.key_template)
+        options = client_options(s3, transfer)
         self._transport = open_transport(
-            client_options(s3, transfer),
+            options,
             parts=transfer.parallel_parts,
             bytes_per_second=int(transfer.bandwidth_limit),
             checksum=transfer.checksum,
@@ -158,14 +163,20 @@ class S3Sender:
             part_size=transfer.part_size,
             multipart_threshold=int(transfer.multipart_threshold),
             duplicates=transfer.duplicates,
-            # Whether a file is compressed or encrypted its record says, whose key says it too.
             settings=ObjectSettings(
-                **{name: getattr(s3, name) for name in Storage.model_fields.keys() - {"compress", "encrypt_to"}}
+                **{
+                    name: getattr(s3, name)
+                    for name in Storage.model_fields.keys() - {"compress", "encrypt_to", *ACCESS}
+                }
             ),
             retry=retry or RetryPolicy(retries=transfer.retries, outage_seconds=transfer.outage_seconds),
         )
         self._uploads = transfer.parallel_uploads
         self._seals = Seals.of_this_user()
+        self._client_options = options
+        self._usual_access = tuple(getattr(s3, name) for name in ACCESS)
+        self._others: dict[tuple[Any, ...], Transport] = {}
+        self._opening = threading.Lock()
         self._limits_of_watches: dict[str, BandwidthLimit] = {}
         self._small_files = SmallFiles(self._transport, self._options)
 
@@ -186,6 +197,33 @@ class S3Sender:
             "both are addresses of one S3 service, say so in s3.endpoint_names"
         )
 
+    def _access_of(self, storage: Storage | None) -> tuple[Any, ...]:
+        """What every request for an object that is kept so says, in the order of `ACCESS`."""
+        told = (getattr(storage, name, None) for name in ACCESS)
+        return tuple(usual if own is None else own for own, usual in zip(told, self._usual_access, strict=True))
+
+    def _transport_of(self, storage: Storage | None) -> Transport:
+        """Raises `TransferError` where the key is not to be had."""
+        access = self._access_of(storage)
+        if access == self._usual_access:
+            return self._transport
+        key_file, requester_pays, owner = access
+        with self._opening:
+            if access not in self._others:
+                try:
+                    options = replace(
+                        self._client_options,
+                        sse_customer_key=customer_key(key_file, "sse_customer_key_file")
+                        if key_file is not None
+                        else None,
+                        requester_pays=requester_pays,
+                        expected_bucket_owner=owner,
+                    )
+                    self._others[access] = with_access(self._transport, options)
+                except ConfigurationError as error:
+                    raise TransferError("EncryptionFailed", error.message) from None
+            return self._others[access]
+
     def _require_here(self, upload: Upload) -> None:
         if (words := self.refusal(upload)) is not None:
             raise TransferError("OtherEndpoint", words)
@@ -195,7 +233,7 @@ class S3Sender:
         self._require_here(upload)
         return send(
             upload,
-            transport=self._transport,
+            transport=self._transport_of(upload.storage),
             options=self._options,
             journal=journal,
             control=control,
@@ -210,11 +248,13 @@ class S3Sender:
     def takes(self, upload: Upload) -> bool:
         """Whether `send_small` may be tried with it."""
         has_limit = upload.watch is not None and upload.watch.rule in self._limits_of_watches
-        return not has_limit and self._small_files.takes(upload)
+        is_usual = self._access_of(upload.storage) == self._usual_access
+        return not has_limit and is_usual and self._small_files.takes(upload)
 
     def takes_new(self, upload: NewUpload) -> bool:
         """The same of one that has no document yet."""
-        return self._small_files.takes_new(upload)
+        is_usual = self._access_of(upload.storage) == self._usual_access
+        return is_usual and self._small_files.takes_new(upload)
 
     def send_small(
         self, upload: Upload, journal: Journal, control: Control, on_the_way: Callable[[Cancel], None]
@@ -228,7 +268,8 @@ class S3Sender:
         self._require_here(upload)
         if not self._seals.is_own_multipart(upload.model_copy(update={"multipart": multipart})):
             raise NotOurs("nothing shows that one of this user's processes opened the multipart upload")
-        return abort(self._transport.s3, upload.bucket, upload.key, multipart.upload_id)
+        s3 = self._transport_of(upload.storage).s3
+        return abort(s3, upload.bucket, upload.key, multipart.upload_id)
 
     def delete(self, upload: Upload, others: Collection[Upload] = ()) -> bool:
         """Delete an upload's object, if it made it, or one of the `others` whose object is to go too.
@@ -238,7 +279,7 @@ class S3Sender:
         """
         self._require_here(upload)
         return delete_object(
-            self._transport.s3,
+            self._transport_of(upload.storage).s3,
             upload.bucket,
             upload.key,
             etag=upload.etag,
@@ -250,7 +291,8 @@ class S3Sender:
 
     def made(self, upload: Upload) -> bool:
         """Whether the object under its key bears the upload's mark. Raises `TransferError`."""
-        found = call_with_retries(lambda: head_object(self._transport.s3, upload.bucket, upload.key, upload.version_id))
+        s3 = self._transport_of(upload.storage).s3
+        found = call_with_retries(lambda: head_object(s3, upload.bucket, upload.key, upload.version_id))
         return found is not None and found.owner == str(upload.id)
 
     def stored(self, bucket: str, key: str, version_id: str | None = None) -> StoredObject | None:
@@ -261,13 +303,14 @@ class S3Sender:
         """Compare object and file again; reads the whole file. Raises `TransferError`, and as `control` does."""
         self._require_here(upload)
         asked = control or Unattended()
-        return verify_upload(self._transport.s3, upload, asked, preferred_part_size=self._options.part_size)
+        s3 = self._transport_of(upload.storage).s3
+        return verify_upload(s3, upload, asked, preferred_part_size=self._options.part_size)
 
     def link(self, upload: Upload, lifetime_seconds: int) -> str:
         """A presigned download link; kept nowhere. Raises `TransferError`."""
         self._require_here(upload)
         return presign_download(
-            self._transport.s3,
+            self._transport_of(upload.storage).s3,
             upload.bucket,
             upload.key,
             lifetime_seconds=lifetime_seconds,
@@ -294,7 +337,7 @@ class S3Sender:
     def object_facts(self, upload: Upload) -> ObjectFacts:
         """What S3 says of the object under the upload's key. Raises `TransferError`."""
         self._require_here(upload)
-        return object_facts(self._transport.s3, upload.bucket, upload.key)
+        return object_facts(self._transport_of(upload.storage).s3, upload.bucket, upload.key)
 
     def delete_keys(self, bucket: str, keys: Sequence[str]) -> list[tuple[str, str]]:
         """Delete objects, whoever made them; gives those that could not be, and why. Raises `TransferError`."""
@@ -361,6 +404,8 @@ class S3Sender:
 
     def close(self) -> None:
         self._transport.close()
+        for other in self._others.values():
+            other.s3.close()
 
     def __enter__(self) -> Self:
         return self

@@ -149,6 +149,16 @@ class Transport:
         self.s3.close()
 
 
+def with_access(transport: Transport, options: ClientOptions) -> Transport:
+    """The same with a client of other `options`: who pays, whose bucket it must be, which key of ours encrypts.
+
+    Raises:
+        ConfigurationError: the client cannot be made.
+    """
+    s3 = _Service.open(options).s3
+    return replace(transport, s3=s3, engine=Boto3Engine(s3), http=None)
+
+
 def open_transport(
     options: ClientOptions,
     *,

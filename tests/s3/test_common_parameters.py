@@ -54,6 +54,14 @@ _OPERATIONS = [
     ("list_parts", {"Bucket": "b", "Key": "k", "UploadId": "u"}),
     ("complete_multipart_upload", {"Bucket": "b", "Key": "k", "UploadId": "u"}),
     ("head_object", {"Bucket": "b", "Key": "k"}),
+    ("get_object", {"Bucket": "b", "Key": "k"}),
+]
+_WITHOUT_CONTENT = [
+    ("abort_multipart_upload", {"Bucket": "b", "Key": "k", "UploadId": "u"}),
+    ("delete_object", {"Bucket": "b", "Key": "k"}),
+    ("delete_objects", {"Bucket": "b", "Delete": {"Objects": [{"Key": "k"}]}}),
+    ("list_objects_v2", {"Bucket": "b"}),
+    ("list_multipart_uploads", {"Bucket": "b"}),
 ]
 
 
@@ -71,6 +79,19 @@ def test_every_request_says_key_payer_and_owner(
     assert _text(headers["x-amz-server-side-encryption-customer-algorithm"]) == "AES256"
     assert _text(headers["x-amz-request-payer"]) == "requester"
     assert _text(headers["x-amz-expected-bucket-owner"]) == "123456789012"
+
+
+@pytest.mark.parametrize(("operation", "parameters"), _WITHOUT_CONTENT)
+def test_requests_that_need_no_key_say_who_pays_and_whose_bucket_it_is(
+    headers_of: Callable[..., AWSPreparedRequest], operation: str, parameters: dict[str, Any]
+) -> None:
+    options = ClientOptions(
+        region="eu-central-1", sse_customer_key=_KEY, requester_pays=True, expected_bucket_owner="123456789012"
+    )
+    headers = headers_of(operation, options, **parameters).headers
+    assert _text(headers["x-amz-request-payer"]) == "requester"
+    assert _text(headers["x-amz-expected-bucket-owner"]) == "123456789012"
+    assert not [name for name in headers if "customer" in name.lower()]
 
 
 def test_without_them_nothing_is_added(headers_of: Callable[..., AWSPreparedRequest]) -> None:

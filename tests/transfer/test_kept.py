@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from bson import ObjectId
 from moto.server import ThreadedMotoServer
 
@@ -17,9 +18,12 @@ from console.errors import ConfigurationError
 from console.models import Source, Storage, Upload
 from console.runner.policy import Policy
 from console.s3.control import Unattended
+from console.s3.transfer_errors import TransferError
 from console.settings import Settings, load
 from console.transfer.intake import Intake, KeptAs
 from console.transfer.sender import S3Sender
+from tests import seaweed
+from tests.seaweed import SeaweedFS
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -229,3 +233,47 @@ def test_headers_are_told_one_by_one_and_by_the_stronger_place() -> None:
     found, _ = KeptAs(settings.s3, own.storage, own.headers or ()).storage("a.html", "text/html")
     assert found is not None
     assert (found.metadata, found.cache_control) == ({"kind": "own", "page": "yes"}, "private")
+
+
+def test_a_watch_has_a_key_of_its_own_and_nobody_reads_the_object_without(
+    seaweedfs: SeaweedFS, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """On a server that encrypts by it: what is sent as one request, and in parts, and what `verify` asks."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", seaweed.ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", seaweed.SECRET_KEY)
+    folder, key = tmp_path / "in", tmp_path / "key"
+    folder.mkdir()
+    key.write_bytes(bytes(range(32)))
+    (folder / "small").write_text("content")
+    (folder / "large").write_bytes(b"x" * 6 * MIB)
+    told = {"folder": str(folder), "sse_customer_key_file": str(key), "requester_pays": True}
+    settings = configured(seaweedfs.endpoint, watch=[told], transfer__multipart_threshold="5 MiB")
+    (rule,) = settings.watch
+    seaweedfs.s3.create_bucket(Bucket="kept")
+    intake = Intake(
+        settings.s3, settings.transfer, host="h", source=Source.WATCH, endpoint=seaweedfs.endpoint, storage=rule.storage
+    )
+    found = [new for batch in intake.batches([str(folder)]) for new in batch]
+    uploads = [Upload.model_validate(new.document(datetime.now(UTC))) for new in found]
+    with S3Sender(settings.s3, settings.transfer) as sender:
+        for upload in uploads:
+            assert not sender.takes(upload)
+            done = sender.send(upload, Unattended(), Unattended())
+            sent = upload.model_copy(update={"checksum": done.checksum, "etag": done.etag})
+            assert sender.verify(sent).same is True
+            assert bytes(range(32)).hex() not in repr(upload)
+            with pytest.raises(ClientError):
+                seaweedfs.s3.get_object(Bucket="kept", Key=upload.key)
+        key.unlink()
+        assert sender.verify(sent).same is True  # a process reads it once
+    with (
+        S3Sender(settings.s3, settings.transfer) as another,
+        pytest.raises(TransferError, match="No such file") as caught,
+    ):
+        another.verify(sent)
+    assert caught.value.code == "EncryptionFailed"
+    # Somebody else may ask for it where a rule of the runner names the same file, and for no other one.
+    policy = Policy.of(settings, rules=settings.watch)
+    assert policy.refuses(uploads[0]) is None
+    forged = uploads[0].model_copy(update={"storage": Storage(sse_customer_key_file="/etc/hostname")})
+    assert "in a way that no rule" in str(policy.refuses(forged))
