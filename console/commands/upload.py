@@ -503,7 +503,9 @@ def run(settings: Settings, paths: Sequence[Path], options: UploadOptions) -> in
                 part_size=settings.transfer.part_size,
                 schedule=settings.schedule,
             )
-            return _delete(surplus, sender, settings, options) or code if surplus is not None and not code else code
+            if surplus is not None and code:
+                sys.stderr.write("Nothing would be deleted, as not all would be uploaded.\n")
+            return _delete(surplus, sender, settings, options) if surplus is not None and not code else code
         if options.detach and {"transfer.manifest", "transfer.sha256sums"} & set(options.given):
             raise UsageError("--detach ends before there is anything to prove: no --manifest and --sha256sums with it.")
         if options.detach and (hours := sorted(name for name in options.given if name.startswith("schedule."))):

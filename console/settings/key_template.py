@@ -10,6 +10,7 @@ carry, since every listing is XML.
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 import string
@@ -162,6 +163,15 @@ def clean_key(text: str) -> str:
 def _escaped(name: str) -> str:
     """A name so that no other one becomes the same key."""
     return name if _is_plain(name) and "%" not in name else _NOT_IN_XML.sub(_percent, _LOOKS_ESCAPED.sub("%25", name))
+
+
+_ESCAPED: Final = re.compile(rb"%([01][0-9A-F]|25|7F|[89A-F][0-9A-F])")
+
+
+def name_of(key: str) -> str:
+    """The name, as the system has it, of which `{relative_path}` makes this key."""
+    raw = _ESCAPED.sub(lambda match: bytes.fromhex(match[1].decode()), key.encode("utf-8", "surrogateescape"))
+    return os.fsdecode(raw)
 
 
 def _is_plain(text: str) -> bool:

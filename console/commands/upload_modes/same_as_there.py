@@ -34,7 +34,7 @@ from console.s3.object_listing import ListedObject, ObjectListing
 from console.s3.operations import StoredObject
 from console.s3.transfer_errors import TransferError
 from console.settings import Settings
-from console.settings.key_template import KeyFacts, KeyTemplate
+from console.settings.key_template import KeyFacts, KeyTemplate, name_of
 from console.settings.types import absolute
 from console.transfer.comparison import compare
 from console.transfer.sender import S3Sender
@@ -87,10 +87,12 @@ def is_identical(part_size: int | None, upload: NewUpload, there: ListedObject |
 @dataclass(slots=True)
 class Surplus:
     """What is below the destination of one folder and not in that folder. `kept` are hashes of keys: there may be very
-    many."""
+    many. `identity` tells the folder from another one in its place, as where a disk is unmounted meanwhile."""
 
     bucket: str
     root: str
+    folder: str
+    identity: tuple[int, int]
     wanted: FileFilter
     is_transformed: bool = False
     kept: set[int] = field(default_factory=set)
@@ -121,13 +123,22 @@ class Surplus:
             raise UsageError("--delete needs a key_template that ends in {relative_path}, as the usual one does.")
         root = template.key(facts).removesuffix("x")
         is_transformed = settings.s3.compress != "none" or bool(settings.s3.encrypt_to)
-        return cls(settings.s3.bucket, root, FileFilter(settings.select), is_transformed)
+        return cls(settings.s3.bucket, root, path, _identity(path), FileFilter(settings.select), is_transformed)
 
     def noting(self, batches: Iterable[list[NewUpload]]) -> Iterator[list[NewUpload]]:
         """The same batches; their keys are kept."""
         for batch in batches:
             self.kept.update(hash(upload.key) for upload in batch)
             yield batch
+
+    @property
+    def doubt(self) -> str:
+        """Why what was seen of the folder may not be all that is in it; empty where nothing speaks for that."""
+        if not self.kept:
+            return f"no file was found in {visible(self.folder)}: is its disk mounted?"
+        if _identity(self.folder) != self.identity:
+            return f"{visible(self.folder)} is another folder than at the beginning: was a disk unmounted?"
+        return ""
 
     def objects(self, sender: S3Sender) -> tuple[list[ListedObject], int]:
         """What is there and not here, and how many objects there are at all. What a pattern leaves out here is left
@@ -137,18 +148,35 @@ class Surplus:
         for found in sender.listing(self.bucket).below(self.root):
             number += 1
             relative = found.key.removeprefix(self.root)
-            if hash(found.key) not in self.kept and not self._is_left_out(relative):
+            if hash(found.key) not in self.kept and not self._belongs_here(name_of(relative)):
                 surplus.append(found)
         return surplus, number
 
-    def _is_left_out(self, relative: str) -> bool:
+    def _belongs_here(self, relative: str) -> bool:
+        """Whether it is of a file that a pattern leaves out here, or that came meanwhile."""
+        names = {relative}
         for suffix in reversed(SUFFIXES.values()) if self.is_transformed else ():  # as its file was called
             relative = relative.removesuffix(suffix)
+            names.add(relative)
+        if any(map(self._is_left_out, names)):
+            return True
+        # What is compressed or encrypted from now on has another key than its file had until now.
+        return not self.is_transformed and os.path.lexists(f"{self.folder}/{relative}")
+
+    def _is_left_out(self, relative: str) -> bool:
         steps = relative.split("/")
         folders = ["/".join(steps[:length]) for length in range(1, len(steps))]
         if any(self.wanted.leaves_out_path(folder, is_folder=True) for folder in folders):
             return True
         return bool(self.wanted.leaves_out_path(relative, is_folder=False))
+
+
+def _identity(folder: str) -> tuple[int, int]:
+    try:
+        status = os.stat(folder)  # noqa: PTH116 - names stay as the system has them
+    except OSError:
+        return 0, 0
+    return status.st_dev, status.st_ino
 
 
 SurplusEvent = Literal["would_delete", "object_deleted", "object_kept"]
@@ -168,6 +196,9 @@ def delete_surplus(
 ) -> int:
     """Delete what is there and not here, once it was shown and somebody agreed. Gives the exit code: 1 where something
     is left that would have to go."""
+    if surplus.doubt:
+        sys.stderr.write(f"Nothing is deleted: {surplus.doubt}\n")
+        return 1
     found, number = surplus.objects(sender)
     below = f"s3://{surplus.bucket}/{visible(surplus.root)}"
     say = _nothing if as_json else sys.stdout.write
