@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import watchfiles._rust_notify
 from botocore import httpsession
+from botocore.awsrequest import AWSResponse
 from botocore.loaders import Loader
 from textual.app import App
 from textual.message_pump import MessagePump
@@ -79,6 +80,12 @@ def test_botocore_reads_the_size_of_pieces_from_its_module() -> None:
         if inspect.isfunction(member) and "BUFFER_SIZE" in member.__code__.co_names
     ]
     _require("httpsession.BUFFER_SIZE", "botocore", "s3/client.py", holds=holds and bool(readers))
+
+
+def test_botocore_makes_its_answers_of_the_class_in_its_module() -> None:
+    readers = httpsession.URLLib3Session.send.__code__.co_names
+    holds = "AWSResponse" in readers and "content" in readers and isinstance(AWSResponse.content, property)
+    _require("awsrequest.AWSResponse", "botocore", "s3/client.py", holds=holds)
 
 
 def test_botocore_finds_its_descriptions_by_search_paths() -> None:

@@ -21,12 +21,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, cast
 from urllib.parse import urlencode, urlsplit
 
-from console.choices import AddressingStyle
+from console.choices import MEBIBYTE, AddressingStyle
 from console.errors import ConfigurationError
 from console.formatting import visible
 from console.s3.address import Address
 from console.s3.engines.body import LARGEST_PIECE
 from console.s3.engines.engine import ObjectSettings
+from console.s3.transfer_errors import AnswerTooLong
 
 if TYPE_CHECKING:
     from botocore.config import Config
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 _ENDPOINT_REGION: Final = "us-east-1"
 """What servers other than AWS expect in signatures unless told otherwise."""
+_LONGEST_ANSWER: Final = 16 * MEBIBYTE
+"""A list of 1,000 keys, the most that S3 gives at once, has at most 6."""
 _SPARE_CONNECTIONS: Final = 8
 """For requests without a body, beside those that send parts."""
 
@@ -80,6 +83,7 @@ def make_client(options: ClientOptions, session: Session | None = None) -> S3Cli
     # 2 GiB took 5.1 s and 5.9 s of processor time, with this 3.3 and 3.9.
     if httpsession.BUFFER_SIZE is not None:  # else this urllib3 has no such parameter
         httpsession.BUFFER_SIZE = LARGEST_PIECE
+    _bound_answers()
     try:
         client: Any = session.create_client(
             "s3",
@@ -96,6 +100,34 @@ def make_client(options: ClientOptions, session: Session | None = None) -> S3Cli
         return cast("S3Client", client)
     except (ValueError, aws.BotoCoreError) as error:
         raise ConfigurationError(f"S3 client: {visible(str(error))}", advice="Check the s3 settings.") from None
+
+
+def _bound_answers() -> None:
+    """botocore reads answers without an object's bytes whole, however long a server makes them."""
+    import botocore.awsrequest
+
+    if getattr(botocore.awsrequest.AWSResponse, "is_bounded", False):
+        return
+
+    class BoundedResponse(botocore.awsrequest.AWSResponse):
+        is_bounded = True
+        _content: bytes | None
+
+        @property
+        def content(self) -> bytes:
+            if self._content is None:
+                pieces: list[bytes] = []
+                left = _LONGEST_ANSWER
+                for piece in self.raw.stream():
+                    left -= len(piece)
+                    if left < 0:
+                        self.raw.close()
+                        raise AnswerTooLong(f"S3's answer is longer than {_LONGEST_ANSWER // MEBIBYTE} MiB")
+                    pieces.append(piece)
+                self._content = b"".join(pieces)
+            return self._content
+
+    botocore.awsrequest.AWSResponse = BoundedResponse  # type: ignore[misc]
 
 
 _NO_XML: Final = re.compile(

@@ -78,12 +78,14 @@ class ObjectListing:
     def below(self, prefix: str) -> Iterator[ListedObject]:
         """All objects whose keys begin with the prefix, in order. Raises `TransferError`."""
         token: dict[str, Any] = {}
+        seen: set[str] = set()
         while True:
             page = self._ask(Prefix=prefix, **token)
             yield from (_listed(found) for found in page.get("Contents", []) if found["Key"].startswith(prefix))
             following = page.get("NextContinuationToken")
-            if not page.get("IsTruncated") or not following or following == token.get("ContinuationToken"):
+            if not page.get("IsTruncated") or not following or following in seen:  # else it would never end
                 return
+            seen.add(following)
             token = {"ContinuationToken": following}
 
     def _read_from(self, key: str) -> None:

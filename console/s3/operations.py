@@ -211,6 +211,7 @@ def open_multiparts(s3: S3Client, bucket: str, prefix: str = "") -> Iterator[Ope
         TransferError: as `transfer_errors.classify` sorts it.
     """
     place: dict[str, Any] = {}
+    seen: set[tuple[Any, ...]] = set()
     while True:
         page = _page(s3, bucket, prefix, place)
         for upload in page.get("Uploads", []):
@@ -220,9 +221,10 @@ def open_multiparts(s3: S3Client, bucket: str, prefix: str = "") -> Iterator[Ope
         last = (page.get("Uploads") or [{}])[-1]
         marker = page.get("NextKeyMarker") or last.get("Key")
         following = {"KeyMarker": marker, "UploadIdMarker": page.get("NextUploadIdMarker") or last.get("UploadId", "")}
-        # Some servers say that there is more and give no place, or always the same: what they told is all there is.
-        if not page.get("IsTruncated") or not marker or following == place:
+        # Some servers say that there is more and give no place, or one that was there before: what they told is all.
+        if not page.get("IsTruncated") or not marker or tuple(following.values()) in seen:
             return
+        seen.add(tuple(following.values()))
         place = following
 
 

@@ -127,6 +127,10 @@ _FILE_CODES: Final[dict[int, str]] = {
 }
 
 
+class AnswerTooLong(Exception):
+    """A server tells more than S3 ever would."""
+
+
 def classify(exception: Exception) -> TransferError:
     """Sort an exception that came up while talking to S3. What it does not know is raised again: it is a bug."""
     if isinstance(exception, TransferError):
@@ -143,6 +147,12 @@ def classify(exception: Exception) -> TransferError:
         return _from_answer(exception)
     if "ResponseParserError" in {kind.__name__ for kind in type(exception).__mro__}:
         return TransferError("UnreadableAnswer", visible(str(exception)))
+    # botocore may have wrapped it.
+    for told in (exception, getattr(exception, "kwargs", {}).get("error")):
+        if isinstance(told, AnswerTooLong):
+            return TransferError("UnreadableAnswer", str(told))
+    if isinstance(exception, RecursionError):
+        return TransferError("UnreadableAnswer", "S3's answer is nested too deeply")
     for kind, code in codes:
         if isinstance(exception, kind):
             if code == "CertificateRefused" and "CERTIFICATE_VERIFY_FAILED" not in str(exception):
