@@ -182,6 +182,10 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
     "InvalidEncryptionAlgorithmError": _permanent(
         "the encryption is not known here", "Correct s3.server_side_encryption."
     ),
+    "NotEncrypted": _permanent(
+        "the server passes over the key that is to encrypt",
+        "It does not know SSE-C: use another server, or encrypt_to, which needs none.",
+    ),
     "InvalidObjectState": _permanent("the object is archived", "Restore it or choose another key."),
     "MethodNotAllowed": _permanent("the server does not do this", "Check s3.endpoint_url."),
     "NotImplemented": _permanent("the server does not know this request", "The message says which part."),

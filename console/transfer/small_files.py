@@ -38,10 +38,10 @@ _ELSEWHERE: Final = frozenset(
 )
 """The bucket is in another region, as it seems: boto3 knows how to follow."""
 _TEACHES: Final = frozenset(
-    {"NotImplemented", "InvalidArgument", "InvalidRequest", "FileChanged", "CertificateRefused"}
+    {"NotImplemented", "InvalidArgument", "InvalidRequest", "FileChanged", "CertificateRefused", "NotEncrypted"}
 )
-"""S3 may not know a header, which `send` leaves out then; the file is another one, which it says; or boto3 may trust
-whom we do not."""
+"""S3 may not know a header, which `send` leaves out then; the file is another one, which it says; boto3 may trust
+whom we do not; or what is there in the clear has to be deleted."""
 _ELSEWHERE_SECONDS: Final = 600.0
 _LOOK_AGAIN_SECONDS: Final = 0.2
 

@@ -156,7 +156,8 @@ def with_access(transport: Transport, options: ClientOptions) -> Transport:
         ConfigurationError: the client cannot be made.
     """
     s3 = _Service.open(options).s3
-    return replace(transport, s3=s3, engine=Boto3Engine(s3), http=None)
+    engine = Boto3Engine(s3, has_customer_key=options.sse_customer_key is not None)
+    return replace(transport, s3=s3, engine=engine, http=None)
 
 
 def open_transport(
@@ -181,7 +182,7 @@ def open_transport(
     return Transport(
         url=service.url,
         s3=service.s3,
-        engine=Boto3Engine(service.s3),
+        engine=Boto3Engine(service.s3, has_customer_key=options.sse_customer_key is not None),
         http=_small_engine(engine, service, options),
         pool=WorkerPool(slots),
         bandwidth=BandwidthLimit(bytes_per_second),

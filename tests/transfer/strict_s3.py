@@ -65,6 +65,8 @@ class Habits:
     """Other keys have expired."""
     damaged_bodies: int = 0
     """So many are stored with another byte, and nothing but the ETag tells."""
+    customer_keys: bool = True
+    """rclone and moto pass over keys of SSE-C, and store in the clear."""
     messages: bool = True
     """Ceph leaves `<Message>` out of errors."""
 
@@ -217,7 +219,7 @@ class StrictS3:
         self._require_absent(key, headers, is_put=True)
         piece = self._verified(headers, body, None)
         self.objects[key] = Stored(piece.data, piece.etag, piece.checksums, "FULL_OBJECT", [], headers)
-        return 200, self._shown(piece.etag, piece.checksums), ""
+        return 200, self._shown(piece.etag, piece.checksums) | self._encrypted(headers), ""
 
     def _create(self, key: str, headers: dict[str, str]) -> Reply:
         name = headers.get("x-amz-checksum-algorithm")
@@ -238,7 +240,11 @@ class StrictS3:
         piece = opened.parts[number] = self._verified(headers, body, opened.algorithm)
         if self.habits.brief_parts:
             piece.checksums = {}
-        return 200, self._shown(piece.etag, piece.checksums), ""
+        return 200, self._shown(piece.etag, piece.checksums) | self._encrypted(headers), ""
+
+    def _encrypted(self, headers: dict[str, str]) -> dict[str, str]:
+        name = "x-amz-server-side-encryption-customer-algorithm"
+        return {name: headers[name]} if name in headers and self.habits.customer_keys else {}
 
     def _complete(self, upload_id: str, opened: Opened, headers: dict[str, str], body: bytes) -> Reply:
         self._require_absent(opened.key, headers)

@@ -17,6 +17,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
 
+from console.error_codes import Recovery
 from console.models import Upload
 from console.s3.address import Address
 from console.s3.checksums import Algorithm, digest_bytes
@@ -33,7 +34,7 @@ from console.transfer.transport import Transport, open_transport
 from tests.faults import proxy as faults
 
 from .conftest import Connect
-from .doubles import SMALL, Commands, MakeFile, Notes, an_upload, options
+from .doubles import LARGE, SMALL, Commands, MakeFile, Notes, an_upload, options, sent
 from .strict_s3 import AUTHORITY, StrictS3
 
 SOME_PROXY = "http://127.0.0.1:9"
@@ -122,6 +123,21 @@ def test_what_every_request_says_small_objects_say_too(make_file: MakeFile) -> N
     assert headers["x-amz-object-lock-retain-until-date"].endswith("Z")
     assert headers["x-amz-acl"] == "private"
     assert headers["x-amz-server-side-encryption-context"] == "eyJhIjogImIifQ=="
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+def test_a_server_that_passes_over_the_key_keeps_nothing_in_the_clear(make_file: MakeFile, size: int) -> None:
+    with StrictS3(customer_keys=False) as strict:
+        transport = open_transport(ClientOptions(endpoint_url=strict.url, sse_customer_key=bytes(range(32))))
+        upload = an_upload(make_file(size), "bucket")
+        if size == SMALL:
+            assert sent_small(upload, transport) is None  # `send` has to do it
+        with pytest.raises(TransferError, match="did not encrypt it") as caught:
+            sent(upload, transport)
+        transport.close()
+        assert (caught.value.code, caught.value.recovery) == ("NotEncrypted", Recovery.PERMANENT)
+        assert not strict.objects
+        assert not strict.multiparts
 
 
 def test_an_etag_is_no_md5_where_a_key_of_our_own_encrypts() -> None:

@@ -22,21 +22,31 @@ _UNVERSIONED: Final = "null"
 
 
 class Boto3Engine:
-    """Sends with the client that also does everything else. The client must have been made by `client.make_client`."""
+    """Sends with the client that also does everything else. The client must have been made by `client.make_client`;
+    `has_customer_key`: it has a key by which S3 is to encrypt."""
 
-    def __init__(self, s3: S3Client) -> None:
+    def __init__(self, s3: S3Client, *, has_customer_key: bool = False) -> None:
         self._s3 = s3
+        self._has_customer_key = has_customer_key
 
     def put_object(self, request: PutRequest, body: Body) -> StoredBody:
         """Send a whole object. Raises `Stopped`, or what `transfer_errors.classify` knows."""
         parameters = object_parameters(request.content_type, request.settings)
         if request.if_absent:
             parameters["IfNoneMatch"] = "*"
-        return _send(self._s3.put_object, body, Bucket=request.bucket, Key=request.key, **parameters)
+        answer = _send(self._s3.put_object, body, Bucket=request.bucket, Key=request.key, **parameters)
+        if self._has_customer_key:
+            try:
+                answer.require_customer_key()
+            except TransferError:
+                version: dict[str, Any] = {"VersionId": answer.version_id} if answer.version_id else {}
+                self._s3.delete_object(Bucket=request.bucket, Key=request.key, **version)
+                raise
+        return answer
 
     def upload_part(self, request: PartRequest, body: Body) -> StoredBody:
         """Send one part. Raises as `put_object`."""
-        return _send(
+        answer = _send(
             self._s3.upload_part,
             body,
             Bucket=request.bucket,
@@ -44,6 +54,9 @@ class Boto3Engine:
             UploadId=request.upload_id,
             PartNumber=request.number,
         )
+        if self._has_customer_key:
+            answer.require_customer_key()
+        return answer
 
 
 def _send(operation: Callable[..., Any], body: Body, **parameters: Any) -> StoredBody:
@@ -95,6 +108,7 @@ def answer_of(
         checksums=checksums,
         version_id=version_id if version_id != _UNVERSIONED else None,
         etag_is_md5=not by_customer_key and not (encryption or "").startswith("aws:kms"),
+        by_customer_key=by_customer_key,
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from console.s3.checksums import Algorithm
+from console.s3.transfer_errors import TransferError
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +60,17 @@ class PartRequest:
 
 @dataclass(frozen=True, slots=True)
 class StoredBody:
-    """What S3 says it stored. `etag` without quotes; `checksums` in base64; `etag_is_md5` unless encrypted with KMS."""
+    """What S3 says it stored. `etag` without quotes; `checksums` in base64; `etag_is_md5` unless encrypted with KMS or
+    a key of ours, `by_customer_key`."""
 
     etag: str
     checksums: Mapping[Algorithm, str] = field(default_factory=dict)
     version_id: str | None = None
     etag_is_md5: bool = True
+    by_customer_key: bool = False
+
+    def require_customer_key(self) -> None:
+        """Raises `TransferError` where S3 does not say that a key of ours encrypts: many a server passes over one, and
+        would hold in the clear what was meant to be encrypted."""
+        if not self.by_customer_key:
+            raise TransferError("NotEncrypted", "the server did not encrypt it by the key of sse_customer_key_file")

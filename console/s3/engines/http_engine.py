@@ -30,6 +30,7 @@ from console.s3.engines.signature import Signer
 from console.s3.operations import OWNER, StoredObject
 from console.s3.transfer_errors import TransferError, classify, refusal
 
+_CUSTOMER_ALGORITHM: Final = "x-amz-server-side-encryption-customer-algorithm"
 _HEADERS: Final[Mapping[str, str]] = {
     "ContentType": "content-type",
     "StorageClass": "x-amz-storage-class",
@@ -101,7 +102,10 @@ class HttpEngine:
         answer = self._exchange(address, head, content, on_the_way)
         if answer.status != 200:
             raise classify(refusal(answer.status, answer.body, "PutObject"))
-        return require_etag(_stored(answer.headers))
+        stored = require_etag(_stored(answer.headers))
+        if _CUSTOMER_ALGORITHM in self._common:
+            stored.require_customer_key()
+        return stored
 
     def head(self, bucket: str, key: str, on_the_way: Callable[[Cancel], None]) -> StoredObject | None:
         """Look at an object; None for any answer but that it is there. `on_the_way` as in `put`. Raises as `put`."""
@@ -231,7 +235,7 @@ def _stored(headers: Mapping[str, str]) -> StoredBody:
         },
         version_id=headers.get("x-amz-version-id"),
         encryption=headers.get("x-amz-server-side-encryption"),
-        by_customer_key="x-amz-server-side-encryption-customer-algorithm" in headers,
+        by_customer_key=_CUSTOMER_ALGORITHM in headers,
     )
 
 
