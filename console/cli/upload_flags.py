@@ -65,7 +65,8 @@ def _text(flag: str, help_text: str, metavar: str) -> Any:
 
 
 def _switch(flag: str, help_text: str) -> Any:
-    return Annotated[bool | None, typer.Option(flag, help=help_text)]
+    # A title of their own: beside a column of `--no-…` other names would be cut in a terminal of 80 columns.
+    return Annotated[bool | None, typer.Option(flag, help=help_text, rich_help_panel="On or off")]
 
 
 SETTING_FLAGS: Final[Mapping[str, tuple[str, Any]]] = {
@@ -217,6 +218,6 @@ _PANELS: Final = {
     "transfer": "Afterwards",
 }
 """Under which title of `--help` the flags of a section stand."""
-
 for _key, _annotation in SETTING_FLAGS.values():
-    _annotation.__metadata__[0].rich_help_panel = _PANELS[_key.partition(".")[0]]
+    _option = _annotation.__metadata__[0]
+    _option.rich_help_panel = _option.rich_help_panel or _PANELS[_key.partition(".")[0]]

@@ -24,6 +24,8 @@ _SECRET: Final = ("mongodb", "uri")
 _ZEROS: Final = re.compile(r"\.0+(?= )")  # 5.00 MiB is meant exactly
 # A URI with its password, a query with its token, whole or cut: an address is shown up to its port, all else is not.
 _SUSPICIOUS: Final = re.compile(r"[@?#=]|:/|^[\w.-]+:(?!\d{1,5}$)")
+_TIME: Final = re.compile(r"\d{1,4}[\d:.,–/TtoZ +-]{0,40}")
+"""Hours and moments, right or wrong: digits and what stands between them."""
 _HARMLESS: Final = re.compile(r"(?:[a-z0-9+]+:/{1,2})?[\w.-]+(?::\d+)?(?=[/?#]|$)")
 
 # pydantic's error types (documentation, "Validation Errors") in the words of somebody who writes a TOML file.
@@ -155,6 +157,8 @@ def without_secrets(text: str) -> str:
     """As much of a wrong value as can hold no password or token; empty where any of it might be part of one."""
     if "@" in text:
         return ""
+    if _TIME.fullmatch(text):
+        return text
     if _SUSPICIOUS.search(text):
         address = _HARMLESS.match(text)
         return f"{address[0]}{'…' if address.end() < len(text) else ''}" if address is not None else ""

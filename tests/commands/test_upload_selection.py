@@ -104,8 +104,10 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(
     shown = command("upload", str(tree), "--dry-run").out
     assert "/site/index.html (400 B): would overwrite 6 B of 20" in shown
     assert "6 would be uploaded, 0 left out, 0 refused" in shown
-    failing = command("upload", str(tree), "--dry-run", "--duplicates", "fail").out
-    assert "would fail, as there is 6 B" in failing
+    failing = command("upload", str(tree), "--dry-run", "--duplicates", "fail")
+    assert "would fail, as there is 6 B" in failing.out
+    assert "5 would be uploaded, 0 left out, 0 refused, 1 would fail" in failing.out
+    assert failing.code == 1
     assert _keys(s3, bucket) == ["site/index.html"]
     assert records.uploads.collection.count_documents({}) == 0
 

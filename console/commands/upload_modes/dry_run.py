@@ -37,7 +37,7 @@ _MEANS: Final[dict[DuplicatePolicy, str]] = {
 class DryRunLine(BaseModel):
     """One line of `upload --dry-run --json`. Sizes in bytes."""
 
-    event: Literal["would_upload", "left_out", "refused"]
+    event: Literal["would_upload", "would_fail", "left_out", "refused"]
     path: str
     destination: str | None = None
     size: int | None = None
@@ -54,6 +54,7 @@ class DryRunReport:
         self._as_json = as_json
         self._numbers = dict.fromkeys(("would be uploaded", "left out", "refused"), 0)
         self._size = 0
+        self.failing = 0
 
     def left_out(self, path: str, words: str) -> None:
         """What is not meant."""
@@ -77,8 +78,12 @@ class DryRunReport:
     ) -> None:
         """What would be sent. `there` is what has its key, `is_second`: another file of the job; `unknown`: why nobody
         can say whether there is anything."""
-        self._numbers["would be uploaded"] += 1
-        self._size += upload.size
+        fails = policy == "fail" and there is not None
+        if fails:
+            self.failing += 1
+        else:
+            self._numbers["would be uploaded"] += 1
+            self._size += upload.size
         destination = f"s3://{upload.bucket}/{upload.key}"
         words = ""
         if there is not None:
@@ -89,7 +94,7 @@ class DryRunReport:
         elif unknown:
             words = f"what is there cannot be seen: {unknown}"
         line = DryRunLine(
-            event="would_upload",
+            event="would_fail" if fails else "would_upload",
             path=upload.path,
             destination=destination,
             size=upload.size,
@@ -98,13 +103,15 @@ class DryRunReport:
             existing_modified=there.modified if there is not None else None,
             message=words or None,
         )
-        shown = f"upload     {visible(upload.path)} → {visible(destination)} ({byte_size(upload.size)})"
+        label = "fail" if fails else "upload"
+        shown = f"{label:<10} {visible(upload.path)} → {visible(destination)} ({byte_size(upload.size)})"
         self._say(line, f"{shown}: {words}" if words else shown)
 
     def end(self) -> None:
         """What it comes to."""
         if not self._as_json:
             numbers = ", ".join(f"{number:,} {words}" for words, number in self._numbers.items())
+            numbers += f", {self.failing:,} would fail" if self.failing else ""
             sys.stdout.write(f"Dry run: {numbers}; {byte_size(self._size)}. Nothing was changed.\n")
 
     def _say(self, line: DryRunLine, text: str) -> None:
@@ -121,7 +128,8 @@ def dry_run(
     part_size: int | None = None,
     schedule: ScheduleSettings = ALWAYS,
 ) -> int:
-    """Say what would become of what the intake finds. Gives the exit code: 1 where something would be refused."""
+    """Say what would become of what the intake finds. Gives the exit code: 1 where something would be refused, or
+    fail."""
     listing: ObjectListing | None = None
     unknown = ""
     told = 0
@@ -155,4 +163,4 @@ def dry_run(
     for refusal in intake.refusals[told:]:
         report.refused(refusal)
     report.end()
-    return 1 if intake.refusals else 0
+    return 1 if intake.refusals or report.failing else 0
