@@ -31,14 +31,20 @@ def make_private_folder(folder: Path) -> None:
         OSError: it cannot be made, or it, or a link in its place, belongs to another user, who could put what he likes
             in the place of its files.
     """
-    for missing in reversed([parent for parent in folder.parents if not parent.exists()]):
-        _make_folder(missing)
-    _make_folder(folder)
+    make_missing_folders(folder)
     status = folder.stat()
     if status.st_uid != os.geteuid() or folder.lstat().st_uid not in (os.geteuid(), 0):
         raise PermissionError(errno.EPERM, "the folder belongs to another user", str(folder))
     if status.st_mode & _OTHERS:
         folder.chmod(_FOLDER)
+
+
+def make_missing_folders(folder: Path) -> None:
+    """Make it, and the folders above, where they are missing, for this user alone; those that are there stay as they
+    are. Raises OSError."""
+    for missing in reversed([parent for parent in folder.parents if not parent.exists()]):
+        _make_folder(missing)
+    _make_folder(folder)
 
 
 def _make_folder(folder: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 from console.commands.configuration import first_steps
 from console.errors import ConsoleError, UsageError
 from console.events.recording import ResumeFile
+from console.files.beneath import parent_of
 from console.files.file_list import listed_paths
 from console.private_files import (
     WrittenByOthers,
@@ -48,6 +49,24 @@ def test_under_any_umask(tmp_path: Path) -> None:
     make_private_folder(folder)
     os.close(open_private(folder / "file"))
     assert [mode(tmp_path / "state"), mode(folder), mode(folder / "file")] == [0o700, 0o700, 0o600]
+
+
+@pytest.mark.usefixtures("_umask")
+def test_a_first_configuration_and_its_folders_are_private(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    file = tmp_path / ".config" / "upload-console" / "config.toml"
+    first_steps.write(file, {"s3.bucket": "uploads"})
+    assert [mode(path) for path in (file, file.parent, file.parent.parent, tmp_path)] == [0o600, 0o700, 0o700, 0o755]
+
+
+@pytest.mark.usefixtures("_umask")
+def test_no_folder_that_files_are_moved_to_can_be_written_by_everybody(tmp_path: Path) -> None:
+    umask = os.umask(0)
+    os.umask(umask)
+    if umask == 0o777:
+        return
+    with parent_of(str(tmp_path / "sent" / "more" / "file"), str(tmp_path), make=True):
+        assert mode(tmp_path / "sent") == mode(tmp_path / "sent" / "more") == 0o775 & ~umask
 
 
 def test_a_folder_that_others_could_enter_is_closed_to_them(tmp_path: Path) -> None:

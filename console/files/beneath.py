@@ -24,6 +24,9 @@ THROUGH_A_LINK: Final = "is reached through a symbolic link"
 _TO_READ: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # opening a FIFO would otherwise wait for a writer
 _FOLDER: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 
+_NEW_FOLDER: Final = 0o775
+"""Less what the umask says; nobody but owner and group can exchange what lies in it, whatever that says."""
+
 _OPENAT2: Final = 437  # the same number on every architecture that Python runs on, but for alpha
 _AT_FDCWD: Final = -100
 _NO_MAGICLINKS: Final = 0x02
@@ -230,7 +233,7 @@ def _made(top: int, inner: str) -> int:
     try:
         for name in _steps(inner) if inner else ():
             with suppress(FileExistsError):
-                os.mkdir(name, dir_fd=descriptor)
+                os.mkdir(name, _NEW_FOLDER, dir_fd=descriptor)
             folder = _step(descriptor, name, _FOLDER)
             os.close(descriptor)
             descriptor = folder

@@ -17,7 +17,7 @@ from console.cli.selection import can_ask
 from console.commands.doctor import Grade, examine
 from console.errors import ConfigurationError, ConsoleError, UsageError
 from console.formatting import visible
-from console.private_files import write_private
+from console.private_files import make_missing_folders, write_private
 from console.settings import Settings, load, user_file
 
 _QUESTIONS: Final = (
@@ -118,7 +118,7 @@ def write(file: Path, answers: Mapping[str, str]) -> None:
         UsageError: it cannot be written.
     """
     try:
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_missing_folders(file.parent)
         write_private(file, text_of(answers), is_new=True)
     except OSError as error:
         raise UsageError(f"{visible(str(file))}: {error.strerror}", advice="Name another file with --config.") from None
