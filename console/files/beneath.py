@@ -39,6 +39,9 @@ class _OpenHow(ctypes.Structure):
     _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
 
 
+_LENGTH: Final = ctypes.sizeof(_OpenHow)
+
+
 def open_file(path: str, below: str | None) -> int:
     """A descriptor of a file to be read. Below the folder `below` no link is followed, but one in the file's own place
     that leads to a file of the same folder. Without `below`, links are followed as the system does.
@@ -50,12 +53,14 @@ def open_file(path: str, below: str | None) -> int:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
     if below is None:
         return os.open(path, _TO_READ)
-    with opened(below) as top:
-        try:
-            return open_beneath(top, relative_to(path, below), _TO_READ)
-        except OSError as error:
-            if error.errno != errno.ELOOP or not is_link(path, below):
-                raise
+    top = os.open(below, _FOLDER)
+    try:
+        return open_beneath(top, relative_to(path, below), _TO_READ)
+    except OSError as error:
+        if error.errno != errno.ELOOP or not is_link(path, below):
+            raise
+    finally:
+        os.close(top)
     target, real = os.path.realpath(path), os.path.realpath(below)
     if not is_below(target, real):
         raise through_a_link(path)
@@ -131,7 +136,7 @@ def open_beneath(top: int, relative: str, flags: int) -> int:
 def open_at_once(top: int, relative: str, flags: int) -> int:
     """`open_beneath` by one system call."""
     _steps(relative)
-    how = _OpenHow(flags | os.O_CLOEXEC, 0, _BENEATH | _NO_SYMLINKS | _NO_MAGICLINKS)
+    how = _through_no_link(flags)
     for _ in range(_TRIES):
         descriptor, number = _openat2(top, relative, how)
         if descriptor >= 0:
@@ -139,6 +144,11 @@ def open_at_once(top: int, relative: str, flags: int) -> int:
         if number not in (errno.EAGAIN, errno.EINTR):  # something was renamed meanwhile: openat2(2)
             break
     raise OSError(number, THROUGH_A_LINK if number == errno.ELOOP else os.strerror(number), relative)
+
+
+@cache
+def _through_no_link(flags: int) -> _OpenHow:
+    return _OpenHow(flags | os.O_CLOEXEC, 0, _BENEATH | _NO_SYMLINKS | _NO_MAGICLINKS)
 
 
 def open_step_by_step(top: int, relative: str, flags: int) -> int:
@@ -191,9 +201,7 @@ def through_a_link(path: str) -> OSError:
 def _openat2(top: int, relative: str, how: _OpenHow) -> tuple[int, int]:
     """The descriptor or -1, and the error's number."""
     name = os.fsencode(relative)
-    descriptor = _libc().syscall(
-        ctypes.c_long(_OPENAT2), ctypes.c_int(top), name, ctypes.byref(how), ctypes.c_size_t(ctypes.sizeof(how))
-    )
+    descriptor: int = _libc().syscall(_OPENAT2, top, name, how, _LENGTH)
     return descriptor, ctypes.get_errno() if descriptor < 0 else 0
 
 
@@ -201,6 +209,10 @@ def _openat2(top: int, relative: str, how: _OpenHow) -> tuple[int, int]:
 def _libc() -> ctypes.CDLL:
     library = ctypes.CDLL(None, use_errno=True)
     library.syscall.restype = ctypes.c_long
+    library.syscall.argtypes = [
+        *(ctypes.c_long, ctypes.c_int, ctypes.c_char_p),
+        *(ctypes.POINTER(_OpenHow), ctypes.c_size_t),
+    ]
     return library
 
 

@@ -32,6 +32,7 @@ from console.private_files import make_private_folder, naming, open_private
 _KEY_BYTES: Final = 32
 _OTHERS: Final = 0o077
 _FACTS: Final = json.JSONEncoder(sort_keys=True, default=bytes.hex)
+_QUOTED: Final = json.encoder.encode_basestring_ascii
 _REQUEST: Final = "request"
 _MULTIPART: Final = "multipart"
 _MADE: Final = "made"
@@ -52,7 +53,7 @@ class Seals:
     """
 
     def __init__(self, key: bytes) -> None:
-        self._key = key
+        self._keyed = hmac.new(key, digestmod="sha256")
         self.prefix = f"{self._mac('key', [])[:16]}:"
         """What the seals of requests begin with: tells by which key they were made, and gives nothing of it away."""
 
@@ -103,8 +104,19 @@ class Seals:
         return _is_same(seal, lambda: self.manifest(digest))
 
     def _mac(self, purpose: str, facts: list[object]) -> str:
-        text = _FACTS.encode([purpose, *facts])
-        return hmac.digest(self._key, text.encode(), "sha256").hex()
+        # Just as `_FACTS` writes the list, which would make an encoder for each: a third of the time.
+        told = ", ".join(map(_as_json, facts))
+        text = f"[{_QUOTED(purpose)}, {told}]" if facts else f"[{_QUOTED(purpose)}]"
+        # `hmac.digest` gives Python's lock up, for which then a hundred threads wait.
+        digest = self._keyed.copy()
+        digest.update(text.encode())
+        return digest.hexdigest()
+
+
+def _as_json(fact: object) -> str:
+    if fact is None:
+        return "null"
+    return _QUOTED(fact) if isinstance(fact, str) else _FACTS.encode(fact)
 
 
 def _is_same(seal: str | None, expected: Callable[[], str]) -> bool:

@@ -313,8 +313,10 @@ def _multipart(gone: bool) -> Fields:
 
 
 def _storable(value: Any) -> Any:
+    if value is None:
+        return None
     if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
+        return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, dict):
         return {_storable(name): _storable(inner) for name, inner in value.items()}
     return [_storable(inner) for inner in value] if isinstance(value, list) else value

@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
@@ -23,7 +22,7 @@ from pymongo.errors import PyMongoError
 from console.capacity import NO_THREAD, shortage, start_thread, start_worker
 from console.choices import MEBIBYTE
 from console.error_codes import Recovery
-from console.models import Upload, UploadStatus
+from console.models import Upload
 from console.records.connection import describe_error
 from console.records.transitions import Fields, failed, refused, stopped
 from console.records.uploads import Gate, Uploads
@@ -66,27 +65,6 @@ class Active:
     gives_up: TransferError | None = None
     cancel: Callable[[], None] | None = None
 
-    def completed(self, sent: Confirmation) -> Upload:
-        """The upload as its document is by now; its times are by the clock of this host."""
-        now = datetime.now(UTC)
-        return self.journal.upload.model_copy(
-            update={
-                "status": UploadStatus.COMPLETED,
-                "error": None,
-                "lease": None,
-                "multipart": None,
-                "rate": 0.0,
-                "current": self.journal.upload.size,
-                "percentage": 100.0,
-                "key": sent.key,
-                "checksum": sent.checksum,
-                "etag": sent.etag,
-                "version_id": sent.version_id,
-                "finished_at": now,
-                "updated_at": now,
-            }
-        )
-
     def on_the_way(self, cancel: Callable[[], None]) -> None:
         """Its request is on its way; this breaks it off."""
         self.cancel = cancel
@@ -118,15 +96,15 @@ class Finisher:
 
     def complete(self, active: Active, sent: Confirmation) -> None:
         """S3 confirmed the object."""
-        fields = active.journal.completed(sent)
+        upload, fields = active.journal.completed(sent)
 
         def written(outcome: Future[bool]) -> None:
             is_answered = not outcome.cancelled() and outcome.exception() is None
             if is_answered and outcome.result():
-                self._completed(active.completed(sent))
+                self._completed(upload)
             if is_answered and not outcome.result():  # asks the server, so not on the writer's thread
-                if not start_thread(partial(self._complete_late, active, sent, fields), "late"):
-                    self._complete_late(active, sent, fields)
+                if not start_thread(partial(self._complete_late, active, upload, fields), "late"):
+                    self._complete_late(active, upload, fields)
             else:
                 self._forget(active)
 
@@ -156,11 +134,11 @@ class Finisher:
         outcome = self._writer.write(active.upload.id, fields, releases=True)
         outcome.add_done_callback(lambda _: self._forget(active))
 
-    def _complete_late(self, active: Active, sent: Confirmation, fields: Fields) -> None:
+    def _complete_late(self, active: Active, upload: Upload, fields: Fields) -> None:
         try:
             if self._uploads.complete_late(active.upload.id, active.upload.attempts, fields):
                 _log.warning("upload %s was taken from us, but its object is complete", active.upload.id)
-                self._completed(active.completed(sent))
+                self._completed(upload)
         except PyMongoError as error:
             _log.warning("whoever has %s now will find its object: %s", active.upload.id, describe_error(error))
         self._forget(active)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYetWritten
 from contextlib import suppress
+from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -21,7 +22,7 @@ from bson import Int64, ObjectId
 from pymongo.errors import PyMongoError
 
 from console.formatting import visible
-from console.models import Multipart, Upload, stored_ns
+from console.models import Multipart, Upload, UploadStatus, stored_ns
 from console.records.connection import describe_error
 from console.records.seals import Seals
 from console.records.transitions import NOW, Fields, completed, failure, literal, multipart_closed, multipart_opened
@@ -183,16 +184,30 @@ class RecordJournal(Journal):
     def key_chosen(self, key: str) -> None:
         self._write_durably({"key": literal(key), **self._resealed({"key": key}), "updated_at": NOW})
 
-    def completed(self, sent: Confirmation) -> Fields:
-        """What the document says of the object that S3 confirmed."""
+    def completed(self, sent: Confirmation) -> tuple[Upload, Fields]:
+        """The upload as its document will be, its times by the clock of this host, and what is written for that."""
+        now = datetime.now(UTC)
         told: dict[str, Any] = {
             "key": sent.key,
             "checksum": sent.checksum,
             "etag": sent.etag,
             "version_id": sent.version_id,
         }
-        seal = self._seals.result(self.upload.model_copy(update=told), was_found=not sent.made)
-        return completed(**told, result_seal=seal)
+        upload = self.upload.model_copy(
+            update={
+                **told,
+                "status": UploadStatus.COMPLETED,
+                "error": None,
+                "lease": None,
+                "multipart": None,
+                "rate": 0.0,
+                "current": self.upload.size,
+                "percentage": 100.0,
+                "finished_at": now,
+                "updated_at": now,
+            }
+        )
+        return upload, completed(**told, result_seal=self._seals.result(upload, was_found=not sent.made))
 
     def _resealed(self, changed: Mapping[str, Any]) -> Fields:
         self.upload = self.upload.model_copy(update=dict(changed))

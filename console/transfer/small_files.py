@@ -22,6 +22,7 @@ from console.s3.control import Control, Journal
 from console.s3.engines.engine import ObjectSettings, PutRequest, StoredBody
 from console.s3.engines.http_engine import Cancel
 from console.s3.engines.source import SourceFile
+from console.s3.operations import OWNER
 from console.s3.transfer_errors import Stopped, TransferError
 from console.transfer.job import Arrived, Confirmation, SendOptions, with_preserved
 from console.transfer.send import send
@@ -120,7 +121,10 @@ class SmallFiles:
         checksum = None
         try:
             control.check()
-            settings = self._options.settings_of(upload)
+            # The same object for all of them where nothing is special about this one: its headers are made once.
+            settings, mark = self._options.settings, {OWNER: str(upload.id)}
+            if upload.storage is not None or settings.preserve:
+                settings = self._options.settings_of(upload)
             found = _read(upload, settings, control)
             if found is None or http is None:
                 return None
@@ -129,7 +133,7 @@ class SmallFiles:
             request = PutRequest(upload.bucket, upload.key, upload.content_type, settings)
             counted = len(content)
             journal.sent(counted)
-            answer = self._transport.small.send(lambda: http.put(request, content, digests, on_the_way), counted)
+            answer = self._transport.small.send(lambda: http.put(request, content, digests, on_the_way, mark), counted)
             if server.algorithm in digests:
                 server.learn(server.algorithm in answer.checksums)
             checksum = self._confirm(upload, answer, digests, content, on_the_way)

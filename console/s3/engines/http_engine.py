@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import socket
 import ssl
+import struct
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -25,7 +28,7 @@ from console.s3.address import Address
 from console.s3.checksums import Algorithm, Digests, to_base64
 from console.s3.client import object_parameters
 from console.s3.engines.boto3_engine import answer_of, require_etag
-from console.s3.engines.engine import PutRequest, StoredBody
+from console.s3.engines.engine import ObjectSettings, PutRequest, StoredBody
 from console.s3.engines.signature import Signer
 from console.s3.operations import OWNER, StoredObject
 from console.s3.transfer_errors import TransferError, classify, refusal
@@ -52,6 +55,7 @@ _HEADERS: Final[Mapping[str, str]] = {
     "RequestPayer": "x-amz-request-payer",
     "ExpectedBucketOwner": "x-amz-expected-bucket-owner",
 }
+_CHECKSUM_HEADERS: Final = {algorithm: algorithm.header for algorithm in Algorithm}
 _MOST_OF_A_HEAD: Final = 64 * 1024
 _MOST_OF_A_BODY: Final = 64 * 1024
 """Of an answer: a longer one is not read, and its connection not used again."""
@@ -86,19 +90,27 @@ class HttpEngine:
         self._lock = threading.Lock()
         self._idle: dict[Address, deque[_Connection]] = {}
         self._is_closed = False
+        self._of_settings: tuple[ObjectSettings, dict[str, dict[str, str]]] = (ObjectSettings(), {})
+        """The headers that tell of the settings that came last, by the type of content."""
 
     def put(
-        self, request: PutRequest, content: bytes, digests: Digests, on_the_way: Callable[[Cancel], None]
+        self,
+        request: PutRequest,
+        content: bytes,
+        digests: Digests,
+        on_the_way: Callable[[Cancel], None],
+        metadata: Mapping[str, str] = MappingProxyType({}),
     ) -> StoredBody:
         """Send a whole object; S3 compares it with `digests`. `on_the_way` gets what breaks the request off, and does
-        nothing any more once the request has ended: by then the connection may carry another one.
+        nothing any more once the request has ended: by then the connection may carry another one. `metadata` is told
+        beside that of the settings, which may be the same for many objects.
 
         Raises:
             TransferError: anything but an answer that says it is stored, as `transfer_errors.classify` sorts it.
             Exception: botocore's, where there are no credentials.
         """
         address = self._address_of(request.bucket)
-        head = self._put_head(address, request, len(content), digests)
+        head = self._put_head(address, request, len(content), digests, metadata)
         answer = self._exchange(address, head, content, on_the_way)
         if answer.status != 200:
             raise classify(refusal(answer.status, answer.body, "PutObject"))
@@ -132,10 +144,9 @@ class HttpEngine:
         """Send a request over a connection that is kept, or a new one, and wait for its answer."""
         connection = self._take(address)
         is_used = connection is not None
+        connection = connection or self._connect(address)
         while True:
-            connection = connection or self._connect(address)
-            under_way = _UnderWay(connection)
-            on_the_way(under_way.break_off)
+            on_the_way(connection.begin())
             try:
                 answer = connection.exchange(head, content)
                 break
@@ -143,35 +154,59 @@ class HttpEngine:
                 connection.close()
                 if not is_used or connection.is_broken_off:
                     raise TransferError("ConnectionClosed", "S3 closed the connection") from None
-                connection, is_used = None, False  # it was closed while nobody used it
+                is_used = False  # it was closed while nobody used it
             except BaseException:
                 connection.close()
                 raise
             finally:
-                under_way.end()
+                connection.end()
+            connection = self._connect(address)
         self._give_back(address, connection)
         return answer
 
-    def _put_head(self, address: Address, request: PutRequest, length: int, digests: Digests) -> bytes:
-        parameters = object_parameters(request.content_type, request.settings)
-        headers = {header: _text(parameters[name]) for name, header in _HEADERS.items() if name in parameters}
-        headers |= self._common
-        headers |= {f"x-amz-meta-{name.lower()}": value for name, value in request.settings.metadata.items()}
+    def _put_head(
+        self, address: Address, request: PutRequest, length: int, digests: Digests, metadata: Mapping[str, str]
+    ) -> bytes:
+        headers = self._headers_of(request.content_type, request.settings).copy()
+        for name, value in metadata.items():
+            headers[f"x-amz-meta-{name.lower()}"] = value
         for algorithm, digest in digests.items():
-            headers[algorithm.header] = to_base64(digest)
+            headers[_CHECKSUM_HEADERS[algorithm]] = to_base64(digest)
             if algorithm is not Algorithm.MD5:
                 # As AWS's own clients say it: some servers return a checksum only then.
                 headers["x-amz-sdk-checksum-algorithm"] = algorithm.value
         return self._signed_head("PUT", address, request.key, headers, f"content-length: {length}\r\n")
 
-    def _signed_head(self, method: str, address: Address, key: str, headers: Mapping[str, str], unsigned: str) -> bytes:
-        for name, value in headers.items():
-            if not (value.isascii() and value.isprintable() and name.isascii()):
-                raise TransferError("ParameterRefused", f"{name}: only ASCII characters are allowed")
+    def _headers_of(self, content_type: str, settings: ObjectSettings) -> dict[str, str]:
+        """What is the same for all objects of a type that are kept alike: made once for many small files."""
+        known, by_type = self._of_settings
+        if known is not settings:
+            by_type = {}
+        if (headers := by_type.get(content_type)) is None:
+            parameters = object_parameters(content_type, settings)
+            headers = {header: _text(parameters[name]) for name, header in _HEADERS.items() if name in parameters}
+            headers |= self._common
+            headers |= {f"x-amz-meta-{name.lower()}": value for name, value in settings.metadata.items()}
+            if not settings.object_lock_days:  # which depends on the time
+                by_type[content_type] = headers
+                self._of_settings = (settings, by_type)
+        return headers
+
+    def _signed_head(self, method: str, address: Address, key: str, headers: dict[str, str], unsigned: str) -> bytes:
+        told = "".join(headers.values())
+        if not (told.isascii() and told.isprintable() and "".join(headers).isascii()):
+            wrong = next(
+                name
+                for name, value in headers.items()
+                if not (value.isascii() and value.isprintable() and name.isascii())
+            )
+            raise TransferError("ParameterRefused", f"{wrong}: only ASCII characters are allowed")
         path = address.path(key)
-        signed = self._signer.sign(method, path, {"host": address.host, **headers})
-        lines = "".join(f"{name}: {value}\r\n" for name, value in signed.items())
-        return f"{method} {path} HTTP/1.1\r\n{lines}{unsigned}\r\n".encode("ascii")
+        headers["host"] = address.host
+        lines = f"{method} {path} HTTP/1.1\r\n"
+        for name, value in self._signer.sign(method, path, headers).items():
+            lines += f"{name}: {value}\r\n"
+        return f"{lines}{unsigned}\r\n".encode("ascii")
 
     def _take(self, address: Address) -> _Connection | None:
         with self._lock:
@@ -194,7 +229,10 @@ class HttpEngine:
                 plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
                 used = self._context().wrap_socket(plain, server_hostname=host) if address.is_tls else plain
-                used.settimeout(self._read_timeout)
+                if address.is_tls:
+                    used.settimeout(self._read_timeout)
+                else:
+                    _wait_at_most(used, self._read_timeout)
             except BaseException:
                 plain.close()
                 raise
@@ -224,14 +262,26 @@ class HttpEngine:
             return self._tls
 
 
+def _wait_at_most(used: socket.socket, seconds: float) -> None:
+    """A timeout that the system keeps: for one of its own Python asks before each piece whether the socket is ready,
+    and gives up its lock for that once more. What took too long raises BlockingIOError."""
+    used.settimeout(None)
+    length = struct.pack("@ll", int(seconds), max(1, int(seconds % 1 * 1_000_000)))
+    used.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, length)
+    used.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, length)
+
+
+_TOOK_TOO_LONG: Final = (TimeoutError, BlockingIOError)
+
+
 def _stored(headers: Mapping[str, str]) -> StoredBody:
     """What the headers of an answer say of the object."""
     return answer_of(
         etag=headers.get("etag"),
         checksums={
-            algorithm: headers[algorithm.header]
-            for algorithm in Algorithm
-            if algorithm is not Algorithm.MD5 and algorithm.header in headers
+            algorithm: headers[header]
+            for algorithm, header in _CHECKSUM_HEADERS.items()
+            if algorithm is not Algorithm.MD5 and header in headers
         },
         version_id=headers.get("x-amz-version-id"),
         encryption=headers.get("x-amz-server-side-encryption"),
@@ -256,33 +306,26 @@ class _Silent(Exception):
     """The connection was closed before anything of an answer came."""
 
 
-class _UnderWay:
-    """One request on a connection. Thread-safe: it is not broken off while, or after, it ends."""
-
-    def __init__(self, connection: _Connection) -> None:
-        self._lock = threading.Lock()
-        self._connection: _Connection | None = connection
-
-    def break_off(self) -> None:
-        """End what waits for its answer, if somebody still does."""
-        with self._lock:
-            if self._connection is not None:
-                self._connection.break_off()
-
-    def end(self) -> None:
-        """Its connection is another request's, or closed, from now on."""
-        with self._lock:
-            self._connection = None
-
-
 class _Connection:
     """One connection, for one request after the other."""
 
     def __init__(self, used: socket.socket) -> None:
         self._socket = used
         self._received = b""
+        self._lock = threading.Lock()
+        self._number = 0  # of the request that is under way
         self.is_open = True
         self.is_broken_off = False
+
+    def begin(self) -> Cancel:
+        """The next request is under way. Gives what breaks it off from another thread; that does nothing once the
+        request has ended, and while it ends."""
+        return partial(self._break_off, self._number)
+
+    def end(self) -> None:
+        """The request has ended."""
+        with self._lock:
+            self._number += 1
 
     def exchange(self, head: bytes, content: bytes) -> _HttpAnswer:
         """Send, and wait for the answer.
@@ -298,7 +341,7 @@ class _Connection:
                 else:
                     self._socket.sendall(head)
                     self._socket.sendall(content)
-            except TimeoutError:
+            except _TOOK_TOO_LONG:
                 raise TransferError("WriteTimeout", "S3 takes no more data") from None
             except OSError:
                 pass  # it may have been refused before all was sent: the answer says why
@@ -306,7 +349,7 @@ class _Connection:
             while 100 <= status < 200:
                 status, headers = self._head_of_answer()
             body = b"" if head.startswith(b"HEAD ") else self._body_of_answer(status, headers)
-        except TimeoutError:
+        except _TOOK_TOO_LONG:
             raise TransferError("ReadTimeout", "S3 took too long to answer") from None
         except (OSError, ValueError) as error:
             if not self._received:
@@ -314,12 +357,14 @@ class _Connection:
             raise TransferError("UnreadableAnswer", str(error)) from None
         return _HttpAnswer(status, headers, body)
 
-    def break_off(self) -> None:
-        """End what waits for the connection, from another thread."""
-        self.is_open = False
-        self.is_broken_off = True
-        with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
+    def _break_off(self, number: int) -> None:
+        with self._lock:
+            if number != self._number:
+                return
+            self.is_open = False
+            self.is_broken_off = True
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         self.is_open = False

@@ -24,7 +24,8 @@ class Signer:
         self._credentials = credentials
         self._region = region
         self._clock = clock
-        self._key: tuple[tuple[str, str], bytes] = (("", ""), b"")
+        self._key = (("", ""), hmac.new(b"", digestmod="sha256"))
+        self._second = (-1, "")
 
     def sign(self, method: str, path: str, headers: Mapping[str, str]) -> dict[str, str]:
         """All headers of the request, with those of the signature.
@@ -33,28 +34,41 @@ class Signer:
         Raises what botocore raises where credentials cannot be renewed.
         """
         credentials = self._credentials.get_frozen_credentials()
-        moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._clock()))
+        moment = self._moment()
         day = moment[:8]
         signed = {**headers, "x-amz-content-sha256": _UNSIGNED, "x-amz-date": moment}
         if credentials.token:
             signed["x-amz-security-token"] = credentials.token
-        names = sorted(signed)
-        lines = "".join(f"{name}:{' '.join(signed[name].split())}\n" for name in names)
-        canonical = f"{method}\n{path}\n\n{lines}\n{';'.join(names)}\n{_UNSIGNED}"
+        lines, names = "", sorted(signed)
+        for name in names:
+            value = signed[name]
+            lines += f"{name}:{' '.join(value.split()) if ' ' in value else value}\n"
+        listed = ";".join(names)
         scope = f"{day}/{self._region}/s3/aws4_request"
-        to_sign = f"{_ALGORITHM}\n{moment}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
-        signature = hmac.digest(self._signing_key(credentials.secret_key, day), to_sign.encode(), "sha256").hex()
+        digest = hashlib.sha256(f"{method}\n{path}\n\n{lines}\n{listed}\n{_UNSIGNED}".encode()).hexdigest()
+        to_sign = f"{_ALGORITHM}\n{moment}\n{scope}\n{digest}"
+        signature = self._keyed(credentials.secret_key, day).copy()  # `hmac.digest` would give Python's lock up
+        signature.update(to_sign.encode())
         signed["authorization"] = (
-            f"{_ALGORITHM} Credential={credentials.access_key}/{scope}, SignedHeaders={';'.join(names)}, "
-            f"Signature={signature}"
+            f"{_ALGORITHM} Credential={credentials.access_key}/{scope}, SignedHeaders={listed}, "
+            f"Signature={signature.hexdigest()}"
         )
         return signed
 
-    def _signing_key(self, secret: str, day: str) -> bytes:
+    def _moment(self) -> str:
+        """The time as it stands in a request, made once a second."""
+        second = int(self._clock())
+        held = self._second
+        if held[0] != second:
+            held = self._second = (second, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second)))
+        return held[1]
+
+    def _keyed(self, secret: str, day: str) -> hmac.HMAC:
+        """An HMAC with the key of the day, to be copied."""
         held = self._key
         if held[0] != (secret, day):
             key = f"AWS4{secret}".encode()
             for step in (day, self._region, "s3", "aws4_request"):
                 key = hmac.digest(key, step.encode(), "sha256")
-            held = self._key = ((secret, day), key)
+            held = self._key = ((secret, day), hmac.new(key, digestmod="sha256"))
         return held[1]

@@ -142,7 +142,9 @@ class SourceFile:
             TransferError: FileChanged, FileNotFound, ReadFailed.
         """
         try:
-            here, there = os.fstat(self._descriptor), os.stat(self.path)  # noqa: PTH116 - paths stay as the system has them
+            there = os.stat(self.path)  # noqa: PTH116 - paths stay as the system has them
+            is_same = (there.st_dev, there.st_ino) == self._identity
+            here = there if is_same else os.fstat(self._descriptor)
         except OSError as error:
             raise classify_file_error(error, self.path) from None
         if here.st_size != self._size:
@@ -151,7 +153,7 @@ class SourceFile:
             )
         if here.st_mtime_ns != self._mtime_ns:
             raise TransferError("FileChanged", f"{visible(self.path)} was written to while it was being sent")
-        if (there.st_dev, there.st_ino) != self._identity:
+        if not is_same:
             raise TransferError("FileChanged", f"{visible(self.path)} was replaced while it was being sent")
 
     def _check_empty(self) -> None:
