@@ -7,7 +7,7 @@ Not here: how documents are written (`records`), what a change event is (`events
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -165,6 +165,24 @@ class Actor(_Part):
         return f"{self.user}{by} on {self.host}, process {self.process}"
 
 
+class OpenHours(_Part):
+    """Minutes since midnight; at `end` they are over."""
+
+    start: Count
+    end: Count
+
+
+def are_open(hours: Sequence[OpenHours] | None, minute: int) -> bool:
+    """Whether an upload that has these may be carried out at this minute of the day."""
+    return not hours or any(each.start <= minute < each.end for each in hours)
+
+
+def clock_times(hours: Sequence[OpenHours]) -> tuple[str, str]:
+    """When they begin and end, as a clock shows it."""
+    start, end = hours[0].start, hours[-1].end
+    return f"{start // 60:02}:{start % 60:02}", f"{end // 60:02}:{end % 60:02}"
+
+
 ACCESS: Final = ("sse_customer_key_file", "requester_pays", "expected_bucket_owner")
 
 
@@ -246,6 +264,7 @@ class Upload(BaseModel):
     `current` is what S3 has confirmed; `sent` also what is on its way, and None where a runner has claimed the upload
     and not begun to send it.
     `batch` is the job that it belongs to: what one command, one `u` or one find of a watch added together.
+    `hours` are those at which alone it may be carried out, by the clock of whoever does.
     `key_claim` is the key that is this upload's while it is being sent (`runner.key_claims`).
     `seal` and `result_seal` are what a user's own processes vouch for (`records.seals`); `refused_by` are runners, by
     what they may do, that may not carry it out (`runner.policy`): it waits for another one.
@@ -286,6 +305,7 @@ class Upload(BaseModel):
     watch: Watched | None = None
     storage: Storage | None = None
     duplicates: DuplicatePolicy | None = None
+    hours: tuple[OpenHours, ...] | None = None
     created_by: Actor | None = None
     requested_by: Actor | None = None
     seal: Text | None = None

@@ -41,7 +41,18 @@ from console.files.file_filter import FileFilter
 from console.files.file_list import listed_paths
 from console.files.walk import LeftOut, ListedPath
 from console.formatting import byte_size, count, visible
-from console.models import Requested, Source, Storage, Upload, UploadStatus, changed_upload, read_upload
+from console.models import (
+    OpenHours,
+    Requested,
+    Source,
+    Storage,
+    Upload,
+    UploadStatus,
+    are_open,
+    changed_upload,
+    clock_times,
+    read_upload,
+)
 from console.records.connection import describe_error, explain
 from console.records.database import Records
 from console.records.identity import lives_here, this_host
@@ -52,7 +63,7 @@ from console.records.uploads import NewUpload
 from console.runner.policy import Policy
 from console.runner.runner import Runner
 from console.runner.wakeups import runner_interest
-from console.runner.working_hours import ALWAYS, WorkingHours
+from console.runner.working_hours import ALWAYS, WorkingHours, minute_of_day
 from console.s3.object_listing import ListedObject
 from console.settings import Settings, flag_of
 from console.settings.key_template import parse_destination
@@ -169,6 +180,7 @@ class Carrier:
         self._ended: dict[ObjectId, Upload] = {}
         self._deleted: set[ObjectId] = set()
         self._refused: set[ObjectId] = set()
+        self._hours_told: set[str] = set()
         self._completed: deque[Upload] = deque()
         self._changed: set[ObjectId] = set()
         self._next_look = 0.0
@@ -342,12 +354,22 @@ class Carrier:
         else:
             self._waited_for.discard(upload.id)
         self._report.changed(before, upload)
+        if upload.hours and upload.status is UploadStatus.PENDING:
+            self._say_hours(upload.hours)
         most = self._schedule.max_failures
         if most is not None and upload.status is UploadStatus.FAILED and not self._is_over:
             failed = sum(end.status is UploadStatus.FAILED for end in self._ended.values())
             self._is_over = failed >= most
         if upload.is_left and self._runner is None:  # by a runner that we counted on: ours may be another user's
             self._start_runner()
+
+    def _say_hours(self, hours: Sequence[OpenHours]) -> None:
+        """Once for each: somebody resumed what waits for its hours."""
+        start, end = clock_times(hours)
+        words = f"uploads run between {start}-{end}"
+        if words not in self._hours_told and words != self._hours.why_closed and not are_open(hours, minute_of_day()):
+            self._hours_told.add(words)
+            sys.stderr.write(f"Waiting: {words}.\n")
 
     def _refuses(self, upload: Upload) -> bool:
         """Whether not even the runner of this command may carry it out; then nobody here will."""
@@ -508,7 +530,8 @@ def run(settings: Settings, paths: Sequence[Path], options: UploadOptions) -> in
             return _delete(surplus, sender, settings, options) if surplus is not None and not code else code
         if options.detach and {"transfer.manifest", "transfer.sha256sums"} & set(options.given):
             raise UsageError("--detach ends before there is anything to prove: no --manifest and --sha256sums with it.")
-        if options.detach and (hours := sorted(name for name in options.given if name.startswith("schedule."))):
+        of_others = {name for name in options.given if name.startswith("schedule.")} - {"schedule.between"}
+        if options.detach and (hours := sorted(of_others)):
             raise UsageError(
                 f"--detach leaves uploads to a console or watch, whose own [schedule] counts: no "
                 f"{', '.join(map(flag_of, hours))} with it."
@@ -661,6 +684,7 @@ def _intake(
         duplicates=options.duplicates,
         storage=_asked_for(settings, options.given),
         headers=_headers(settings, options.given),
+        schedule=settings.schedule,
         wanted=FileFilter(settings.select),
         acceptance=Acceptance(settings.accept),
         left_out=left_out,

@@ -92,6 +92,7 @@ _SCHEMA: Final[Document] = {
             "lease": _optional(_record(runner=_TEXT, expires_at=_MOMENT)),
             "watch": _optional(_record(rule=_TEXT, scope=_TEXT, digest=_TEXT)),
             "storage": _optional({"bsonType": "object"}),
+            "hours": _optional({"bsonType": "array"}),
             "duplicates": {"enum": [*get_args(DuplicatePolicy), None]},
         },
     }

@@ -137,6 +137,7 @@ def _request_of(upload: Upload) -> list[object]:
         upload.duplicates,
         upload.storage.model_dump(exclude_none=True) if upload.storage is not None else None,
         upload.watch.model_dump() if upload.watch is not None else None,
+        *([[each.model_dump() for each in upload.hours]] if upload.hours else []),
     ]
 
 

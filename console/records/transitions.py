@@ -82,6 +82,11 @@ def claimable(host: str, dead: Sequence[str] = ()) -> Filter:
     return {"host": host, "status": {"$in": list(OPEN)}, "requested": Requested.RUN.value, **free(dead)}
 
 
+def within_hours(minute: int) -> Filter:
+    """It may be carried out at this minute of the day."""
+    return {"$or": [{"hours": None}, {"hours": {"$elemMatch": {"start": {"$lte": minute}, "end": {"$gt": minute}}}}]}
+
+
 def claimable_elsewhere() -> Filter:
     """What a runner of any host may take if it sees the file: its own host's runner has gone."""
     return {"status": UploadStatus.UPLOADING.value, "requested": Requested.RUN.value, **free()}

@@ -30,6 +30,7 @@ from console.models import (
     NOT_ALLOWED,
     TERMINAL,
     Endpoint,
+    OpenHours,
     Requested,
     Source,
     Storage,
@@ -96,6 +97,7 @@ class NewUpload:
     duplicates: DuplicatePolicy | None = None
     endpoint: str | None = None
     folder_length: int | None = None
+    hours: tuple[OpenHours, ...] | None = None
 
     @property
     def os_path(self) -> str:
@@ -119,6 +121,7 @@ class NewUpload:
             **({"watch": self.watch.model_dump(exclude_none=True)} if self.watch is not None else {}),
             **({"storage": self.storage.model_dump(exclude_none=True)} if self.storage is not None else {}),
             **({"duplicates": self.duplicates} if self.duplicates is not None else {}),
+            **({"hours": [each.model_dump() for each in self.hours]} if self.hours else {}),
             "host": self.host,
             "size": Int64(self.size),
             "mtime_ns": Int64(stored_ns(self.mtime_ns)),
@@ -437,9 +440,10 @@ class Uploads:
         found = self.read({"_id": {"$in": list(ids)}}, ("priority",))
         return {each["_id"]: value if isinstance(value := each.get("priority"), int) else 0 for each in found}
 
-    def highest_claimable(self, host: str) -> int | None:
-        """The highest priority among what waits for a runner of the host; None where nothing does."""
-        wanted: Filter = {"host": host, "status": UploadStatus.PENDING.value, "requested": Requested.RUN.value}
+    def highest_claimable(self, host: str, only: Sequence[Filter] = ()) -> int | None:
+        """The highest priority among what waits for a runner of the host and matches; None where nothing does."""
+        waits: Filter = {"host": host, "status": UploadStatus.PENDING.value, "requested": Requested.RUN.value}
+        wanted: Filter = {"$and": [waits, *only]}
         found = next(self.read(wanted, ("priority",), order=_WAITING_ORDER, limit=1), {})
         priority = found.get("priority")
         return priority if isinstance(priority, int) else None

@@ -269,6 +269,7 @@ class SentFiles:
         if not is_own:
             changed |= {"endpoint": upload.endpoint, "bucket": upload.bucket, "duplicates": upload.duplicates}
             changed |= {"storage": upload.storage.model_dump(exclude_none=True) if upload.storage else None}
+            changed |= {"hours": [each.model_dump() for each in upload.hours] if upload.hours else None}
         if not keeps_parts:
             changed |= {"key": upload.key, "multipart": None, "current": Int64(0), "percentage": 0.0}
         changed["seal"] = seals.request(_with(current, changed))

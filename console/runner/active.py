@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -202,10 +202,6 @@ class _WorkQueue:
         return max(0, min(self.at_once() - self.workers, len(self.waiting)))
 
 
-def _is_of(upload: Upload, rules: Collection[str]) -> bool:
-    return upload.watch is not None and upload.watch.rule in rules
-
-
 class ActiveUploads:
     """What one runner holds: in two queues until a thread begins it, `_small` for what goes as one quick request and
     `_large` for all else. Thread-safe.
@@ -375,11 +371,11 @@ class ActiveUploads:
             active = list(self._active.values())
         return {each.upload.id: each.upload.watch.rule for each in active if each.upload.watch is not None}
 
-    def release(self, rules: Collection[str] | None = None) -> None:
-        """Stop all for now, or those of these watches: whoever may carry them out later goes on with them."""
+    def release(self, is_meant: Callable[[Upload], bool] | None = None) -> None:
+        """Stop all for now, or those that are meant: whoever may carry them out later goes on with them."""
         with self._lock:
-            meant = [each for each in self._active.values() if rules is None or _is_of(each.upload, rules)]
-            waiting = self._empty_queues() if rules is None else [each for each in meant if self._leaves_queue(each)]
+            meant = [each for each in self._active.values() if is_meant is None or is_meant(each.upload)]
+            waiting = self._empty_queues() if is_meant is None else [each for each in meant if self._leaves_queue(each)]
         for active in meant:
             active.stop(StopReason.REQUESTED)
         for active in waiting:

@@ -21,12 +21,12 @@ from pymongo.errors import PyMongoError
 from console import __version__
 from console.capacity import shortage
 from console.formatting import visible
-from console.models import Upload
+from console.models import Upload, are_open
 from console.records.connection import describe_error
 from console.records.database import Records
 from console.records.identity import RunnerIdentity, this_actor
 from console.records.runners import HEARTBEAT_SECONDS, LEAVING, Limits
-from console.records.transitions import Filter
+from console.records.transitions import Filter, within_hours
 from console.records.uploads import Gate, NewUpload
 from console.records.writer import LEASE_SECONDS, RecordWriter
 from console.runner.active import ActiveUploads, Capacity
@@ -35,7 +35,7 @@ from console.runner.cleanup import Cleanup
 from console.runner.key_claims import KeyClaims
 from console.runner.policy import Policy
 from console.runner.wakeups import Wakeups
-from console.runner.working_hours import ALWAYS, CrawlWatch, RuleHours, WorkingHours
+from console.runner.working_hours import ALWAYS, CrawlWatch, RuleHours, WorkingHours, minute_of_day
 from console.s3.transfer_errors import TransferError
 from console.settings.schedule import ScheduleSettings
 from console.stream.feed import ChangeFeed
@@ -169,7 +169,8 @@ class Runner:
         held: list[NewUpload] = []
         others: list[NewUpload] = []
         for new in uploads:
-            is_held = not is_ending and (self._keeps_all or self._sender.takes_new(new))
+            is_open = are_open(new.hours, minute_of_day())
+            is_held = not is_ending and is_open and (self._keeps_all or self._sender.takes_new(new))
             (held if is_held else others).append(new)
         waiting = self._records.uploads.insert(others)
         with self._becoming_held:
@@ -308,8 +309,9 @@ class Runner:
         if self._is_closed and not was_closed:
             _log.info("%s: what is not done waits", self._hours.why_closed)
             self._active_uploads.release()
-        elif self._closed_rules:
-            self._active_uploads.release(self._closed_rules)
+        else:
+            minute = minute_of_day()
+            self._active_uploads.release(lambda upload: not self._is_open(upload, minute))
         bandwidth = self._hours.bandwidth(self._limits.bandwidth)
         if bandwidth != self._bandwidth:
             self._bandwidth = bandwidth
@@ -335,7 +337,7 @@ class Runner:
         if not waiting or not self._wakeups.take_priority():
             return
         priorities = self._records.uploads.priorities(waiting)
-        highest = self._records.uploads.highest_claimable(self.host)
+        highest = self._records.uploads.highest_claimable(self.host, list(self._bounds()))
         self._active_uploads.prioritise(priorities, highest)
 
     def _claim(self) -> None:
@@ -394,6 +396,14 @@ class Runner:
             yield self._only
         if self._closed_rules:
             yield {"watch.rule": {"$nin": list(self._closed_rules)}}
+        yield {"$or": [within_hours(minute_of_day()), {"watch.rule": {"$in": list(self._policy.schedules)}}]}
+
+    def _is_open(self, upload: Upload, minute: int) -> bool:
+        """Whether it may be carried out now. What a watch of this process says counts for its uploads, else what was
+        recorded."""
+        if upload.watch is not None and upload.watch.rule in self._policy.schedules:
+            return upload.watch.rule not in self._closed_rules
+        return are_open(upload.hours, minute)
 
     def _is_here(self, upload: Upload) -> bool:
         """Whether it may be carried out, and its file is seen: one that may not be read is not even looked at."""

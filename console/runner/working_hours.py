@@ -55,6 +55,12 @@ class WorkingHours:
         return next((rate for hours, rate in self._rates if hours is None), otherwise)
 
 
+def minute_of_day(clock: Callable[[], datetime] = local_now) -> int:
+    """As the clock of this host shows it."""
+    now = clock()
+    return now.hour * 60 + now.minute
+
+
 ALWAYS: Final = ScheduleSettings()
 
 

@@ -53,6 +53,12 @@ class Hours:
             return self.start <= minute < self.end
         return minute >= self.start or minute < self.end
 
+    @property
+    def spans(self) -> tuple[tuple[int, int], ...]:
+        """The same in spans of which none passes midnight."""
+        end = self.end or _DAY
+        return ((self.start, end),) if self.start < end else ((self.start, _DAY), (0, self.end))
+
     def __str__(self) -> str:
         return f"{self.start // 60:02}:{self.start % 60:02}-{self.end // 60:02}:{self.end % 60:02}"
 
@@ -123,6 +129,11 @@ class ScheduleSettings(BaseModel):
     max_files: Annotated[Count, Field(ge=1)] | None = None
     max_bytes: Annotated[Size, Field(ge=1)] | None = None
     max_failures: Annotated[Count, Field(ge=1)] | None = None
+
+    @property
+    def spans(self) -> tuple[tuple[int, int], ...] | None:
+        """As `Hours.spans`; None where it keeps no hours."""
+        return Hours.parse(self.between).spans if self.between is not None else None
 
     @property
     def is_for_sending(self) -> bool:

@@ -25,7 +25,7 @@ from console.files.patterns import PathPatterns
 from console.files.refusals import Refusal
 from console.files.walk import Candidate, LeftOut, ListedPath, select
 from console.formatting import as_text, visible
-from console.models import Source, Storage
+from console.models import OpenHours, Source, Storage
 from console.records.uploads import NewUpload
 from console.s3.engines.source import file_state, state_by_status
 from console.s3.engines.staged import is_encoding, steps, suffixes
@@ -34,6 +34,7 @@ from console.s3.transfer_errors import TransferError
 from console.settings import S3Settings, TransferSettings
 from console.settings.key_template import KeyFacts, KeyRefused, KeyTemplate, clean_key
 from console.settings.object_rules import HeaderRule
+from console.settings.schedule import ScheduleSettings
 
 _SAME_KEY: Final = (
     "another file of these has its key already ({}): upload it to another destination, or with its folder"
@@ -58,6 +59,7 @@ class Intake:
         duplicates: DuplicatePolicy | None = None,
         storage: Storage | None = None,
         headers: Sequence[HeaderRule] = (),
+        schedule: ScheduleSettings | None = None,
         wanted: FileFilter = EVERYTHING,
         acceptance: Acceptance | None = None,
         left_out: LeftOut = lambda path, words: None,
@@ -65,6 +67,7 @@ class Intake:
         """`endpoint` is the name of the S3 service whose bucket is meant; `batch` marks the uploads of one command;
         `duplicates` is for this destination, None as the settings of whoever carries them out have it.
         `storage` is how objects are kept where that is not as the settings have it; `headers` change it by pattern.
+        The hours of the `schedule` are recorded, and hold whoever carries the uploads out.
         Files that are not `wanted` are told to `left_out`; those that `acceptance` refuses become refusals.
 
         Raises:
@@ -81,6 +84,8 @@ class Intake:
         self._batch = batch
         self._duplicates = duplicates
         self._kept = KeptAs(s3, storage, headers)
+        spans = schedule.spans if schedule is not None else None
+        self._hours = tuple(OpenHours(start=start, end=end) for start, end in spans) if spans else None
         self._wanted = wanted
         self._acceptance = acceptance
         self._left_out = left_out
@@ -175,6 +180,7 @@ class Intake:
             duplicates=self._duplicates,
             storage=storage,
             endpoint=self._endpoint,
+            hours=self._hours,
             folder_length=None if candidate.below is None else len(os.fsencode(candidate.below.rstrip("/"))),
         )
 

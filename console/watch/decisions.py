@@ -91,6 +91,7 @@ class Destination:
             duplicates=rule.duplicates,
             storage=rule.storage,
             headers=rule.headers or (),
+            schedule=rule.schedule,
         )
         self._job = CurrentJob(batch)
         self.endpoint = endpoint

@@ -55,8 +55,13 @@ def test_a_dry_run_stops_where_the_upload_would(command: Command, folder: Path, 
     assert "Stopped by max_files after 1 file: more are left." in answer.err
 
 
-def test_hours_are_not_lost_on_uploads_that_are_left_to_others(command: Command, folder: Path) -> None:
-    answer = command("upload", str(folder), "--detach", "--between", "20:00-06:00")
+def test_hours_are_not_lost_on_uploads_that_are_left_to_others(
+    command: Command, folder: Path, records: Records
+) -> None:
+    answer = command("upload", str(folder), "--detach", "--between", "20:00-06:00", "--bandwidth", "1 MiB")
     assert answer.code == 2
     assert answer.error is not None
-    assert "no --between with it" in answer.error.message
+    assert "no --bandwidth with it" in answer.error.message
+    assert command("upload", str(folder), "--detach", "--between", "20:00-06:00").code == 0
+    for document in records.uploads.collection.find({}):
+        assert document["hours"] == [{"start": 1200, "end": 1440}, {"start": 0, "end": 360}]

@@ -78,3 +78,22 @@ def test_a_watch_has_hours_of_its_own(world: World, monkeypatch: pytest.MonkeyPa
     assert world.document(theirs)["multipart"] is not None
     now[0] = datetime(2026, 12, 2, 20, tzinfo=UTC)
     world.wait_completed([theirs])
+
+
+def test_recorded_hours_hold_for_a_runner_that_keeps_none(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [12 * 60]
+    monkeypatch.setattr(runner_module, "minute_of_day", lambda: now[0])
+    night = ScheduleSettings(between="20:00-06:00")
+    theirs, small = world.add(world.file(24 * MIB), world.file(999, "tiny"), schedule=night)
+    [mine] = world.add(world.file(1000, "small"))
+    world.start_runner(rate=4 * MIB)
+    world.wait_completed([mine])
+    assert {world.document(each)["status"] for each in (theirs, small)} == {"pending"}
+    now[0] = 20 * 60
+    world.wait_completed([small])
+    wait_for(lambda: world.document(theirs)["multipart"], "it begins")
+    now[0] = 6 * 60
+    wait_for(lambda: world.document(theirs)["status"] == "pending", "it waits")
+    assert world.document(theirs)["multipart"] is not None
+    now[0] = 0
+    world.wait_completed([theirs])

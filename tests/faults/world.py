@@ -34,6 +34,7 @@ from console.s3.address import endpoint_name
 from console.s3.operations import OpenMultipart, open_multiparts
 from console.s3.retry import RetryPolicy
 from console.settings import MongoSettings, S3Settings, TransferSettings
+from console.settings.schedule import ScheduleSettings
 from console.stream.feed import ChangeFeed
 from console.transfer.intake import Intake
 from console.transfer.sender import S3Sender
@@ -212,6 +213,7 @@ class World:
         bucket: str | None = None,
         duplicates: DuplicatePolicy | None = None,
         watch: Watched | None = None,
+        schedule: ScheduleSettings | None = None,
     ) -> list[ObjectId]:
         """Pending documents for the files, as `upload --detach` makes them, or a watch."""
         settings = self.s3_settings.model_copy(update={"bucket": bucket or self.bucket})
@@ -222,6 +224,7 @@ class World:
             source=Source.COMMAND,
             endpoint=endpoint_name(self.proxy.url),
             duplicates=duplicates,
+            schedule=schedule,
         )
         ids: list[ObjectId] = []
         for found in intake.batches([os.fspath(path) for path in paths]):

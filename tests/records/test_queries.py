@@ -10,7 +10,7 @@ import pytest
 
 from console.models import Requested, UploadStatus
 from console.records import uploads as store
-from console.records.transitions import claimable, claimable_elsewhere, held_by, needs_cleanup, unsettled
+from console.records.transitions import claimable, claimable_elsewhere, held_by, needs_cleanup, unsettled, within_hours
 from tests.records.documents import HOST, new_upload
 
 DONE = 400
@@ -38,6 +38,7 @@ def stages(plan: dict[str, Any]) -> Iterator[str]:
 
 ORDERED = {
     "claim": (claimable(HOST), store._WAITING_ORDER, 10),
+    "claim within hours": ({"$and": [claimable(HOST), within_hours(600)]}, store._WAITING_ORDER, 10),
     "claim of dead runners": (claimable(HOST, ["dead"]), store._WAITING_ORDER, 10),
     "what waits": ({"status": "pending"}, store._WAITING_ORDER, 10),
     "what is done": ({"status": {"$in": store._FINISHED}}, store._FINISHED_ORDER, 10),

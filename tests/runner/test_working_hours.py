@@ -10,7 +10,7 @@ from bson import ObjectId
 from pydantic import ValidationError
 
 from console.commands.upload_modes.job_limits import limited
-from console.models import Source
+from console.models import OpenHours, Source, are_open, clock_times
 from console.records.uploads import NewUpload
 from console.runner.working_hours import CrawlWatch, RuleHours, WorkingHours
 from console.settings.schedule import Hours, ScheduleSettings, rate_of_day, start_moment
@@ -46,6 +46,16 @@ def test_hours_may_pass_midnight_and_end_before_their_end(
     parsed = Hours.parse(hours)
     assert all(parsed.hold(moment) for moment in inside)
     assert not any(parsed.hold(moment) for moment in outside)
+
+
+@pytest.mark.parametrize("text", ["20:00-06:00", "08:00-18:00", "18:00-24:00", "00:00-06:00", "23:59-00:01"])
+def test_recorded_hours_hold_as_they_were_told(text: str) -> None:
+    told = Hours.parse(text)
+    hours = tuple(OpenHours(start=start, end=end) for start, end in told.spans)
+    for minute in range(24 * 60):
+        assert are_open(hours, minute) is told.hold(at(*divmod(minute, 60)))
+    assert are_open(None, 0)
+    assert "-".join(clock_times(hours)) == str(told).replace("-00:00", "-24:00")
 
 
 @pytest.mark.parametrize("text", ["20:00", "20:00-20:00", "25:00-06:00", "20:61-06:00", "24:30-06:00", "eight-nine"])

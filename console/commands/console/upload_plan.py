@@ -64,6 +64,7 @@ def intake_for(
         duplicates=duplicates,
         storage=storage,
         headers=settings.headers,
+        schedule=settings.schedule,
         wanted=FileFilter(settings.select),
         acceptance=Acceptance(settings.accept),
         batch=batch,

@@ -20,7 +20,7 @@ from textual.widgets import Static
 from console.error_codes import Recovery, explain
 from console.events.text import json_text, value_text
 from console.formatting import age, byte_rate, byte_size, count, duration, visible
-from console.models import ObjectFacts, UnreadableUpload, Upload, UploadStatus
+from console.models import ObjectFacts, UnreadableUpload, Upload, UploadStatus, clock_times
 from console.ui.background import notify_error, title_and_text
 from console.ui.uploads.upload_cells import is_retrying, is_stalled, percent, row_sign, status_text
 from console.ui.uploads.uploads_window import Row
@@ -78,6 +78,8 @@ def record_lines(row: Row, now: datetime) -> Iterator[tuple[str, str]]:
     yield from _result_lines(row)
     source = f"{row.source} {visible(row.watch.rule)}" if row.watch is not None else str(row.source)
     yield "from", f"{source}, priority {row.priority}, {count(row.attempts, 'attempt')}"
+    if row.hours:
+        yield "hours", "-".join(clock_times(row.hours))
     if row.created_by is not None:
         yield "created by", visible(str(row.created_by))
     if row.requested_by is not None:
