@@ -27,7 +27,6 @@ from console.cli.output import tell_in_lines, tell_notes
 from console.cli.process import exit_code
 from console.commands.interruption import STOP_SECONDS, Interruption
 from console.commands.upload_modes.dry_run import DryRunReport, dry_run
-from console.commands.upload_modes.job_limits import limited
 from console.commands.upload_modes.manifest import Proof, file_of_job
 from console.commands.upload_modes.report_file import FileReport
 from console.commands.upload_modes.same_as_there import Surplus, delete_surplus, without_identical
@@ -60,6 +59,7 @@ from console.records.requests import request_all
 from console.records.runners import Limits, RunnerState
 from console.records.transitions import Filter
 from console.records.uploads import NewUpload
+from console.runner.job_limits import limited
 from console.runner.policy import Policy
 from console.runner.runner import Runner
 from console.runner.wakeups import runner_interest

@@ -112,12 +112,14 @@ HoursText = Annotated[str, AfterValidator(_hours)]
 StartText = Annotated[str, AfterValidator(_moment)]
 Rates = Annotated[tuple[Annotated[str, AfterValidator(_rate)], ...], *LIST]
 Slowest = Annotated[Size, Field(ge=1)]
+MostFiles = Annotated[Count, Field(ge=1)]
+MostBytes = Annotated[Size, Field(ge=1)]
 SlowestSeconds = Annotated[Number, Field(gt=0, le=86_400)]
 
 
 class ScheduleSettings(BaseModel):
     """Of one process, or of one watch: hours by the clock of its host, bytes, bytes a second, seconds. `max_…` are of
-    one `upload`."""
+    one `upload`, or of a watch from its start."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -126,9 +128,9 @@ class ScheduleSettings(BaseModel):
     bandwidth: Rates = ()
     slowest: Slowest | None = None
     slowest_seconds: SlowestSeconds = 60.0
-    max_files: Annotated[Count, Field(ge=1)] | None = None
-    max_bytes: Annotated[Size, Field(ge=1)] | None = None
-    max_failures: Annotated[Count, Field(ge=1)] | None = None
+    max_files: MostFiles | None = None
+    max_bytes: MostBytes | None = None
+    max_failures: MostFiles | None = None
 
     @property
     def spans(self) -> tuple[tuple[int, int], ...] | None:

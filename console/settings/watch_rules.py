@@ -37,7 +37,16 @@ from console.settings.object_rules import (
     beneath,
     lock_is_whole,
 )
-from console.settings.schedule import HoursText, Rates, ScheduleSettings, Slowest, SlowestSeconds, StartText
+from console.settings.schedule import (
+    HoursText,
+    MostBytes,
+    MostFiles,
+    Rates,
+    ScheduleSettings,
+    Slowest,
+    SlowestSeconds,
+    StartText,
+)
 from console.settings.types import MediaTypes, Patterns, Since, Size, Suffixes, absolute
 
 if TYPE_CHECKING:
@@ -144,6 +153,9 @@ class WatchRule(BaseModel):
     bandwidth: Rates = ()
     slowest: Slowest | None = None
     slowest_seconds: SlowestSeconds = 60.0
+    max_files: MostFiles | None = None
+    max_bytes: MostBytes | None = None
+    max_failures: MostFiles | None = None
     order: Order = "oldest"
     mode: Mode = "auto"
     poll_seconds: float = Field(10.0, ge=0.1, le=_HOUR)
@@ -189,6 +201,9 @@ class WatchRule(BaseModel):
             bandwidth=self.bandwidth,
             slowest=self.slowest,
             slowest_seconds=self.slowest_seconds,
+            max_files=self.max_files,
+            max_bytes=self.max_bytes,
+            max_failures=self.max_failures,
         )
 
     @property

@@ -30,6 +30,7 @@ from console.formatting import age, as_text, visible
 from console.models import Source, Upload, UploadStatus, Watched, stored_ns
 from console.records.uploads import NewUpload
 from console.records.watched_files import Record, SentFiles, UnreadableRecord
+from console.runner.job_limits import JobLimit
 from console.runner.working_hours import WorkingHours
 from console.s3.control import Control
 from console.s3.transfer_errors import Stopped, TransferError
@@ -222,6 +223,7 @@ class Decisions:
         control: Control,
         is_host_alive: Callable[[str], bool],
         open_files: OpenFiles | None = None,
+        limit: JobLimit | None = None,
         clock: Callable[[], datetime] = local_now,
     ) -> None:
         self._rule = rule
@@ -234,6 +236,7 @@ class Decisions:
         self._acceptance = Acceptance(rule)
         self._hours = WorkingHours(rule.schedule, clock)
         self._open_files = open_files or OpenFiles(rule.below)
+        self._limit = limit or JobLimit(rule.schedule)
 
     def decide(self, files: Sequence[Found]) -> list[Decision]:
         """What is to happen to each. Raises PyMongoError where the records cannot be read, `Stopped` by `control`."""
@@ -283,7 +286,10 @@ class Decisions:
             return Decision(file, Action.REFUSE if is_there else Action.GONE, upload.reason)
         if (upload.size, upload.mtime_ns) != (file.size, file.mtime_ns):
             return Decision(file, Action.WAIT, "it is being written")
-        return then(file, upload)
+        decision = then(file, upload)
+        if decision.action is Action.UPLOAD and (why := self._limit.reached_by(upload)):
+            return Decision(file, Action.WAIT, why)
+        return decision
 
     # Renamed files ----------------------------------------------------------------------------------------------
 

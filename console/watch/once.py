@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -13,6 +14,7 @@ from console.files.walk import Found, Scanner, in_order, marker_time
 from console.formatting import visible
 from console.models import Requested, Upload, UploadStatus, read_upload
 from console.records.database import Records
+from console.records.requests import request_all
 from console.records.transitions import OPEN, Filter, at_endpoint
 from console.records.watched_files import require_claims
 from console.records.watches import Presence
@@ -23,7 +25,7 @@ from console.watch.decisions import Action, Decision
 from console.watch.folder import clock_skew
 from console.watch.pending_queue import Refusals
 from console.watch.reporting import Note, NoteKind
-from console.watch.service import TOLD, ending
+from console.watch.service import TOLD, ending, too_many_failed
 from console.watch.watcher import RuleParts, Surroundings, Watcher
 
 _LOOK_SECONDS: Final = 0.2
@@ -38,7 +40,7 @@ class WatchOnce:
         require_claims(records.uploads)
         self._records = records.uploads
         self._uploads = records.uploads.collection
-        self._around = around
+        self._around = around = replace(around, limits={})
         self._began: datetime = records.connection.client.admin.command("hello")["localTime"]
         presence = Presence.of(records.uploads)
         self._rules = [rule for rule in rules if not self._is_paused(presence, rule)]
@@ -104,11 +106,24 @@ class WatchOnce:
         self._unseen |= {watcher.rule.title for watcher in watchers if not watcher.has_seen_all}
 
     def _wait_for_uploads(self, interrupted: threading.Event) -> None:
-        is_open = {"status": {"$in": list(OPEN)}, "requested": Requested.RUN.value}
-        while not interrupted.is_set() and self._uploads.count_documents({**self.uploads, **is_open}, limit=1):
+        while not interrupted.is_set() and self._uploads.count_documents({**self.uploads, **_IS_OPEN}, limit=1):
+            for rule in self._rules:
+                if rule.max_failures is not None:
+                    self._keep_failures(rule, rule.max_failures)
             interrupted.wait(_LOOK_SECONDS)
 
+    def _keep_failures(self, rule: WatchRule, most: int) -> None:
+        """Pause what is left of a rule once so many of its uploads have failed."""
+        of_rule: Filter = {**self.uploads, "watch.rule": rule.title}
+        failed = {"status": UploadStatus.FAILED.value, "finished_at": {"$gte": self._began}}
+        if self._uploads.count_documents({**of_rule, **failed}, limit=most) < most:
+            return
+        if left := self._records.ids({**of_rule, **_IS_OPEN}):
+            request_all(self._records, left, Requested.PAUSE)
+            self._around.notify(Note(NoteKind.PAUSED, rule.title, str(rule.folder), too_many_failed(most)))
 
+
+_IS_OPEN: Final[Filter] = {"status": {"$in": list(OPEN)}, "requested": Requested.RUN.value}
 _BATCH: Final = 500
 _KINDS: Final = {
     Action.UPLOAD: NoteKind.WOULD_SEND,

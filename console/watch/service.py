@@ -22,10 +22,12 @@ from pymongo.errors import PyMongoError
 
 from console.events.event import ChangeEvent
 from console.events.feed_items import FeedItem, FeedState, Gap, Snapshot
-from console.formatting import visible
-from console.models import TERMINAL, Upload, UploadStatus, read_upload
+from console.formatting import count, visible
+from console.models import TERMINAL, Requested, Upload, UploadStatus, read_upload
 from console.records.connection import describe_error, is_refused
 from console.records.database import Records
+from console.records.requests import request_all
+from console.records.transitions import OPEN, Filter, at_endpoint
 from console.records.watched_files import count_failed, count_open, count_sent, require_claims
 from console.records.watches import HEARTBEAT_SECONDS, Presence, WatchHeartbeat
 from console.settings import S3Settings, TransferSettings
@@ -70,6 +72,11 @@ def ending(upload: Upload) -> Note | None:
     return Note(kind, upload.watch.rule, upload.os_path, said, destination, upload.size, str(upload.id))
 
 
+def too_many_failed(number: int) -> str:
+    """Why what is left of a rule is paused."""
+    return f"stopped by max_failures after {count(number, 'upload')} failed: what is left waits as paused"
+
+
 _HOSTS_KNOWN_SECONDS: Final = 10.0
 _COUNTED_AT_MOST: Final = 10_000
 _FEED_SECONDS: Final = 10.0
@@ -109,6 +116,7 @@ class WatchService:
         self._counting = threading.Lock()
         self._watchers: dict[str, Watcher] = {}
         self._sent: Counter[str] = Counter()
+        self._failed: Counter[str] = Counter()
         self._counted: frozenset[ObjectId] = frozenset()
         self._reported: dict[str, WatchHeartbeat] = {}
         self._must_count = True
@@ -316,6 +324,23 @@ class WatchService:
                 watcher.completed(upload.id)
         if (note := ending(upload)) is not None:
             self._notify(note)
+        if upload.status is UploadStatus.FAILED:
+            self._count_failure(watcher.rule)
+
+    def _count_failure(self, rule: WatchRule) -> None:
+        """Pause a rule of which too many uploads failed, as a person would: it goes on once somebody says so."""
+        self._failed[rule.title] += 1
+        if rule.max_failures is None or self._failed[rule.title] < rule.max_failures:
+            return
+        self._failed[rule.title] = 0
+        uploads = self._records.uploads
+        self.presence.pause(self._host, rule.title, paused=True)
+        here = at_endpoint(self._around.verifier.endpoint)
+        is_open: Filter = {"status": {"$in": list(OPEN)}, "requested": Requested.RUN.value}
+        request_all(
+            uploads, uploads.ids({**here, "host": self._host, "watch.rule": rule.title, **is_open}), Requested.PAUSE
+        )
+        self._notify(Note(NoteKind.PAUSED, rule.title, str(rule.folder), too_many_failed(rule.max_failures)))
 
     def _look_again(self) -> None:
         self._must_count = True

@@ -22,6 +22,7 @@ from console.formatting import count, duration, visible
 from console.records.connection import describe_error, is_refused
 from console.records.uploads import Uploads
 from console.records.watched_files import SentFiles, count_wanted
+from console.runner.job_limits import JobLimit
 from console.s3.control import Control
 from console.s3.transfer_errors import Stopped
 from console.settings import S3Settings, TransferSettings
@@ -37,7 +38,8 @@ from console.watch.reporting import Listener, Note, NoteKind
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What all watches of a process share. `host` as it stands in documents; `batch` is the job of a single run."""
+    """What all watches of a process share. `host` as it stands in documents; `batch` is the job of a single run,
+    `limits` what each rule of it may still take, by title; without them each watch has a limit of its own."""
 
     uploads: Uploads
     s3: S3Settings
@@ -47,6 +49,7 @@ class Surroundings:
     notify: Listener
     is_host_alive: Callable[[str], bool]
     batch: ObjectId | None = None
+    limits: dict[str, JobLimit] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,7 @@ class RuleParts:
             verifier=around.verifier,
             control=control,
             is_host_alive=around.is_host_alive,
+            limit=around.limits.setdefault(rule.title, JobLimit(rule.schedule)) if around.limits is not None else None,
         )
         after_upload = AfterUpload(rule, destination, sent, around.verifier, notify=around.notify, problem=problem)
         queue = Queue(

@@ -9,9 +9,9 @@ import pytest
 from bson import ObjectId
 from pydantic import ValidationError
 
-from console.commands.upload_modes.job_limits import limited
 from console.models import OpenHours, Source, are_open, clock_times
 from console.records.uploads import NewUpload
+from console.runner.job_limits import limited
 from console.runner.working_hours import CrawlWatch, RuleHours, WorkingHours
 from console.settings.schedule import Hours, ScheduleSettings, rate_of_day, start_moment
 

@@ -29,7 +29,7 @@ _CONNECTION = {
     *("bucket", "prefix", "endpoint_url", "region", "profile", "addressing_style", "ca_bundle", "endpoint_names"),
 }
 _OF_ONE_FOLDER = {"key_template", "duplicates"}
-_OF_ONE_JOB = {"manifest", "sha256sums", "delete_at_most_percent", "max_files", "max_bytes", "max_failures"}
+_OF_ONE_JOB = {"manifest", "sha256sums", "delete_at_most_percent"}
 """What takes an end, which a watch has not."""
 
 _WISHES = [

@@ -65,3 +65,31 @@ def test_what_is_left_for_other_hours_is_said_with_them(world: World) -> None:
     assert world.documents() == []
     [left] = world.notes.of(NoteKind.LEFT)
     assert left.message == f"uploads run between {hours}"
+
+
+def test_a_look_takes_no_more_files_than_it_may(world: World) -> None:
+    for name in ("a.txt", "b.txt", "c.txt"):
+        world.write(name, name, age_seconds=60)
+    world.run()
+    rule = world.rule(max_files=2, quiet_seconds=0.1, after="delete")
+    WatchOnce(world.records, surroundings(world), [rule]).run(threading.Event())
+    assert len(world.documents(status="completed")) == 2
+    assert {note.message for note in world.notes.of(NoteKind.LEFT)} == {"stopped by max_files after 2 files"}
+    WatchOnce(world.records, surroundings(world), [rule]).run(threading.Event())
+    assert len(world.documents(status="completed")) == 3
+
+
+def test_after_so_many_failures_what_is_left_is_paused(world: World) -> None:
+    """No runner is there: the failure is written as one would write it."""
+    for name in ("a.txt", "b.txt", "c.txt"):
+        world.write(name, name, age_seconds=60)
+    single = WatchOnce(world.records, surroundings(world), [world.rule(max_failures=1)])
+    looking = threading.Thread(target=single.run, args=(threading.Event(),))
+    looking.start()
+    first = until(lambda: world.documents() if len(world.documents()) == 3 else [])[0]
+    failed: Any = [{"$set": {"status": "failed", "finished_at": "$$NOW"}}]
+    world.records.uploads.collection.update_one({"_id": first["_id"]}, failed)
+    looking.join(30)
+    assert not looking.is_alive()
+    assert sorted(document["status"] for document in world.documents()) == ["failed", "paused", "paused"]
+    assert "max_failures after 1 upload failed" in world.notes.of(NoteKind.PAUSED)[0].message

@@ -440,3 +440,16 @@ def test_a_moved_folder_is_sent_under_its_new_names(world: World, tmp_path: Path
     (tmp_path / "batch" / "inner" / "a").write_text("a")
     shutil.move(tmp_path / "batch", world.folder / "batch")
     assert keys(world.completed(1)) == {"batch/inner/a"}
+
+
+def test_a_watch_of_which_too_many_uploads_fail_is_paused(world: World) -> None:
+    """No runner is there: the failure is written as one would write it."""
+    service = world.watch(world.rule(max_failures=1))
+    world.write("a.txt", "a")
+    world.write("b.txt", "b")
+    first = until(lambda: world.documents() if len(world.documents()) == 2 else [])[0]
+    failed: Any = [{"$set": {"status": "failed", "finished_at": "$$NOW"}}]
+    world.records.uploads.collection.update_one({"_id": first["_id"]}, failed)
+    until(lambda: world.documents(status="paused"))
+    until(lambda: service.presence.is_paused("watching-host", service.watchers()[0].rule.title))
+    assert any("max_failures after 1 upload failed" in note.message for note in world.notes.of(NoteKind.PAUSED))

@@ -14,11 +14,11 @@ from pydantic import BaseModel
 
 from console.choices import DuplicatePolicy
 from console.cli.output import json_line
-from console.commands.upload_modes.job_limits import JobLimit
 from console.commands.upload_modes.same_as_there import is_identical
 from console.files.refusals import Refusal
 from console.formatting import byte_size, visible
 from console.records.uploads import NewUpload
+from console.runner.job_limits import JobLimit, more_are_left
 from console.runner.working_hours import ALWAYS
 from console.s3.object_listing import ListedObject, ObjectListing
 from console.s3.transfer_errors import TransferError
@@ -158,7 +158,7 @@ def dry_run(
             report.refused(refusal)
         told = len(intake.refusals)
         if stopped:
-            sys.stderr.write(f"{stopped}\n")
+            sys.stderr.write(f"{more_are_left(stopped)}\n")
             break
     for refusal in intake.refusals[told:]:
         report.refused(refusal)

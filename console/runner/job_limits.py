@@ -1,4 +1,4 @@
-"""After how many files or bytes a job stops taking more: `--max-files`, `--max-bytes`."""
+"""After how many files or bytes a job, or a watch since its start, takes no more: `max_files`, `max_bytes`."""
 
 from __future__ import annotations
 
@@ -25,9 +25,14 @@ class JobLimit:
         elif self._most_bytes is not None and self._bytes + upload.size > self._most_bytes:
             limit = "max_bytes"
         if limit:
-            return f"Stopped by {limit} after {count(self._files, 'file')}: more are left."
+            return f"stopped by {limit} after {count(self._files, 'file')}"
         self._files, self._bytes = self._files + 1, self._bytes + upload.size
         return ""
+
+
+def more_are_left(words: str) -> str:
+    """The sentence that ends a job."""
+    return f"{words.capitalize()}: more are left."
 
 
 def limited(batches: Iterable[list[NewUpload]], schedule: ScheduleSettings) -> Iterator[list[NewUpload]]:
@@ -39,7 +44,7 @@ def limited(batches: Iterable[list[NewUpload]], schedule: ScheduleSettings) -> I
             if words := limit.reached_by(upload):
                 if taken:
                     yield taken
-                sys.stderr.write(f"{words}\n")
+                sys.stderr.write(f"{more_are_left(words)}\n")
                 return
             taken.append(upload)
         yield taken
