@@ -438,6 +438,7 @@ class Carrier:
             keeps_all=self._here,
             completed=self._is_completed,
             schedule=self._schedule,
+            most_failures=self._schedule.max_failures,
         )
         self._runner.start()
 

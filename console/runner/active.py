@@ -77,8 +77,8 @@ class Active:
 
 
 class Finisher:
-    """Writes how claims end; `forget` is called once that is done, or cannot be, and `completed` with each upload that
-    the majority has as completed. Thread-safe."""
+    """Writes how claims end; `forget` is called once that is done, or cannot be, `completed` with each upload that the
+    majority has as completed, and `failed` for each that fails. Thread-safe."""
 
     def __init__(
         self,
@@ -87,12 +87,14 @@ class Finisher:
         writer: RecordWriter,
         forget: Callable[[Active], None],
         completed: Callable[[Upload], None],
+        failed: Callable[[], None],
     ) -> None:
         self._uploads = uploads
         self._sender = sender
         self._writer = writer
         self._forget = forget
         self._completed = completed
+        self._failed = failed
 
     def complete(self, active: Active, sent: Confirmation) -> None:
         """S3 confirmed the object."""
@@ -112,6 +114,7 @@ class Finisher:
 
     def fail(self, active: Active, error: TransferError) -> None:
         """It cannot go on; after a final error nothing of it is left in the bucket."""
+        self._failed()
         gone = error.recovery is Recovery.PERMANENT and self._abort(active)
         self._write_end(active, failed(error.code, error.message, multipart_gone=gone))
 
@@ -220,13 +223,14 @@ class ActiveUploads:
         leaving: threading.Event,
         wants_more: Callable[[], None],
         completed: Callable[[Upload], None] = lambda _: None,
+        failed: Callable[[], None] = lambda: None,
     ) -> None:
         self._sender = sender
         self._writer = writer
         self._claims = claims
         self._policy = policy
         self._seals = uploads.seals
-        self._finisher = Finisher(uploads, sender, writer, self._forget, completed)
+        self._finisher = Finisher(uploads, sender, writer, self._forget, completed, failed)
         self._leaving = leaving
         self._wants_more = wants_more
         self._lock = threading.Lock()

@@ -7,6 +7,7 @@ written in `records`.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
@@ -57,8 +58,8 @@ class Runner:
     `keeps_all` what it inserts waits for no other runner. Without a `policy` it carries out what this user's own
     processes asked for, and nothing else. `feed` is a stream of the process that it shares (see `Wakeups`).
     `completed` gets each upload that it completed, once the majority has it so: nobody need read it back; it must
-    neither wait nor raise. Outside the hours of the `schedule` it carries out nothing, and what it held waits as
-    pending.
+    neither wait nor raise. After `most_failures` it begins nothing more. Outside the hours of the `schedule` it carries
+    out nothing, and what it held waits as pending.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Runner:
         feed: ChangeFeed | None = None,
         completed: Callable[[Upload], None] = lambda _: None,
         schedule: ScheduleSettings = ALWAYS,
+        most_failures: int | None = None,
     ) -> None:
         self._records = records
         self._sender = sender
@@ -107,7 +109,10 @@ class Runner:
             leaving=self._leaving,
             wants_more=self._wake_for_more,
             completed=completed,
+            failed=self._one_failed,
         )
+        self._most_failures = most_failures
+        self._failures = itertools.count(1)
         self._draining = False
         self._may_find_more = True
         self._claim_may_be_lost = False  # it took place, but the answer did not come
@@ -191,6 +196,12 @@ class Runner:
         self._next_heartbeat = 0.0
         self._wakeups.wake()
         self._active_uploads.keep_begun(_DRAIN_SECONDS)
+
+    def _one_failed(self) -> None:
+        """Called by the threads that send: whoever waits for the records to tell is hundreds of small files late."""
+        if self._most_failures is not None and next(self._failures) >= self._most_failures and not self._draining:
+            self._draining = True
+            self._active_uploads.keep_begun(0.0)
 
     def wait_idle(self, timeout: float | None = None) -> bool:
         """Wait until nothing is claimed or sent any more; False if that took longer."""

@@ -65,3 +65,16 @@ def test_hours_are_not_lost_on_uploads_that_are_left_to_others(
     assert command("upload", str(folder), "--detach", "--between", "20:00-06:00").code == 0
     for document in records.uploads.collection.find({}):
         assert document["hours"] == [{"start": 1200, "end": 1440}, {"start": 0, "end": 360}]
+
+
+def test_after_so_many_failures_nothing_more_is_begun(command: Command, tmp_path: Path, records: Records) -> None:
+    """Of hundreds of small files only those fail that were on their way by then."""
+    (many := tmp_path / "many").mkdir()
+    for number in range(300):
+        (many / str(number)).write_text("content")
+    answer = command("upload", str(many), "--to", "s3://no-such-bucket/x", "--max-failures", "3")
+    assert answer.code == 1
+    assert "3 uploads failed: nothing more is sent" in answer.err
+    found = [document["status"] for document in records.uploads.collection.find({}, {"status": 1})]
+    assert 3 <= found.count("failed") < 60
+    assert found.count("paused") == len(found) - found.count("failed")

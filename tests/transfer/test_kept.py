@@ -277,3 +277,29 @@ def test_a_watch_has_a_key_of_its_own_and_nobody_reads_the_object_without(
     assert policy.refuses(uploads[0]) is None
     forged = uploads[0].model_copy(update={"storage": Storage(sse_customer_key_file="/etc/hostname")})
     assert "in a way that no rule" in str(policy.refuses(forged))
+
+
+def test_what_is_locked_stays_whatever_it_was_sent_as(
+    seaweedfs: SeaweedFS, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """On a server that keeps locks, also of what is sent in parts."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", seaweed.ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", seaweed.SECRET_KEY)
+    (tmp_path / "small").write_text("content")
+    (tmp_path / "large").write_bytes(b"x" * 6 * MIB)
+    settings = configured(
+        seaweedfs.endpoint,
+        s3__bucket="locked",
+        s3__object_lock_mode="GOVERNANCE",
+        s3__object_lock_days=30,
+        s3__legal_hold=True,
+        transfer__multipart_threshold="5 MiB",
+    )
+    seaweedfs.s3.create_bucket(Bucket="locked", ObjectLockEnabledForBucket=True)
+    send(settings, recorded(settings, tmp_path / "small", tmp_path / "large"))
+    for name in ("small", "large"):
+        head = seaweedfs.s3.head_object(Bucket="locked", Key=name)
+        assert (head["ObjectLockMode"], head["ObjectLockLegalHoldStatus"]) == ("GOVERNANCE", "ON")
+        assert abs(head["ObjectLockRetainUntilDate"] - datetime.now(UTC) - timedelta(days=30)) < timedelta(minutes=5)
+        with pytest.raises(ClientError, match="AccessDenied"):
+            seaweedfs.s3.delete_object(Bucket="locked", Key=name, VersionId=head["VersionId"])
