@@ -106,7 +106,12 @@ def _identities() -> dict[str, object]:
         "identities": [
             _identity("writer", ACCESS_KEY, SECRET_KEY, ["Admin"]),
             _identity("reader", READ_ONLY_KEY, READ_ONLY_SECRET, ["Read", "List"]),
-        ]
+        ],
+        # Keys that it makes itself as they are asked for: SSE-KMS without a KMS.
+        "kms": {
+            "default_provider": "local",
+            "providers": {"local": {"type": "local", "enableOnDemandCreate": True}},
+        },
     }
 
 

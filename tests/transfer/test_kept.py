@@ -303,3 +303,27 @@ def test_what_is_locked_stays_whatever_it_was_sent_as(
         assert abs(head["ObjectLockRetainUntilDate"] - datetime.now(UTC) - timedelta(days=30)) < timedelta(minutes=5)
         with pytest.raises(ClientError, match="AccessDenied"):
             seaweedfs.s3.delete_object(Bucket="locked", Key=name, VersionId=head["VersionId"])
+
+
+def test_a_key_of_kms_with_a_context_encrypts(
+    seaweedfs: SeaweedFS, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """On a server that keeps keys, small and in parts. The ETag of such an object is no MD5, and that is known."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", seaweed.ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", seaweed.SECRET_KEY)
+    (tmp_path / "small").write_text("content")
+    (tmp_path / "large").write_bytes(b"x" * 6 * MIB)
+    settings = configured(
+        seaweedfs.endpoint,
+        s3__bucket="with-kms",
+        s3__server_side_encryption="aws:kms",
+        s3__kms_key_id="of-the-team",
+        s3__kms_context={"team": "a"},
+        transfer__multipart_threshold="5 MiB",
+    )
+    seaweedfs.s3.create_bucket(Bucket="with-kms")
+    send(settings, recorded(settings, tmp_path / "small", tmp_path / "large"))
+    for name in ("small", "large"):
+        found = seaweedfs.s3.get_object(Bucket="with-kms", Key=name)
+        assert (found["ServerSideEncryption"], found["SSEKMSKeyId"]) == ("aws:kms", "of-the-team")
+        assert found["Body"].read() == (tmp_path / name).read_bytes()
