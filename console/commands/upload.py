@@ -628,9 +628,10 @@ def _run_pipe(settings: Settings, paths: Sequence[Path], options: UploadOptions)
             duplicates=options.duplicates,
             kept=KeptAs(settings.s3, _asked_for(settings, options.given), _headers(settings, options.given)),
         )
-        report = make_report(as_json=options.as_json)
+        report = report_of(options, batch)
         if reason := acceptance.refuses_name(upload.filename):
             report.refused(upload.path, reason)
+            report.ended([])
             report.close()
             return 1
         carrier = Carrier(

@@ -65,6 +65,8 @@ def _without_return(name: bytes, separator: bytes) -> bytes:
 
 def _listed(name: bytes, top: str) -> ListedPath:
     path = absolute(os.path.join(top, os.fsdecode(name)))  # noqa: PTH118 - names stay as the system has them
+    if path == top:
+        return ListedPath(path, "")  # as `find .` has it first: its files keep the keys that they have by themselves
     inside = f"{top.rstrip('/')}/"
     relative = path.removeprefix(inside) if path.startswith(inside) else path.rpartition("/")[2]
     return ListedPath(path, relative)

@@ -337,8 +337,9 @@ def _select_one(named: str | ListedPath, wanted: FileFilter, left_out: LeftOut) 
     name = os.path.basename(absolute) if isinstance(named, str) else named.relative  # noqa: PTH119
     if not stat.S_ISDIR(status.st_mode):
         words = wanted.leaves_out_path(name, is_folder=False)
-        words = words or wanted.leaves_out_file(status.st_size, status.st_mtime_ns)
-        if words and stat.S_ISREG(status.st_mode):
+        if stat.S_ISREG(status.st_mode):
+            words = words or wanted.leaves_out_file(status.st_size, status.st_mtime_ns)
+        if words:
             left_out(absolute, words)
         else:
             yield _file(absolute, name, status, None)

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -136,17 +137,19 @@ def test_a_standard_input_that_is_closed_is_no_empty_object(
     assert s3.head_object(Bucket=bucket, Key="nothing")["ContentLength"] == 0
 
 
-def test_headers_and_what_is_accepted_hold_for_a_pipe_too(
-    environment: dict[str, str], records: Records, s3: S3Client, bucket: str
+def test_headers_what_is_accepted_and_reports_hold_for_a_pipe_too(
+    environment: dict[str, str], records: Records, s3: S3Client, bucket: str, tmp_path: Path
 ) -> None:
+    report = tmp_path / "report"
     flags = ("--header", "*.html Cache-Control: no-cache", "--header", "Content-Type: text/odd", "--preserve", "mtime")
     assert _upload(environment, b"<html>", "--name", "page.html", *flags)[0] == 0
     found = s3.head_object(Bucket=bucket, Key="page.html")
     assert (found["CacheControl"], found["ContentType"]) == ("no-cache", "text/odd")
     begun = _document(records)["mtime_ns"] / 1e9  # rclone tells what is in the metadata, in whole seconds
     assert abs(found["LastModified"].timestamp() - begun) < 1
-    code, lines, _ = _upload(environment, b"x", "--name", "a.txt", "--extensions", ".pdf")
+    code, lines, _ = _upload(environment, b"x", "--name", "a.txt", "--extensions", ".pdf", "--report", str(report))
     assert (code, lines[-1]["event"]) == (1, "refused")
+    assert [json.loads(line)["event"] for line in report.read_text().splitlines()] == ["refused", "summary"]
     code, lines, _ = _upload(environment, b"%PDF-1.7\n", "--name", "b.pdf", "--content-types", "image/*")
     assert (code, lines[-1]["code"]) == (1, "NotAccepted")
     assert "application/pdf by content" in lines[-1]["message"]

@@ -118,3 +118,17 @@ def test_listed_paths_keep_their_folders(tmp_path: Path) -> None:
     found = list(select(listed_paths(str(listing), f"{tmp_path}/top"), _filter(exclude=["*.tmp"])))
     assert _names(found) == ["a/b/file", "a/c/1", "outside"]
     assert [item.reason for item in found if isinstance(item, Refusal)] == ["does not exist"]
+
+
+def test_a_list_of_find_names_the_folder_itself_and_its_files_keep_their_keys(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "file").write_text("file")
+    os.mkfifo(tmp_path / "pipe")
+    listing = tmp_path.with_name("list")
+    listing.write_bytes(b".\0./a\0./a/file\0./pipe\0")
+    left: list[str] = []
+    listed = listed_paths(str(listing), str(tmp_path))
+    found = list(select(listed, _filter(exclude=["pipe"]), lambda path, _: left.append(path)))
+    assert _names(found) == ["a/file"] * 3
+    assert left == [f"{tmp_path}/pipe"] * 2
+    assert not [item for item in found if isinstance(item, Refusal)]
