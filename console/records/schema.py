@@ -175,7 +175,7 @@ def prepare(
     if state.is_shared and not adopt:
         return [state.words]
     notes = _bring_up_to_date(database, name, state.options) if state.options else []
-    if state.is_older and endpoint is not None:
+    if state.names_no_endpoint and endpoint is not None:
         notes += _with_endpoint(database[name], endpoint)
     return [*notes, *_index(database[name], is_new=False)]
 
@@ -186,6 +186,8 @@ class CollectionState:
 
     `options` are those that `collMod` would set; `validator` is that of others, if there is one; `is_shared`: there is
     one, or there are documents that are no uploads, and no validator of ours says that somebody wanted us here.
+    `names_no_endpoint`: it was set up by a version that knew one S3 service alone. Where others have set it up every
+    upload names its own, so that no version that comes after another one need read them all.
     """
 
     name: str
@@ -193,7 +195,7 @@ class CollectionState:
     options: Document
     indexes: int
     validator: Document | None = None
-    is_older: bool = False
+    names_no_endpoint: bool = False
     is_shared: bool = False
 
     @property
@@ -236,8 +238,7 @@ def inspect(database: Database[Document], name: str, *, wire_version: int) -> Co
     wanted: Document = {}
     present = options.get("validator")
     is_ours = _is_ours(present)
-    is_older = is_ours and present != VALIDATOR
-    if not present or is_older:
+    if not present or (is_ours and present != VALIDATOR):
         wanted |= {"validator": VALIDATOR, "validationLevel": "moderate"}
     images = {"enabled": True}
     if wire_version >= WIRE_VERSION_6_0 and options.get(_IMAGES) != images:
@@ -249,15 +250,20 @@ def inspect(database: Database[Document], name: str, *, wire_version: int) -> Co
         options=wanted,
         indexes=missing,
         validator=present if present and not is_ours else None,
-        is_older=is_older,
+        names_no_endpoint=is_ours
+        and not any("endpoint" in schema.get("properties", {}) for schema in _schemas(present)),
         is_shared=bool(wanted or missing) and not is_ours and (bool(present) or _holds_foreign(database[name])),
     )
 
 
 def _is_ours(validator: Document | None) -> bool:
     """Whether it is ours, of whichever version."""
-    schemas = [validator, *validator.get("$or", ())] if validator else []
-    return any(schema.get("$jsonSchema", {}).get("title") == _TITLE for schema in schemas)
+    return any(schema.get("title") == _TITLE for schema in _schemas(validator))
+
+
+def _schemas(validator: Document | None) -> list[Document]:
+    parts = [validator, *validator.get("$or", ())] if validator else []
+    return [part.get("$jsonSchema", {}) for part in parts]
 
 
 def _holds_foreign(collection: Collection[Document]) -> bool:

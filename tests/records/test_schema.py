@@ -93,6 +93,15 @@ def test_uploads_of_an_older_version_get_the_endpoint_once(database):
     assert [document.get("endpoint") for document in database.uploads.find()] == ["http://s3", None, None]
 
 
+def test_where_two_versions_alternate_that_name_endpoints_no_upload_is_looked_at(database):
+    other = {"$jsonSchema": {"title": "upload-console", "properties": {"endpoint": {"bsonType": "string"}}}}
+    database.create_collection("uploads", validator=other)
+    add(Uploads(database.uploads))
+    notes = prepare(database, "uploads", wire_version=WIRE_VERSION_6_0, endpoint="http://s3")
+    assert options(database)["validator"] == VALIDATOR
+    assert not [note for note in notes if "endpoint" in note]
+
+
 def test_the_documents_of_others_are_told_from_uploads(database):
     prepare(database, "uploads", wire_version=WIRE_VERSION_6_0)
     (upload_id,) = add(Uploads(database.uploads))
