@@ -23,6 +23,7 @@ from pymongo.errors import PyMongoError
 
 from console.cli.output import OutputFailed, json_line, tell_notes
 from console.cli.process import INTERRUPTED, TERMINATION, handling
+from console.commands.upload_modes.manifest import Proof
 from console.commands.upload_report import all_out_of_reach
 from console.errors import ConsoleError, ServerUnreachable, UsageError
 from console.formatting import byte_size, count, visible
@@ -264,7 +265,9 @@ def _run_once(
     records: Records, sender: S3Sender, settings: Settings, rules: Sequence[WatchRule], notify: Listener
 ) -> int:
     interrupted = _Signals()
-    single = WatchOnce(records, _surroundings(records, sender, settings, notify), rules)
+    around = _surroundings(records, sender, settings, notify)
+    single = WatchOnce(records, around, rules)
+    proofs = _proofs(settings, rules, around.batch) if around.batch is not None else []
     policy = Policy.of(settings, rules=rules)
     runner = Runner(
         records,
@@ -283,13 +286,31 @@ def _run_once(
         finally:
             runner.stop(_STOP_SECONDS)
     failed = single.report_endings()
+    if not records.uploads.ids({"batch": around.batch}, limit=1):
+        proofs = []  # a run that found nothing new overwrites no proof
+    unproven = max([proof.write(records.uploads, sender.endpoint.name) for proof in proofs], default=0)
     if interrupted.ending.is_set():
         return INTERRUPTED
     for title in single.unseen:
         _log.error("%s was not scanned completely: its folder is missing or cannot be read", title)
     if failed and not (missing or single.unseen) and all_out_of_reach(failed):
         return ServerUnreachable.exit_code
-    return 1 if failed or missing or single.unseen else 0
+    return 1 if failed or missing or single.unseen or unproven else 0
+
+
+def _proofs(settings: Settings, rules: Sequence[WatchRule], job: ObjectId) -> list[Proof]:
+    """What a single run writes at its end: a file for all rules that name the same. Raises UsageError."""
+    manifests: dict[Path, list[str]] = {}
+    sums: dict[Path, list[str]] = {}
+    for rule in rules:
+        if (manifest := rule.manifest or settings.transfer.manifest) is not None:
+            manifests.setdefault(manifest, []).append(rule.title)
+        if (named := rule.sha256sums or settings.transfer.sha256sums) is not None:
+            sums.setdefault(named, []).append(rule.title)
+    return [
+        *(Proof.wanted(job, path, None, titles) for path, titles in manifests.items()),
+        *(Proof.wanted(job, None, path, titles) for path, titles in sums.items()),
+    ]
 
 
 @dataclass(slots=True)

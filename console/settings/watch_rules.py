@@ -156,6 +156,8 @@ class WatchRule(BaseModel):
     max_files: MostFiles | None = None
     max_bytes: MostBytes | None = None
     max_failures: MostFiles | None = None
+    manifest: Folder | None = None
+    sha256sums: Folder | None = None
     order: Order = "oldest"
     mode: Mode = "auto"
     poll_seconds: float = Field(10.0, ge=0.1, le=_HOUR)

@@ -29,8 +29,8 @@ _CONNECTION = {
     *("bucket", "prefix", "endpoint_url", "region", "profile", "addressing_style", "ca_bundle", "endpoint_names"),
 }
 _OF_ONE_FOLDER = {"key_template", "duplicates"}
-_OF_ONE_JOB = {"manifest", "sha256sums", "delete_at_most_percent"}
-"""What takes an end, which a watch has not."""
+_OF_ONE_FOLDER_MADE_THE_SAME = {"delete_at_most_percent"}
+"""Of `upload --delete`: what lies beside the files of a watch is none of its business."""
 
 _WISHES = [
     *(("s3", name) for name in sorted(S3Settings.model_fields.keys() - _CONNECTION)),
@@ -50,7 +50,7 @@ def _plain(annotation: Any) -> Any:
 @pytest.mark.parametrize(("section", "name"), _WISHES)
 def test_a_setting_is_a_flag_and_a_key_of_a_watch(section: str, name: str) -> None:
     assert SETTING_FLAGS[name][0] == f"{section}.{name}"
-    if name in _OF_ONE_JOB:
+    if name in _OF_ONE_FOLDER_MADE_THE_SAME:
         assert name not in WatchRule.model_fields
         return
     setting, key = _SECTIONS[section].model_fields[name], WatchRule.model_fields[name]
@@ -74,6 +74,6 @@ def test_the_documentation_names_each_of_them() -> None:
         flag = f"--{name.replace('_', '-')}"
         assert f"`{name}" in uploads or f"{flag}`" in uploads or f".{name}`" in uploads, name
         assert f"{name} = " in example, name
-        if name not in _OF_ONE_JOB:
+        if name not in _OF_ONE_FOLDER_MADE_THE_SAME:
             assert f"`{name}`" in watch, name
         assert section in _SECTIONS

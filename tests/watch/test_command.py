@@ -141,16 +141,24 @@ def test_sighup_reads_the_rules_again_and_wrong_ones_change_nothing(
     assert program.end() == 0
 
 
-def test_once_sends_what_is_there_cares_for_it_and_ends(world: World, start: Start, config: Path) -> None:
-    config.write_text(rules(world.folder, after='"delete"'))
+def test_once_sends_what_is_there_cares_for_it_proves_it_and_ends(
+    world: World, start: Start, config: Path, tmp_path: Path
+) -> None:
+    proof = tmp_path / "proof.jsonl"
+    config.write_text(rules(world.folder, after='"delete"', manifest=f'"{proof}"'))
     old, new = world.write("old.txt", age_seconds=60), world.write("new.txt")
     program = start("--once", "--config", str(config))
     assert program.wait() == 0
     assert not old.exists()
     assert not new.exists()
     assert len(world.documents(status="completed")) == 2
+    head, *entries, foot = [json.loads(line) for line in proof.read_text().splitlines()]
+    assert (head["objects"], head["not_completed"]) == (2, 0)
+    assert {entry["path"] for entry in entries} == {str(old), str(new)}
+    assert foot["seal"]
     again = start("--once", "--config", str(config))
     assert again.wait() == 0
+    assert json.loads(proof.read_text().splitlines()[0]) == head
     assert again.lines("queued") == []
 
 

@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -140,20 +140,25 @@ class FoundThere:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What a job leaves behind when it is at its end: files, or None for those that nobody wants."""
+    """What a job leaves behind when it is at its end: files, or None for those that nobody wants. `rules`: only of
+    these watches."""
 
     job: ObjectId
     manifest: Path | None
     sha256sums: Path | None
+    rules: Sequence[str] | None = None
     there: FoundThere = field(default_factory=FoundThere)
 
     @classmethod
-    def wanted(cls, job: ObjectId, manifest: Path | None, sha256sums: Path | None) -> Self:
+    def wanted(
+        cls, job: ObjectId, manifest: Path | None, sha256sums: Path | None, rules: Sequence[str] | None = None
+    ) -> Self:
         """Before anything is sent it is seen that they can be written. Raises UsageError."""
         return cls(
             job,
             file_of_job(manifest, job, "jsonl", "--manifest") if manifest is not None else None,
             file_of_job(sha256sums, job, "sha256", "--sha256sums") if sha256sums is not None else None,
+            rules,
         )
 
     def found(self, upload: NewUpload, there: ListedObject) -> None:
@@ -163,16 +168,17 @@ class Proof:
 
     def write(self, uploads: Uploads, endpoint: str) -> int:
         """Write them; gives the exit code."""
+        wanted: Filter = {"batch": self.job}
+        if self.rules is not None:
+            wanted["watch.rule"] = {"$in": list(self.rules)}
         try:
             unproven = 0
             if self.manifest is not None:
-                unproven = write_manifest(
-                    self.manifest, uploads, {"batch": self.job}, str(self.job), endpoint, self.there
-                )
+                unproven = write_manifest(self.manifest, uploads, wanted, str(self.job), endpoint, self.there)
             if unproven:
                 sys.stderr.write(_UNPROVEN.format(count(unproven, "record"), "says" if unproven == 1 else "say"))
                 return 1
-            if self.sha256sums is not None and write_sha256sums(self.sha256sums, uploads, self.job, self.there):
+            if self.sha256sums is not None and write_sha256sums(self.sha256sums, uploads, wanted, self.there):
                 return 1
         except OSError as error:
             sys.stderr.write(f"{visible(str(error.filename))} could not be written: {error.strerror}\n")
@@ -339,7 +345,7 @@ def _compared(entry: ManifestEntry, stored: StoredObject | None) -> tuple[bool |
     return None, "only the size can be compared: S3 tells no checksum of it"
 
 
-def write_sha256sums(path: Path, uploads: Uploads, job: ObjectId, there: FoundThere) -> int:
+def write_sha256sums(path: Path, uploads: Uploads, wanted: Filter, there: FoundThere) -> int:
     """Write a line for each file that was sent, or is there, as `sha256sum` does; gives how many could not be read as
     they were.
 
@@ -356,7 +362,7 @@ def write_sha256sums(path: Path, uploads: Uploads, job: ObjectId, there: FoundTh
         return ""
 
     with _whole(path) as stream:
-        for upload in _completed(uploads, {"batch": job}):
+        for upload in _completed(uploads, wanted):
             stream.write(line(upload.os_path, _sha256_of(upload)))
         for name, below, fingerprint in there.files():
             stream.write(line(name, _sha256_of_file(name, below, fingerprint)))
