@@ -23,6 +23,8 @@ MAX_OBJECT_SIZE: Final = MAX_PARTS * MAX_PART_SIZE
 """48.8 TiB, as documented since December 2025; it was 5 TiB before."""
 
 USUAL_PART_SIZE: Final = 8 * MEBIBYTE
+OTHERS_PART_SIZES: Final = tuple(MEBIBYTE * size for size in (5, 10, 15, 16, 25, 32, 50, 64, 100, 128, 256, 512))
+"""Other programs', as of rclone, s3cmd, mc and s5cmd, where the server tells only how many parts an object has."""
 _LARGEST_USUAL: Final = 32 * MEBIBYTE
 _USUAL_PARTS: Final = 128
 """Each part costs some milliseconds of processor, whatever its size, and what is lost with a connection is a part: a

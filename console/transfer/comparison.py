@@ -15,7 +15,7 @@ from console.s3.engines.engine import StoredBody
 from console.s3.engines.source import SourceFile
 from console.s3.engines.staged import StagedSource, stage, steps
 from console.s3.operations import StoredObject, first_part_size, head_object, require_bucket
-from console.s3.part_size import USUAL_PART_SIZE, Part, PartPlan, plan_parts
+from console.s3.part_size import OTHERS_PART_SIZES, USUAL_PART_SIZE, Part, PartPlan, plan_parts
 from console.s3.retry import call_with_retries
 from console.s3.transfer_errors import TransferError
 
@@ -38,8 +38,8 @@ def compare(source: SourceFile, stored: StoredObject, part_size: int | None, con
     count = _part_count(answer)
     parts: list[Part] = [Part(1, 0, size)]
     if count is not None:
-        # The usual one is also what most other programs take.
-        plans = (PartPlan(size, length) for length in (part_size, USUAL_PART_SIZE) if length is not None)
+        lengths = (part_size, USUAL_PART_SIZE, plan_parts(size, None).part_size, *OTHERS_PART_SIZES)
+        plans = (PartPlan(size, length) for length in lengths if length is not None)
         plan = next((plan for plan in plans if len(plan) == count), None)
         if plan is None:
             return Comparison(None, "only the size can be compared: the object's part size is not known")

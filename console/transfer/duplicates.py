@@ -11,6 +11,7 @@ from typing import Final
 
 from console.files.naming import numbered
 from console.formatting import visible
+from console.s3.operations import StoredObject, first_part_size
 from console.s3.transfer_errors import TransferError
 from console.transfer.job import Confirmation, Job
 from console.transfer.multipart import close_multipart
@@ -51,6 +52,8 @@ def resolve_duplicate(job: Job) -> GoAhead | Confirmation:
         return GoAhead(if_absent=policy != "overwrite")
     if policy == "skip_identical" or job.begun_before:
         comparison = job.compare(stored, job.multipart.part_size if job.multipart else None)
+        if policy == "skip_identical" and not comparison.same and (told := _part_size(job, stored)) is not None:
+            comparison = job.compare(stored, told)
         if comparison.same and comparison.checksum is not None:
             return job.done(stored, comparison.checksum, skipped=not job.begun_before)
     if policy == "fail":
@@ -58,6 +61,13 @@ def resolve_duplicate(job: Job) -> GoAhead | Confirmation:
     if policy == "new_name":
         return _under_another_name(job)
     return GoAhead(if_absent=False)
+
+
+def _part_size(job: Job, stored: StoredObject) -> int | None:
+    """The part size of another program, as far as the server tells it; None where nothing depends on it."""
+    if stored.size != job.source.state.size or "-" not in stored.answer.etag:
+        return None
+    return job.ask_in_thread(lambda: first_part_size(job.transport.s3, job.bucket, job.key))
 
 
 def _look_for_other_file(job: Job) -> Confirmation | None:

@@ -25,6 +25,26 @@ def test_an_identical_object_is_not_sent_again(connect: Connect, make_file, size
     assert done.sent_bytes == proxy.body_bytes - before == 0
 
 
+@pytest.mark.parametrize("part_size", [10 * MIB, 7 * MIB + 5])
+def test_an_object_in_the_parts_of_another_program_is_not_sent_again(
+    connect: Connect, make_file, part_size: int
+) -> None:
+    """By the sizes that other programs take, or by what the server tells of the first part."""
+    _, proxy, transport = connect()
+    path = make_file(21 * MIB)
+    content = path.read_bytes()
+    s3, place = transport.s3, {"Bucket": "bucket", "Key": "file.bin"}
+    opened = s3.create_multipart_upload(**place)["UploadId"]
+    parts = [
+        {"PartNumber": number, "ETag": s3.upload_part(**place, UploadId=opened, PartNumber=number, Body=piece)["ETag"]}
+        for number, piece in enumerate((content[at : at + part_size] for at in range(0, len(content), part_size)), 1)
+    ]
+    s3.complete_multipart_upload(**place, UploadId=opened, MultipartUpload={"Parts": parts})
+    before = proxy.body_bytes
+    assert sent(an_upload(path, "bucket"), transport, duplicates="skip_identical").skipped
+    assert proxy.body_bytes == before
+
+
 @pytest.mark.parametrize("size", [SMALL, LARGE])
 def test_another_object_is_replaced_unless_told_otherwise(connect: Connect, make_file, size: int) -> None:
     strict, _, transport = connect()
