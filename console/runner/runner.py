@@ -85,6 +85,7 @@ class Runner:
         self._hours = WorkingHours(schedule)
         self._crawl = CrawlWatch(schedule)
         self._closed_rules: dict[str, str] = {}
+        self._minute = -1
         self._rates: dict[str, int] = {}
         self._is_closed = bool(self._hours.why_closed)
         self._bandwidth = self._hours.bandwidth(limits.bandwidth)
@@ -320,8 +321,8 @@ class Runner:
         if self._is_closed and not was_closed:
             _log.info("%s: what is not done waits", self._hours.why_closed)
             self._active_uploads.release()
-        else:
-            minute = minute_of_day()
+        elif self._closed_rules or self._minute != minute_of_day():
+            minute = self._minute = minute_of_day()  # what is claimed within it is open
             self._active_uploads.release(lambda upload: not self._is_open(upload, minute))
         bandwidth = self._hours.bandwidth(self._limits.bandwidth)
         if bandwidth != self._bandwidth:
