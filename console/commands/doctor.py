@@ -303,7 +303,13 @@ def check_s3(settings: Settings) -> Iterator[Finding]:
     for bucket, prefix, parameters, access in _destinations(settings):
         key = "/".join(filter(None, (prefix.strip("/"), f".upload-console-doctor-{secrets.token_hex(4)}")))
         yield from _check_bucket(
-            clients[access], bucket, key, parameters, needs_reading=needs_reading, needs_condition=needs_condition
+            clients[access],
+            bucket,
+            key,
+            parameters,
+            needs_reading=needs_reading,
+            needs_condition=needs_condition,
+            has_key=dict(access)["sse_customer_key_file"] is not None,
         )
 
 
@@ -343,6 +349,7 @@ def _check_bucket(
     *,
     needs_reading: bool,
     needs_condition: bool,
+    has_key: bool,
 ) -> Iterator[Finding]:
     try:
         answer: Mapping[str, Any] = client.head_bucket(Bucket=bucket)
@@ -376,6 +383,11 @@ def _check_bucket(
             return
     else:
         yield from _multipart(probe)
+        if has_key and probe.by_customer_key:
+            yield _good("encryption", "the server encrypts by the key of sse_customer_key_file")
+        elif has_key:
+            known = explain_code("NotEncrypted")
+            yield _bad("encryption", ConsoleError(f"{known.message} (SSE-C)", advice=known.advice))
         if probe.checksums:
             yield _good("checksums", f"the server returns {', '.join(probe.checksums)}")
         else:

@@ -25,10 +25,11 @@ _BODY: Final = b"upload-console doctor"
 @dataclass(frozen=True, slots=True)
 class Probe:
     """What a bucket was seen to do. `checksums` names the algorithms that came back with a part; `missing`, by the
-    operation, what was refused of that which an upload can do without."""
+    operation, what was refused of that which an upload can do without. `by_customer_key`: a key of ours encrypts."""
 
     checksums: tuple[str, ...]
     missing: Mapping[str, TransferError]
+    by_customer_key: bool = False
 
 
 def probe_bucket(s3: S3Client, bucket: str, key: str, parameters: Mapping[str, Any]) -> Probe:
@@ -67,7 +68,7 @@ def probe_bucket(s3: S3Client, bucket: str, key: str, parameters: Mapping[str, A
         )
     prefix = "Checksum"
     returned = sorted(name.removeprefix(prefix) for name in part if name.startswith(prefix) and name != f"{prefix}Type")
-    return Probe(tuple(returned), missing)
+    return Probe(tuple(returned), missing, by_customer_key="SSECustomerAlgorithm" in part)
 
 
 @contextmanager

@@ -204,3 +204,11 @@ def test_what_a_server_makes_of_conditions_is_seen_and_nothing_stays(
 def test_a_server_that_ignores_conditions_is_seen_to(s3, bucket: str) -> None:
     assert set(probe_conditions(s3, bucket, "probe", {}).values()) == {ConditionSupport.IGNORED}
     assert "Contents" not in s3.list_objects_v2(Bucket=bucket)
+
+
+@pytest.mark.parametrize("knows_keys", [True, False])
+def test_trying_a_bucket_tells_whether_a_key_of_ours_encrypts(knows_keys: bool) -> None:
+    with StrictS3(customer_keys=knows_keys) as strict:
+        client = make_client(ClientOptions(endpoint_url=strict.url, sse_customer_key=bytes(range(32))))
+        assert probe_bucket(client, "bucket", "probe", {}).by_customer_key is knows_keys
+        client.close()
