@@ -18,6 +18,13 @@ from tests.records.documents import new_upload
 MINE, OTHERS = Seals(b"m" * 32), Seals(b"o" * 32)
 
 
+def test_a_seal_stays_what_earlier_versions_made_it() -> None:
+    """Else nothing that was recorded before an upgrade would be known as this user's own."""
+    assert MINE.manifest('a\u00fc"\\\n') == (
+        "ea892036cb514a97:e7cd6fa02ce4ab3e3f375c0602cb158bca263460768f7d353fda242205c68d0e"
+    )
+
+
 @pytest.fixture
 def upload() -> Upload:
     found = Upload.model_validate(new_upload().document(datetime.now(UTC)))

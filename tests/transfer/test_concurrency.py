@@ -105,6 +105,19 @@ def test_the_first_answer_tells_how_far_the_server_is() -> None:
     assert seconds < 5 * 0.08
 
 
+def test_to_a_near_server_no_more_go_at_once_than_are_of_use() -> None:
+    """Those that wait for Python's lock count as under way: it seems that more of them carry more."""
+    controller = small()
+    now = 0.0
+    for each in range(2_000):
+        now += 0.0005
+        limit = controller.limit
+        took = 0.001 if each % 8 == 0 else 0.01
+        controller.finished(began_at=now - took, now=now, amount=4096, in_flight=limit, in_use=limit)
+
+    assert controller.limit <= 16
+
+
 def test_the_first_answer_of_a_near_server_changes_nothing() -> None:
     controller, link = small(), Link(latency=0.002)
 
