@@ -29,6 +29,7 @@ from console.ui.widgets.dialogs import ChoiceDialog, Dialog
 from console.ui.widgets.filter_line import OrderedInput
 from console.ui.widgets.key_map import KeyMap, named
 from console.ui.widgets.keys import HasKeySections, KeysScreen, bindings_of
+from console.ui.widgets.list_view import TONE_CLASSES
 from console.ui.widgets.pane import Pane
 
 _COLOURS: Final = {"standard": 16, "windows": 16, "256": 256}
@@ -47,6 +48,7 @@ def is_served() -> bool:
 
 class BaseApp(App[Result]):
     CSS_PATH = "app.tcss"
+    COMPONENT_CLASSES: ClassVar[set[str]] = set(TONE_CLASSES)
     COMMANDS = {CommandSearch}  # noqa: RUF012 - Textual declares it so
     BINDINGS: ClassVar[list[BindingType]] = named(
         "everywhere",

@@ -239,6 +239,9 @@ class ConsoleScreen(FullScreen):
         self._finishing = False
 
     def compose(self) -> ComposeResult:
+        # Textual finds the same at the first resize, and would then style everything once more.
+        fitting = [name for least, name in self.VERTICAL_BREAKPOINTS if self.app.size.height >= least]
+        self.add_class(fitting[-1], update=False)
         yield self.status
         with Horizontal(id="upper"):
             yield self.files

@@ -41,12 +41,12 @@ MARK_SIGN: Final = "●"
 CURSOR_SIGN: Final = "▌"
 GUTTER: Final = 2
 _KEPT: Final = 500  # lines as they were made
+# Component classes of the application, not of each widget: those would be styled anew whenever the focus moves.
+TONE_CLASSES: Final = frozenset(f"lines--{tone}" for tone in Tone)
 
 
 class LinesWidget(Widget):
     """Subclasses say what line `y` is (`make_line`) and call `redraw` when something changed."""
-
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"lines--{tone}" for tone in Tone}
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -97,7 +97,8 @@ class LinesWidget(Widget):
         if style is None:
             style = self.rich_style
             for name in names:
-                style += self.get_component_rich_style(name, partial=True)
+                of = self.app if name in TONE_CLASSES else self
+                style += of.get_component_styles(name).partial_rich_style
             self._looks[names] = style
         return style
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import ClassVar
 
 import pytest
 from textual.app import App, ComposeResult
 
 from console.ui.themes import DARK, THEMES
 from console.ui.widgets.cells import Column, Span
-from console.ui.widgets.list_view import Key, RowsView
+from console.ui.widgets.list_view import TONE_CLASSES, Key, RowsView
 from tests.ui.rest import Rest, press
 
 COLUMNS = (Column("text", "Text", 4, 40, rank=0, share=1), Column("right", "Right", 5, 5, rank=1, right=True))
@@ -50,6 +51,7 @@ class Listing(App[None]):
     """One list."""
 
     CSS = "RowsView { width: 1fr; height: 1fr; }"
+    COMPONENT_CLASSES: ClassVar[set[str]] = set(TONE_CLASSES)
 
     def __init__(self, numbers: list[int], *, follow: bool = False) -> None:
         super().__init__()
