@@ -302,7 +302,7 @@ def answering(*answers: bytes) -> Iterator[tuple[Address, list[int]]]:
                         left[:1] = []
                         break
 
-    thread = threading.Thread(target=serve)
+    thread = threading.Thread(target=serve, daemon=True)  # it would hold up a test that fails
     thread.start()
     with listener:
         yield Address(f"127.0.0.1:{listener.getsockname()[1]}", "/b/", is_tls=False), counts
